@@ -1,0 +1,116 @@
+"""The contract of a method: what it computes, what it needs, and what its card promises.
+
+A method is a function of what flows. Its keyword-only arguments are its whole configuration: they feed the command line, the page and
+the run record. What the card says is executed by `tests/test_every_method.py`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from torch import Tensor
+
+from holdfast.types import Answers, Batch, Pairs
+
+Need = Literal["reference", "label", "mismatched", "group", "confidence", "reward_gap"]
+
+NEEDS: Mapping[Need, str] = {
+    "reference": "a reference model; hint: --reference MODEL (the default is the policy as it was before training)",
+    "label": "unpaired answers with a boolean label, or comparisons (each gives one desirable and one undesirable answer)",
+    "mismatched": "another row's answer under this row's prompt; the data room makes it from the rows themselves, two or more",
+    "group": "whose label it is; hint: add a `group` column",
+    "confidence": "how sure each label is; hint: add a `confidence` column with values from 0 to 1",
+    "reward_gap": "a reward model's opinion of each pair; hint: add a `reward_gap` column, r(chosen) - r(rejected)",
+}
+
+State = Any  # a pytree of tensors: dicts of tensors, saved in the checkpoint
+
+
+class Reduction(NamedTuple):
+    """The one place where costs are averaged, robustly or not.
+
+    `apply(cost_N, batch, state) -> (scalar, state)`. The gradient of the scalar in the costs is the adversary's weighting of the rows:
+    the trainer logs it. `init()` gives the state, a dict of tensors (empty for the stateless).
+    """
+
+    name: str
+    init: Callable[[], State]
+    apply: Callable[[Tensor, Batch, State], tuple[Tensor, State]]
+    linear: bool = False  # True if the scalar is a weighted mean of the costs with weights known before the costs are
+    needs: tuple[Need, ...] = ()
+
+
+@dataclass(frozen=True)
+class Paper:
+    title: str
+    authors: str
+    year: int
+    arxiv: str = ""  # "2403.00409"
+    venue: str = ""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At these settings the method is another one: `Limit(at={"flip": 0.0}, gives="dpo")`. `scale` and `shift` allow an affine identity:
+    cost == scale * other + shift."""
+
+    at: Mapping[str, float]
+    gives: str
+    other_at: Mapping[str, float] = field(default_factory=dict)
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a careful reader wants to know first."""
+
+    paper: Paper
+    equation: str  # one line, in the letters of the docstring
+    tokens: Literal["sum", "mean", "sum and mean"]  # how token log-probabilities become one number an answer
+    needs: tuple[Need, ...] = ()
+    departures: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    at_reference: Callable[..., float] | None = None  # the cost when policy = reference, as a function of the settings
+    coupled: bool = False  # True if a row's cost depends on the other rows of the batch
+    not_to_confuse_with: str = ""
+    status: str = ""
+
+
+@dataclass(frozen=True)
+class PairMethod:
+    """An offline objective over comparisons: `objective(pairs, *, ...) -> cost_N`, never averaged, never logged."""
+
+    objective: Callable[..., Tensor]
+    reduction: Reduction
+    card: Card
+    takes: type[Pairs] = Pairs
+
+    @property
+    def name(self) -> str:
+        return self.objective.__name__
+
+
+@dataclass(frozen=True)
+class AnswerMethod:
+    """An offline objective over single answers: `objective(answers, *, ...) -> cost_N`."""
+
+    objective: Callable[..., Tensor]
+    reduction: Reduction
+    card: Card
+    takes: type[Answers] = Answers
+
+    @property
+    def name(self) -> str:
+        return self.objective.__name__
+
+
+Method = PairMethod | AnswerMethod
+
+
+def settings_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The keyword-only arguments of a method or a reduction: its whole configuration."""
+    return {name: p for name, p in inspect.signature(function).parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}

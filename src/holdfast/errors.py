@@ -1,0 +1,35 @@
+"""Errors that say what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+
+class HoldfastError(Exception):
+    """The base of every error a user can cause. Its text ends in a line `hint: ...` when there is a cure."""
+
+    def __init__(self, message: str, *, hint: str | None = None):
+        super().__init__(f"{message}\nhint: {hint}" if hint else message)
+        self.hint = hint
+
+
+class DataError(HoldfastError):
+    """A row, a file or a column that cannot be used. The message names file, line and field."""
+
+
+class NeedError(HoldfastError):
+    """A method asked for something that the run does not have (a reference, a label, a group)."""
+
+    def __init__(self, need: str, message: str, *, hint: str | None = None):
+        super().__init__(message, hint=hint)
+        self.need = need
+
+
+class OptionError(HoldfastError):
+    """An option that nobody reads, or a value outside its range."""
+
+
+class ModelError(HoldfastError):
+    """A model or tokenizer that is not what it says."""
+
+
+class RunError(HoldfastError):
+    """A run that cannot start, go on or be resumed."""

@@ -1,0 +1,165 @@
+"""Everything that flows, from a row of a file to the cost of a method.
+
+    rows -> unfolded -> tokenized -(scorer)-> Pairs or Answers -(objective)-> cost_N -(reduction)-> scalar
+
+Letters in names are axes: N pairs or answers, T tokens, A answers of a table, S prompts ("states") of a table, K groups of people.
+Log-probabilities are natural (nats). A `Scored` always holds response tokens only: prompt tokens never enter an objective.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from holdfast.errors import NeedError
+
+Message = Mapping[str, Any]  # {"role": "user", "content": "..."}
+Text = str | Sequence[Message]
+
+
+# ------------------------------------------------------------------------------------------------------------------ rows, as people write them
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The place a row came from, so that every complaint can name it: `prefs.jsonl:17`."""
+
+    file: str
+    line: int  # 1-based line of a text file; 1-based row of a table or an iterable
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One judgement. Either a comparison (`chosen` and `rejected` are set), or one answer (`answer` is set, `desirable` if it was judged).
+
+    A string is plain text; a sequence of messages is a conversation. `extra` keeps every other column of the row, for methods that
+    ask for their own (a rationale, a reward gap) and for the check-up.
+    """
+
+    where: Where
+    prompt: Text = ""
+    chosen: Text | None = None
+    rejected: Text | None = None
+    answer: Text | None = None
+    desirable: bool | None = None
+    rater: str | None = None
+    group: str | None = None
+    source: str | None = None
+    strength: float | None = None  # how much better, in the unit of the file
+    confidence: float | None = None  # probability that the label is right, 0 to 1
+    weight: float | None = None  # how much the row counts in the average
+    tie: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenized:
+    """A prompt and the answers that branch off it, as token ids. `branches` is ordered: {"chosen": ids, "rejected": ids} or {"answer": ids}."""
+
+    prompt: Sequence[int]
+    branches: Mapping[str, Sequence[int]]
+    row: int = -1  # index into the rows it came from
+
+    @property
+    def tokens(self) -> int:
+        """Length of the packed row: the prompt once, then every branch."""
+        return len(self.prompt) + sum(len(ids) for ids in self.branches.values())
+
+
+# ------------------------------------------------------------------------------------------------------------------ sequences, as models see them
+
+
+@dataclass(frozen=True)
+class Scored:
+    """N sequences as the policy sees them, and the reference if there is one.
+
+    Example: two answers of 3 and 1 tokens are `logp_NT = [[-1.2, -0.3, -0.5], [-2.0, 0, 0]]`, `mask_NT = [[1, 1, 1], [1, 0, 0]]`.
+    """
+
+    logp_NT: Tensor  # nats per token
+    mask_NT: Tensor  # 1 on response tokens
+    ref_logp_NT: Tensor | None = None  # never carries a gradient
+
+    @property
+    def length_N(self) -> Tensor:
+        return self.mask_NT.sum(-1)
+
+    @property
+    def logp_N(self) -> Tensor:
+        """log pi(y|x): the sum over response tokens, nats."""
+        return torch.where(self.mask_NT.bool(), self.logp_NT, 0.0).sum(-1)
+
+    @property
+    def mean_logp_N(self) -> Tensor:
+        """log pi(y|x) / |y|: nats per token. An empty answer gives 0."""
+        return self.logp_N / self.length_N.clamp(min=1)
+
+    @property
+    def ref_logp_N(self) -> Tensor:
+        if self.ref_logp_NT is None:
+            raise NeedError("reference", "these sequences were scored without a reference model", hint="pass reference=... to the scorer")
+        return torch.where(self.mask_NT.bool(), self.ref_logp_NT, 0.0).sum(-1)
+
+    @property
+    def log_ratio_N(self) -> Tensor:
+        """log pi(y|x) - log pi_ref(y|x), nats."""
+        return self.logp_N - self.ref_logp_N
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """N comparisons, scored. What every pairwise objective takes."""
+
+    chosen: Scored
+    rejected: Scored
+    weight_N: Tensor | None = None  # read by the reduction, never by an objective
+    confidence_N: Tensor | None = None  # how sure the label is, 0 to 1
+    group_N: Tensor | None = None  # whose label it is, as integers 0..K-1
+    reward_gap_N: Tensor | None = None  # a reward model's opinion: r(chosen) - r(rejected)
+    also: Mapping[str, Scored] = field(default_factory=dict)  # further sequences a method asked for
+
+    def __len__(self) -> int:
+        return len(self.chosen.logp_NT)
+
+    @property
+    def margin_N(self) -> Tensor:
+        """h = log pi(y_w|x)/pi_ref(y_w|x) - log pi(y_l|x)/pi_ref(y_l|x), nats: DPO's implicit reward difference over beta."""
+        return self.chosen.log_ratio_N - self.rejected.log_ratio_N
+
+
+@dataclass(frozen=True)
+class Answers:
+    """N single answers, scored, each with a verdict if it was judged. What supervised and unpaired objectives take."""
+
+    answer: Scored
+    desirable_N: Tensor | None = None  # bool
+    weight_N: Tensor | None = None
+    group_N: Tensor | None = None
+    also: Mapping[str, Scored] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.answer.logp_NT)
+
+
+Batch = Pairs | Answers
+
+
+def scored_parts(batch: Batch) -> dict[str, Scored]:
+    """Every `Scored` of a batch under its branch name: {"chosen", "rejected"} or {"answer"}, then whatever is in `also`."""
+    main = {"chosen": batch.chosen, "rejected": batch.rejected} if isinstance(batch, Pairs) else {"answer": batch.answer}
+    return {**main, **batch.also}
+
+
+def with_scored_parts(batch: Batch, parts: Mapping[str, Scored]) -> Batch:
+    """The same batch with its `Scored` parts replaced: the inverse of `scored_parts`."""
+    also = {name: parts[name] for name in batch.also}
+    if isinstance(batch, Pairs):
+        return replace(batch, chosen=parts["chosen"], rejected=parts["rejected"], also=also)
+    return replace(batch, answer=parts["answer"], also=also)
