@@ -21,7 +21,7 @@ Message = Mapping[str, Any]  # {"role": "user", "content": "..."}
 Text = str | Sequence[Message]
 
 
-# ------------------------------------------------------------------------------------------------------------------ rows, as people write them
+# ------------------------------------------------------------ rows, as people write them
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Tokenized:
-    """A prompt and the answers that branch off it, as token ids. `branches` is ordered: {"chosen": ids, "rejected": ids} or {"answer": ids}."""
+    """A prompt and the answers that branch off it, as token ids.
+
+    `branches` is ordered: {"chosen": ids, "rejected": ids} or {"answer": ids}, then whatever else a method asked for.
+    """
 
     prompt: Sequence[int]
     branches: Mapping[str, Sequence[int]]
@@ -73,7 +76,7 @@ class Tokenized:
         return len(self.prompt) + sum(len(ids) for ids in self.branches.values())
 
 
-# ------------------------------------------------------------------------------------------------------------------ sequences, as models see them
+# ------------------------------------------------------------ sequences, as models see them
 
 
 @dataclass(frozen=True)

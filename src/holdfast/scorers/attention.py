@@ -27,7 +27,7 @@ from holdfast.scorers.plain import SAFE_KERNELS
 PREFIX = "holdfast:"
 
 
-def install(model: nn.Module) -> None:
+def install(model: Any) -> None:
     """Teach the model to take `branches=Layout`. What it does without one does not change, and nothing of this is saved with it."""
     own = model.config._attn_implementation or "eager"
     if own.startswith(PREFIX):
@@ -83,7 +83,7 @@ def _softcapped(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, softcap: float, d
     return nn.functional.dropout(weights, dropout) @ v
 
 
-# ------------------------------------------------------------------------------------------------------------------------------- CUDA
+# ------------------------------------------------------------ CUDA
 
 
 @functools.cache

@@ -6,9 +6,10 @@ What the packed path must equal, and what is used when it does not (a recurrent 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from holdfast.scorers.layout import branch_names
@@ -18,12 +19,12 @@ from holdfast.types import Scored, Tokenized
 SAFE_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
-def score_plain(model: nn.Module, items: Sequence[Tokenized], *, device: torch.device) -> dict[str, Scored]:
+def score_plain(model: Any, items: Sequence[Tokenized], *, device: torch.device) -> dict[str, Scored]:
     """One `Scored` per branch, each from a padded forward of its own."""
     return {name: _score_branch(model, [(item.prompt, item.branches[name]) for item in items], device) for name in branch_names(items)}
 
 
-def _score_branch(model: nn.Module, sequences: list[tuple[Sequence[int], Sequence[int]]], device: torch.device) -> Scored:
+def _score_branch(model: Any, sequences: list[tuple[Sequence[int], Sequence[int]]], device: torch.device) -> Scored:
     rows = len(sequences)
     longest = max(len(prompt) + len(answer) for prompt, answer in sequences)
     ids_NL = torch.zeros(rows, longest, dtype=torch.long)

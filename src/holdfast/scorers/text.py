@@ -44,7 +44,7 @@ class Verification:
 class TextScorer(nn.Module):
     """The policy as every method sees it: items in, log-probabilities out. Wrap this in DDP or FSDP, not the model inside."""
 
-    def __init__(self, model: nn.Module, *, path: Path = "packed"):
+    def __init__(self, model: Any, *, path: Path = "packed"):
         super().__init__()
         self.model = model
         self.path: Path = path
@@ -55,7 +55,7 @@ class TextScorer(nn.Module):
         if path == "packed":
             self._try_install(inner)
 
-    def _try_install(self, inner: nn.Module) -> None:
+    def _try_install(self, inner: Any) -> None:
         if getattr(inner, "_is_stateful", False):
             self._fall_back("the model keeps a recurrent state, which cannot branch")
             return
@@ -115,13 +115,13 @@ class TextScorer(nn.Module):
         return Verification(self.path, worst, tolerance, self._reason)
 
 
-def causal_model(model: nn.Module) -> nn.Module:
+def causal_model(model: Any) -> Any:
     """The Hugging Face model itself, out of a peft wrapper if it is in one."""
     get = getattr(model, "get_base_model", None)
     return get() if callable(get) else model
 
 
-def _split(inner: nn.Module) -> tuple[nn.Module, Callable[[Tensor], Tensor], int]:
+def _split(inner: Any) -> tuple[Any, Callable[[Tensor], Tensor], int]:
     """A causal model as its decoder and the function from hidden states to logits."""
     decoder = getattr(inner, inner.base_model_prefix, None)
     output = inner.get_output_embeddings()
