@@ -7,12 +7,15 @@ the run record. What the card says is executed by `tests/test_every_method.py`.
 from __future__ import annotations
 
 import inspect
+import re
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from torch import Tensor
 
+from holdfast.errors import NeedError, OptionError
 from holdfast.types import Answers, Batch, Pairs
 
 Need = Literal["reference", "label", "mismatched", "group", "confidence", "reward_gap"]
@@ -114,3 +117,40 @@ Method = PairMethod | AnswerMethod
 def settings_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The keyword-only arguments of a method or a reduction: its whole configuration."""
     return {name: p for name, p in inspect.signature(function).parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def check(option: str, value: Any, ok: bool, must: str, *, hint: str | None = None) -> None:
+    """Refuse a setting outside its range: `check("beta", beta, 0 < beta < inf, "be above 0")`. NaN fails every comparison: refused."""
+    if not ok:
+        raise OptionError(f"{option} is {value!r}; it must {must}", hint=hint)
+
+
+T = TypeVar("T")
+
+
+def needed(value: T | None, need: Need, who: str) -> T:
+    """`value`, or a NeedError that says which method wanted what."""
+    if value is None:
+        what, _, hint = NEEDS[need].partition("; hint: ")
+        raise NeedError(need, f"{who} needs {need}: {what}; this batch has none", hint=hint or None)
+    return value
+
+
+# ------------------------------------------------------------------------------------------------------------------ docstrings, read once
+
+
+def section_of(function: Callable[..., Any], title: str) -> str:
+    """The indented block under the line `title:` of a docstring, dedented; empty if there is none."""
+    found = re.search(rf"^{title}:\n((?:[ \t]+.*\n?|\n)+)", inspect.getdoc(function) or "", re.M)
+    return textwrap.dedent(found[1]).strip() if found else ""
+
+
+def help_of(function: Callable[..., Any]) -> dict[str, str]:
+    """What `Args:` says of each argument, on one line each: the command line's help."""
+    entries = re.findall(r"^(\w+): (.*(?:\n[ \t]+.*)*)", section_of(function, "Args"), re.M)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def departures_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The numbered entries under `Departures:`, one line each."""
+    return tuple(" ".join(text.split()) for text in re.findall(r"^\d+\. (.*(?:\n[ \t]+.*)*)", section_of(function, "Departures"), re.M))
