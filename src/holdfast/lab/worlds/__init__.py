@@ -1,0 +1,1 @@
+"""Small worlds, one file each. Each states its own best achievable answer."""

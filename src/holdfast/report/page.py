@@ -1,0 +1,149 @@
+"""A report is a page of sections. Everything on it is plain text until the template escapes it.
+
+    Page("Title", "What came out, in a sentence.", [Section("Part", "Some words.", chart=Chart(...))]).write("report.html")
+
+The written file holds its style, its charts, their data and the one copy of the JavaScript that draws them. A content security policy
+in its head lets no other script run and nothing be loaded, so that text from data can do no harm even if an escape were forgotten.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from holdfast import __version__
+from holdfast.errors import OptionError
+from holdfast.report.charts import Chart, inert_json, javascript
+
+MISSING = "n/a"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number to see first: `Tile("Win rate", "61.3%", "58.0% to 64.5%")`. `tone` is "", "good", "bad" or "warn"."""
+
+    label: str
+    value: str
+    note: str = ""
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under named columns. Cells may be strings, numbers or None (n/a). Columns of numbers are set flush right."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise OptionError(f"a table of {len(self.columns)} columns has a row of {len(row)} cells: {row!r}")
+
+    @property
+    def numeric(self) -> list[bool]:
+        return [all(looks_numeric(row[i]) for row in self.rows) for i in range(len(self.columns))]
+
+
+@dataclass(frozen=True)
+class Details:
+    """Something that unfolds: a line to click, then text, pairs of label and text, or a table."""
+
+    summary: str
+    text: str = ""
+    fields: Sequence[tuple[str, str]] = ()
+    table: Table | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, paragraphs (blank lines part them), and whatever shows what they say."""
+
+    title: str
+    text: str = ""
+    chart: Chart | Sequence[Chart] | None = None
+    table: Table | Sequence[Table] | None = None
+    details: Sequence[Details] = ()
+    tiles: Sequence[Tile] = ()
+
+    @property
+    def charts(self) -> list[Chart]:
+        return [self.chart] if isinstance(self.chart, Chart) else list(self.chart or ())
+
+    @property
+    def tables(self) -> list[Table]:
+        return [self.table] if isinstance(self.table, Table) else list(self.table or ())
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole report. `lead` says in plain sentences what came out; `tiles` are the few numbers that matter most."""
+
+    title: str
+    lead: str
+    sections: Sequence[Section] = ()
+    tiles: Sequence[Tile] = ()
+    footer: str = field(default_factory=lambda: f"Made by Holdfast {__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.")
+
+    def charts(self) -> list[Chart]:
+        return [chart for section in self.sections for chart in section.charts]
+
+    def html(self) -> str:
+        charts = self.charts()
+        names = [chart.name for chart in charts]
+        if len(set(names)) != len(names):
+            raise OptionError(f"two charts of one page share a name: {sorted(names)}")
+        style, starter = _resource("page.css"), _resource("page.js")
+        scripts = [javascript(), starter] if charts else []
+        policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src {_allowed(scripts)}; base-uri 'none'; form-action 'none'"
+        return _template().render(page=self, style=style, scripts=scripts, policy=policy, specs={c.name: inert_json(c.page_spec()) for c in charts})
+
+    def write(self, path: str | Path) -> list[Path]:
+        """Write the page, and each chart as a picture beside it. Returns every path written, the page first."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.html(), encoding="utf-8")
+        return [path, *(chart.save_picture(path.parent) for chart in self.charts())]
+
+
+def looks_numeric(cell: object) -> bool:
+    text = cell_text(cell)
+    return text == MISSING or (bool(text) and text.lstrip("+-−<≈ ")[:1].isdigit())
+
+
+def cell_text(cell: object) -> str:
+    """A cell as a reader sees it: numbers to four significant digits, None and NaN as n/a."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return MISSING
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+
+
+def _resource(name: str) -> str:
+    return (files("holdfast.report") / name).read_text(encoding="utf-8")
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["cell"] = cell_text
+    environment.filters["paragraphs"] = lambda text: [part.strip() for part in text.split("\n\n") if part.strip()]
+    return environment.from_string(_resource("page.html"))
+
+
+def _allowed(scripts: Sequence[str]) -> str:
+    """The scripts of this page by their hashes, as a content security policy names them."""
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    return " ".join(f"'sha256-{value}'" for value in hashes) or "'none'"
