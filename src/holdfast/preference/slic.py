@@ -12,7 +12,7 @@ from holdfast.types import Pairs
 
 
 def slic(pairs: Pairs, *, delta: float = 1.0, weight: float = 0.1) -> Tensor:
-    """Push the chosen answer's log-likelihood delta nats above the rejected one's, then leave the pair alone; keep the chosen answer likely.
+    """Push the chosen answer's log-likelihood delta nats above the rejected one's, then stop; keep the chosen answer likely.
 
         cost = max(0, delta - log pi(y_w|x) + log pi(y_l|x)) - weight log pi(y_w|x)          (Zhao et al. 2023)
 
