@@ -105,25 +105,19 @@ def block_mask(branches: Layout, window: int | None, device: torch.device) -> An
 
 
 def _flex(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    branches: Layout,
-    window: int | None,
-    scaling: float | None,
-    softcap: float | None,
-    grouped: bool,
+    query: Tensor, key: Tensor, value: Tensor, branches: Layout, window: int | None, scaling: float | None, softcap: float | None, grouped: bool
 ) -> Tensor:
-    def capped(score: Tensor, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        return torch.tanh(score / softcap) * softcap
-
     out = _compiled_flex()(
         query,
         key,
         value,
-        score_mod=capped if softcap is not None else None,
+        score_mod=None if softcap is None else _capped(softcap),
         block_mask=block_mask(branches, window, query.device),
         scale=scaling,
         enable_gqa=grouped,
     )
     return out.transpose(1, 2).contiguous()
+
+
+def _capped(softcap: float) -> Callable[..., Tensor]:
+    return lambda score, b, h, q, k: torch.tanh(score / softcap) * softcap

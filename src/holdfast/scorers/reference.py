@@ -30,7 +30,7 @@ def model_hash(model: nn.Module) -> str:
     digest = hashlib.sha256()
     config = getattr(model, "config", None)
     if config is not None:
-        volatile = {"_name_or_path", "transformers_version", "use_cache"}
+        volatile = {"_name_or_path", "transformers_version", "use_cache", "architectures", "dtype"}
         settings = {k: v for k, v in config.to_dict().items() if k not in volatile}
         digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
