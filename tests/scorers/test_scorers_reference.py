@@ -84,7 +84,7 @@ def test_hashes_follow_content_not_place(tmp_path: Path) -> None:
 
 
 def test_attach_fills_the_reference_and_step_zero_reads_ln_2() -> None:
-    scorer = TextScorer(make())
+    scorer = TextScorer(make().eval())
     parts = attach(scorer(ITEMS), score_reference(scorer, ITEMS, key="k"))
     pairs = assemble(Pairs, parts, rows(2))
     assert isinstance(pairs, Pairs)
