@@ -167,7 +167,8 @@ def test_groups_are_needed_by_name():
     ("text", "says"),
     [
         ("klx", "did you mean kl"), ("kl", "wants temperature"), ("kl:temp=1", "write it as kl:temperature"),
-        ("kl:temperature", "write it"), ("kl:temperature=hot", "not a number"), ("kl:temperature=0", "above 0"), ("kl:temperature=nan", "above 0"),
+        ("kl:temperature", "write it"), ("kl:temperature=hot", "not a number"), ("kl:temperature=0", "above 0"),
+        ("kl:temperature=nan", "above 0"),
         ("kl:temperature=1,temperature=2", "cannot read"), ("cvar:alpha=0", "at most 1"), ("cvar:alpha=1.5", "at most 1"),
         ("chi_square:radius=-1", "at least 0"), ("groups:k=1.5", "not a number"), ("groups:k=0", "whole number"),
         ("groups:k=2,step=-1", "at least 0"), ("mean:alpha=1", "cannot read"),
