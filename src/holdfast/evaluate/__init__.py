@@ -1,0 +1,5 @@
+"""What held-out rows say about a policy: ranking, margins, divergence, lengths and win rates, each with an interval."""
+
+from holdfast.evaluate.evaluation import Evaluation, Part, evaluate
+
+__all__ = ["Evaluation", "Part", "evaluate"]

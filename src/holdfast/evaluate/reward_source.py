@@ -1,0 +1,150 @@
+"""Where rewards come from: a Python function, a name of one, or a Hugging Face reward model.
+
+    reward(prompts, answers) -> one score an answer, higher is better
+    judge(prompts, first, second) -> one probability a pair that the first answer is better
+
+Prompts come as the rows have them, text or messages. A name is "package.module:function" or "path/to/file.py:function". A folder or hub
+name is a sequence-classification model with one output; prompt and answer are put through its own chat template if it has one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from holdfast.errors import ModelError, OptionError
+from holdfast.types import Text
+
+Reward = Callable[[Sequence[Text], Sequence[str]], Any]
+Judge = Callable[[Sequence[Text], Sequence[str], Sequence[str]], Any]
+
+
+def reward_from(source: str | Path | Reward, *, device: torch.device | str = "cpu", batch: int = 16) -> Reward:
+    """A reward function from whatever the user named. Raises OptionError or ModelError that says what is missing."""
+    if callable(source):
+        return source
+    if _names_function(str(source)):
+        return _function(str(source))
+    return reward_model(source, device=device, batch=batch)
+
+
+def judge_from(source: str | Judge) -> Judge:
+    """A pairwise judge: a function or the name of one."""
+    if callable(source):
+        return source
+    if not _names_function(source):
+        raise OptionError(f"{source!r} does not name a judge", hint='"package.module:function" or "file.py:function"; a reward model goes to --reward')
+    return _function(source)
+
+
+def name_of(source: object) -> str:
+    """What to call a source in a record: "module:function" or the path."""
+    if callable(source):
+        return f"{getattr(source, '__module__', '?')}:{getattr(source, '__qualname__', type(source).__name__)}"
+    return str(source)
+
+
+def checked(values: Any, n: int, who: str) -> NDArray[np.float64]:
+    """What a reward or judge returned, as N finite numbers, or an error that says what is wrong with it."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().float().cpu().numpy()
+    try:
+        out = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"{who} did not return numbers: {error}", hint="return one number for each answer") from error
+    if out.shape != (n,):
+        raise OptionError(f"{who} was asked about {n} answers and returned an array of shape {out.shape}", hint="return one number for each answer")
+    bad = np.flatnonzero(~np.isfinite(out))
+    if len(bad):
+        raise OptionError(f"{who} returned {out[bad[0]]} for answer {int(bad[0]) + 1} of {n}", hint="every score must be finite")
+    return out
+
+
+def _names_function(source: str) -> bool:
+    module, colon, function = source.rpartition(":")
+    return bool(colon) and function.isidentifier() and (module.endswith(".py") or all(part.isidentifier() for part in module.split(".")))
+
+
+def _function(source: str) -> Callable[..., Any]:
+    module_name, _, function = source.rpartition(":")
+    module = _file_module(Path(module_name)) if module_name.endswith(".py") else _named_module(module_name)
+    found = getattr(module, function, None)
+    if not callable(found):
+        raise OptionError(f"{module_name} has no function {function!r}", hint=f"it has: {', '.join(_functions(module)) or 'none'}")
+    return found
+
+
+def _functions(module: Any) -> list[str]:
+    return sorted(name for name, value in vars(module).items() if callable(value) and not name.startswith("_") and not isinstance(value, type))
+
+
+def _named_module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise OptionError(f"there is no module {name!r} ({error})", hint="is it installed, or did you mean file.py:function?") from error
+
+
+def _file_module(path: Path) -> Any:
+    if not path.exists():
+        raise OptionError(f"{path}: no such file", hint="file.py:function, relative to where you are")
+    name = f"holdfast_reward_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def reward_model(source: str | Path, *, device: torch.device | str = "cpu", batch: int = 16) -> Reward:
+    """The score that a sequence-classification model with one output gives to prompt and answer. Nothing is cut off: over-long is an error."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModelForSequenceClassification.from_pretrained(source).to(device).eval()
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{source}: not a reward model that can be read ({error})", hint="a sequence-classification folder, or module:function") from error
+    if model.config.num_labels != 1:
+        raise ModelError(f"{source} has {model.config.num_labels} outputs", hint="a reward model has one; train it with num_labels=1")
+    if model.config.pad_token_id is None:
+        if tokenizer.pad_token_id is None:
+            raise ModelError(f"{source}: neither model nor tokenizer has a padding token", hint="set pad_token_id in its config.json")
+        model.config.pad_token_id = tokenizer.pad_token_id  # the model finds the last token by it
+    longest = getattr(model.config, "max_position_embeddings", None)
+
+    def score(prompts: Sequence[Text], answers: Sequence[str]) -> NDArray[np.float64]:
+        rows = [_reward_ids(tokenizer, prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+        for i, ids in enumerate(rows):
+            if longest is not None and len(ids) > longest:
+                raise ModelError(f"prompt and answer {i + 1} are {len(ids)} tokens, the reward model takes {longest}", hint="lower --max-new-tokens")
+        out = np.zeros(len(rows))
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        for start in range(0, len(order), batch):
+            index = order[start : start + batch]
+            padded = tokenizer.pad({"input_ids": [rows[i] for i in index]}, padding_side="right", return_tensors="pt").to(device)
+            with torch.no_grad():
+                logits = model(input_ids=padded["input_ids"], attention_mask=padded["attention_mask"]).logits
+            out[index] = logits[:, 0].double().cpu().numpy()
+        return out
+
+    return score
+
+
+def _reward_ids(tokenizer: Any, prompt: Text, answer: str) -> list[int]:
+    if tokenizer.chat_template:
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        text = tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": answer}], tokenize=False)
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    text = prompt if isinstance(prompt, str) else "\n".join(str(message["content"]) for message in prompt)
+    separator = "" if not text or text[-1].isspace() else " "
+    return list(tokenizer(text + separator + answer)["input_ids"])
