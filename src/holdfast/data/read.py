@@ -1,0 +1,267 @@
+"""From a file, a folder, a dataset or an iterable to rows: `read`.
+
+Nothing is dropped silently. A row that cannot be used is an error that names file, line, field and cure, or, when a quarantine file is
+named, is written there and counted. What was read, as which shape and why, is the `ReadReport` that a run keeps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, overload
+
+from holdfast.data import hub
+from holdfast.data.files import READERS, Record, records, suffix
+from holdfast.data.shape import PROBE, Found, infer
+from holdfast.data.trouble import BadRow, RowError, Troubles
+from holdfast.errors import DataError, OptionError
+from holdfast.types import Row
+
+STAGE = "read"
+
+
+@dataclass(frozen=True)
+class ReadReport:
+    """What a read saw. `read == kept + sum(set_aside.values())` always; `rows` differs from `kept` where one row gave several pairs."""
+
+    files: tuple[str, ...]
+    shape: str
+    why: str
+    read: int
+    kept: int
+    rows: int
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+    equal_scores: int = 0  # pairs of answers that gave no row, because their scores are equal
+    columns: tuple[str, ...] = ()  # columns that are carried along in `Row.extra`
+    notes: tuple[str, ...] = ()
+    quarantine: str | None = None
+    content_hash: str = ""
+
+    def lines(self) -> list[str]:
+        """The report as text, a fact a line."""
+        said = [f"read {self.read:,} rows from {', '.join(self.files)}", f"shape: {self.shape}: {self.why}"]
+        said.append(f"kept {self.kept:,}" + (f", giving {self.rows:,} pairs" if self.rows != self.kept else ""))
+        said += [f"set aside {n:,}: {reason}" for reason, n in self.set_aside.items()]
+        if self.equal_scores:
+            said.append(f"no pair from {self.equal_scores:,} pairs of answers with equal scores")
+        if self.quarantine and self.set_aside:
+            said.append(f"rows set aside are in {self.quarantine}")
+        if self.columns:
+            said.append(f"carried along: {', '.join(self.columns)}")
+        said += [f"note: {note}" for note in self.notes]
+        return said
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's own types, for the run record."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Dataset(Sequence[Row]):
+    """Rows, and the report of how they were read."""
+
+    rows: tuple[Row, ...]
+    report: ReadReport
+
+    @classmethod
+    def of(cls, rows: Iterable[Row], *, why: str = "rows made by a program") -> Dataset:
+        """A dataset of rows that were not read from anywhere: corrupted ones, say."""
+        rows = tuple(rows)
+        files = tuple(dict.fromkeys(row.where.file for row in rows))
+        report = ReadReport(files, "rows", why, len(rows), len(rows), len(rows), content_hash=content_hash(rows))
+        return cls(rows, report)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Dataset: ...
+    def __getitem__(self, index: int | slice) -> Row | Dataset:
+        return self.select(range(len(self))[index]) if isinstance(index, slice) else self.rows[index]
+
+    def select(self, indices: Iterable[int]) -> Dataset:
+        """The rows at these places, in this order. The report says how many they are of how many."""
+        rows = tuple(self.rows[index] for index in indices)
+        note = f"{len(rows):,} of {len(self):,} rows were selected afterwards"
+        return Dataset(rows, replace(self.report, rows=len(rows), notes=(*self.report.notes, note), content_hash=content_hash(rows)))
+
+
+def content_hash(rows: Iterable[Row]) -> str:
+    """SHA-256 of what the rows say, in order, wherever they came from: equal for the same rows in another file or format."""
+    digest = hashlib.sha256()
+    names = [f.name for f in fields(Row) if f.name != "where"]
+    for row in rows:
+        digest.update(json.dumps({name: getattr(row, name) for name in names}, sort_keys=True, default=_jsonable).encode("ascii"))
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def _jsonable(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, Sequence) else repr(value)
+
+
+def read(
+    source: Any,
+    *,
+    shape: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    quarantine: str | Path | None = None,
+    split: str | None = None,
+) -> Dataset:
+    """Read preference data, demonstrations or documents into rows.
+
+    Args:
+        source: a path (JSONL, JSON, CSV, Parquet, each also gzipped), a folder written by `datasets.save_to_disk` or holding data files, a
+            name on the Hugging Face hub, a `datasets.Dataset` or `DatasetDict`, or an iterable of dicts.
+        shape: the shape to read rows as; inferred from the columns when not given (see `holdfast.data.shape`).
+        columns: which column is which, ours first: `{"prompt": "question"}`.
+        quarantine: a file for rows that cannot be used. Without it the first such row fails the read, once all are counted.
+        split: for datasets and folders with splits, which to read (`train` if not given). For a single file, the rows whose `split` column
+            has this value; all rows if not given.
+
+    Raises:
+        DataError: a file that cannot be read, columns that no shape fits, bad rows without a quarantine, or no row left.
+        OptionError: an unknown shape; a quarantine that would overwrite something else.
+    """
+    if isinstance(source, Dataset):
+        if shape or columns or quarantine or split:
+            raise OptionError(
+                "these rows were read before; shape, columns, quarantine and split come too late", hint="pass them to the first read"
+            )
+        return source
+    aside = Path(quarantine).expanduser() if quarantine is not None else None
+    stream, files, said, column_split = _open(source, split)
+    if aside is not None and any(Path(file).exists() and aside.exists() and Path(file).samefile(aside) for file in files):
+        raise OptionError(f"the quarantine {aside} is the file being read", hint="name another file")
+    stream = _renamed(stream, columns, files[0]) if columns else stream
+    samples = list(itertools.islice(stream, PROBE))
+    if not samples:
+        raise DataError(f"{', '.join(files)}: there are no rows", hint="check the source")
+    if column_split is not None and not any(record.value and "split" in record.value for record in samples):
+        raise DataError(f"{files[0]}: there is no column `split` to choose `{column_split}` by", hint="leave split out")
+    found = infer(samples, file=files[0], shape=shape)
+    return _parse(itertools.chain(samples, stream), found, Troubles(aside), files, said, column_split)
+
+
+def _parse(
+    stream: Iterable[Record], found: Found, troubles: Troubles, files: tuple[str, ...], said: str, column_split: str | None
+) -> Dataset:
+    rows: list[Row] = []
+    quiet: Counter[str] = Counter()
+    read = equal_scores = 0
+    carried: dict[str, None] = {}
+    for record in stream:
+        read += 1
+        if record.trouble is not None:
+            troubles.add(BadRow(record.where, record.trouble, raw=record.raw))
+            continue
+        if column_split is not None and (record.value or {}).get("split") != column_split:
+            quiet[f"not of the split `{column_split}`"] += 1
+            continue
+        try:
+            made, equal = found.rows(record)
+        except RowError as trouble:
+            troubles.add(_bad(record, trouble))
+            continue
+        equal_scores += equal
+        if not made:
+            quiet["every answer has the same score"] += 1
+            continue
+        carried.update(dict.fromkeys(made[0].extra))
+        rows += made
+    troubles.settle(read, stage=STAGE, files=files)
+    kept = read - troubles.total - quiet.total()
+    if not rows:
+        reasons = "; ".join(f"{n} x {reason}" for reason, n in quiet.items())
+        raise DataError(f"{', '.join(files)}: no row is left of {read} ({reasons})", hint="choose another split, or check the scores")
+    report = ReadReport(
+        files=files,
+        shape=found.shape.name,
+        why=f"{found.why}; {said}" if said else found.why,
+        read=read,
+        kept=kept,
+        rows=len(rows),
+        set_aside={**dict(troubles.counts.most_common()), **quiet},
+        equal_scores=equal_scores,
+        columns=tuple(carried),
+        notes=found.notes,
+        quarantine=str(troubles.quarantine) if troubles.quarantine else None,
+        content_hash=content_hash(rows),
+    )
+    return Dataset(tuple(rows), report)
+
+
+def _bad(record: Record, trouble: RowError) -> BadRow:
+    from holdfast.data.fields import plain
+
+    if record.raw is not None:
+        return BadRow(record.where, trouble, raw=record.raw)
+    try:
+        return BadRow(record.where, trouble, row=plain(record.value))
+    except RowError:
+        return BadRow(record.where, trouble, raw=repr(record.value))
+
+
+def _open(source: Any, split: str | None) -> tuple[Iterator[Record], tuple[str, ...], str, str | None]:
+    """The records of a source; the files it is made of; how they were chosen; and the value of the `split` column to keep, if any."""
+    if isinstance(source, str | Path):
+        path = Path(source).expanduser()
+        if path.is_dir():
+            if hub.is_saved_dataset(path):
+                stream, name = hub.saved_dataset(path, split)
+                return stream, (name,), "saved by datasets", None
+            files, said = hub.folder_files(path, split)
+            return hub.folder_records(files), tuple(map(str, files)), said, None
+        if path.exists():
+            return records(path, str(source)), (str(source),), "", split
+        return _not_here(str(source), path, split)
+    if isinstance(source, Mapping) and not hasattr(source, "num_rows"):
+        raise DataError("a dict is no list of rows", hint="pass a list of dicts, one a row")
+    if isinstance(source, bytes) or not isinstance(source, Iterable | Mapping):
+        raise DataError(
+            f"rows cannot be read from a {type(source).__name__}", hint="pass a path, a datasets.Dataset or an iterable of dicts"
+        )
+    if hasattr(source, "num_rows"):
+        stream, name = hub.of_split(source, "dataset", split)
+        return stream, (name,), "a datasets object", None if isinstance(source, Mapping) else split
+    if hasattr(source, "to_dict") and hasattr(source, "columns"):
+        raise DataError("a data frame is not read", hint='pass frame.to_dict("records")')
+    return hub.from_mapping_rows(source, "rows"), ("rows",), "", split
+
+
+def _not_here(name: str, path: Path, split: str | None) -> tuple[Iterator[Record], tuple[str, ...], str, str | None]:
+    looks_like_a_file = suffix(path) in READERS or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+    if looks_like_a_file or not hub.HUB_NAME.fullmatch(name):
+        near = sorted(p.name for p in path.parent.glob("*") if suffix(p) in READERS)[:5] if path.parent.is_dir() else []
+        hint = f"data files in that folder: {', '.join(near)}" if near else "check the path"
+        raise DataError(f"{name}: there is no such file or folder", hint=hint)
+    stream, label = hub.hub_dataset(name, split)
+    return stream, (label,), "from the hub", None
+
+
+def _renamed(stream: Iterator[Record], columns: Mapping[str, str], file: str) -> Iterator[Record]:
+    """Records under our names. A column of ours that is displaced stays, under the name it had, in brackets."""
+    first = list(itertools.islice(stream, PROBE))
+    there = list(dict.fromkeys(key for record in first if record.value for key in record.value))
+    absent = [(ours, theirs) for ours, theirs in columns.items() if theirs not in there]
+    if absent and there:
+        ours, theirs = absent[0]
+        hint = f'write ours first: columns={{"{theirs}": "{ours}"}}' if ours in there else "check the spelling"
+        raise DataError(f"{file}: columns= names `{theirs}`, which is not there; columns found: {', '.join(there)}", hint=hint)
+
+    def renamed(record: Record) -> Record:
+        if record.value is None:
+            return record
+        moved = {ours: record.value[theirs] for ours, theirs in columns.items() if theirs in record.value}
+        rest = {key: value for key, value in record.value.items() if key not in columns.values()}
+        displaced = {f"[{key}]": rest.pop(key) for key in list(rest) if key in columns}
+        return replace(record, value={**moved, **rest, **displaced})
+
+    return map(renamed, itertools.chain(first, stream))

@@ -1,0 +1,306 @@
+"""From rows to token ids, with every boundary checked: `tokenize`.
+
+Prompt and answers are tokenized apart and put together, so all answers of a row share the prompt's ids exactly. The beginning-of-sequence
+token stands once at the beginning (if the tokenizer uses one), the end-of-sequence token once at the end of each answer. Nothing is
+truncated: a row that is too long is a bad row, and a document is cut into windows that leave nothing out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import Progress
+
+from holdfast.card import Need
+from holdfast.data.fields import plain
+from holdfast.data.mismatch import mismatch
+from holdfast.data.template import Chat, Marks, Rendered, renderer
+from holdfast.data.trouble import BadRow, RowError, Troubles
+from holdfast.errors import DataError, OptionError
+from holdfast.types import Row, Text, Tokenized
+
+STAGE = "tokenize"
+CHUNK = 1024  # rows whose texts are tokenized in one call
+
+
+@dataclass(frozen=True)
+class TokenReport:
+    """What tokenizing saw. `read == kept + sum(set_aside.values())`; `items` is more than `kept` where documents were cut into windows."""
+
+    template: str
+    read: int
+    kept: int
+    items: int
+    prompt_tokens: int
+    response_tokens: int
+    longest: int  # tokens of the longest prompt with one answer
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+    documents_cut: int = 0
+    windows: int = 0  # that the cut documents gave
+    unknown_tokens: int = 0
+    cut_after_end: int = 0  # answers whose template wrote more after the end of sequence
+    notes: tuple[str, ...] = ()
+    quarantine: str | None = None
+
+    def lines(self) -> list[str]:
+        """The report as text, a fact a line."""
+        said = [f"rendered {self.read:,} rows ({self.template}), kept {self.kept:,}, giving {self.items:,} sequences to score"]
+        said.append(f"{self.prompt_tokens:,} prompt tokens, {self.response_tokens:,} response tokens, longest sequence {self.longest:,}")
+        said += [f"set aside {n:,}: {reason}" for reason, n in self.set_aside.items()]
+        if self.documents_cut:
+            said.append(f"{self.documents_cut:,} documents were cut into {self.windows:,} windows; nothing was left out")
+        if self.unknown_tokens:
+            said.append(f"{self.unknown_tokens:,} tokens are unknown to the tokenizer")
+        if self.quarantine and self.set_aside:
+            said.append(f"rows set aside are in {self.quarantine}")
+        return said + [f"note: {note}" for note in self.notes]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's own types, for the run record."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class TokenizedSet:
+    """Items to score, the row of each (aligned), and the report."""
+
+    items: list[Tokenized]
+    rows: list[Row]
+    report: TokenReport
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def tokenize(
+    rows: Iterable[Row],
+    tokenizer: Any,
+    *,
+    needs: Iterable[Need] = (),
+    template: str = "auto",
+    max_tokens: int | None = None,
+    max_prompt_tokens: int | None = None,
+    on_bad: Literal["error", "quarantine"] | None = None,
+    quarantine: str | Path | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> TokenizedSet:
+    """Render and tokenize rows.
+
+    Args:
+        rows: comparisons (branches "chosen" and "rejected") or single answers (branch "answer"), not both; see `unfold`.
+        tokenizer: of the model that will score them.
+        needs: "mismatched" adds a branch of that name (see `holdfast.data.mismatch`); other needs are not the renderer's.
+        template: "chat", "plain", or "auto" (the chat template if there is one); see `holdfast.data.template`.
+        max_tokens: the most tokens of a prompt with one answer, end included. Documents are cut into windows of at most this many.
+        max_prompt_tokens: the most tokens of a prompt.
+        on_bad: "error" (the default) or "quarantine" (the default when a quarantine file is named).
+        quarantine: the file for bad rows.
+        seed: of the mismatched answers.
+        progress: show a bar, if the terminal can.
+
+    Raises:
+        DataError: bad rows without a quarantine, no row left, or comparisons mixed with single answers.
+        ModelError: a tokenizer without an end-of-sequence token, or a chat template whose prompt is no beginning of the whole.
+        NeedError: "mismatched" of rows that all have the same prompt.
+    """
+    rows = list(rows)
+    aside = _quarantine(on_bad, quarantine)
+    if max_tokens is not None and max_tokens < 2:
+        raise OptionError(f"max_tokens is {max_tokens}", hint="a prompt token and an answer token need 2 at least")
+    if not rows:
+        raise DataError("there are no rows to tokenize", hint="check what was read, and what the method set aside")
+    if len({row.chosen is None for row in rows}) > 1:
+        raise DataError(
+            "comparisons and single answers are mixed", hint="unfold the rows for a method first: holdfast.data.unfold(rows, method)"
+        )
+    marks = Marks.of(tokenizer)
+    rendered = renderer(template, marks)
+    maker = _Maker(marks, rendered, max_tokens, max_prompt_tokens)
+    troubles = Troubles(aside)
+    items: list[Tokenized] = []
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not (progress and console.is_terminal)) as bar:
+        task = bar.add_task("tokenizing", total=len(rows))
+        for start in range(0, len(rows), CHUNK):
+            for made in maker.items(rows, range(start, min(start + CHUNK, len(rows)))):
+                if isinstance(made, BadRow):
+                    troubles.add(made)
+                else:
+                    items += made
+            bar.update(task, completed=min(start + CHUNK, len(rows)))
+    notes = []
+    if "mismatched" in needs and items:
+        paired = mismatch(items, seed=seed, max_tokens=max_tokens)
+        for place in paired.unfit:
+            cure = "raise max_tokens"
+            trouble = RowError("no other row's answer fits beside the prompt", field="prompt", detail=f"max_tokens {max_tokens}", cure=cure)
+            troubles.add(_bad(rows[items[place].row], trouble))
+        items = paired.items
+        notes += [f"{paired.drawn:,} mismatched answers were drawn again to fit max_tokens"] if paired.drawn else []
+        notes += ["mismatched answers repeat: one prompt has more than half of the rows"] if paired.replaced else []
+    troubles.settle(len(rows), stage=STAGE, files=dict.fromkeys(row.where.file for row in rows))
+    return TokenizedSet(items, [rows[item.row] for item in items], _report(items, len(rows), troubles, maker, notes))
+
+
+def _quarantine(on_bad: str | None, quarantine: str | Path | None) -> Path | None:
+    if on_bad not in (None, "error", "quarantine"):
+        raise OptionError(f"on_bad is {on_bad!r}", hint='"error" or "quarantine"')
+    if on_bad == "quarantine" and quarantine is None:
+        raise OptionError('on_bad="quarantine" names no file', hint='pass quarantine="quarantine.jsonl"')
+    if on_bad == "error" and quarantine is not None:
+        raise OptionError('on_bad="error" does not read quarantine=...', hint='leave one of them out, or pass on_bad="quarantine"')
+    return Path(quarantine).expanduser() if quarantine is not None else None
+
+
+def _report(items: Sequence[Tokenized], read: int, troubles: Troubles, maker: _Maker, notes: Sequence[str]) -> TokenReport:
+    return TokenReport(
+        template="chat template" if isinstance(maker.rendered, Chat) else "plain",
+        read=read,
+        kept=read - troubles.total,
+        items=len(items),
+        prompt_tokens=sum(len(item.prompt) for item in items),
+        response_tokens=sum(len(ids) for item in items for ids in item.branches.values()),
+        longest=max((len(item.prompt) + max(map(len, item.branches.values())) for item in items), default=0),
+        set_aside=dict(troubles.counts.most_common()),
+        documents_cut=maker.documents_cut,
+        windows=maker.windows,
+        unknown_tokens=maker.unknown,
+        cut_after_end=maker.rendered.cut[0] if isinstance(maker.rendered, Chat) else 0,
+        notes=tuple(notes),
+        quarantine=str(troubles.quarantine) if troubles.quarantine else None,
+    )
+
+
+def _bad(row: Row, trouble: RowError) -> BadRow:
+    held = {f.name: getattr(row, f.name) for f in fields(Row) if f.name != "where"}
+    return BadRow(row.where, trouble, row={name: plain(value) for name, value in held.items() if value is not None})
+
+
+def is_document(row: Row) -> bool:
+    """A text of its own: no prompt, no verdict. It is rendered plainly whatever the template, and may be cut into windows."""
+    return row.answer is not None and row.desirable is None and isinstance(row.prompt, str) and not row.prompt
+
+
+class _Maker:
+    """Rows to items, a chunk at a time, with counts of what it met."""
+
+    def __init__(self, marks: Marks, rendered: Rendered, max_tokens: int | None, max_prompt_tokens: int | None):
+        self.marks, self.rendered = marks, rendered
+        self.max_tokens, self.max_prompt_tokens = max_tokens, max_prompt_tokens
+        self.documents_cut = self.windows = self.unknown = 0
+        self._same: dict[int, int] = {}  # one object for each token id: a list of ids then costs 8 bytes a token
+        self._inside = self._written_inside()
+
+    def items(self, rows: Sequence[Row], indices: Iterable[int]) -> Iterator[list[Tokenized] | BadRow]:
+        """The items of each of these rows, or why there are none."""
+        drafts: list[tuple[int, list[str] | RowError]] = [(index, self._texts(rows[index])) for index in indices]
+        texts = [text for _, draft in drafts if not isinstance(draft, RowError) for text in draft]
+        ids = iter(self._ids(texts))
+        for index, draft in drafts:
+            if isinstance(draft, RowError):
+                yield _bad(rows[index], draft)
+                continue
+            parts = [next(ids) for _ in draft]
+            try:
+                made = self._document(rows[index], parts[0]) if is_document(rows[index]) else [self._item(rows[index], parts)]
+            except RowError as trouble:
+                yield _bad(rows[index], trouble)
+                continue
+            unk = getattr(self.marks.tokenizer, "unk_token_id", None)
+            self.unknown += sum(part.count(unk) for part in parts) if unk is not None and unk != self.marks.eos else 0
+            yield [replace(item, row=index) for item in made]
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        found = self.marks.tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+        return [[self._same.setdefault(i, i) for i in ids] for ids in found]
+
+    def _texts(self, row: Row) -> list[str] | RowError:
+        """The prompt as text, then each answer; of a document, its text alone."""
+        try:
+            for name in ("prompt", *_answers(row)):
+                self.marks.refuse_literal(getattr(row, name), name)
+            if is_document(row):
+                return [row.answer if isinstance(row.answer, str) else str(row.answer)]
+            prompt = self.rendered.prompt(row)
+            return [prompt, *(self.rendered.answer(row, prompt, answer) for answer in _answers(row).values())]
+        except RowError as trouble:
+            return trouble
+
+    def _item(self, row: Row, parts: list[list[int]]) -> Tokenized:
+        prompt = self._prompt(parts[0])
+        branches = {name: self._answer(ids, name) for name, ids in zip(_answers(row), parts[1:], strict=True)}
+        if len(branches) > 1 and branches["chosen"] == branches["rejected"]:
+            cure = "remove the row, or use a tokenizer that tells them apart"
+            raise RowError("`chosen` and `rejected` are the same tokens", field="rejected", cure=cure)
+        if self.max_prompt_tokens is not None and len(prompt) > self.max_prompt_tokens:
+            detail, cure = (
+                f"{len(prompt)} tokens, max_prompt_tokens {self.max_prompt_tokens}",
+                "shorten the prompt, or raise max_prompt_tokens",
+            )
+            raise RowError("the prompt is too long", field="prompt", detail=detail, cure=cure)
+        for name, ids in branches.items():
+            length = len(prompt) + len(ids)
+            if self.max_tokens is not None and length > self.max_tokens:
+                detail = f"{len(prompt)} tokens of prompt and {len(ids)} of answer, max_tokens {self.max_tokens}"
+                raise RowError("prompt and answer are too long", field=name, detail=detail, cure="shorten them, or raise max_tokens")
+        return Tokenized(prompt, branches)
+
+    def _prompt(self, ids: list[int]) -> list[int]:
+        marks = self.marks
+        if not ids:
+            return [marks.start]
+        if marks.bos is not None and ids[0] != marks.bos:
+            ids = [marks.bos, *ids]
+        start = 0 if marks.bos is None else 1
+        for name, token in (("beginning", marks.bos), ("end", marks.eos)):
+            if token is not None and token in ids[start:] and (token not in self._inside or ids[start] == marks.bos):
+                cure = "check the chat template, or take the marker out of the text"
+                raise RowError(f"the prompt holds an {name}-of-sequence token", field="prompt", cure=cure)
+        return ids
+
+    def _answer(self, ids: list[int], name: str) -> list[int]:
+        marks = self.marks
+        if marks.eos not in ids:
+            ids = [*ids, marks.eos]
+        bos = marks.tokenizer.bos_token_id
+        if ids.index(marks.eos) != len(ids) - 1 or (bos is not None and bos != marks.eos and bos in ids):
+            cure = "check the chat template, or take the marker out of the text"
+            raise RowError("an answer holds a beginning- or end-of-sequence token inside", field=name, cure=cure)
+        if len(ids) == 1:
+            raise RowError("an answer has no tokens", field=name, cure="use a tokenizer that knows this text")
+        return ids
+
+    def _document(self, row: Row, ids: list[int]) -> list[Tokenized]:
+        """Consecutive windows; the first token of each is predicted from BOS (or EOS, where there is no BOS), and the last ends in EOS."""
+        body = self._answer(ids, "answer")
+        size = len(body) if self.max_tokens is None else self.max_tokens - 1
+        windows = [Tokenized([self.marks.start], {"answer": body[at : at + size]}) for at in range(0, len(body), size)]
+        if len(windows) > 1:
+            self.documents_cut += 1
+            self.windows += len(windows)
+        return windows
+
+    def _written_inside(self) -> set[int]:
+        """The tokens of beginning and end that the chat template itself writes within a prompt, to mark its turns."""
+        if not isinstance(self.rendered, Chat):
+            return set()
+        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+        try:
+            ids = self._ids([self.rendered.prompt(Row(None, turns))])[0]  # type: ignore[arg-type]
+        except RowError:
+            return set()
+        return {token for token in (self.marks.bos, self.marks.eos) if token is not None and token in ids[1:]}
+
+
+def _answers(row: Row) -> dict[str, Text]:
+    """The answers of a row under their branch names."""
+    if row.chosen is not None and row.rejected is not None:
+        return {"chosen": row.chosen, "rejected": row.rejected}
+    return {"answer": row.answer if row.answer is not None else ""}

@@ -1,0 +1,47 @@
+"""Rendered examples on the terminal, the response mask visible: what the model reads, and which tokens the objective sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.text import Text
+
+from holdfast.types import Row, Tokenized
+
+PROMPT, RESPONSE, SPECIAL = "dim", "bold green", "reverse"
+CONTROL = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}  # shown as ␛, not obeyed
+
+
+def show(items: Sequence[Tokenized], rows: Sequence[Row], tokenizer: Any, n: int = 3, *, console: Console | None = None) -> None:
+    """Print the first `n` items: the prompt dim, response tokens bold, special tokens in reverse, with token counts.
+
+    Only response tokens are scored. `rows` is aligned with `items` (`TokenizedSet.rows`); each item is headed by the place its row came
+    from."""
+    console = console or Console()
+    for place, (item, row) in enumerate(zip(items[:n], rows, strict=False), 1):
+        parts = [_part("prompt, not scored", item.prompt, tokenizer, PROMPT)]
+        parts += [_part(f"{name}, scored", ids, tokenizer, RESPONSE) for name, ids in item.branches.items()]
+        head = Text(f"example {place} of {len(items)}, {row.where}", style="bold")
+        console.print(Panel(Group(*parts), title=head, title_align="left"))
+
+
+def _part(name: str, ids: Sequence[int], tokenizer: Any, style: str) -> Text:
+    head = f"{name} ({len(ids)} token{'' if len(ids) == 1 else 's'})\n"
+    return Text.assemble((head, "italic"), _tokens(ids, tokenizer, style), "\n")
+
+
+def _tokens(ids: Sequence[int], tokenizer: Any, style: str) -> Text:
+    """Runs of ordinary tokens decoded together (a character may span several), each special token by its name."""
+    text = Text(style=style)
+    special = set(tokenizer.all_special_ids)
+    for marked, run in groupby(ids, special.__contains__):
+        if marked:
+            for token in run:
+                text.append(str(tokenizer.convert_ids_to_tokens(token)), style=SPECIAL)
+        else:
+            text.append(tokenizer.decode(list(run), clean_up_tokenization_spaces=False).translate(CONTROL))
+    return text

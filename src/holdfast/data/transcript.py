@@ -1,0 +1,110 @@
+"""Where a prompt is only implied: two transcripts that share a beginning, and where that beginning ends.
+
+A transcript is a list of messages, or a string of turns under markers such as "\\n\\nHuman:" and "\\n\\nAssistant:". The prompt is every
+turn the two share; each answer is the one turn that follows. Two strings without turns are split at their last shared line break, or else
+at the last shared space, so never inside a word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from holdfast.data.fields import ASSISTANT
+from holdfast.data.trouble import RowError
+from holdfast.types import Message, Text
+
+Split = Callable[[Text, Text], tuple[Text, Text, Text]]  # (chosen, rejected) -> (prompt, chosen, rejected)
+
+FAMILIES = (("Human", "Assistant"), ("User", "Assistant"), ("Human", "AI"), ("Question", "Answer"), ("Instruction", "Response"), ("Q", "A"))
+SYSTEM = "System"
+
+
+def split_messages(chosen: Text, rejected: Text) -> tuple[Text, Text, Text]:
+    """The shared messages, then the one message of each side that follows them."""
+    if isinstance(chosen, str) or isinstance(rejected, str):
+        raise RowError("`chosen` and `rejected` are not both message lists", field="chosen", cure="write both sides alike")
+    shared = 0
+    for left, right in zip(chosen, rejected, strict=False):
+        if left != right:
+            break
+        shared += 1
+    if shared == len(chosen) == len(rejected):
+        raise RowError("`chosen` and `rejected` are the same", field="rejected", cure="remove the row: it says nothing")
+    if len(chosen) - shared != 1 or len(rejected) - shared != 1:
+        detail = f"{len(chosen) - shared} and {len(rejected) - shared} turns after the {shared} that they share"
+        raise RowError(
+            "the transcripts differ in more than the last turn",
+            field="rejected",
+            detail=detail,
+            cure="cut both after their first difference",
+        )
+    if not shared:
+        raise RowError("the transcripts share no beginning", field="chosen", cure="give the row a `prompt`")
+    return chosen[:shared], chosen[shared:], rejected[shared:]
+
+
+@dataclass(frozen=True)
+class Markers:
+    """How turns are marked in a string, read off its beginning."""
+
+    user: str
+    assistant: str
+
+    def turns(self, transcript: str) -> tuple[Message, ...] | None:
+        """The messages of a transcript, or None if it does not begin with a marker or holds no assistant turn."""
+        names = {self.user: "user", self.assistant: "assistant", SYSTEM: "system"}
+        marker = "|".join(map(re.escape, names))
+        begin = re.match(rf"(\n*)({marker}):", transcript)
+        if begin is None:
+            return None
+        gap = begin[1] or ("\n\n" if re.search(rf"\n\n({marker}):", transcript) else "\n")
+        parts = re.split(rf"(?:\A\n*|{gap})({marker}): ?", transcript)
+        turns = tuple({"role": names[name], "content": content} for name, content in zip(parts[1::2], parts[2::2], strict=True))
+        return turns if any(turn["role"] in ASSISTANT for turn in turns) else None
+
+    def split(self, chosen: Text, rejected: Text) -> tuple[Text, Text, Text]:
+        sides = []
+        for name, side in (("chosen", chosen), ("rejected", rejected)):
+            turns = self.turns(side) if isinstance(side, str) else None
+            if turns is None:
+                cure = f'begin with "{self.user}:" and mark every turn, as in "\\n\\n{self.user}: ...\\n\\n{self.assistant}: ..."'
+                raise RowError(f"`{name}` is no transcript like the others", field=name, cure=cure)
+            sides.append(turns)
+        return split_messages(*sides)
+
+
+def split_text(chosen: Text, rejected: Text) -> tuple[Text, Text, Text]:
+    """Split two strings at the last line break they share, or else at the last space. A space stays with the answers."""
+    if not isinstance(chosen, str) or not isinstance(rejected, str):
+        raise RowError("`chosen` and `rejected` are not both text", field="chosen", cure="write both sides alike")
+    if chosen.strip() == rejected.strip():
+        raise RowError("`chosen` and `rejected` are the same", field="rejected", cure="remove the row: it says nothing")
+    shared = _shared_beginning(chosen, rejected)
+    at = shared.rfind("\n") + 1
+    if not shared[:at].strip():
+        spaces = [match.start() for match in re.finditer(r"\s+", shared)]
+        at = spaces[-1] if spaces else 0
+    if not shared[:at].strip():
+        raise RowError("the transcripts share no beginning", field="chosen", cure="give the row a `prompt`")
+    return shared[:at], chosen[at:], rejected[at:]
+
+
+def _shared_beginning(left: str, right: str) -> str:
+    for at, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return left[:at]
+    return min(left, right, key=len)
+
+
+def choose_split(samples: Sequence[tuple[Text, Text]]) -> tuple[Split, str]:
+    """The way to split most of these samples, and why."""
+    if sum(not isinstance(chosen, str) for chosen, _ in samples) * 2 > len(samples):
+        return split_messages, "message lists that share their first messages"
+    strings = [(c, r) for c, r in samples if isinstance(c, str) and isinstance(r, str)]
+    for family in FAMILIES:
+        markers = Markers(*family)
+        if sum(markers.turns(c) is not None and markers.turns(r) is not None for c, r in strings) * 2 > len(strings):
+            return markers.split, f'transcripts with turns marked "{family[0]}:" and "{family[1]}:", split at the last turn they share'
+    return split_text, "text without marked turns, split at the last line break or space that is shared"

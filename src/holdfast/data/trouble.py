@@ -1,0 +1,151 @@
+"""Rows that cannot be used: what is wrong, counted, shown by example, or set aside in a file.
+
+Every complaint is a `RowError`: a reason that can be counted ("`chosen` is empty"), the field, and a cure. `Troubles` collects them for one
+pass over the data, so that one error shows every kind at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from holdfast.errors import DataError, OptionError
+from holdfast.types import Where
+
+EXAMPLES = 5  # shown in one error; every kind of trouble is counted besides
+
+
+class RowError(Exception):
+    """One row cannot be used. `reason` is the same for every row with the same fault; `detail` is about this one."""
+
+    def __init__(self, reason: str, *, field: str | None = None, detail: str = "", cure: str):
+        super().__init__(reason)
+        self.reason, self.field, self.detail, self.cure = reason, field, detail, cure
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.detail})" if self.detail else self.reason
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row set aside: where it was, why, and what it held (the parsed row, the raw line, or the raw bytes)."""
+
+    where: Where
+    trouble: RowError
+    row: Any = None
+    raw: str | bytes | None = None
+
+    def entry(self, stage: str) -> dict[str, Any]:
+        """What the quarantine file keeps. Bytes that are no UTF-8 are kept as base64."""
+        kept: dict[str, Any] = {"file": self.where.file, "line": self.where.line, "stage": stage}
+        kept |= {"reason": self.trouble.reason, "detail": self.trouble.detail, "field": self.trouble.field, "cure": self.trouble.cure}
+        if isinstance(self.raw, bytes):
+            kept["raw_base64"] = base64.b64encode(self.raw).decode("ascii")
+        elif self.raw is not None:
+            kept["raw"] = self.raw
+        else:
+            kept["row"] = self.row
+        return kept
+
+
+@dataclass
+class Troubles:
+    """The bad rows of one pass. Without a quarantine only examples and counts are held, so that memory stays small."""
+
+    quarantine: Path | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+    kept: list[BadRow] = field(default_factory=list)
+    _seen: Counter[str] = field(default_factory=Counter)
+
+    def add(self, bad: BadRow) -> None:
+        self.counts[bad.trouble.reason] += 1
+        if self.quarantine is not None or self.counts[bad.trouble.reason] <= EXAMPLES:
+            self.kept.append(bad)
+
+    @property
+    def total(self) -> int:
+        return self.counts.total()
+
+    def examples(self) -> list[BadRow]:
+        """The first row of each kind, then further rows in order, up to `EXAMPLES` (or one of each kind, if there are more kinds)."""
+        first: dict[str, BadRow] = {}
+        for bad in self.kept:
+            first.setdefault(bad.trouble.reason, bad)
+        chosen = list(first.values())
+        taken = {id(bad) for bad in chosen}
+        chosen += [bad for bad in self.kept if id(bad) not in taken][: max(0, EXAMPLES - len(chosen))]
+        return chosen
+
+    def text(self, read: int) -> str:
+        lines = [f"{self.total} of {read} rows cannot be used"]
+        for bad in self.examples():
+            place = f"field `{bad.trouble.field}`: " if bad.trouble.field else ""
+            lines.append(f"  {bad.where}: {place}{bad.trouble}; cure: {bad.trouble.cure}")
+        lines += [f"  {n} x {reason}" for reason, n in self.counts.most_common()]
+        return "\n".join(lines)
+
+    def settle(self, read: int, *, stage: str, files: Iterable[str]) -> None:
+        """End the pass: write the quarantine if one was asked for, and raise `DataError` if there is none or if no row is left."""
+        if self.quarantine is not None:
+            write_quarantine(self.quarantine, [bad.entry(stage) for bad in self.kept], stage=stage, files=files)
+        if not self.total:
+            return
+        if self.quarantine is None:
+            hint = 'cure these rows, or set them aside with quarantine="quarantine.jsonl"'
+            raise DataError(self.text(read), hint=hint)
+        if self.total >= read:
+            raise DataError(
+                f"no row is left: {self.text(read)}", hint=f"every row was set aside in {self.quarantine}; cure them there or at the source"
+            )
+
+
+def write_quarantine(path: Path, entries: Sequence[Mapping[str, Any]], *, stage: str, files: Iterable[str]) -> None:
+    """Put `entries` in the quarantine, atomically. What an earlier pass of this
+    `stage` said about these `files` is replaced; the rest stays.
+
+    So a second run does not double the file, and training and evaluation data can share one quarantine.
+    """
+    replaced = set(files)
+    old = [e for e in _read_quarantine(path) if not (e["stage"] == stage and e["file"] in replaced)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as out:
+            for entry in [*old, *entries]:
+                out.write(_line(entry) + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    text = json.dumps(entry, ensure_ascii=False, default=repr)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # half a surrogate pair somewhere in the row: only the escaped form can hold it
+        text = json.dumps(entry, default=repr)
+    return text
+
+
+def _read_quarantine(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    try:
+        entries = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+        if all({"file", "line", "stage", "reason"} <= entry.keys() for entry in entries):
+            return entries
+    except (ValueError, AttributeError, OSError):
+        pass
+    raise OptionError(
+        f"{path} exists and is no quarantine file of ours, so it is not overwritten", hint="name another file for quarantine=..."
+    )

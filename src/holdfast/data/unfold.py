@@ -1,0 +1,155 @@
+"""What a method consumes, out of what the rows hold: comparisons for a `PairMethod`, single answers for an `AnswerMethod`."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import overload
+
+from holdfast.card import NEEDS, AnswerMethod, Method, Need, PairMethod
+from holdfast.errors import NeedError
+from holdfast.types import Row
+
+
+@dataclass(frozen=True)
+class Unfolded(Sequence[Row]):
+    """The rows a method reads, and the count of those it does not, by reason."""
+
+    rows: tuple[Row, ...]
+    read: int
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Row, ...]: ...
+    def __getitem__(self, index: int | slice) -> Row | tuple[Row, ...]:
+        return self.rows[index]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {"read": self.read, "unfolded": len(self.rows), **self.set_aside}
+
+    def lines(self) -> list[str]:
+        return [f"{self.read:,} rows give {len(self.rows):,}"] + [f"set aside {n:,}: {reason}" for reason, n in self.set_aside.items()]
+
+
+def unfold(rows: Iterable[Row], method: Method, *, needs: Iterable[Need] = ()) -> Unfolded:
+    """The rows as `method` consumes them.
+
+    A `PairMethod` reads comparisons. An `AnswerMethod` that needs a label reads judged answers, and makes two of each comparison (the
+    chosen one desirable, the rejected one not); one that needs none reads every answer that was not judged undesirable, and of a
+    comparison the chosen one. Ties have no winner and are set aside. `needs` adds to those of the card and of its reduction.
+
+    Raises:
+        NeedError: the rows hold nothing the method can read, or lack a column that it needs; names the need.
+    """
+    rows = tuple(rows)
+    wanted = tuple(dict.fromkeys((*method.card.needs, *method.reduction.needs, *needs)))
+    aside: Counter[str] = Counter()
+    reads = _pairs if isinstance(method, PairMethod) else _judged if "label" in wanted else _answers
+    found = tuple(reads(rows, aside))
+    if not found:
+        raise _nothing(method, rows, aside, "label" if reads is _judged else "pairs" if reads is _pairs else "answers")
+    for need in wanted:
+        if need in CHECKS:
+            CHECKS[need](found, method.name)
+    return Unfolded(found, len(rows), dict(aside))
+
+
+def _pairs(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
+    for row in rows:
+        if row.chosen is None or row.rejected is None:
+            aside["single answers, where comparisons are read"] += 1
+        elif row.tie:
+            aside["ties"] += 1
+        else:
+            yield row
+
+
+def _judged(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
+    for row in rows:
+        if row.chosen is not None and row.rejected is not None:
+            if row.tie:
+                aside["ties"] += 1
+                continue
+            yield replace(row, chosen=None, rejected=None, answer=row.chosen, desirable=True)
+            yield replace(row, chosen=None, rejected=None, answer=row.rejected, desirable=False)
+        elif row.desirable is None:
+            aside["answers without a label"] += 1
+        else:
+            yield row
+
+
+def _answers(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
+    for row in rows:
+        if row.chosen is not None:
+            if row.tie:
+                aside["ties"] += 1
+                continue
+            yield replace(row, chosen=None, rejected=None, answer=row.chosen)
+        elif row.desirable is False:
+            aside["undesirable answers"] += 1
+        else:
+            yield row
+
+
+def _nothing(method: Method, rows: Sequence[Row], aside: Mapping[str, int], need: str) -> NeedError:
+    seen = "; ".join(f"{n} {reason}" for reason, n in aside.items()) or "there are no rows"
+    if need == "label":
+        return NeedError(need, f"{method.name} needs {NEEDS['label']}; the data have none ({seen})", hint="add a boolean `label` column")
+    if isinstance(method, AnswerMethod):
+        return NeedError(
+            need, f"{method.name} reads answers that were not judged bad; the data have none ({seen})", hint="check the labels"
+        )
+    judged = any(row.desirable is not None for row in rows)
+    other = "kto reads answers with a label" if judged else "sft reads single answers"
+    hint = f"add `chosen` and `rejected`; {other}"
+    return NeedError(need, f"{method.name} reads comparisons; the data have none ({seen})", hint=hint)
+
+
+# ---------------------------------------------------------------------------------------------------------------- needs, checked row by row
+
+
+def _refuse(need: Need, name: str, rows: Sequence[Row], lacking: Sequence[Row]) -> None:
+    if lacking:
+        text, _, hint = NEEDS[need].partition("; hint: ")
+        seen = (
+            "the data have none" if len(lacking) == len(rows) else f"{len(lacking)} of {len(rows)} rows have none, first {lacking[0].where}"
+        )
+        raise NeedError(need, f"{name} needs {text}; {seen}", hint=hint or None)
+
+
+def _group(rows: Sequence[Row], name: str) -> None:
+    _refuse("group", name, rows, [row for row in rows if row.group is None])
+
+
+def _confidence(rows: Sequence[Row], name: str) -> None:
+    _refuse("confidence", name, rows, [row for row in rows if row.confidence is None])
+
+
+def _reward_gap(rows: Sequence[Row], name: str) -> None:
+    _refuse("reward_gap", name, rows, [row for row in rows if not _is_number(row.extra.get("reward_gap"))])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _mismatched(rows: Sequence[Row], name: str) -> None:
+    if all(row.prompt == rows[0].prompt for row in rows):
+        hint = "give rows with two different prompts at least"
+        raise NeedError("mismatched", f"{name} needs {NEEDS['mismatched']}; every row has the same prompt", hint=hint)
+
+
+CHECKS: Mapping[str, Callable[[Sequence[Row], str], None]] = {
+    "group": _group,
+    "confidence": _confidence,
+    "reward_gap": _reward_gap,
+    "mismatched": _mismatched,
+}
