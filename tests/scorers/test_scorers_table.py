@@ -208,7 +208,7 @@ def test_sft_ends_at_the_share_of_each_answer():
 
 
 def test_kto_gives_everything_to_the_answer_that_wins_more_often():
-    """Two answers, the first wins with 0.8, beta 1/2. Its share decides alone, so pi ends at (1, 0), where rho is log 2 for the first answer
+    """Two answers, the first wins with 0.8, beta 1/2. Its share decides, so pi ends at (1, 0), where rho is log 2 for the first answer
     and minus infinity for the second and z0 is 0. sigma(-(log 2) / 2) = sqrt 2 - 1. Half of the rows are chosen, half rejected:
     cost = (0.8 (sqrt 2 - 1) + 0.2 * 1 + 0.2 (2 - sqrt 2) + 0.8 * 0) / 2."""
     found = fit(kto, two_answers(0.8).unfolded(), reference_SA=UNIFORM_12, beta=0.5, max_steps=50)

@@ -1,0 +1,329 @@
+"""What every method promises, run over the whole table: a method that joins it inherits these tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from inspect import signature
+from math import inf, isfinite, nan
+
+import pytest
+import torch
+from torch import Tensor
+
+from holdfast.card import NEEDS, Limit, Method, departures_of, help_of, settings_of
+from holdfast.errors import NeedError, OptionError
+from holdfast.methods import METHODS, get
+from holdfast.types import Answers, Batch, Pairs, Scored, scored_parts, with_scored_parts
+
+N, T = 5, 7
+ALL = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+EVERY_LIMIT = [(method, limit) for method in METHODS.values() for limit in method.card.limits]
+
+Change = Callable[[str, Scored], Scored]
+
+
+def sequences(seed: int, *, shift: float = 0.0) -> Scored:
+    """N answers of 1 to T tokens, about a nat a token, with zeros in the padding."""
+    generator = torch.Generator().manual_seed(seed)
+    mask_NT = (torch.arange(T) < torch.randint(1, T + 1, (N, 1), generator=generator)).double()
+    logp_NT, ref_logp_NT = (-2 * torch.rand(N, T, generator=generator, dtype=torch.float64) - 0.05 for _ in range(2))
+    return Scored((logp_NT + shift / T) * mask_NT, mask_NT, ref_logp_NT * mask_NT)
+
+
+def batch_for(method: Method, seed: int = 0) -> Batch:
+    """A batch that has everything the method needs, and everything else too."""
+    generator = torch.Generator().manual_seed(seed + 100)
+    more = {"weight_N": torch.rand(N, generator=generator), "group_N": torch.arange(N) % 2}
+    also = {"mismatched": sequences(seed + 2)}
+    if method.takes is Pairs:
+        gap_N, sure_N = torch.randn(N, generator=generator), torch.rand(N, generator=generator)
+        return Pairs(sequences(seed), sequences(seed + 1), **more, confidence_N=sure_N, reward_gap_N=gap_N, also=also)
+    return Answers(sequences(seed), desirable_N=torch.arange(N) % 2 == 0, **more, also=also)
+
+
+def changed(batch: Batch, change: Change) -> Batch:
+    return with_scored_parts(batch, {name: change(name, part) for name, part in scored_parts(batch).items()})
+
+
+def with_leaves(batch: Batch) -> tuple[Batch, dict[str, Tensor]]:
+    """The batch with fresh leaf tensors as policy log-probabilities, and those leaves."""
+    leaves = {name: part.logp_NT.clone().requires_grad_() for name, part in scored_parts(batch).items()}
+    return changed(batch, lambda name, part: replace(part, logp_NT=leaves[name])), leaves
+
+
+def without(batch: Batch, need: str) -> Batch:
+    """The batch as a run without that need would give it."""
+    if need == "reference":
+        return changed(batch, lambda _, part: replace(part, ref_logp_NT=None))
+    if need == "mismatched":
+        return replace(batch, also={})
+    field = {"label": "desirable_N", "group": "group_N", "confidence": "confidence_N", "reward_gap": "reward_gap_N"}[need]
+    return replace(batch, **{field: None}) if hasattr(batch, field) else batch
+
+
+def gradients(method: Method, batch: Batch, **settings: float) -> tuple[Tensor, dict[str, Tensor]]:
+    batch, leaves = with_leaves(batch)
+    cost_N = method.objective(batch, **settings)
+    found = torch.autograd.grad(cost_N.sum(), list(leaves.values()), allow_unused=True)
+    return cost_N.detach(), {
+        name: torch.zeros_like(leaf) if g is None else g for (name, leaf), g in zip(leaves.items(), found, strict=True)
+    }
+
+
+def defaults(method: Method) -> dict[str, float]:
+    return {name: p.default for name, p in settings_of(method.objective).items()}
+
+
+# ---------------------------------------------------------------------------------------------------------------- numbers
+
+
+@ALL
+def test_one_cost_a_row_and_a_finite_gradient(method: Method):
+    cost_N, gradient = gradients(method, batch_for(method))
+    assert cost_N.shape == (N,) and cost_N.isfinite().all() and cost_N.dtype == torch.float64
+    main = "chosen" if method.takes is Pairs else "answer"
+    assert all(g.isfinite().all() for g in gradient.values())
+    assert (gradient[main].sum(-1) != 0).any(), "the method does not push the policy"
+
+
+@ALL
+@pytest.mark.parametrize("garbage", [nan, inf, -inf, 1e30])
+def test_padding_is_never_read(method: Method, garbage: float):
+    def spoil(_: str, part: Scored) -> Scored:
+        pad_NT = part.mask_NT == 0
+        return replace(part, logp_NT=part.logp_NT.masked_fill(pad_NT, garbage), ref_logp_NT=part.ref_logp_NT.masked_fill(pad_NT, garbage))
+
+    clean, spoiled = batch_for(method), changed(batch_for(method), spoil)
+    assert all((part.mask_NT == 0).any() for part in scored_parts(clean).values())
+    cost_N, gradient = gradients(method, clean)
+    spoiled_cost_N, spoiled_gradient = gradients(method, spoiled)
+    assert torch.equal(cost_N, spoiled_cost_N)
+    for name in gradient:
+        assert torch.equal(gradient[name], spoiled_gradient[name])
+        assert (spoiled_gradient[name][scored_parts(clean)[name].mask_NT == 0] == 0).all()
+
+
+@ALL
+def test_more_padding_changes_nothing(method: Method):
+    def widen(_: str, part: Scored) -> Scored:
+        pad = torch.nn.functional.pad
+        return Scored(pad(part.logp_NT, (0, 3)), pad(part.mask_NT, (0, 3)), pad(part.ref_logp_NT, (0, 3)))
+
+    batch = batch_for(method)
+    torch.testing.assert_close(method.objective(changed(batch, widen)), method.objective(batch), rtol=1e-13, atol=1e-13)
+
+
+@ALL
+@pytest.mark.parametrize("seed", range(3))
+def test_gradient_is_the_finite_difference(method: Method, seed: int):
+    """Central differences in every response token of chosen, rejected and answer. Further sequences enter detached or not at all."""
+    batch = batch_for(method, seed)
+    _, gradient = gradients(method, batch)
+    step = 1e-6
+    for name in ("chosen", "rejected") if method.takes is Pairs else ("answer",):
+        for row, token in torch.nonzero(scored_parts(batch)[name].mask_NT).tolist():
+
+            def total(by: float, name: str = name, row: int = row, token: int = token) -> float:
+                def nudge(which: str, part: Scored) -> Scored:
+                    if which != name:
+                        return part
+                    logp_NT = part.logp_NT.clone()
+                    logp_NT[row, token] += by
+                    return replace(part, logp_NT=logp_NT)
+
+                return method.objective(changed(batch, nudge)).sum().item()
+
+            slope = (total(step) - total(-step)) / (2 * step)
+            assert gradient[name][row, token].item() == pytest.approx(slope, abs=2e-7, rel=1e-6)
+
+
+@ALL
+@pytest.mark.parametrize("far", [1e4, -1e4])
+def test_extreme_log_ratios_stay_finite(method: Method, far: float):
+    """The chosen (or only) answer 10,000 nats from the reference, up or down, in the type that training uses."""
+
+    def pull(name: str, part: Scored) -> Scored:
+        moved = max(far, 0) if name in ("chosen", "answer") else max(-far, 0)
+        logp_NT = -(moved + 1.0) * part.mask_NT / part.length_N.unsqueeze(-1)
+        back_NT = -(1e4 - moved + 1.0) * part.mask_NT / part.length_N.unsqueeze(-1)
+        return Scored(logp_NT.float(), part.mask_NT.float(), back_NT.float())
+
+    cost_N, gradient = gradients(method, changed(batch_for(method), pull))
+    assert cost_N.isfinite().all() and all(g.isfinite().all() for g in gradient.values())
+
+
+@ALL
+def test_certain_and_empty_answers_stay_finite(method: Method):
+    """Probability one on every token, and no token at all, are corners of a mean or an odds ratio."""
+    for change in (
+        lambda _, part: Scored(0 * part.logp_NT, part.mask_NT, 0 * part.logp_NT),
+        lambda _, part: Scored(0 * part.logp_NT, 0 * part.mask_NT, 0 * part.logp_NT),
+    ):
+        cost_N, gradient = gradients(method, changed(batch_for(method), change))
+        assert cost_N.isfinite().all() and all(g.isfinite().all() for g in gradient.values())
+
+
+@ALL
+def test_float32_agrees_with_float64(method: Method):
+    single = changed(batch_for(method), lambda _, part: Scored(part.logp_NT.float(), part.mask_NT.float(), part.ref_logp_NT.float()))
+    cost_N = method.objective(single)
+    assert cost_N.dtype == torch.float32
+    torch.testing.assert_close(cost_N.double(), method.objective(batch_for(method)), rtol=1e-5, atol=1e-5)
+
+
+@ALL
+def test_a_boolean_mask_is_as_good(method: Method):
+    batch = batch_for(method)
+    boolean = changed(batch, lambda _, part: replace(part, mask_NT=part.mask_NT.bool()))
+    torch.testing.assert_close(method.objective(boolean), method.objective(batch), rtol=1e-13, atol=1e-13)
+
+
+@ALL
+def test_the_reduction_gives_one_number(method: Method):
+    batch = batch_for(method)
+    cost_N = method.objective(batch)
+    scalar, _ = method.reduction.apply(cost_N, batch, method.reduction.init())
+    weight_N = batch.weight_N.double()
+    assert scalar.shape == () and scalar.item() == pytest.approx((weight_N * cost_N).sum().item() / weight_N.sum().item(), rel=1e-6)
+
+
+# ---------------------------------------------------------------------------------------------------------------- what the card says
+
+
+@ALL
+def test_a_missing_need_is_refused_by_name(method: Method):
+    for need in method.card.needs:
+        with pytest.raises(NeedError) as caught:
+            method.objective(without(batch_for(method), need))
+        assert caught.value.need == need
+
+
+@ALL
+def test_what_is_not_declared_is_not_needed(method: Method):
+    batch = batch_for(method)
+    bare = batch
+    for need in set(NEEDS) - set(method.card.needs):
+        bare = without(bare, need)
+    assert torch.equal(method.objective(bare), method.objective(batch))
+
+
+@ALL
+def test_weights_belong_to_the_reduction(method: Method):
+    batch = batch_for(method)
+    assert torch.equal(method.objective(replace(batch, weight_N=None)), method.objective(batch))
+
+
+@ALL
+def test_cost_at_the_reference(method: Method):
+    """Where policy and reference agree, the cost is what the card says; a card that says nothing has a cost that varies or no reference."""
+    start = changed(batch_for(method), lambda _, part: replace(part, ref_logp_NT=part.logp_NT))
+    cost_N = method.objective(start)
+    if method.card.at_reference is not None:
+        assert "reference" in method.card.needs
+        expected = method.card.at_reference(**defaults(method))
+        assert isfinite(expected) and cost_N.tolist() == pytest.approx([expected] * N, rel=1e-12)
+    elif "reference" in method.card.needs:
+        unequal = {name: value * (1 + i) for i, (name, value) in enumerate(defaults(method).items())}
+        assert method.objective(start, **unequal).unique().numel() > 1
+
+
+def test_every_card_with_settings_at_the_reference_reads_them():
+    """`at_reference` must hold at settings other than the defaults too."""
+    for method in METHODS.values():
+        if method.card.at_reference is not None:
+            settings = {name: value * 1.5 for name, value in defaults(method).items()}
+            start = changed(batch_for(method), lambda _, part: replace(part, ref_logp_NT=part.logp_NT))
+            expected = method.card.at_reference(**settings)
+            assert method.objective(start, **settings).tolist() == pytest.approx([expected] * N, rel=1e-12)
+
+
+@pytest.mark.parametrize(("method", "limit"), EVERY_LIMIT, ids=[f"{m.name}-to-{limit.gives}" for m, limit in EVERY_LIMIT])
+def test_every_limit_is_met_in_value_and_gradient(method: Method, limit: Limit):
+    other = get(limit.gives)
+    shared = {name: 0.37 for name in defaults(method) if name in defaults(other) and name not in limit.at}
+    for seed in range(3):
+        batch = batch_for(method, seed)
+        cost_N, gradient = gradients(method, batch, **{**shared, **limit.at})
+        other_cost_N, other_gradient = gradients(other, batch, **{**shared, **limit.other_at})
+        torch.testing.assert_close(cost_N, limit.scale * other_cost_N + limit.shift, rtol=1e-6, atol=1e-6)
+        for name in gradient:
+            torch.testing.assert_close(gradient[name], limit.scale * other_gradient[name], rtol=1e-6, atol=1e-6)
+
+
+@ALL
+def test_rows_are_coupled_only_if_the_card_says_so(method: Method):
+    """Every row but the first is moved far up: does the first row's cost notice?"""
+
+    def move(_: str, part: Scored) -> Scored:
+        far_NT = part.logp_NT - 3 * part.mask_NT
+        return replace(part, ref_logp_NT=torch.cat([part.ref_logp_NT[:1], far_NT[1:] - 2 * part.mask_NT[1:]]))
+
+    batch = batch_for(method)
+    noticed = method.objective(changed(batch, move))[0].item() != method.objective(batch)[0].item()
+    assert noticed == method.card.coupled
+
+
+# ---------------------------------------------------------------------------------------------------------------- settings and words
+
+
+@ALL
+def test_settings_are_keyword_only_numbers_with_defaults_and_help(method: Method):
+    for name, parameter in settings_of(method.objective).items():
+        assert isinstance(parameter.default, float), f"{name} has no default"
+        assert help_of(method.objective)[name][-1] != "." and len(help_of(method.objective)[name]) > 15
+    assert set(help_of(method.objective)) == set(settings_of(method.objective))
+    assert len(signature(method.objective).parameters) == 1 + len(settings_of(method.objective))
+
+
+@ALL
+@pytest.mark.parametrize("bad", [nan, inf, -inf, -1.0])
+def test_impossible_settings_are_refused_by_name_with_a_cure(method: Method, bad: float):
+    for name in settings_of(method.objective):
+        with pytest.raises(OptionError, match=rf"^{name} is {bad!r}; it must .*\nhint: "):
+            method.objective(batch_for(method), **{name: bad})
+
+
+@pytest.mark.parametrize("name", ["cdpo", "rdpo"])
+@pytest.mark.parametrize("flip", [0.5, 0.7, 1.0])
+def test_flip_rates_of_half_and_more_are_refused(name: str, flip: float):
+    method = get(name)
+    with pytest.raises(OptionError, match=r"below 0\.5"):
+        method.objective(batch_for(method), flip=flip)
+
+
+@ALL
+def test_every_setting_is_read(method: Method):
+    """No option is accepted and ignored: a change of it changes the cost or its gradient."""
+    batch = batch_for(method)
+    cost_N, _ = gradients(method, batch)
+    for name, value in defaults(method).items():
+        assert not torch.equal(gradients(method, batch, **{name: value * 1.3})[0], cost_N), f"{name} is never read"
+
+
+@ALL
+def test_card_and_docstring_are_complete(method: Method):
+    card, words = method.card, method.objective.__doc__ or ""
+    assert card.paper.title and card.paper.authors and card.paper.year > 2000 and (card.paper.arxiv or card.paper.venue)
+    assert card.equation and card.status and "cost" in words and "Shape (N,)" in words
+    assert card.paper.authors.split(",")[0].split()[-1] in words, "the docstring cites the paper"
+    assert card.departures == departures_of(method.objective)
+    assert set(card.needs) <= set(NEEDS)
+    assert ("|y" in card.equation) == (card.tokens != "sum"), "a division by the length is a mean over tokens"
+
+
+def test_the_table_is_named_by_its_functions():
+    assert all(name == method.name for name, method in METHODS.items())
+
+
+def test_an_unknown_method_is_answered_with_a_near_one():
+    with pytest.raises(OptionError, match="hint: did you mean rdpo"):
+        get("r-dpo")
+    with pytest.raises(OptionError, match="hint: `holdfast methods` lists them all"):
+        get("zzzzzz")
+
+
+def test_limits_are_about_known_methods_and_settings():
+    for method, limit in EVERY_LIMIT:
+        assert limit.gives in METHODS and set(limit.at) <= set(defaults(method)) and isinstance(limit.at, Mapping)
+    assert {(m.name, limit.gives) for m, limit in EVERY_LIMIT} >= {("cdpo", "dpo"), ("rdpo", "dpo")}
