@@ -105,7 +105,14 @@ def block_mask(branches: Layout, window: int | None, device: torch.device) -> An
 
 
 def _flex(
-    query: Tensor, key: Tensor, value: Tensor, branches: Layout, window: int | None, scaling: float | None, softcap: float | None, grouped: bool
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    branches: Layout,
+    window: int | None,
+    scaling: float | None,
+    softcap: float | None,
+    grouped: bool,
 ) -> Tensor:
     out = _compiled_flex()(
         query,
