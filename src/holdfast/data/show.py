@@ -10,6 +10,7 @@ from rich.console import Console, Group
 from rich.panel import Panel
 from rich.text import Text
 
+from holdfast.data.template import special_tokens
 from holdfast.types import Row, Tokenized
 
 PROMPT, RESPONSE, SPECIAL = "dim", "bold green", "reverse"
@@ -37,11 +38,11 @@ def _part(name: str, ids: Sequence[int], tokenizer: Any, style: str) -> Text:
 def _tokens(ids: Sequence[int], tokenizer: Any, style: str) -> Text:
     """Runs of ordinary tokens decoded together (a character may span several), each special token by its name."""
     text = Text(style=style)
-    special = set(tokenizer.all_special_ids)
+    special = special_tokens(tokenizer)
     for marked, run in groupby(ids, special.__contains__):
         if marked:
             for token in run:
-                text.append(str(tokenizer.convert_ids_to_tokens(token)), style=SPECIAL)
+                text.append(special[token], style=SPECIAL)
         else:
             text.append(tokenizer.decode(list(run), clean_up_tokenization_spaces=False).translate(CONTROL))
     return text

@@ -27,6 +27,13 @@ class Rendered(Protocol):
     def answer(self, row: Row, prompt: str, answer: Text) -> str: ...
 
 
+def special_tokens(tokenizer: Any) -> dict[int, str]:
+    """Every token that marks something and is never part of a text: id -> what it is called."""
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    found = {number: token.content for number, token in added.items() if token.special}
+    return found | dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+
+
 @dataclass(frozen=True)
 class Marks:
     """The tokenizer's own tokens: which begin and end a sequence, and whether it asks for the beginning."""
@@ -48,7 +55,7 @@ class Marks:
     @cached_property
     def literal(self) -> re.Pattern[str] | None:
         """Matches text that the tokenizer would read as one of its special tokens."""
-        tokens = sorted({token for token in self.tokenizer.all_special_tokens if token}, key=len, reverse=True)
+        tokens = sorted(filter(None, special_tokens(self.tokenizer).values()), key=len, reverse=True)
         return re.compile("|".join(map(re.escape, tokens))) if tokens else None
 
     def refuse_literal(self, text: Text | None, name: str) -> None:

@@ -1,8 +1,8 @@
 """Where a prompt is only implied: two transcripts that share a beginning, and where that beginning ends.
 
 A transcript is a list of messages, or a string of turns under markers such as "\\n\\nHuman:" and "\\n\\nAssistant:". The prompt is every
-turn the two share; each answer is the one turn that follows. Two strings without turns are split at their last shared line break, or else
-at the last shared space, so never inside a word.
+turn the two share; each answer is the one turn that follows. White space around a marked turn is layout and is taken off. Two strings
+without turns are split at their last shared line break, or else at the last shared space, so never inside a word.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Markers:
             return None
         gap = begin[1] or ("\n\n" if re.search(rf"\n\n({marker}):", transcript) else "\n")
         parts = re.split(rf"(?:\A\n*|{gap})({marker}): ?", transcript)
-        turns = tuple({"role": names[name], "content": content} for name, content in zip(parts[1::2], parts[2::2], strict=True))
+        turns = tuple({"role": names[name], "content": content.strip()} for name, content in zip(parts[1::2], parts[2::2], strict=True))
         return turns if any(turn["role"] in ASSISTANT for turn in turns) else None
 
     def split(self, chosen: Text, rejected: Text) -> tuple[Text, Text, Text]:
