@@ -19,15 +19,3 @@ __all__ = [
     "tokenize",
     "unfold",
 ]
-    "Dataset",
-    "ReadReport",
-    "TokenReport",
-    "TokenizedSet",
-    "Unfolded",
-    "content_hash",
-    "corrupt",
-    "read",
-    "show",
-    "tokenize",
-    "unfold",
-]

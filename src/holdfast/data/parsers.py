@@ -1,7 +1,7 @@
 """One parser a shape: a record's columns in, the parts of its rows out. Each raises `RowError` naming the field.
 
-Prompt and answers leave in one form: all text, or the prompt as messages and each answer as the assistant's words. So the same data give the
-same rows whether an answer came as text or as a message list, with or without the prompt's messages repeated in front.
+Prompt and answers leave in one form: all text, or the prompt as messages and each answer as the assistant's words. So the same data give
+the same rows whether an answer came as text or as a message list, with or without the prompt's messages repeated in front.
 """
 
 from __future__ import annotations
