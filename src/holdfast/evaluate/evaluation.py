@@ -101,6 +101,8 @@ def evaluate(
     tokenizer: Any = None,
     max_tokens: int | None = None,
     columns: Mapping[str, str] | None = None,
+    shape: str | None = None,
+    split: str | None = None,
     quarantine: str | Path | None = None,
     batch: int = 64,
     device: str = "auto",
@@ -133,6 +135,8 @@ def evaluate(
         tokenizer: the policy's, where `model` is a loaded model or brings none.
         max_tokens: longest row; a longer one is an error, or goes to the quarantine.
         columns: names of the file's columns, as for `holdfast.read`.
+        shape: the shape to read rows as, where inferring it is not wanted.
+        split: which split of the data, where it has several.
         quarantine: a file for rows that cannot be used; without it the first one is an error.
         batch: answers generated at once.
         device: "auto", "cpu", "cuda", "cuda:1".
@@ -154,7 +158,8 @@ def evaluate(
     if ref is not None:
         same_tokens(policy, ref)
     template = template or policy.template or "auto"
-    held = held_rows(data, policy.tokenizer, by=by, template=template, max_tokens=max_tokens, columns=columns, quarantine=quarantine, seed=seed)
+    reading: dict[str, Any] = {"columns": columns, "shape": shape, "split": split, "quarantine": quarantine, "max_tokens": max_tokens}
+    held = held_rows(data, policy.tokenizer, by=by, template=template, seed=seed, **reading)
     scores = held.scores(policy, ref)
     window = smallest_window([loaded for loaded in (policy, ref, rival) if loaded is not None])
     writer = Writer(held, prompts, samples, max_new_tokens, seed, batch, template, progress, window)

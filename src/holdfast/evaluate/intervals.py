@@ -95,6 +95,7 @@ def _bootstrap(sums_C: NDArray[Any], sizes_C: NDArray[Any], resamples: int, leve
     level = _expanded(level, len(sums_C))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # answered below, by the percentile interval
+        warnings.simplefilter("ignore", RuntimeWarning)
         found = stats.bootstrap(
             (sums_C, sizes_C), _ratio, paired=True, vectorized=True, n_resamples=resamples, confidence_level=level, method=method, rng=rng, batch=250
         )

@@ -16,6 +16,8 @@ from holdfast.errors import ModelError
 from holdfast.models.load import load_policy, load_tokenizer, tokenizer_hash
 from holdfast.scorers.reference import model_hash
 
+ADAPTER_OFF = "adapter-off"  # what a run calls the model under its adapter, which is the one it started from
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -90,7 +92,8 @@ def _from_record(folder: Path) -> tuple[str | None, str | None, str]:
         return None, None, ""
     record = json.loads(path.read_text(encoding="utf-8"))
     call, template = record.get("call", {}), record.get("options", {}).get("template")
-    named = call.get("reference") or call.get("model")
+    given = call.get("reference")
+    named = call.get("model") if given in (None, ADAPTER_OFF) else given
     if isinstance(named, str):
         return named, template, ""
     return None, template, f"{path} cannot name the run's reference, which was given in memory; hint: --reference MODEL"

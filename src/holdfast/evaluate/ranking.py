@@ -41,8 +41,8 @@ class PairScores:
 
 def wins(first_N: Array, second_N: Array) -> Array:
     """1 where the first is larger, 0 where the second is, 1/2 where they are equal. NaN where either is."""
-    out = 0.5 + 0.5 * np.sign(first_N - second_N)
-    return np.where((first_N == second_N), 0.5, out)  # two equal infinities differ by NaN
+    out = np.where(first_N > second_N, 1.0, np.where(first_N < second_N, 0.0, 0.5))
+    return np.where(np.isnan(first_N) | np.isnan(second_N), np.nan, out)
 
 
 def accuracies(scores: PairScores) -> dict[str, Array]:

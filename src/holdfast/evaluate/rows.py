@@ -74,14 +74,14 @@ def held_rows(
     template: str,
     max_tokens: int | None,
     columns: Mapping[str, str] | None,
+    shape: str | None,
+    split: str | None,
     quarantine: str | Path | None,
     seed: int,
 ) -> Held:
     """Read and tokenize. Raises DataError for a row that cannot be used (unless it can be quarantined), OptionError for an unknown `by`."""
-    known = data if isinstance(data, Dataset) else read(data, columns=columns, quarantine=quarantine)
-    on_bad = "error" if quarantine is None else "quarantine"
-    tokenized = tokenize(known.rows, tokenizer, template=template, max_tokens=max_tokens, on_bad=on_bad, quarantine=quarantine, seed=seed)
-    rows, items = tokenized.rows, tokenized.items
+    known = read(data, shape=shape, columns=columns, quarantine=quarantine, split=split)
+    rows, items = _tokenized(known.rows, tokenizer, template=template, max_tokens=max_tokens, quarantine=quarantine, seed=seed)
     pairs = [i for i, item in enumerate(items) if set(item.branches) >= {"chosen", "rejected"} and not rows[i].tie]
     notes = []
     ties = sum(row.tie for row in rows)
@@ -89,11 +89,24 @@ def held_rows(
         notes.append(f"{ties:,} ties have no better answer and are not ranked; their prompts are still answered")
     if len(pairs) + ties < len(rows):
         notes.append(f"{len(rows) - ties - len(pairs):,} rows are single answers and are not ranked; their prompts are still answered")
-    dropped = len(known.rows) - len(rows)
-    if dropped:
-        notes.append(f"{dropped:,} rows could not be tokenized and lie in {quarantine}")
+    aside = sum(known.report.set_aside.values()) + max(0, len(known.rows) - len(rows))
+    if aside:
+        notes.append(f"{aside:,} rows cannot be used and lie in {quarantine}")
     source = {"source": str(data) if isinstance(data, str | Path) else "rows in memory", "content_hash": known.report.content_hash}
     return Held(rows, items, [group_name(row, by) for row in rows] if _has(rows, by) else [NO_GROUP] * len(rows), pairs, notes, source)
+
+
+def _tokenized(rows: Sequence[Row], tokenizer: Any, **how: Any) -> tuple[list[Row], list[Tokenized]]:
+    """Comparisons first, then single answers: they are tokenized apart, since no method takes both."""
+    kept: list[Row] = []
+    items: list[Tokenized] = []
+    for kind in (True, False):
+        some = [row for row in rows if (row.chosen is not None) == kind]
+        if some:
+            made = tokenize(some, tokenizer, progress=False, **how)
+            kept += made.rows
+            items += made.items
+    return kept, items
 
 
 def group_name(row: Row, by: str) -> str:
