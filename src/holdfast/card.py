@@ -145,9 +145,9 @@ def section_of(function: Callable[..., Any], title: str) -> str:
     return textwrap.dedent(found[1]).strip() if found else ""
 
 
-def help_of(function: Callable[..., Any]) -> dict[str, str]:
-    """What `Args:` says of each argument, on one line each: the command line's help."""
-    entries = re.findall(r"^(\w+): (.*(?:\n[ \t]+.*)*)", section_of(function, "Args"), re.M)
+def help_of(function: Callable[..., Any], title: str = "Args") -> dict[str, str]:
+    """What `Args:` (or another section of `name: text` entries) says of each name, on one line each: the command line's help."""
+    entries = re.findall(r"^(\w+): (.*(?:\n[ \t]+.*)*)", section_of(function, title), re.M)
     return {name: " ".join(text.split()) for name, text in entries}
 
 

@@ -47,7 +47,7 @@ METHOD = PairMethod(
         departures=departures_of(cdpo),
         limits=(Limit(at={"flip": 0.0}, gives="dpo"),),
         at_reference=lambda **_: log(2),
-        not_to_confuse_with="rdpo, which subtracts the flipped term instead of adding it: an unbiased estimate, not a smoothing",
+        not_to_confuse_with="`rdpo`, which subtracts the flipped term instead of adding it: an unbiased estimate, not a smoothing",
         status="meets its closed-form optimum and hand-worked values",
     ),
 )

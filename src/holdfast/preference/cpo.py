@@ -50,7 +50,7 @@ METHOD = PairMethod(
         equation="softplus(-beta [log pi(y_w) - log pi(y_l)]) - alpha log pi(y_w) / |y_w|",
         tokens="sum and mean",
         departures=departures_of(cpo),
-        not_to_confuse_with="simpo, which averages over tokens in the comparison itself",
-        status="meets hand-worked values; at alpha 0 it is dpo with a uniform reference; meets TRL's `sigmoid` of its CPO trainer",
+        not_to_confuse_with="`simpo`, which averages over tokens in the comparison itself",
+        status="meets hand-worked values; at alpha 0 it is `dpo` with a uniform reference; meets TRL's `sigmoid` of its CPO trainer",
     ),
 )

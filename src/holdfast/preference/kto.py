@@ -36,7 +36,6 @@ def kto(answers: Answers, *, beta: float = 0.1, desirable: float = 1.0, undesira
     Departures:
         1. The mismatched answers come from the whole data set (another prompt's answer, drawn once with a seed), not from the next row
            of the same batch, so that a batch of one is defined and the order of rows does not matter.
-        2. Where the run is split over devices or accumulation steps, z0 is the mean of the rows it is given together.
     """
     check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
     check("desirable", desirable, 0 <= desirable < inf, "be at least 0 and finite", hint="1 is usual")

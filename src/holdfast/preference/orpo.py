@@ -57,7 +57,7 @@ METHOD = PairMethod(
         equation="-a_w + weight softplus(lo(a_l) - lo(a_w)), lo(a) = a - log(1 - e^a), a = log pi(y) / |y|",
         tokens="mean",
         departures=departures_of(orpo),
-        not_to_confuse_with="cpo, whose comparison is of probabilities summed over tokens, not of odds",
+        not_to_confuse_with="`cpo`, whose comparison is of probabilities summed over tokens, not of odds",
         status="meets hand-worked values and TRL's odds-ratio loss",
     ),
 )

@@ -57,7 +57,7 @@ METHOD = PairMethod(
         departures=departures_of(rdpo),
         limits=(Limit(at={"flip": 0.0}, gives="dpo"),),
         at_reference=lambda **_: log(2),
-        not_to_confuse_with="cdpo, which adds the flipped term: a bounded smoothing that keeps the bias",
+        not_to_confuse_with="`cdpo`, which adds the flipped term: a bounded smoothing that keeps the bias",
         status="returns the clean optimum under known flips; unbounded below on pairs with a single label; meets TRL's `robust`",
     ),
 )

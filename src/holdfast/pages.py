@@ -1,0 +1,248 @@
+"""A page for each method and one table of all, made from cards and docstrings: what they say is what the code says.
+
+python -m holdfast.pages docs/methods        writes the folder, one page a method and the table
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import rich.table
+
+from holdfast import card
+from holdfast.ambiguity import REDUCTIONS
+from holdfast.card import NEEDS, AnswerMethod, Limit, Method, Need, Paper, settings_of
+from holdfast.methods import METHODS, get
+
+TOKENS = {
+    "sum": "Log-probabilities are summed over the response tokens of an answer.",
+    "mean": "Log-probabilities are averaged over the response tokens of an answer.",
+    "sum and mean": "The comparison sums log-probabilities over response tokens; the likelihood term averages them.",
+}
+INTRODUCTION = (
+    "A method turns each row of a batch into a cost, and `holdfast train METHOD` minimizes their average. Pairs are a chosen and a "
+    "rejected answer to one prompt; answers are single ones. Every page here is made from the method's own file."
+)
+REDUCING = (
+    "How the costs of a batch become one number: `--reduction kl:temperature=0.5`. All but the mean weigh costly rows more. A row whose "
+    "label was flipped is a costly row: these answer uneven service, not label noise."
+)
+
+
+def summary_of(method: Method) -> str:
+    """The method in a sentence."""
+    return summary(method.objective)
+
+
+def help_of(method: Method, setting: str) -> str:
+    """What a setting of a method means, in a line."""
+    return card.help_of(method.objective)[setting]
+
+
+def table() -> list[dict[str, str]]:
+    """Every method in a line: name, what, takes, needs, tokens, settings, paper."""
+    return [
+        {
+            "method": name,
+            "what it does": summary_of(method),
+            "takes": kind(method),
+            "needs": ", ".join(method.card.needs) or "nothing more",
+            "tokens": method.card.tokens,
+            "settings": ", ".join(f"{setting}={default:g}" for setting, default in defaults(method).items()) or "none",
+            "paper": cited(method.card.paper),
+        }
+        for name, method in METHODS.items()
+    ]
+
+
+def rich_table() -> rich.table.Table:
+    """`table`, for a terminal: what a reader needs to choose."""
+    shown = rich.table.Table(title="Methods", title_justify="left", row_styles=["", "dim"], expand=True)
+    columns = {"method": True, "what it does": False, "takes": True, "needs": False, "tokens": False, "settings": False}
+    for column, whole in columns.items():
+        shown.add_column(column, no_wrap=whole, ratio=None if whole else {"what it does": 4, "settings": 2}.get(column, 1))
+    for row in table():
+        shown.add_row(*(row[column] for column in columns))
+    return shown
+
+
+def facts(name: str) -> dict[str, Any]:
+    """One method's card, docstring and settings, as plain data.
+
+    Raises:
+        OptionError: there is no such method.
+    """
+    method = get(name)
+    words = card.help_of(method.objective)
+    about = method.card
+    return {
+        "method": name,
+        "what it does": summary_of(method),
+        "equation": about.equation,
+        "tokens": about.tokens,
+        "takes": kind(method),
+        "needs": list(about.needs),
+        "settings": {setting: {"default": default, "help": words[setting]} for setting, default in defaults(method).items()},
+        "departures": list(about.departures),
+        "limits": [limit_line(name, limit) for limit in about.limits],
+        "cost at the reference": about.at_reference(**defaults(method)) if about.at_reference else None,
+        "rows are coupled": about.coupled,
+        "not to be confused with": about.not_to_confuse_with,
+        "status": about.status,
+        "paper": asdict(about.paper),
+    }
+
+
+def page(name: str) -> str:
+    """One method's page, in markdown.
+
+    Raises:
+        OptionError: there is no such method.
+    """
+    method = get(name)
+    about = method.card
+    sections = {
+        "In one line": f"    {about.equation}\n\n{TOKENS[about.tokens]} {at_reference(method)}".rstrip(),
+        "What it takes": takes(method),
+        "Settings": settings_table(method.objective),
+        "Refusals": bullets(f"`{error}`: {text}" for error, text in card.help_of(method.objective, "Raises").items()),
+        "Departures from the paper": "\n".join(f"{i}. {line}" for i, line in enumerate(about.departures, 1)),
+        "Limits": bullets(limit_line(name, limit) for limit in about.limits),
+        "Not to be confused with": sentence(about.not_to_confuse_with),
+        "How far it has been checked": sentence(about.status),
+        "Use": usage(method),
+        "Paper": full(about.paper),
+    }
+    return "\n\n".join([f"# {name}", body(method.objective), *(f"## {title}\n\n{text}" for title, text in sections.items() if text)]) + "\n"
+
+
+def overview() -> str:
+    """The table of methods and that of reductions, in markdown."""
+    methods = [{**row, "method": f"[{row['method']}]({row['method']}.md)"} for row in table()]
+    reductions = [
+        {"reduction": f"`{name}`", "what it does": summary(factory), "settings": "; ".join(settings_lines(factory)) or "none"}
+        for name, factory in REDUCTIONS.items()
+    ]
+    return "\n\n".join(["# Methods", INTRODUCTION, grid(methods), "## Reductions", REDUCING, grid(reductions)]) + "\n"
+
+
+def write(folder: Path) -> list[Path]:
+    """Every page, and the overview as README.md. Returns the files written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {"README.md": overview(), **{f"{name}.md": page(name) for name in METHODS}}
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in texts]
+
+
+# ------------------------------------------------------------------------------------------------------------------ parts of a page
+
+
+def summary(function: Callable[..., Any]) -> str:
+    """The first sentence of a docstring."""
+    return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split()).split(". ")[0].rstrip(".")
+
+
+def body(function: Callable[..., Any]) -> str:
+    """A docstring up to its first section, indented equations kept as they are."""
+    lines = (inspect.getdoc(function) or "").splitlines()
+    end = next((i for i, line in enumerate(lines) if line in ("Args:", "Raises:", "Departures:")), len(lines))
+    return "\n".join(lines[:end]).strip()
+
+
+def kind(method: Method) -> str:
+    return "answers" if isinstance(method, AnswerMethod) else "pairs"
+
+
+def defaults(method: Method) -> dict[str, float]:
+    return {name: p.default for name, p in settings_of(method.objective).items()}
+
+
+def takes(method: Method) -> str:
+    if not isinstance(method, AnswerMethod):
+        first = "Comparisons: a prompt, a chosen and a rejected answer."
+    elif "label" in method.card.needs:
+        first = "Single answers. Of a comparison, the chosen answer counts as desirable and the rejected one as undesirable."
+    else:
+        first = "Single answers. Of a comparison, only the chosen answer is read."
+    return "\n\n".join(filter(None, [first, bullets(f"needs `{need}`: {need_line(need)}" for need in method.card.needs)]))
+
+
+def need_line(need: Need) -> str:
+    return NEEDS[need].replace("; hint: ", "; ")
+
+
+def settings_table(function: Callable[..., Any]) -> str:
+    words = card.help_of(function)
+    rows = [{"setting": f"`--{name}`", "default": f"{p.default:g}", "meaning": words[name]} for name, p in settings_of(function).items()]
+    return grid(rows) if rows else "None."
+
+
+def settings_lines(function: Callable[..., Any]) -> list[str]:
+    parameters = settings_of(function)
+    return [
+        f"`{name}`{'' if parameters[name].default is inspect.Parameter.empty else f' ({parameters[name].default:g})'}: {text}"
+        for name, text in card.help_of(function).items()
+    ]
+
+
+def at_reference(method: Method) -> str:
+    if method.card.at_reference is None:
+        return ""
+    cost = method.card.at_reference(**defaults(method))
+    return f"Where policy and reference agree the cost is {cost:.6g} at the default settings."
+
+
+def limit_line(name: str, limit: Limit) -> str:
+    def at(settings: Mapping[str, float]) -> str:
+        return ", ".join(f"{setting} = {value:g}" for setting, value in settings.items())
+
+    other = f"`{limit.gives}`" + (f" at {at(limit.other_at)}" if limit.other_at else "")
+    factor = "" if limit.scale == 1 else f"{limit.scale:g} times "
+    shift = "" if limit.shift == 0 else f" {limit.shift:+g}"
+    return f"at {at(limit.at)}, `{name}` is {factor}{other}{shift}"
+
+
+def usage(method: Method) -> str:
+    flags = "".join(f" --{name} {value:g}" for name, value in defaults(method).items())
+    options = "".join(f", {name}={value:g}" for name, value in defaults(method).items())
+    return (
+        f"```sh\nholdfast train {method.name} --model MODEL --data prefs.jsonl{flags}\n```\n\n"
+        f"```python\ncost_N = holdfast.preference.{method.name}({kind(method)}{options})\n"
+        f'run = holdfast.train("{method.name}", model="MODEL", data="prefs.jsonl", out="runs/{method.name}"{options})\n```'
+    )
+
+
+def cited(paper: Paper) -> str:
+    names = paper.authors.split(", ")
+    return f"{names[0]}{' and others' if len(names) > 1 else ''} {paper.year}"
+
+
+def full(paper: Paper) -> str:
+    link = f" [arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})." if paper.arxiv else ""
+    venue = f" {paper.venue}." if paper.venue else ""
+    return f"{paper.authors}. *{paper.title}*. {paper.year}.{venue}{link}"
+
+
+def sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def grid(rows: Sequence[Mapping[str, str]]) -> str:
+    """A markdown table; the keys of the first row are the header."""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    for path in write(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/methods")):
+        print(path)
