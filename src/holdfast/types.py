@@ -8,7 +8,7 @@ Log-probabilities are natural (nats). A `Scored` always holds response tokens on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -63,17 +63,38 @@ class Row:
 class Tokenized:
     """A prompt and the answers that branch off it, as token ids.
 
-    `branches` is ordered: {"chosen": ids, "rejected": ids} or {"answer": ids}, then whatever else a method asked for.
+    `branches` is ordered: {"chosen": ids, "rejected": ids} or {"answer": ids}, then whatever else a method asked for. Where a method asks
+    for answers to other prompts of the same row (a revision, a rationale), those are trees of their own in `others`; no two branches of a
+    row share a name.
     """
 
     prompt: Sequence[int]
     branches: Mapping[str, Sequence[int]]
     row: int = -1  # index into the rows it came from
+    others: tuple[Tokenized, ...] = ()
+
+    @property
+    def trees(self) -> tuple[Tokenized, ...]:
+        return (self, *self.others)
+
+    @property
+    def answers(self) -> dict[str, Sequence[int]]:
+        """Every branch of every tree."""
+        return {name: ids for tree in self.trees for name, ids in tree.branches.items()}
 
     @property
     def tokens(self) -> int:
-        """Length of the packed row: the prompt once, then every branch."""
-        return len(self.prompt) + sum(len(ids) for ids in self.branches.values())
+        """Length of the packed row: each prompt once, then its branches."""
+        return sum(len(tree.prompt) + sum(map(len, tree.branches.values())) for tree in self.trees)
+
+    def only(self, names: Collection[str]) -> Tokenized:
+        """The same row with these branches alone; trees that keep none are gone."""
+        kept = [
+            Tokenized(tree.prompt, {name: ids for name, ids in tree.branches.items() if name in names}, self.row)
+            for tree in self.trees
+            if any(name in names for name in tree.branches)
+        ]
+        return replace(kept[0], others=tuple(kept[1:]))
 
 
 # ------------------------------------------------------------ sequences, as models see them

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import transformers as hf
@@ -267,6 +269,22 @@ def test_layout_by_hand() -> None:
         [1, 1, 1, 1, 0],
         [1, 1, 0, 0, 1],
     ]
+
+
+def test_other_prompts_of_a_row_are_trees_of_their_own() -> None:
+    """What a method asks beside chosen and rejected (a revision, a rationale) has its own prompt and does not touch them."""
+    scorer = TextScorer(make(FAMILIES["llama"]))
+    other = Tokenized([7, 8, 9, 10], {"rationale": [11, 12], "revision": [13]})
+    rows = [replace(item, others=(other,)) for item in ITEMS]
+    parts = scorer(rows)
+    assert list(parts) == ["chosen", "rejected", "rationale", "revision"]
+    torch.testing.assert_close(parts["chosen"].logp_NT, scorer(ITEMS)["chosen"].logp_NT, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(parts["rationale"].logp_NT[0], scorer([other])["rationale"].logp_NT[0], rtol=1e-5, atol=1e-5)
+    plain = score_plain(scorer.model, rows, device=scorer.device)
+    for name in parts:
+        torch.testing.assert_close(parts[name].logp_NT, plain[name].logp_NT, rtol=1e-5, atol=1e-5)
+    assert rows[0].tokens == ITEMS[0].tokens + 7
+    assert rows[0].only({"rationale"}) == Tokenized([7, 8, 9, 10], {"rationale": [11, 12]}, row=0)
 
 
 def test_empty_branch_scores_nothing_and_empty_prompt_is_refused() -> None:

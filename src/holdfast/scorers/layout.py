@@ -23,9 +23,9 @@ class Layout:
 
     ids_L: Tensor
     position_L: Tensor  # restarts after each prompt
-    segment_L: Tensor  # which comparison a token belongs to
+    segment_L: Tensor  # which tree a token belongs to: a comparison, or one prompt of it
     branch_L: Tensor  # 0 on prompt tokens, 1, 2, ... on the branches
-    bounds: tuple[tuple[int, int], ...]  # [start, end) of each comparison
+    bounds: tuple[tuple[int, int], ...]  # [start, end) of each tree
     predictor_R: Tensor  # the token of the row whose hidden state predicts ...
     target_R: Tensor  # ... this token id
     index_NT: dict[str, Tensor]  # a branch's response tokens as indices into 0..R-1, R where padded
@@ -72,10 +72,10 @@ class Layout:
 
 def branch_names(items: Sequence[Tokenized]) -> list[str]:
     """The branches that all items share, in order. Raises DataError where they differ."""
-    names = list(items[0].branches)
+    names = list(items[0].answers)
     for item in items:
-        if list(item.branches) != names:
-            raise DataError(f"rows of one batch must have the same answers: one has {names}, another has {list(item.branches)}")
+        if list(item.answers) != names:
+            raise DataError(f"rows of one batch must have the same answers: one has {names}, another has {list(item.answers)}")
     return names
 
 
@@ -84,11 +84,11 @@ def pack(items: Sequence[Tokenized]) -> Layout:
     names = branch_names(items)
     ids: list[np.ndarray] = []
     positions, segments, branches, predictors, targets = [], [], [], [], []
-    bounds = []
+    bounds: list[tuple[int, int]] = []
     index: dict[str, list[np.ndarray]] = {name: [] for name in names}
     length = responses = 0
-    for segment, item in enumerate(items):
-        prompt = np.asarray(item.prompt, dtype=np.int64)
+    for tree in (tree for item in items for tree in item.trees):
+        prompt = np.asarray(tree.prompt, dtype=np.int64)
         if not len(prompt):
             raise DataError("a prompt of no tokens has nothing to predict its answer from", hint="begin it with the model's start token")
         start = length
@@ -97,8 +97,8 @@ def pack(items: Sequence[Tokenized]) -> Layout:
         branches.append(np.zeros(len(prompt), dtype=np.int64))
         length += len(prompt)
         last_of_prompt = length - 1
-        for number, name in enumerate(names, start=1):
-            answer = np.asarray(item.branches[name], dtype=np.int64)
+        for number, (name, tokens) in enumerate(tree.branches.items(), start=1):
+            answer = np.asarray(tokens, dtype=np.int64)
             ids.append(answer)
             positions.append(np.arange(len(prompt), len(prompt) + len(answer)))
             branches.append(np.full(len(answer), number, dtype=np.int64))
@@ -108,8 +108,8 @@ def pack(items: Sequence[Tokenized]) -> Layout:
             index[name].append(np.arange(responses, responses + len(answer)))
             responses += len(answer)
             length += len(answer)
+        segments.append(np.full(length - start, len(bounds), dtype=np.int64))
         bounds.append((start, length))
-        segments.append(np.full(length - start, segment, dtype=np.int64))
     return Layout(
         ids_L=torch.from_numpy(np.concatenate(ids)),
         position_L=torch.from_numpy(np.concatenate(positions)),

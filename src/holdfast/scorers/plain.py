@@ -21,7 +21,13 @@ SAFE_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPB
 
 def score_plain(model: Any, items: Sequence[Tokenized], *, device: torch.device) -> dict[str, Scored]:
     """One `Scored` per branch, each from a padded forward of its own."""
-    return {name: _score_branch(model, [(item.prompt, item.branches[name]) for item in items], device) for name in branch_names(items)}
+    branch_names(items)
+    trees = zip(*(item.trees for item in items), strict=True)
+    return {
+        name: _score_branch(model, [(tree.prompt, tree.branches[name]) for tree in column], device)
+        for column in trees
+        for name in column[0].branches
+    }
 
 
 def _score_branch(model: Any, sequences: list[tuple[Sequence[int], Sequence[int]]], device: torch.device) -> Scored:

@@ -43,9 +43,10 @@ def items_hash(items: Sequence[Tokenized]) -> str:
     """sha256 over prompts and branches, in order: rows, template and tokenizer all show in the token ids."""
     digest = hashlib.sha256()
     for item in items:
-        digest.update(b"p" + np.asarray(item.prompt, dtype=np.int32).tobytes())
-        for name, ids in item.branches.items():
-            digest.update(f"b{name}:".encode() + np.asarray(ids, dtype=np.int32).tobytes())
+        for tree in item.trees:
+            digest.update(b"p" + np.asarray(tree.prompt, dtype=np.int32).tobytes())
+            for name, ids in tree.branches.items():
+                digest.update(f"b{name}:".encode() + np.asarray(ids, dtype=np.int32).tobytes())
     return digest.hexdigest()
 
 
@@ -146,8 +147,8 @@ def _read(path: Path, items: Sequence[Tokenized]) -> list[dict[str, Tensor]] | N
     except (SafetensorError, OSError):
         return None
     columns = {}
-    for name in items[0].branches:
-        lengths = [len(item.branches[name]) for item in items]
+    for name in items[0].answers:
+        lengths = [len(item.answers[name]) for item in items]
         if f"{name}.logp" not in tensors or tensors[f"{name}.lengths"].tolist() != lengths:
             return None
         columns[name] = tensors[f"{name}.logp"].split(lengths)

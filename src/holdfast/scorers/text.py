@@ -162,7 +162,7 @@ def score_in_chunks(scorer: Any, items: Sequence[Tokenized], *, tokens: int = 81
         for name, scored in parts.items():
             logp = scored.logp_NT.float().cpu()
             for n, i in enumerate(batch):
-                out[i][name] = logp[n, : len(items[i].branches[name])].clone()
+                out[i][name] = logp[n, : len(items[i].answers[name])].clone()
     return out
 
 
