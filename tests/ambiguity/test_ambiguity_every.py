@@ -132,6 +132,17 @@ def test_a_row_of_weight_zero_may_have_any_cost(spec: str):
 
 
 @pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("bad", [nan, inf])
+def test_a_row_that_counts_cannot_hide_that_it_is_not_finite(spec: str, bad: float):
+    assert not value(parse(spec), torch.tensor([0.3, bad, -0.4, 0.9]), batch_of(4, torch.tensor([1.0, 2.0, 1.0, 0.0]))).isfinite()
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_one_row_is_its_own_worst_case(spec: str):
+    assert value(parse(spec.replace("k=3", "k=1")), torch.tensor([-1.5]), batch_of(1)).item() == pytest.approx(-1.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("spec", SPECS)
 def test_float32_agrees_with_float64(spec: str):
     cost_N, weight_N = draw(64)
     exact = value(parse(spec), cost_N, batch_of(64, weight_N))

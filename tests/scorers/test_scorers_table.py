@@ -11,7 +11,7 @@ from torch import Tensor
 from holdfast.ambiguity import cvar, kl
 from holdfast.errors import NeedError, OptionError, RunError
 from holdfast.preference import cdpo, cpo, dpo, ipo, kto, orpo, rdpo, sft, simpo, slic
-from holdfast.scorers.table import Comparisons, Judgements, Table, bradley_terry, fit, flipped, population, tilted
+from holdfast.scorers.table import Comparisons, Judgments, Table, bradley_terry, fit, flipped, population, tilted
 
 GENERATOR = torch.Generator().manual_seed(3)
 REWARD_SA = torch.randn(4, 5, generator=GENERATOR, dtype=torch.float64)
@@ -56,7 +56,7 @@ def test_kl_to_uniform_is_log_a_minus_entropy():
 
 
 def test_pairs_and_answers_hold_the_right_cells():
-    table = Table(torch.randn(3, 4, requires_grad=True), torch.randn(3, 4))
+    table = Table(torch.randn(3, 4, requires_grad=True), torch.randn(3, 4, requires_grad=True))
     data = Comparisons(torch.tensor([2, 0]), torch.tensor([1, 3]), torch.tensor([0, 2]), torch.tensor([0.5, 2.0]), torch.tensor([0, 1]))
     pairs = table.pairs(data)
     assert pairs.chosen.logp_NT.shape == (2, 1) and torch.equal(pairs.chosen.logp_N, table.logp_SA[[2, 0], [1, 3]])
@@ -141,7 +141,7 @@ def test_rdpo_on_one_pair_seen_often(q: float, flip: float, z: float):
 
 
 def test_rdpo_has_no_optimum_where_labels_agree_more_than_flips_allow():
-    """q = 0.95 with flip 0.2: far out the slope in z stays at (1 - q - flip) / (1 - 2 flip) = -0.25, so the cost falls for ever."""
+    """q = 0.95 with flip 0.2: far out the slope in z stays at (1 - q - flip) / (1 - 2 flip) = -0.25, so the cost falls forever."""
     data = two_answers(0.95)
     found = fit(rdpo, data, reference_SA=UNIFORM_12, beta=1.0, flip=0.2, max_steps=10)
     assert found.cost < -100 and found.slope == pytest.approx(0.25, abs=1e-9)
@@ -202,7 +202,7 @@ def test_slic_stops_at_its_margin_without_likelihood():
 
 def test_sft_ends_at_the_share_of_each_answer():
     share_SA = torch.tensor([[0.1, 0.6, 0.3], [0.25, 0.25, 0.5]], dtype=torch.float64)
-    data = Judgements(torch.arange(2).repeat_interleave(3), torch.arange(3).repeat(2), weight_N=share_SA.flatten())
+    data = Judgments(torch.arange(2).repeat_interleave(3), torch.arange(3).repeat(2), weight_N=share_SA.flatten())
     found = fit(sft, data, reference_SA=torch.zeros(2, 3, dtype=torch.float64))
     torch.testing.assert_close(found.table.logp_SA.exp(), share_SA, rtol=1e-9, atol=1e-9)
 

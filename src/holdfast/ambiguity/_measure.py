@@ -29,4 +29,4 @@ def base_N(cost_N: Tensor, batch: Batch) -> Tensor:
 
 def expectation(weight_N: Tensor, cost_N: Tensor) -> Tensor:
     """sum_i weight_i cost_i, where a row of weight 0 counts for nothing even if its cost is not finite."""
-    return torch.where(weight_N > 0, weight_N * cost_N, 0.0).sum()
+    return torch.where(weight_N != 0, weight_N * cost_N, 0.0).sum()

@@ -43,32 +43,36 @@ def chi_square(*, radius: float) -> Reduction:
 
 
 def adversary_N(cost_N: Tensor, p_N: Tensor, radius: float) -> Tensor:
-    """The worst-case weights, exactly: the threshold t solves a quadratic once it is known which rows are kept.
+    """The worst-case weights, exactly: the threshold t solves a quadratic once it is known which rows are kept. The base weights if a cost
+    that counts is not finite.
 
     Costs are read as gaps below the worst one, so rows with gap < t are kept. With m the weight, mu the mean and v the variance of the kept
     gaps, the ball's edge is v = ((1 + radius) m - 1) (t - mu)^2. The divergence spent falls as t grows, so the right set of rows is the
     first, from the costliest down, whose t does not reach the next row.
     """
-    cost, p = cost_N.double().cpu(), p_N.double().cpu()
-    live = p > 0
-    spread = cost[live].max() - cost[live].min()
-    if radius < 1e-12 or float(spread) == 0.0:
+    live = (p_N > 0).cpu()
+    cost, p = cost_N.double().cpu()[live], p_N.double().cpu()[live]
+    spread = cost.max() - cost.min()
+    if radius < 1e-12 or not 0 < float(spread) < inf:
         return p_N
-    gap = torch.where(live, (cost[live].max() - cost) / spread, 0.0)  # 0 at the worst row, 1 at the best: t is sought among gaps
-    levels = torch.unique(gap[live])  # ascending: costliest first
-    top = p[live & (gap == 0)].sum()
-    if (1 + radius) * float(top) >= 1:
-        return torch.where(live & (gap == 0), p / top, 0.0).to(cost_N)
-    for level, below in zip(levels, torch.cat([levels[1:], levels.new_tensor([inf])]), strict=True):
-        above = live & (gap <= level)
-        m = p[above].sum()
-        slack = (1 + radius) * m - 1
-        if slack <= 0:
-            continue
-        mu = (p[above] * gap[above]).sum() / m
-        v = (p[above] * (gap[above] - mu) ** 2).sum() / m
-        t = mu + torch.sqrt(v / slack)
-        if t <= below:
-            break
-    q = torch.where(live, p * (t - gap).clamp(min=0), 0.0)
+    gap = (cost.max() - cost) / spread
+    q = torch.zeros(len(p_N), dtype=torch.float64)
+    q[live] = p * (_threshold(gap, p, radius) - gap).clamp(min=0)
     return (q / q.sum()).to(cost_N)
+
+
+def _threshold(gap: Tensor, p: Tensor, radius: float) -> Tensor:
+    levels = gap.unique()  # ascending: the worst row first
+    nexts = torch.cat([levels[1:], levels.new_tensor([inf])])
+    if (1 + radius) * float(p[gap == 0].sum()) >= 1:
+        return nexts[0]  # the ball holds the worst rows alone: any t that keeps no other
+    for level, following in zip(levels, nexts, strict=True):
+        kept = gap <= level
+        m = p[kept].sum()
+        mu = (p[kept] * gap[kept]).sum() / m
+        v = (p[kept] * (gap[kept] - mu) ** 2).sum() / m
+        slack = (1 + radius) * m - 1
+        t = mu + torch.sqrt(v / slack)
+        if slack > 0 and t <= following:
+            break
+    return t

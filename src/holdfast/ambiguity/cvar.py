@@ -39,14 +39,16 @@ def cvar(*, alpha: float) -> Reduction:
 
 
 def adversary_N(cost_N: Tensor, p_N: Tensor, alpha: float) -> Tensor:
-    """The worst-case weights: nonnegative, summing to one."""
-    cost, p = cost_N.double().cpu(), p_N.double().cpu()
-    # Only rows that weigh something can be the threshold.
-    order = torch.argsort(cost.masked_fill(p == 0, -torch.inf), descending=True)
-    reached = p[order].cumsum(0) >= alpha * (1 - 1e-12)
-    last = int(reached.int().argmax()) if bool(reached.any()) else int((p > 0).sum()) - 1
-    threshold = cost[order[last]]
+    """The worst-case weights: nonnegative, summing to one. The base weights if a cost that counts is not finite."""
+    live = (p_N > 0).cpu()
+    cost, p = cost_N.double().cpu()[live], p_N.double().cpu()[live]
+    if not cost.isfinite().all():
+        return p_N
+    order = cost.argsort(descending=True)
+    whole = int((p[order].cumsum(0) < alpha).sum())  # rows that fit into the share
+    threshold = cost[order[min(whole, len(cost) - 1)]]
     above, tied = cost > threshold, cost == threshold
     left = (alpha - p[above].sum()).clamp(min=0)
-    q = torch.where(above, p, torch.where(tied, p * left / p[tied].sum(), 0.0))
+    q = torch.zeros(len(p_N), dtype=torch.float64)
+    q[live] = torch.where(above, p, torch.where(tied, p * left / p[tied].sum(), 0.0))
     return (q / q.sum()).to(cost_N)

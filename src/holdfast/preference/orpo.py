@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf, log
+from math import inf
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +16,11 @@ from holdfast.types import Pairs
 def log_odds(a_N: Tensor) -> Tensor:
     """log(e^a / (1 - e^a)) = a - log(1 - e^a) for log-probabilities a <= 0, accurate at both ends.
 
-    1 - e^a is taken through expm1 near 0 and through log1p far below it. At a = 0 the odds are infinite: a is held at minus the machine
-    epsilon of its type, beyond which the value and the slope stay put.
+    1 - e^a is taken through expm1, which keeps its digits near a = 0. There the odds are infinite: a is held at minus the machine epsilon
+    of its type, beyond which the value stays put and the slope is 0.
     """
     a_N = a_N.clamp(max=-torch.finfo(a_N.dtype).eps)
-    return a_N - torch.where(a_N > -log(2), torch.log(-torch.expm1(a_N)), torch.log1p(-torch.exp(a_N)))
+    return a_N - torch.log(-torch.expm1(a_N))
 
 
 def orpo(pairs: Pairs, *, weight: float = 0.1) -> Tensor:

@@ -22,8 +22,8 @@ def rdpo(pairs: Pairs, *, beta: float = 0.1, flip: float = 0.1) -> Tensor:
     -beta (sigma(-beta h) + flip / (1 - 2 flip)). Averaged over flips, the cost at h is softplus(-beta h), and its spread is
     flip (1 - flip) (beta h)^2 / (1 - 2 flip)^2: the price, steep near 0.5.
 
-    Where the same pair was labelled often and won a share q, the optimum is beta h = logit((q - flip) / (1 - 2 flip)); it exists only if
-    flip < q < 1 - flip. A pair with one label has none: **the cost is unbounded below** and falls for ever along
+    Where the same pair was labeled often and won a share q, the optimum is beta h = logit((q - flip) / (1 - 2 flip)); it exists only if
+    flip < q < 1 - flip. A pair with one label has none: **the cost is unbounded below** and falls forever along
     -flip / (1 - 2 flip) beta h. Watch for a negative mean cost that keeps falling, and stop early.
 
     Args:

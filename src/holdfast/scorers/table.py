@@ -66,7 +66,7 @@ class Table:
         chosen, rejected = self.scored(data.prompt_N, data.chosen_N), self.scored(data.prompt_N, data.rejected_N)
         return Pairs(chosen, rejected, weight_N=data.weight_N, group_N=data.group_N)
 
-    def answers(self, data: Judgements) -> Answers:
+    def answers(self, data: Judgments) -> Answers:
         """The single answers, scored; the mismatched ones too where there are any."""
         also = {} if data.mismatched_N is None else {"mismatched": self.scored(data.prompt_N, data.mismatched_N)}
         answer = self.scored(data.prompt_N, data.answer_N)
@@ -83,7 +83,7 @@ class Comparisons:
     weight_N: Tensor | None = None
     group_N: Tensor | None = None
 
-    def unfolded(self) -> Judgements:
+    def unfolded(self) -> Judgments:
         """Each comparison as two judged answers: all the chosen ones (desirable), then all the rejected ones.
 
         The mismatched answer of a row is the other answer of the same comparison: a table's prompts have no text that would not fit.
@@ -93,7 +93,7 @@ class Comparisons:
         def twice(x: Tensor | None) -> Tensor | None:
             return None if x is None else x.repeat(2)
 
-        return Judgements(
+        return Judgments(
             self.prompt_N.repeat(2),
             torch.cat([self.chosen_N, self.rejected_N]),
             torch.arange(2 * n) < n,
@@ -104,7 +104,7 @@ class Comparisons:
 
 
 @dataclass(frozen=True)
-class Judgements:
+class Judgments:
     """N single answers by their index, each with a verdict if it was judged."""
 
     prompt_N: Tensor
@@ -163,7 +163,7 @@ class Fit(NamedTuple):
 
 def fit(
     objective: Callable[..., Tensor],
-    data: Comparisons | Judgements,
+    data: Comparisons | Judgments,
     *,
     reference_SA: Tensor,
     start_SA: Tensor | None = None,
@@ -174,7 +174,7 @@ def fit(
     """Minimize the reduced cost over all softmax tables, in float64: LBFGS to near the minimum, then Newton steps while they help.
 
     Args:
-        objective: a method's cost, of `Pairs` for comparisons and of `Answers` for judgements
+        objective: a method's cost, of `Pairs` for comparisons and of `Answers` for judgments
         data: what it is fitted to
         reference_SA: logits of the frozen reference
         start_SA: logits to start from; the reference if not given
