@@ -1,0 +1,213 @@
+"""Everything about a run that is not the method's own: sizes, rates, precision, adapters, what to save and when.
+
+`Options` feeds the command line, the run record and the model card; each field carries its one line of help. What a method reads is its
+own signature. A name that is neither is refused, never ignored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from holdfast.card import Method, settings_of
+from holdfast.errors import OptionError
+
+Tracker = Literal["tensorboard", "wandb", "trackio"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is carried out. Every field is a keyword of `train` and a flag of `holdfast train`."""
+
+    epochs: Annotated[float, "passes over the training rows; 1.5 stops half-way through the second"] = 1.0
+    max_steps: Annotated[int | None, "optimizer steps, instead of epochs"] = None
+    batch_size: Annotated[int, "rows per optimizer step, over all processes together"] = 16
+    tokens_per_microbatch: Annotated[int, "tokens scored at once by one process; a memory knob, never changes results beyond rounding"] = (
+        4096
+    )
+    learning_rate: Annotated[float, "peak learning rate of AdamW"] = 5e-6
+    schedule: Annotated[Literal["linear", "cosine", "constant"], "how the learning rate falls after warm-up"] = "linear"
+    warmup_ratio: Annotated[float, "share of the steps over which the learning rate rises from zero"] = 0.1
+    warmup_steps: Annotated[int | None, "steps of warm-up, instead of warmup_ratio"] = None
+    weight_decay: Annotated[float, "AdamW's decoupled weight decay, on matrices only"] = 0.0
+    adam_beta1: Annotated[float, "AdamW's decay of the mean gradient"] = 0.9
+    adam_beta2: Annotated[float, "AdamW's decay of the squared gradient"] = 0.999
+    adam_epsilon: Annotated[float, "AdamW's floor of the denominator"] = 1e-8
+    max_grad_norm: Annotated[float, "gradients are scaled down to this norm; 0 leaves them as they are"] = 1.0
+    seed: Annotated[int, "decides the order of rows, the held-out split, and adapter initialization"] = 0
+    precision: Annotated[Literal["fp32", "bf16"], "arithmetic of the forward pass; weights and optimizer stay float32"] = "fp32"
+    gradient_checkpointing: Annotated[bool, "recompute activations in the backward pass: less memory, about a third more time"] = False
+    dropout: Annotated[bool, "train with the model's dropout; off by default, so that losses are exact and step 0 can be checked"] = False
+    path: Annotated[Literal["packed", "plain"], "how answers are scored; packed is checked against plain on the first batch"] = "packed"
+    lora_rank: Annotated[int, "rank of LoRA adapters; 0 trains all weights"] = 0
+    lora_alpha: Annotated[float | None, "LoRA scale; twice the rank unless given"] = None
+    lora_dropout: Annotated[float, "dropout on the adapters' input; needs dropout"] = 0.0
+    lora_targets: Annotated[tuple[str, ...], "modules that get adapters"] = ("all-linear",)
+    shape: Annotated[str | None, "the shape to read rows as, where inferring it is not wanted"] = None
+    columns: Annotated[tuple[str, ...], "which column is which, ours first: prompt=question"] = ()
+    split: Annotated[str | None, "which split of the data to train on, where it has several"] = None
+    eval_split: Annotated[str | None, "which split of eval_data to evaluate on"] = None
+    template: Annotated[Literal["auto", "chat", "plain"], "how rows become text; auto is the chat template if there is one"] = "auto"
+    max_tokens: Annotated[int | None, "longest prompt plus answer; a longer row is an error, or quarantined"] = None
+    max_prompt_tokens: Annotated[int | None, "longest prompt; a longer row is an error, or quarantined"] = None
+    quarantine: Annotated[bool, "set bad rows aside in quarantine.jsonl and count them, instead of stopping"] = False
+    eval_every: Annotated[int, "evaluate every so many steps; 0 evaluates before the first step and after the last"] = 0
+    eval_fraction: Annotated[float, "share of the prompts held out for evaluation when no eval_data is given"] = 0.0
+    save_every: Annotated[int, "checkpoint every so many steps; 0 only when interrupted"] = 100
+    keep_checkpoints: Annotated[int, "how many checkpoints to keep"] = 2
+    log_every: Annotated[int, "print a line every so many steps when the terminal is not interactive"] = 10
+    track: Annotated[tuple[Tracker, ...], "experiment trackers, through accelerate"] = ()
+    reference_cache: Annotated[str | None, "folder of reference log-probabilities; inside the run's folder unless given"] = None
+    trust_remote_code: Annotated[bool, "run code that comes with the model"] = False
+
+    def __post_init__(self) -> None:
+        for name, kind in kinds().items():
+            _check_kind(name, kind, getattr(self, name))
+        for name, (low, high, open_low) in RANGES.items():
+            value = getattr(self, name)
+            if (value is not None and not (low < value if open_low else low <= value)) or (value is not None and value > high):
+                bound = f"{'above' if open_low else 'at least'} {low:g}" + ("" if high == math.inf else f" and at most {high:g}")
+                raise OptionError(f"{name} must be {bound}, not {value!r}")
+        if self.adam_beta1 == 1 or self.adam_beta2 == 1:
+            raise OptionError("adam_beta1 and adam_beta2 must be below 1")
+        if self.eval_fraction == 1:
+            raise OptionError("eval_fraction must be below 1: nothing would be left to train on")
+        if self.lora_dropout and not self.dropout:
+            raise OptionError("lora_dropout is not read while dropout is off", hint="add dropout=True, or leave lora_dropout out")
+
+
+RANGES: Mapping[str, tuple[float, float, bool]] = {  # name: lowest, highest, whether the lowest itself is excluded
+    "epochs": (0, math.inf, True),
+    "max_steps": (1, math.inf, False),
+    "batch_size": (1, math.inf, False),
+    "tokens_per_microbatch": (1, math.inf, False),
+    "learning_rate": (0, math.inf, False),
+    "warmup_ratio": (0, 1, False),
+    "warmup_steps": (0, math.inf, False),
+    "weight_decay": (0, math.inf, False),
+    "adam_beta1": (0, 1, False),
+    "adam_beta2": (0, 1, False),
+    "adam_epsilon": (0, math.inf, True),
+    "max_grad_norm": (0, math.inf, False),
+    "seed": (0, 2**63 - 1, False),
+    "lora_rank": (0, math.inf, False),
+    "lora_alpha": (0, math.inf, True),
+    "lora_dropout": (0, 1, False),
+    "max_tokens": (1, math.inf, False),
+    "max_prompt_tokens": (1, math.inf, False),
+    "eval_every": (0, math.inf, False),
+    "eval_fraction": (0, 1, False),
+    "save_every": (0, math.inf, False),
+    "keep_checkpoints": (1, math.inf, False),
+    "log_every": (1, math.inf, False),
+}
+
+# These may differ between a run and its continuation: they change what is held, shown or kept, not what is computed.
+FREE_ON_RESUME = frozenset(
+    {"tokens_per_microbatch", "gradient_checkpointing", "log_every", "save_every", "keep_checkpoints", "track", "reference_cache"}
+)
+
+# Read only together with another option: name -> the option, and the words for its being off.
+ONLY_WITH = {"lora_alpha": "lora_rank", "lora_dropout": "lora_rank", "lora_targets": "lora_rank"}
+INSTEAD_OF = {"max_steps": "epochs", "warmup_steps": "warmup_ratio"}
+
+
+def kinds() -> dict[str, Any]:
+    """The type of each option, without its help."""
+    return {name: typing.get_args(hint)[0] for name, hint in _hints().items()}
+
+
+def helps() -> dict[str, str]:
+    """The one line of help of each option."""
+    return {name: typing.get_args(hint)[1] for name, hint in _hints().items()}
+
+
+def _hints() -> dict[str, Any]:
+    return typing.get_type_hints(Options, include_extras=True)
+
+
+def _check_kind(name: str, kind: Any, value: Any) -> None:
+    if not _fits(kind, value):
+        allowed = typing.get_args(kind) if typing.get_origin(kind) is Literal else None
+        wanted = f"one of {', '.join(map(str, allowed))}" if allowed else _kind_name(kind)
+        raise OptionError(f"{name} must be {wanted}, not {value!r}")
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return value in inner
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(option, value) for option in inner)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(inner[0], entry) for entry in value)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _kind_name(kind: Any) -> str:
+    inner = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        return f"a list of {_kind_name(inner[0])}"
+    if inner and typing.get_origin(kind) is not Literal:
+        return " or ".join(_kind_name(option) for option in inner)
+    if inner:
+        return ", ".join(map(str, inner))
+    return {"NoneType": "None", "int": "a whole number", "float": "a finite number", "str": "text", "bool": "True or False"}[kind.__name__]
+
+
+def split_options(method: Method, given: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
+    """Keywords of `train` -> the run's options, and the method's settings with its own defaults filled in.
+
+    Raises OptionError for a name that neither reads, for two options that contradict each other, and for values out of range.
+    """
+    known = {field.name for field in dataclasses.fields(Options)}
+    own = settings_of(method.objective)
+    shared = known & own.keys()
+    if shared:
+        raise OptionError(f"{method.name} has settings named like options of training: {', '.join(sorted(shared))}")
+    for name in given:
+        if name not in known and name not in own:
+            raise _unread(name, method, known, list(own))
+    for name, other in ONLY_WITH.items():
+        if name in given and not given.get(other):
+            raise OptionError(f"{name} is not read without {other}", hint=f"add {other}, or leave {name} out")
+    for name, other in INSTEAD_OF.items():
+        if given.get(name) is not None and other in given:
+            raise OptionError(f"{name} and {other} say the same thing twice", hint=f"give one of {name} and {other}")
+    picked: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items() if name in known}
+    options = Options(**picked)
+    settings = {name: parameter.default for name, parameter in own.items() if parameter.default is not inspect.Parameter.empty}
+    settings |= {name: value for name, value in given.items() if name in own}
+    missing = [name for name in own if name not in settings]
+    if missing:
+        raise OptionError(f"{method.name} must be told {', '.join(missing)}", hint=f"give {missing[0]}=...")
+    for name, value in settings.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise OptionError(f"{name} must be a finite number, not {value!r}")
+    return options, settings
+
+
+def _unread(name: str, method: Method, known: set[str], own: list[str]) -> OptionError:
+    from holdfast.methods import METHODS
+
+    readers = [other for other, candidate in METHODS.items() if name in settings_of(candidate.objective)]
+    near = difflib.get_close_matches(name, [*own, *sorted(known)], n=1)
+    if near:
+        hint = f"did you mean {near[0]}?"
+    elif readers:
+        hint = f"{name} is read by {', '.join(readers)}"
+    else:
+        hint = f"`holdfast methods {method.name}` shows what it reads"
+    reads = f"its settings are {', '.join(own)}" if own else "it has no settings"
+    return OptionError(f"{method.name} does not read {name}: {reads}; nor is {name} an option of training", hint=hint)
