@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from holdfast.data import hub
+from holdfast.data.fields import plain
 from holdfast.data.files import READERS, Record, records, suffix
 from holdfast.data.shape import PROBE, Found, infer
 from holdfast.data.trouble import BadRow, RowError, Troubles
@@ -199,14 +200,10 @@ def _parse(
 
 
 def _bad(record: Record, trouble: RowError) -> BadRow:
-    from holdfast.data.fields import plain
-
-    if record.raw is not None:
-        return BadRow(record.where, trouble, raw=record.raw)
     try:
         return BadRow(record.where, trouble, row=plain(record.value))
-    except RowError:
-        return BadRow(record.where, trouble, raw=repr(record.value))
+    except RowError:  # too deep to copy
+        return BadRow(record.where, trouble, raw=record.raw if record.raw is not None else repr(record.value))
 
 
 def _open(source: Any, split: str | None) -> tuple[Iterator[Record], tuple[str, ...], str, str | None]:

@@ -259,10 +259,10 @@ class _Maker:
         if marks.bos is not None and ids[0] != marks.bos:
             ids = [marks.bos, *ids]
         start = 0 if marks.bos is None else 1
-        for name, token in (("beginning", marks.bos), ("end", marks.eos)):
+        for what, token in (("a second beginning", marks.bos), ("an end", marks.eos)):
             if token is not None and token in ids[start:] and (token not in self._inside or ids[start] == marks.bos):
                 cure = "check the chat template, or take the marker out of the text"
-                raise RowError(f"the prompt holds an {name}-of-sequence token", field="prompt", cure=cure)
+                raise RowError(f"the prompt holds {what}-of-sequence token", field="prompt", cure=cure)
         return ids
 
     def _answer(self, ids: list[int], name: str) -> list[int]:

@@ -1,0 +1,109 @@
+"""Bad rows: every kind shown at once, or set aside in a file from which nothing is lost."""
+
+import json
+
+import pytest
+
+from holdfast.data import read
+from holdfast.data.trouble import write_quarantine
+from holdfast.errors import DataError, OptionError
+
+GOOD = {"prompt": "p", "chosen": "a", "rejected": "b"}
+
+
+def entries(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_one_error_shows_every_kind_with_counts():
+    rows = [GOOD] + [{**GOOD, "chosen": ""}] * 7 + [{**GOOD, "weight": -1}] * 2 + [{**GOOD, "rejected": "a"}]
+    with pytest.raises(DataError) as caught:
+        read(rows)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "10 of 11 rows cannot be used"
+    assert [line.split(": ")[0].strip() for line in lines[1:6]] == ["rows:2", "rows:9", "rows:11", "rows:3", "rows:4"]
+    assert lines[6:9] == ["  7 x `chosen` is empty", "  2 x `weight` is out of range", "  1 x `chosen` and `rejected` are the same"]
+    assert lines[9].startswith("hint: ")
+
+
+def test_the_quarantine_holds_the_row_its_place_and_the_cure(tmp_path):
+    path, source = tmp_path / "new" / "q.jsonl", tmp_path / "a.jsonl"
+    broken = '{"prompt": "ü", "chosen"'
+    source.write_text("\n".join([json.dumps(GOOD), broken, json.dumps({**GOOD, "chosen": "日", "rejected": "日 "})]), "utf-8")
+    got = read(source, quarantine=path)
+    first, second = entries(path)
+    assert (first["line"], first["raw"], first["reason"]) == (2, broken, "invalid JSON")
+    assert (second["line"], second["field"], second["stage"]) == (3, "rejected", "read")
+    assert second["row"] == {**GOOD, "chosen": "日", "rejected": "日 "}
+    assert second["cure"].startswith("remove the row")
+    assert "日" in path.read_text("utf-8")
+    assert got.report.read == 3 == len(got) + len(entries(path))
+    assert got.report.quarantine == str(path)
+    assert [p.name for p in path.parent.iterdir()] == ["q.jsonl"]  # no temporary file stays
+
+
+def test_a_second_read_does_not_double_the_file_and_two_sources_share_it(tmp_path):
+    path = tmp_path / "q.jsonl"
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    for source in (one, two):
+        source.write_text(json.dumps(GOOD) + "\n" + json.dumps({**GOOD, "chosen": ""}) + "\n")
+    for source in (one, two, one):
+        read(source, quarantine=path)
+    assert sorted(entry["file"] for entry in entries(path)) == [str(one), str(two)]
+    one.write_text(json.dumps(GOOD))
+    assert read(one, quarantine=path).report.set_aside == {}
+    assert [entry["file"] for entry in entries(path)] == [str(two)]
+
+
+def test_rows_of_any_kind_can_be_set_aside(tmp_path):
+    path = tmp_path / "q.jsonl"
+    deep = [0]
+    for _ in range(200):
+        deep = [deep]
+    bad = [
+        {**GOOD, "chosen": "\ud800"},
+        {**GOOD, "x": deep},
+        {1: 2},
+        "text",
+        None,
+        {**GOOD, "chosen": b"bytes"},
+        {**GOOD, "weight": float("nan")},
+    ]
+    got = read([GOOD, *bad], quarantine=path)
+    assert len(got) == 1
+    assert [entry["line"] for entry in entries(path)] == [2, 3, 4, 5, 6, 7, 8]
+    assert entries(path)[0]["row"]["chosen"] == "\ud800"
+
+
+def test_a_quarantine_never_overwrites_anything_else(tmp_path):
+    source, notes = tmp_path / "a.jsonl", tmp_path / "notes.txt"
+    source.write_text(json.dumps(GOOD) + "\n" + json.dumps({**GOOD, "chosen": ""}))
+    notes.write_text("my notes\n")
+    for path in (notes, source):
+        before = path.read_text()
+        with pytest.raises(OptionError, match="quarantine"):
+            read(source, quarantine=path)
+        assert path.read_text() == before
+
+
+def test_a_failing_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "q.jsonl"
+    entry = {"file": "a", "line": 1, "stage": "read", "reason": "x"}
+    write_quarantine(path, [entry], stage="read", files=["a"])
+    before = path.read_text()
+
+    class Unwritable:
+        def __repr__(self):
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        write_quarantine(path, [{**entry, "row": Unwritable()}], stage="read", files=["a"])
+    assert path.read_text() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["q.jsonl"]
+
+
+def test_every_row_bad_is_an_error_even_with_a_quarantine(tmp_path):
+    path = tmp_path / "q.jsonl"
+    with pytest.raises(DataError, match="no row is left: 2 of 2 rows cannot be used"):
+        read([{**GOOD, "chosen": ""}, {**GOOD, "chosen": None}], quarantine=path)
+    assert len(entries(path)) == 2

@@ -1,0 +1,284 @@
+"""Which shape a file has, what each shape gives, and what a row of another shape is told."""
+
+import pytest
+
+from holdfast.data import read
+from holdfast.errors import DataError, OptionError
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def said(text):
+    return {"role": "assistant", "content": text}
+
+
+TEXT = {"prompt": "hi", "chosen": "yes", "rejected": "no"}
+
+
+def only(row, **options):
+    (got,) = read([row], **options)
+    return got
+
+
+def test_each_shape_is_known_by_its_columns():
+    rows = {
+        "preference": TEXT,
+        "implicit": {"chosen": [user("hi"), said("yes")], "rejected": [user("hi"), said("no")]},
+        "ranked": {"prompt": "hi", "answers": ["a", "b"], "scores": [1, 2]},
+        "unpaired": {"prompt": "hi", "response": "a", "label": True},
+        "supervised": {"prompt": "hi", "answer": "a"},
+        "messages": {"messages": [user("hi"), said("yes")]},
+        "text": {"text": "once upon a time"},
+    }
+    for shape, row in rows.items():
+        report = read([row]).report
+        assert report.shape == shape
+        assert report.why.startswith("1 of the first 1 rows have ")
+
+
+def test_text_and_messages_give_the_same_row():
+    plain = {"prompt": [user("hi")], "chosen": "yes", "rejected": "no"}
+    variants = [
+        plain,
+        {**plain, "chosen": [said("yes")], "rejected": [said("no")]},
+        {**plain, "chosen": [user("hi"), said("yes")], "rejected": [user("hi"), said("no")]},
+        {"prompt": "hi", "chosen": [said("yes")], "rejected": [said("no")]},
+        {"prompt": "hi", "chosen": [user("hi"), said("yes")], "rejected": [user("hi"), said("no")]},
+        {"chosen": [user("hi"), said("yes")], "rejected": [user("hi"), said("no")]},
+        {**plain, "prompt": [{"role": "user", "content": [{"type": "text", "text": "h"}, {"type": "text", "text": "i"}]}]},
+    ]
+    for row in variants:
+        got = only(row)
+        assert (got.prompt, got.chosen, got.rejected) == ((user("hi"),), "yes", "no")
+
+
+def test_a_system_turn_in_front_of_a_repeated_prompt_is_kept():
+    front = [{"role": "system", "content": "be brief"}, user("hi")]
+    got = only({"prompt": "hi", "chosen": [*front, said("yes")], "rejected": [*front, said("no")]})
+    assert got.prompt == tuple(front)
+
+
+def test_messages_keep_what_a_template_may_want():
+    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}
+    got = only({"prompt": [user("hi")], "chosen": [call], "rejected": [said("no")]})
+    assert got.chosen == ({"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]},)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ([user("yes")], "not one assistant message"),
+        ([said("a"), user("b"), said("c")], "not one assistant message"),
+        ([], "`chosen` is empty"),
+        ([said("  ")], "`chosen` is empty"),
+        ([{"content": "x"}], "holds something that is no message"),
+        ([{"role": "assistant", "content": 3}], "the content of message 1 is a number"),
+        ([{"role": "assistant", "content": [{"type": "image"}]}], "images are not read"),
+        (["x"], "message 1 has no role"),
+    ],
+)
+def test_messages_that_are_none(answer, says):
+    with pytest.raises(DataError, match=says):
+        read([{"prompt": [user("hi")], "chosen": answer, "rejected": [said("no")]}])
+
+
+# ---------------------------------------------------------------------------------------------------------------------- answers in an order
+
+
+@pytest.mark.parametrize(
+    "order",
+    [{"scores": [1.0, 4.0, 2.5]}, {"ranks": [3, 1, 2]}, {"ranking": [1, 2, 0]}],
+)
+def test_k_answers_give_every_pair(order):
+    got = read([{"prompt": "hi", "answers": ["a", "b", "c"], "weight": 2, **order}])
+    assert [(r.chosen, r.rejected) for r in got] == [("b", "a"), ("c", "a"), ("b", "c")]
+    assert [r.strength for r in got] == ([3.0, 1.5, 1.5] if "scores" in order else [2, 1, 1])
+    assert {(r.where.line, r.weight) for r in got} == {(1, 2.0)}
+    assert (got.report.read, got.report.kept, got.report.rows) == (1, 1, 3)
+
+
+def test_equal_scores_give_no_pair_and_are_counted(tmp_path):
+    rows = [
+        {"prompt": "hi", "answers": ["a", "b", "c"], "scores": [1, 1, 0]},
+        {"prompt": "ho", "answers": ["a", "b"], "scores": [5, 5]},
+    ]
+    got = read(rows)
+    assert [(r.chosen, r.rejected) for r in got] == [("a", "c"), ("b", "c")]
+    assert (got.report.equal_scores, got.report.kept, got.report.set_aside) == (2, 1, {"every answer has the same score": 1})
+    assert got.report.read == got.report.kept + sum(got.report.set_aside.values())
+
+
+def test_answers_may_carry_their_own_scores_or_ranks():
+    scored = only({"prompt": "hi", "completions": [{"response": "a", "score": 1}, {"response": "b", "score": 3}]})
+    ranked = only({"prompt": "hi", "answers": [{"answer": "a", "rank": 2.0}, {"answer": "b", "rank": 1.0}]})
+    assert (scored.chosen, scored.strength) == ("b", 2.0)
+    assert (ranked.chosen, ranked.strength) == ("b", 1.0)
+    assert scored.extra == {"score_chosen": 3.0, "score_rejected": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"answers": ["a"]}, "not a list of two or more answers"),
+        ({"scores": [1, 2, 3]}, "`scores` does not match `answers`"),
+        ({"scores": [1, float("nan")]}, "`scores` is not finite"),
+        ({"scores": [1, None]}, "`scores` has a gap"),
+        ({"scores": None, "ranking": [1, 2]}, "`ranking` is no ordering"),
+        ({"answers": ["a", "a"]}, "`chosen` and `rejected` are the same"),
+        ({"answers": ["a", ""]}, "`answers` is empty"),
+    ],
+)
+def test_answers_that_are_in_no_order(change, says):
+    row = {"prompt": "hi", "answers": ["a", "b"], "scores": [1, 2]}
+    with pytest.raises(DataError, match=says):
+        read([row, {**row, **change}])
+
+
+# -------------------------------------------------------------------------------------------------------------- labels, text, conversations
+
+
+@pytest.mark.parametrize(
+    ("label", "desirable"),
+    [(True, True), (False, False), (1, True), (0, False), (1.0, True), ("true", True), ("False", False), ("0", False)],
+)
+def test_labels(label, desirable):
+    assert only({"prompt": "hi", "completion": "a", "label": label}).desirable is desirable
+
+
+@pytest.mark.parametrize("label", [None, 2, "maybe", [], ""])
+def test_labels_that_are_none(label):
+    row = {"prompt": "hi", "completion": "a", "label": True}
+    with pytest.raises(DataError, match="rows:2: field `label`"):
+        read([row, {**row, "label": label}, row])
+
+
+def test_documents_and_conversations():
+    book = only({"text": "Once.", "title": "A"})
+    assert (book.prompt, book.answer, book.desirable, book.extra) == ("", "Once.", None, {"title": "A"})
+    talk = only({"messages": [user("a"), said("b"), user("c"), said("d")]})
+    assert (talk.prompt, talk.answer) == ((user("a"), said("b"), user("c")), "d")
+    with pytest.raises(DataError, match="not one assistant message"):
+        read([{"messages": [user("a"), user("b")]}])
+
+
+# ---------------------------------------------------------------------------------------------------------------------------- other columns
+
+
+def test_optional_columns_and_a_methods_own():
+    got = only(
+        {**TEXT, "rater": 7, "group": "g", "source": "web", "strength": 2, "confidence": 0.75, "weight": 0, "tie": 1, "reward_gap": -3}
+    )
+    assert (got.rater, got.group, got.source, got.strength, got.confidence, got.weight, got.tie) == ("7", "g", "web", 2.0, 0.75, 0.0, True)
+    assert got.extra == {"reward_gap": -3}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("weight", float("nan"), "`weight` is not finite"),
+        ("weight", float("inf"), "`weight` is not finite"),
+        ("weight", 10**400, "`weight` is not finite"),
+        ("weight", -0.1, "`weight` is out of range"),
+        ("weight", "1", "`weight` has the wrong type"),
+        ("weight", True, "`weight` has the wrong type"),
+        ("confidence", 1.01, "`confidence` is out of range"),
+        ("confidence", -0.01, "`confidence` is out of range"),
+        ("strength", float("nan"), "`strength` is not finite"),
+        ("tie", "perhaps", "`tie` is neither true nor false"),
+        ("rater", ["a"], "`rater` has the wrong type"),
+        ("prompt", None, "`prompt` is null"),
+        ("prompt", " \n", "`prompt` is empty"),
+        ("chosen", 3, "`chosen` has the wrong type"),
+        ("rejected", "", "`rejected` is empty"),
+        ("rejected", " yes ", "`chosen` and `rejected` are the same"),
+    ],
+)
+def test_bad_values_name_place_field_and_cure(column, value, says):
+    with pytest.raises(DataError) as caught:
+        read([TEXT, {**TEXT, column: value}, TEXT])
+    assert f"rows:2: field `{column}`: {says}" in str(caught.value)
+    assert "; cure: " in str(caught.value)
+    assert "\nhint: " in str(caught.value)
+
+
+def test_a_missing_field_says_what_the_row_looks_like():
+    with pytest.raises(
+        DataError, match=r"rows:3: field `chosen`: `chosen` is missing \(the row looks like `unpaired`, the file like `pref"
+    ):
+        read([TEXT, TEXT, {"prompt": "hi", "completion": "a", "label": True}])
+    with pytest.raises(
+        DataError, match=r"rows:3: another shape than the file's \(the row looks like `unpaired`, the file like `supervised`"
+    ):
+        read([{"prompt": "hi", "completion": "a"}] * 2 + [{"prompt": "hi", "completion": "a", "label": True}])
+    with pytest.raises(DataError, match="`prompt` is message lists where the file has text"):
+        read([TEXT, TEXT, {**TEXT, "prompt": [user("hi")]}])
+
+
+def test_most_rows_decide_not_the_first():
+    got = pytest.raises(DataError, read, [{"text": "x"}, TEXT, TEXT])
+    assert "rows:1: field `prompt`: `prompt` is missing (the row looks like `text`, the file like `preference`)" in str(got.value)
+
+
+# ------------------------------------------------------------------------------------------------------------------------- columns misnamed
+
+
+@pytest.mark.parametrize(
+    ("columns", "nearest", "hint"),
+    [
+        (("prompt", "choosen", "rejected"), "preference", '{"chosen": "choosen"}'),
+        (("Prompt", "chosen", "rejectd"), "preference", '{"prompt": "Prompt", "rejected": "rejectd"}'),
+        (("question", "answer"), "supervised", '{"prompt": "question"}'),
+        (("prompt", "output", "correct"), "unpaired", '{"completion": "output", "label": "correct"}'),
+        (("prompt", "winner"), "preference", '{"chosen": "winner", "rejected": "my_rejected"}'),
+    ],
+)
+def test_columns_that_no_shape_has(columns, nearest, hint):
+    with pytest.raises(DataError) as caught:
+        read([dict.fromkeys(columns, "x")])
+    text = str(caught.value)
+    assert f"columns found: {', '.join(columns)}" in text
+    assert f"nearest: {nearest}" in text
+    assert f"columns={hint}" in text
+    for shape in ("preference", "implicit", "ranked", "unpaired", "supervised", "messages", "text"):
+        assert f"    {shape}: " in text
+
+
+def test_columns_of_something_else_altogether():
+    with pytest.raises(DataError, match='none is near(.|\n)*columns={"prompt": "my_prompt"'):
+        read([{"item": 1, "ironic": 0}])
+
+
+@pytest.mark.parametrize("name", ["promt", "question", "Instruction"])
+def test_a_misnamed_prompt_is_not_taken_for_an_implicit_one(name):
+    row = {name: "hi", "chosen": "hi yes", "rejected": "hi no"}
+    with pytest.raises(DataError, match=f'no column `prompt`, but there is `{name}`(.|\n)*columns={{"prompt": "{name}"}}'):
+        read([row])
+    assert only(row, columns={"prompt": name}).prompt == "hi"
+    assert only(row, shape="implicit").prompt == "hi"
+
+
+def test_columns_renames_ours_first():
+    row = {"q": "hi", "good": "a", "bad": "b", "chosen": "mine"}
+    got = only(row, columns={"prompt": "q", "chosen": "good", "rejected": "bad"})
+    assert (got.prompt, got.chosen, got.rejected, got.extra) == ("hi", "a", "b", {"[chosen]": "mine"})
+    with pytest.raises(DataError, match="names `nope`, which is not there; columns found: q, good, bad, chosen"):
+        read([row], columns={"prompt": "nope"})
+    with pytest.raises(DataError, match='write ours first: columns={"prompt": "q"}'):
+        read([row], columns={"q": "prompt"})
+
+
+def test_a_shape_may_be_asked_for():
+    row = {**TEXT, "answer": "a", "label": True}
+    assert read([row]).report.shape == "preference"
+    assert read([row], shape="unpaired")[0].desirable is True
+    with pytest.raises(OptionError, match="no shape `preferences`\nhint: did you mean `preference`"):
+        read([row], shape="preferences")
+    with pytest.raises(DataError, match="no shape fits"):
+        read([TEXT], shape="text")
+
+
+def test_a_misspelled_optional_column_is_carried_along_and_said():
+    report = read([{**TEXT, "wieght": 1.0}]).report
+    assert "column `wieght` is carried along, not read as `weight`" in report.lines()[-1]

@@ -1,0 +1,96 @@
+"""What a method reads of the rows, what it leaves, and what it refuses by name."""
+
+import pytest
+
+from holdfast.card import AnswerMethod, Card, PairMethod, Paper, Reduction
+from holdfast.data import unfold
+from holdfast.errors import NeedError
+from holdfast.types import Row, Where
+
+
+def method(kind, needs=(), reduction_needs=()):
+    def dummy(batch):
+        return batch
+
+    card = Card(Paper("t", "a", 2024), "", "sum", needs)
+    return kind(dummy, Reduction("mean", dict, lambda c, b, s: (c.mean(), s), needs=reduction_needs), card)
+
+
+def row(line, **parts):
+    return Row(Where("f", line), **{"prompt": "p", **parts})
+
+
+PAIR = row(1, chosen="a", rejected="b", strength=2.0, extra={"k": 1})
+TIE = row(2, chosen="a", rejected="b", tie=True)
+GOOD = row(3, prompt="q", answer="c", desirable=True)
+BAD = row(4, prompt="q", answer="d", desirable=False)
+DEMO = row(5, prompt="q", answer="e")
+ALL = (PAIR, TIE, GOOD, BAD, DEMO)
+
+
+def test_pair_methods_read_comparisons():
+    got = unfold(ALL, method(PairMethod))
+    assert got.rows == (PAIR,)
+    assert got.counts == {"read": 5, "unfolded": 1, "ties": 1, "single answers, where comparisons are read": 3}
+
+
+def test_label_methods_make_two_answers_of_a_comparison():
+    got = unfold(ALL, method(AnswerMethod, ("label",)))
+    assert [(r.where.line, r.answer, r.desirable, r.chosen, r.rejected) for r in got] == [
+        (1, "a", True, None, None),
+        (1, "b", False, None, None),
+        (3, "c", True, None, None),
+        (4, "d", False, None, None),
+    ]
+    assert (got[1].strength, got[1].extra) == (2.0, {"k": 1})
+    assert got.set_aside == {"ties": 1, "answers without a label": 1}
+
+
+def test_other_answer_methods_read_what_is_worth_imitating():
+    got = unfold(ALL, method(AnswerMethod))
+    assert [(r.where.line, r.answer) for r in got] == [(1, "a"), (3, "c"), (5, "e")]
+    assert got.set_aside == {"ties": 1, "undesirable answers": 1}
+    assert got.lines() == ["5 rows give 3", "set aside 1: ties", "set aside 1: undesirable answers"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "needs", "rows", "need", "says"),
+    [
+        (PairMethod, (), (GOOD, BAD), "pairs", "dummy reads comparisons(.|\n)*kto reads answers with a label"),
+        (PairMethod, (), (DEMO,), "pairs", "sft reads single answers"),
+        (PairMethod, (), (TIE,), "pairs", "1 ties"),
+        (PairMethod, (), (), "pairs", "there are no rows"),
+        (AnswerMethod, ("label",), (DEMO,), "label", "unpaired answers with a boolean label"),
+        (AnswerMethod, (), (BAD,), "answers", "1 undesirable answers"),
+        (PairMethod, ("group",), (PAIR,), "group", "whose label it is; the data have none\nhint: add a `group` column"),
+        (PairMethod, ("confidence",), (PAIR,), "confidence", "how sure each label is(.|\n)*hint: add a `confidence`"),
+        (PairMethod, ("reward_gap",), (PAIR,), "reward_gap", "a reward model's opinion"),
+        (AnswerMethod, ("label", "mismatched"), (GOOD, BAD), "mismatched", "every row has the same prompt"),
+    ],
+)
+def test_needs_are_refused_by_name(kind, needs, rows, need, says):
+    with pytest.raises(NeedError, match=says) as caught:
+        unfold(rows, method(kind, needs))
+    assert caught.value.need == need
+    assert "hint: " in str(caught.value)
+
+
+def test_needs_of_the_reduction_and_of_the_call_count_too():
+    with pytest.raises(NeedError, match="whose label it is"):
+        unfold([PAIR], method(PairMethod, (), ("group",)))
+    with pytest.raises(NeedError, match="how sure"):
+        unfold([PAIR], method(PairMethod), needs=["confidence"])
+
+
+def test_a_need_that_only_some_rows_meet_names_the_first_that_does_not():
+    rows = [row(1, chosen="a", rejected="b", group="g"), row(2, chosen="a", rejected="b"), row(3, chosen="a", rejected="b")]
+    with pytest.raises(NeedError, match="2 of 3 rows have none, first f:2"):
+        unfold(rows, method(PairMethod, ("group",)))
+    with pytest.raises(NeedError, match="1 of 2 rows have none, first f:2"):
+        pairs = [row(1, chosen="a", rejected="b", extra={"reward_gap": 0.5}), row(2, chosen="a", rejected="b", extra={"reward_gap": "x"})]
+        unfold(pairs, method(PairMethod, ("reward_gap",)))
+
+
+def test_needs_that_are_met():
+    rows = [row(i, prompt=str(i), chosen="a", rejected="b", group="g", confidence=0.9, extra={"reward_gap": 1}) for i in range(2)]
+    assert len(unfold(rows, method(PairMethod, ("reference", "group", "confidence", "reward_gap", "mismatched")))) == 2
