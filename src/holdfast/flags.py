@@ -1,0 +1,83 @@
+"""A function's signature as command-line flags: keyword, type, default, and the line of help from the docstring's `Args:`."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+P = inspect.Parameter
+
+# Python takes loaded models, rows and functions where the command line takes their names.
+NAMES: Mapping[str, Any] = {
+    **dict.fromkeys(("model", "data", "texts", "out"), str),
+    **dict.fromkeys(("reference", "against", "reward", "judge", "quarantine", "eval_data", "reduction"), str | None),
+}
+
+
+def flags_of(
+    function: Callable[..., Any], *, arguments: tuple[str, ...] = (), leave_out: tuple[str, ...] = (), panel: str = "Options"
+) -> list[P]:
+    """The parameters of a function as arguments and flags. `leave_out` are those that only Python can give."""
+    from holdfast.card import help_of
+
+    texts = help_of(function)
+    hints = typing.get_type_hints(function)
+    made = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in leave_out or parameter.kind in (P.VAR_KEYWORD, P.VAR_POSITIONAL):
+            continue
+        kind = NAMES.get(name, hints[name])
+        if name in arguments:
+            made.append(
+                P(name, P.KEYWORD_ONLY, default=..., annotation=Annotated[command_line_type(kind), typer.Argument(help=texts[name])])
+            )
+        else:
+            made.append(flag(name, kind, parameter.default, texts[name], panel))
+    return made
+
+
+def flag(name: str, kind: Any, default: Any, text: str, panel: str) -> P:
+    """One keyword argument as a flag."""
+    kind = command_line_type(kind)
+    dashed = name.replace("_", "-")
+    required = default is P.empty
+    spelled = f"--{dashed}/--no-{dashed}" if kind is bool and default is not False else f"--{dashed}"
+    option = typer.Option(spelled, help=text, rich_help_panel=panel, show_default=default not in (None, (), False))
+    shown = list(default) if isinstance(default, tuple) else default
+    return P(name, P.KEYWORD_ONLY, default=... if required else shown, annotation=Annotated[kind, option])
+
+
+def command_line_type(kind: Any) -> Any:
+    """What typer understands of an annotation: the first kind of a union, a repeatable flag for a tuple."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        first = next(command_line_type(option) for option in inner if option is not type(None))
+        return first | None if type(None) in inner else first
+    if origin is tuple:
+        return list[inner[0]]  # type: ignore[valid-type]
+    return kind
+
+
+def as_command(name: str, callback: Callable[..., Any], parameters: list[P], doc: str, **context: Any) -> Any:
+    """A command of typer's whose flags are `parameters`, whatever the callback's own signature says."""
+    callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    callback.__annotations__ = {p.name: p.annotation for p in parameters}
+    callback.__doc__ = doc
+    settings = {"help_option_names": ["-h", "--help"], **context}
+    info = typer.models.CommandInfo(name=name, callback=callback, context_settings=settings, cls=typer.core.TyperCommand)
+    return typer.main.get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode="rich")
+
+
+def given(ctx: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that were typed, lists as tuples: a default is the function's own business."""
+    typed = {}
+    for name, value in values.items():
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP"):
+            typed[name] = tuple(value) if isinstance(value, list) else value
+    return typed
