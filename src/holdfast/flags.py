@@ -59,7 +59,7 @@ def command_line_type(kind: Any) -> Any:
         first = next(command_line_type(option) for option in inner if option is not type(None))
         return first | None if type(None) in inner else first
     if origin is tuple:
-        return list[inner[0]]  # type: ignore[valid-type]
+        return list[str] if typing.get_origin(inner[0]) is typing.Literal else list[inner[0]]  # type: ignore[valid-type]
     return kind
 
 
