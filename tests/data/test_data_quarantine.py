@@ -86,6 +86,13 @@ def test_a_quarantine_never_overwrites_anything_else(tmp_path):
         assert path.read_text() == before
 
 
+def test_a_quarantine_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path, tmp_path / "file" / "q.jsonl"):
+        with pytest.raises(OptionError, match="hint: name another file"):
+            read([GOOD, {**GOOD, "chosen": ""}], quarantine=path)
+
+
 def test_a_failing_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "q.jsonl"
     entry = {"file": "a", "line": 1, "stage": "read", "reason": "x"}

@@ -62,6 +62,15 @@ def test_every_format_gives_the_same_rows(tmp_path, name, zipped):
     assert (got.report.read, got.report.kept, got.report.rows, got.report.set_aside) == (2, 2, 2, {})
 
 
+def test_a_json_file_may_hold_one_row_that_has_lists_of_its_own(tmp_path):
+    path = tmp_path / "one.json"
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]
+    path.write_text(json.dumps({"messages": turns}, indent=1))
+    assert [row.answer for row in read(path)] == ["yes"]
+    path.write_text(json.dumps({"prompt": "hi", "label": 1, "answer": "a"}))
+    assert [row.desirable for row in read(path)] == [True]
+
+
 def test_gzip_is_known_by_its_bytes_not_its_name(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(gzip.compress(jsonl(PAIRS)))
     assert len(read(tmp_path / "a.jsonl")) == 2
@@ -265,6 +274,8 @@ def test_iterables_and_what_is_none():
             read(source)
     with pytest.raises(DataError, match="rows:2: not a row"):
         read([*PAIRS[:1], "hello"])
+    made = read(PAIRS).rows
+    assert read(made).rows == read(list(made)).rows == made
     with pytest.raises(DataError, match="a column name is no text"):
         read([*PAIRS, {1: 2}])
 

@@ -83,6 +83,42 @@ def test_a_template_that_writes_no_end_gets_one_and_its_beginning_is_not_doubled
     assert texts(tokenize([pair()], without).items[0], without)[0] == "<s>[user]ab[assistant]"
 
 
+HEADERS = "{% for m in messages %}<|im_start|>{{ m.role }}<|im_end|>{{ m.content | trim }}</s>{% endfor %}"
+FAMILIES = {
+    "bos, headers, end of turn is the end": (
+        "{{ bos_token }}" + HEADERS + "{% if add_generation_prompt %}<|im_start|>assistant<|im_end|>{% endif %}",
+        ["<s><|im_start|>user<|im_end|>ab</s><|im_start|>assistant<|im_end|>", "cd</s>", "e</s>"],
+    ),
+    "end of turn is another token, and a line break": (
+        "{{ bos_token }}{% for m in messages %}{{ m.role }}:{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant:{% endif %}",
+        ["<s>user:ab<|im_end|>\nassistant:", "cd<|im_end|>\n</s>", "e<|im_end|>\n</s>"],
+    ),
+    "no generation prompt": (
+        "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %} "
+        "{{ m.content }}{{ eos_token }}"
+        "{% endif %}{% endfor %}",
+        ["<s>[INST] ab [/INST]", " cd</s>", " e</s>"],
+    ),
+    "beginning on every turn": (
+        "{% for m in messages %}<s>{{ m.role }}:{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<s>assistant:{% endif %}",
+        ["<s>user:ab</s><s>assistant:", "cd</s>", "e</s>"],
+    ),
+    "an empty thought before the answer": (
+        "{{ bos_token }}{% for m in messages %}{{ m.role }}:{% if loop.last and m.role == 'assistant' %}<think></think>{% endif %}"
+        "{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}",
+        ["<s>user:ab</s>assistant:", "<think></think>cd</s>", "<think></think>e</s>"],
+    ),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_of_chat_templates(make_tokenizer, family):
+    template, expected = FAMILIES[family]
+    tokenizer = make_tokenizer(chat=template)
+    assert texts(tokenize([pair()], tokenizer).items[0], tokenizer) == expected
+
+
 def test_a_template_that_doubles_the_beginning_is_refused(make_tokenizer, with_bos):
     with pytest.raises(DataError, match="f:1: field `prompt`: the prompt holds a second beginning-of-sequence token"):
         tokenize([pair()], make_tokenizer(chat="{{ bos_token }}" + with_bos))
@@ -111,7 +147,8 @@ def test_a_template_whose_prompt_is_no_beginning_of_the_whole(make_tokenizer):
 
 
 def test_a_conversation_that_the_template_refuses_is_a_bad_row(make_tokenizer, tmp_path):
-    strict = "{% if messages[0].role == 'system' %}{{ raise_exception('no system turns') }}{% endif %}{{ messages | map(attribute='content') | join }}"
+    refuse = "{% if messages[0].role == 'system' %}{{ raise_exception('no system turns') }}{% endif %}"
+    strict = refuse + "{{ messages | map(attribute='content') | join }}"
     rows = [pair(), pair(prompt=({"role": "system", "content": "s"}, user("u")), line=2)]
     with pytest.raises(DataError, match=r"f:2: field `prompt`: the chat template refuses the conversation \(no system turns\)"):
         tokenize(rows, make_tokenizer(chat=strict))

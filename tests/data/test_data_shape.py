@@ -217,7 +217,8 @@ def test_a_missing_field_says_what_the_row_looks_like():
 
 
 def test_most_rows_decide_not_the_first():
-    got = pytest.raises(DataError, read, [{"text": "x"}, TEXT, TEXT])
+    with pytest.raises(DataError) as got:
+        read([{"text": "x"}, TEXT, TEXT])
     assert "rows:1: field `prompt`: `prompt` is missing (the row looks like `text`, the file like `preference`)" in str(got.value)
 
 
@@ -246,7 +247,7 @@ def test_columns_that_no_shape_has(columns, nearest, hint):
 
 
 def test_columns_of_something_else_altogether():
-    with pytest.raises(DataError, match='none is near(.|\n)*columns={"prompt": "my_prompt"'):
+    with pytest.raises(DataError, match=r'none is near(.|\n)*columns=\{"prompt": "my_prompt"'):
         read([{"item": 1, "ironic": 0}])
 
 
@@ -265,7 +266,7 @@ def test_columns_renames_ours_first():
     assert (got.prompt, got.chosen, got.rejected, got.extra) == ("hi", "a", "b", {"[chosen]": "mine"})
     with pytest.raises(DataError, match="names `nope`, which is not there; columns found: q, good, bad, chosen"):
         read([row], columns={"prompt": "nope"})
-    with pytest.raises(DataError, match='write ours first: columns={"prompt": "q"}'):
+    with pytest.raises(DataError, match=r'write ours first: columns=\{"prompt": "q"\}'):
         read([row], columns={"q": "prompt"})
 
 

@@ -163,9 +163,7 @@ def _object(text: str, start: int, name: str) -> Iterator[Record]:
             yield from read_jsonl(io.BytesIO(text.encode("utf-8")), name)
             return
         raise DataError(f"{name}: invalid JSON: {error}", hint="check the file with a JSON tool; it may be cut short") from error
-    lists = {
-        key: at for key, (at, value) in members.items() if isinstance(value, list) and value and all(isinstance(i, dict) for i in value)
-    }
+    lists = {key: at for key, (at, value) in members.items() if _are_rows(value)}
     if _skip_space(text, end) < len(text):
         yield from read_jsonl(io.BytesIO(text.encode("utf-8")), name)
     elif len(lists) == 1:
@@ -175,6 +173,11 @@ def _object(text: str, start: int, name: str) -> Iterator[Record]:
     else:
         hint = f"write an array of objects, or {WRITE_JSONL}"
         raise DataError(f"{name}: the object holds several lists of rows: {', '.join(lists)}", hint=hint)
+
+
+def _are_rows(value: Any) -> bool:
+    """A list of objects that are no messages."""
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) and "role" not in item for item in value)
 
 
 def _members(text: str, start: int) -> tuple[dict[str, tuple[int, Any]], int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ def from_mapping_rows(rows: Any, name: str) -> Iterator[Record]:
     """Records of anything that gives mappings: a datasets.Dataset, a list, a generator."""
     for number, value in enumerate(rows, 1):
         where = Where(name, number)
-        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
             yield Record(where, value)
         else:
-            detail = "a column name is no text" if isinstance(value, dict) else f"a {type(value).__name__}"
+            detail = "a column name is no text" if isinstance(value, Mapping) else f"a {type(value).__name__}"
             trouble = RowError("not a row", detail=detail, cure='give rows as dicts, as in {"prompt": ..., "chosen": ..., "rejected": ...}')
             yield Record(where, None, trouble, raw=repr(value))
 

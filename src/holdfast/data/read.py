@@ -120,7 +120,7 @@ def read(
 
     Args:
         source: a path (JSONL, JSON, CSV, Parquet, each also gzipped), a folder written by `datasets.save_to_disk` or holding data files, a
-            name on the Hugging Face hub, a `datasets.Dataset` or `DatasetDict`, or an iterable of dicts.
+            name on the Hugging Face hub, a `datasets.Dataset` or `DatasetDict`, an iterable of dicts, or rows made before.
         shape: the shape to read rows as; inferred from the columns when not given (see `holdfast.data.shape`).
         columns: which column is which, ours first: `{"prompt": "question"}`.
         quarantine: a file for rows that cannot be used. Without it the first such row fails the read, once all are counted.
@@ -137,6 +137,8 @@ def read(
                 "these rows were read before; shape, columns, quarantine and split come too late", hint="pass them to the first read"
             )
         return source
+    if isinstance(source, Sequence) and not isinstance(source, str | bytes) and source and all(isinstance(row, Row) for row in source):
+        return read(Dataset.of(source), shape=shape, columns=columns, quarantine=quarantine, split=split)
     aside = Path(quarantine).expanduser() if quarantine is not None else None
     stream, files, said, column_split = _open(source, split)
     if aside is not None and any(Path(file).exists() and aside.exists() and Path(file).samefile(aside) for file in files):

@@ -114,12 +114,18 @@ def write_quarantine(path: Path, entries: Sequence[Mapping[str, Any]], *, stage:
     """
     replaced = set(files)
     old = [e for e in _read_quarantine(path) if not (e["stage"] == stage and e["file"] in replaced)]
+    try:
+        _write(path, [*old, *entries])
+    except OSError as error:
+        raise OptionError(f"the quarantine {path} cannot be written ({error.strerror or error})", hint="name another file") from error
+
+
+def _write(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as out:
-            for entry in [*old, *entries]:
-                out.write(_line(entry) + "\n")
+            out.writelines(_line(entry) + "\n" for entry in entries)
             out.flush()
             os.fsync(out.fileno())
         Path(temporary).replace(path)
