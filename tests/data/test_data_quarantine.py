@@ -55,6 +55,14 @@ def test_a_second_read_does_not_double_the_file_and_two_sources_share_it(tmp_pat
     assert [entry["file"] for entry in entries(path)] == [str(two)]
 
 
+def test_parts_of_one_file_do_not_push_each_other_out(tmp_path):
+    path = tmp_path / "q.jsonl"
+    rows = [{**GOOD, "split": split, "chosen": chosen} for split in ("train", "test") for chosen in ("a", "")]
+    for split in ("train", "test", "train"):
+        read(rows, split=split, quarantine=path)
+    assert [entry["line"] for entry in entries(path)] == [4, 2]
+
+
 def test_rows_of_any_kind_can_be_set_aside(tmp_path):
     path = tmp_path / "q.jsonl"
     deep = [0]
@@ -96,7 +104,7 @@ def test_a_quarantine_that_cannot_be_written(tmp_path):
 def test_a_failing_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "q.jsonl"
     entry = {"file": "a", "line": 1, "stage": "read", "reason": "x"}
-    write_quarantine(path, [entry], stage="read", files=["a"])
+    write_quarantine(path, [entry], stage="read", seen=lambda where: where.file == "a")
     before = path.read_text()
 
     class Unwritable:
@@ -104,7 +112,7 @@ def test_a_failing_write_leaves_the_old_file(tmp_path):
             raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        write_quarantine(path, [{**entry, "row": Unwritable()}], stage="read", files=["a"])
+        write_quarantine(path, [{**entry, "row": Unwritable()}], stage="read", seen=lambda where: where.file == "a")
     assert path.read_text() == before
     assert [p.name for p in tmp_path.iterdir()] == ["q.jsonl"]
 

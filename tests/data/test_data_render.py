@@ -197,6 +197,13 @@ def test_over_long_rows_are_refused_not_cut(plain_tokenizer, tmp_path):
         tokenize([fits], plain_tokenizer, max_tokens=5, quarantine=tmp_path / "q.jsonl")
 
 
+def test_parts_tokenized_apart_share_a_quarantine(plain_tokenizer, tmp_path):
+    rows = [pair(line=i, prompt="x" * (1 + 9 * (i % 2))) for i in range(6)]
+    for part in (rows[:3], rows[3:], rows[:3]):
+        tokenize(part, plain_tokenizer, max_tokens=6, quarantine=tmp_path / "q.jsonl")
+    assert [json.loads(line)["line"] for line in (tmp_path / "q.jsonl").read_text().splitlines()] == [3, 5, 1]
+
+
 def test_answers_that_the_tokenizer_cannot_tell_apart(make_tokenizer):
     from tokenizers.normalizers import Lowercase
 

@@ -21,7 +21,7 @@ from holdfast.data.files import READERS, Record, records, suffix
 from holdfast.data.shape import PROBE, Found, infer
 from holdfast.data.trouble import BadRow, RowError, Troubles
 from holdfast.errors import DataError, OptionError
-from holdfast.types import Row
+from holdfast.types import Row, Where
 
 STAGE = "read"
 
@@ -159,9 +159,12 @@ def _parse(
     rows: list[Row] = []
     quiet: Counter[str] = Counter()
     read = equal_scores = 0
+    seen: set[Where] = set()  # kept only where one file is read in parts
     carried: dict[str, None] = {}
     for record in stream:
         read += 1
+        if column_split is not None and (record.value is None or record.value.get("split") == column_split):
+            seen.add(record.where)
         if record.trouble is not None:
             troubles.add(BadRow(record.where, record.trouble, raw=record.raw))
             continue
@@ -179,7 +182,8 @@ def _parse(
             continue
         carried.update(dict.fromkeys(made[0].extra))
         rows += made
-    troubles.settle(read, stage=STAGE, files=files)
+    whole = frozenset(files)
+    troubles.settle(read, stage=STAGE, seen=lambda where: where.file in whole if column_split is None else where in seen)
     kept = read - troubles.total - quiet.total()
     if not rows:
         reasons = "; ".join(f"{n} x {reason}" for reason, n in quiet.items())

@@ -143,7 +143,7 @@ def tokenize(
         items = paired.items
         notes += [f"{paired.drawn:,} mismatched answers were drawn again to fit max_tokens"] if paired.drawn else []
         notes += ["mismatched answers repeat: one prompt has more than half of the rows"] if paired.replaced else []
-    troubles.settle(len(rows), stage=STAGE, files=dict.fromkeys(row.where.file for row in rows))
+    troubles.settle(len(rows), stage=STAGE, seen={row.where for row in rows}.__contains__)
     return TokenizedSet(items, [rows[item.row] for item in items], _report(items, len(rows), troubles, maker, notes))
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,10 +91,13 @@ class Troubles:
         lines += [f"  {n} x {reason}" for reason, n in self.counts.most_common()]
         return "\n".join(lines)
 
-    def settle(self, read: int, *, stage: str, files: Iterable[str]) -> None:
-        """End the pass: write the quarantine if one was asked for, and raise `DataError` if there is none or if no row is left."""
+    def settle(self, read: int, *, stage: str, seen: Callable[[Where], bool]) -> None:
+        """End the pass over the places that were `seen`: write the quarantine if one was asked for.
+
+        Raises `DataError` if there are bad rows and no quarantine, or if no row is left.
+        """
         if self.quarantine is not None:
-            write_quarantine(self.quarantine, [bad.entry(stage) for bad in self.kept], stage=stage, files=files)
+            write_quarantine(self.quarantine, [bad.entry(stage) for bad in self.kept], stage=stage, seen=seen)
         if not self.total:
             return
         if self.quarantine is None:
@@ -106,14 +109,13 @@ class Troubles:
             )
 
 
-def write_quarantine(path: Path, entries: Sequence[Mapping[str, Any]], *, stage: str, files: Iterable[str]) -> None:
+def write_quarantine(path: Path, entries: Sequence[Mapping[str, Any]], *, stage: str, seen: Callable[[Where], bool]) -> None:
     """Put `entries` in the quarantine, atomically. What an earlier pass of this
-    `stage` said about these `files` is replaced; the rest stays.
+    `stage` said about places `seen` again is replaced; the rest stays.
 
     So a second run does not double the file, and training and evaluation data can share one quarantine.
     """
-    replaced = set(files)
-    old = [e for e in _read_quarantine(path) if not (e["stage"] == stage and e["file"] in replaced)]
+    old = [e for e in _read_quarantine(path) if not (e["stage"] == stage and seen(Where(e["file"], e["line"])))]
     try:
         _write(path, [*old, *entries])
     except OSError as error:
