@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from holdfast.data import Dataset, content_hash, read
-from holdfast.data import files as files_module
+from holdfast.data import lines as lines_module
 from holdfast.errors import DataError, OptionError
 from holdfast.types import Row, Where
 
@@ -184,13 +184,29 @@ def test_one_bad_line_spoils_only_itself(tmp_path, line, reason):
 
 
 def test_a_line_too_long_to_be_a_row(tmp_path, monkeypatch):
-    monkeypatch.setattr(files_module, "LONGEST", 200)
-    monkeypatch.setattr(files_module, "BLOCK", 64)
+    monkeypatch.setattr(lines_module, "LONGEST", 200)
+    monkeypatch.setattr(lines_module, "BLOCK", 64)
     path = tmp_path / "a.jsonl"
     path.write_bytes(jsonl(PAIRS) + b'{"prompt": "' + b"x" * 500 + b'"}\n' + jsonl(PAIRS))
     got = read(path, quarantine=tmp_path / "q.jsonl")
     assert [row.where.line for row in got] == [1, 2, 4, 5]
     assert got.report.set_aside == {"the line is too long": 1}
+
+
+def test_a_line_of_a_csv_too_long_to_be_a_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(lines_module, "LONGEST", 60)
+    path = tmp_path / "a.csv"
+    path.write_text(f"prompt,chosen,rejected\np,q,r\n{'x' * 100},q,r\ns,t,u\n")
+    got = read(path, quarantine=tmp_path / "q.jsonl")
+    assert [(row.where.line, row.prompt) for row in got] == [(2, "p"), (4, "s")]
+    assert got.report.set_aside == {"the line is too long": 1}
+
+
+def test_lists_in_cells(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('prompt,answers,scores\n"[1, 2]","[""a"", ""b""]","[1, 2]"\n')
+    (row,) = read(path)
+    assert (row.prompt, row.chosen, row.strength) == ("[1, 2]", "b", 1.0)
 
 
 def test_bad_records_of_a_csv(tmp_path):

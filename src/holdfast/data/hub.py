@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from holdfast.data.files import READERS, Record, records, suffix
+from holdfast.data.files import READERS, records, suffix
+from holdfast.data.lines import Record
 from holdfast.data.trouble import RowError
 from holdfast.errors import DataError
 from holdfast.types import Where

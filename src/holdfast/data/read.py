@@ -17,7 +17,8 @@ from typing import Any, overload
 
 from holdfast.data import hub
 from holdfast.data.fields import plain
-from holdfast.data.files import READERS, Record, records, suffix
+from holdfast.data.files import READERS, records, suffix
+from holdfast.data.lines import Record
 from holdfast.data.shape import PROBE, Found, infer
 from holdfast.data.trouble import BadRow, RowError, Troubles
 from holdfast.errors import DataError, OptionError

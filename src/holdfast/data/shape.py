@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.data import fields, parsers
-from holdfast.data.files import Record
+from holdfast.data.lines import Record
 from holdfast.data.parsers import ANSWER, ANSWERS, ORDERS, Form, Parsed
 from holdfast.data.transcript import choose_split, split_text
 from holdfast.data.trouble import RowError
@@ -97,18 +97,20 @@ def uncelled(record: Record) -> Mapping[str, Any]:
     value = record.value or {}
     if not record.cells:
         return value
-    lists = {"prompt", "chosen", "rejected", "messages", *ANSWER, *ANSWERS, *ORDERS}
-    return {key: _json_list(item) if key in lists else item for key, item in value.items()}
+    conversations = {"prompt", "chosen", "rejected", "messages", *ANSWER}
+    lists = {*conversations, *ANSWERS, *ORDERS}
+    return {key: _json_list(item, of_messages=key in conversations) if key in lists else item for key, item in value.items()}
 
 
-def _json_list(cell: Any) -> Any:
+def _json_list(cell: Any, *, of_messages: bool) -> Any:
     if not isinstance(cell, str) or not cell.lstrip().startswith("["):
         return cell
     try:
         value = json.loads(cell)
     except (ValueError, RecursionError):
         return cell
-    return value if isinstance(value, list) and value else cell
+    messages = bool(value) and all(isinstance(item, dict) and "role" in item for item in value)
+    return value if messages or not of_messages else cell  # a text such as "[1, 2]" stays text
 
 
 SHAPES = (

@@ -1,0 +1,113 @@
+"""Records out of tables: CSV and Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import IO
+
+from holdfast.data.lines import LONGEST, Record, bad_utf8, lines, too_long
+from holdfast.data.trouble import RowError
+from holdfast.errors import DataError
+from holdfast.types import Where
+
+
+def read_csv(stream: IO[bytes], name: str) -> Iterator[Record]:
+    """Comma-separated, the header in the first record. A record may span lines and is named by the line it begins on."""
+    limit = csv.field_size_limit(LONGEST)
+    try:
+        yield from _csv_records(stream, name)
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _csv_records(stream: IO[bytes], name: str) -> Iterator[Record]:
+    broken: list[int] = []  # lines too long to hold
+    taken: list[bytes] = []  # lines of the record being read
+
+    def decoded() -> Iterator[str]:
+        for number, line in lines(stream):
+            if line is None:
+                broken.append(number)
+                line = b"\n"
+            taken.append(line)
+            yield line.decode("utf-8", "surrogateescape")
+
+    reader = csv.reader(decoded(), strict=True)
+    header: list[str] | None = None
+    while True:
+        begins = reader.line_num + 1
+        where = Where(name, begins)
+        taken.clear()
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if header is None:
+                raise DataError(
+                    f"{name}:{begins}: the header cannot be read ({error})", hint="check the quotes of the first line"
+                ) from error
+            trouble = RowError(
+                "invalid CSV", detail=str(error), cure='put text with quotes, commas or line breaks in "...", with inner quotes doubled'
+            )
+            raw = b"".join(taken)
+            yield Record(where, None, trouble, raw=raw.decode("utf-8") if _is_utf8(raw) else raw)
+            continue
+        if broken:
+            broken.clear()
+            yield too_long(where)
+            continue
+        if not fields:
+            continue
+        raw = b"".join(taken)
+        try:
+            as_text = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if header is None:
+                raise DataError(f"{name}:{begins}: the header is not UTF-8", hint="save the file as UTF-8") from error
+            yield bad_utf8(where, raw)
+            continue
+        if header is None:
+            header = _header(fields, name, begins)
+        elif len(fields) != len(header):
+            detail = f"{len(fields)} instead of {len(header)}"
+            trouble = RowError("wrong number of cells", detail=detail, cure='put text with commas or line breaks in "..."')
+            yield Record(where, None, trouble, raw=as_text)
+        else:
+            yield Record(where, dict(zip(header, fields, strict=True)), cells=True)
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _header(fields: list[str], name: str, line: int) -> list[str]:
+    names = [field.strip() for field in fields]
+    twice = sorted({field for field in names if names.count(field) > 1})
+    if twice:
+        raise DataError(f"{name}:{line}: columns named twice: {', '.join(twice)}", hint="give every column a name of its own")
+    return names
+
+
+def read_parquet(stream: IO[bytes], name: str) -> Iterator[Record]:
+    """Rows of a Parquet file, numbered from 1."""
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    source = stream if isinstance(stream, io.BufferedReader) else io.BytesIO(stream.read())
+    number = 0
+    try:
+        for batch in pq.ParquetFile(source).iter_batches(batch_size=1024):
+            for value in batch.to_pylist():
+                number += 1
+                yield Record(Where(name, number), value)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{name}: not a readable Parquet file, after row {number} ({error})", hint="write or fetch the file again"
+        ) from error
