@@ -3,12 +3,23 @@
 import json
 
 import pytest
+from data_tokenizers import CHATML, WITH_BOS, make_tokenizer
 
 from holdfast.data import read, tokenize
 from holdfast.errors import DataError, ModelError, NeedError, OptionError
 from holdfast.types import Row, Where
 
 BOS, EOS = 0, 1
+
+
+@pytest.fixture(scope="module")
+def plain_tokenizer():
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def chat_tokenizer():
+    return make_tokenizer(puts_bos=False, bos=None, eos="<|im_end|>", chat=CHATML)
 
 
 def user(text):
@@ -44,7 +55,7 @@ def test_plain_text_stands_as_written_with_each_boundary_once(plain_tokenizer):
     assert (report.prompt_tokens, report.response_tokens, report.longest) == (3, 5, 6)
 
 
-def test_a_tokenizer_that_puts_no_beginning_gets_none(make_tokenizer):
+def test_a_tokenizer_that_puts_no_beginning_gets_none():
     for tokenizer in (make_tokenizer(puts_bos=False), make_tokenizer(puts_bos=False, bos=None)):
         assert texts(tokenize([pair()], tokenizer).items[0], tokenizer) == ["ab", "cd</s>", "e</s>"]
 
@@ -75,11 +86,11 @@ def test_a_string_prompt_is_one_user_message(chat_tokenizer):
     assert (as_text.prompt, as_text.branches) == (as_messages.prompt, as_messages.branches)
 
 
-def test_a_template_that_writes_no_end_gets_one_and_its_beginning_is_not_doubled(make_tokenizer, with_bos):
-    tokenizer = make_tokenizer(chat=with_bos)
+def test_a_template_that_writes_no_end_gets_one_and_its_beginning_is_not_doubled():
+    tokenizer = make_tokenizer(chat=WITH_BOS)
     (item,) = tokenize([pair()], tokenizer).items
     assert texts(item, tokenizer) == ["<s>[user]ab[assistant]", "cd</s>", "e</s>"]
-    without = make_tokenizer(chat=with_bos.replace("{{ bos_token }}", ""))
+    without = make_tokenizer(chat=WITH_BOS.replace("{{ bos_token }}", ""))
     assert texts(tokenize([pair()], without).items[0], without)[0] == "<s>[user]ab[assistant]"
 
 
@@ -113,15 +124,15 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_families_of_chat_templates(make_tokenizer, family):
+def test_families_of_chat_templates(family):
     template, expected = FAMILIES[family]
     tokenizer = make_tokenizer(chat=template)
     assert texts(tokenize([pair()], tokenizer).items[0], tokenizer) == expected
 
 
-def test_a_template_that_doubles_the_beginning_is_refused(make_tokenizer, with_bos):
+def test_a_template_that_doubles_the_beginning_is_refused():
     with pytest.raises(DataError, match="f:1: field `prompt`: the prompt holds a second beginning-of-sequence token"):
-        tokenize([pair()], make_tokenizer(chat="{{ bos_token }}" + with_bos))
+        tokenize([pair()], make_tokenizer(chat="{{ bos_token }}" + WITH_BOS))
 
 
 def test_pairs_messages_and_transcripts_give_the_same_tokens(chat_tokenizer, plain_tokenizer):
@@ -138,7 +149,7 @@ def test_pairs_messages_and_transcripts_give_the_same_tokens(chat_tokenizer, pla
         assert all((item.prompt, item.branches) == (items[0].prompt, items[0].branches) for item in items)
 
 
-def test_a_template_whose_prompt_is_no_beginning_of_the_whole(make_tokenizer):
+def test_a_template_whose_prompt_is_no_beginning_of_the_whole():
     fickle = "{% if add_generation_prompt %}ask {% endif %}{% for m in messages %}{{ m.content }};{% endfor %}"
     with pytest.raises(ModelError, match="f:1: the chat template does not write the prompt alike") as caught:
         tokenize([pair()], make_tokenizer(chat=fickle))
@@ -146,7 +157,7 @@ def test_a_template_whose_prompt_is_no_beginning_of_the_whole(make_tokenizer):
     assert tokenize([pair()], make_tokenizer(chat=fickle), template="plain").report.template == "plain"
 
 
-def test_a_conversation_that_the_template_refuses_is_a_bad_row(make_tokenizer, tmp_path):
+def test_a_conversation_that_the_template_refuses_is_a_bad_row(tmp_path):
     refuse = "{% if messages[0].role == 'system' %}{{ raise_exception('no system turns') }}{% endif %}"
     strict = refuse + "{{ messages | map(attribute='content') | join }}"
     rows = [pair(), pair(prompt=({"role": "system", "content": "s"}, user("u")), line=2)]
@@ -166,7 +177,7 @@ def test_a_template_may_be_named(plain_tokenizer, chat_tokenizer):
 # --------------------------------------------------------------------------------------------------------------------------------- bad rows
 
 
-def test_a_tokenizer_without_an_end(make_tokenizer):
+def test_a_tokenizer_without_an_end():
     with pytest.raises(ModelError, match="no end-of-sequence token"):
         tokenize([pair()], make_tokenizer(eos=None))
 
@@ -204,7 +215,7 @@ def test_parts_tokenized_apart_share_a_quarantine(plain_tokenizer, tmp_path):
     assert [json.loads(line)["line"] for line in (tmp_path / "q.jsonl").read_text().splitlines()] == [3, 5, 1]
 
 
-def test_answers_that_the_tokenizer_cannot_tell_apart(make_tokenizer):
+def test_answers_that_the_tokenizer_cannot_tell_apart():
     from tokenizers.normalizers import Lowercase
 
     tokenizer = make_tokenizer()
@@ -213,7 +224,7 @@ def test_answers_that_the_tokenizer_cannot_tell_apart(make_tokenizer):
         tokenize([pair(chosen="A", rejected="a")], tokenizer)
 
 
-def test_an_answer_of_no_tokens(make_tokenizer):
+def test_an_answer_of_no_tokens():
     from tokenizers.normalizers import Replace
 
     tokenizer = make_tokenizer()
@@ -222,7 +233,7 @@ def test_an_answer_of_no_tokens(make_tokenizer):
         tokenize([pair(rejected="xx")], tokenizer)
 
 
-def test_an_empty_prompt_holds_the_beginning_or_the_end(make_tokenizer):
+def test_an_empty_prompt_holds_the_beginning_or_the_end():
     for options, start in (({}, BOS), ({"puts_bos": False}, BOS), ({"puts_bos": False, "bos": None}, EOS)):
         (item,) = tokenize([pair(prompt="")], make_tokenizer(**options)).items
         assert item.prompt == [start]

@@ -2,6 +2,7 @@
 
 import io
 
+from data_tokenizers import make_tokenizer
 from rich.console import Console
 
 from holdfast.data import show, tokenize
@@ -19,8 +20,8 @@ def shown(rows, tokenizer, *, color=False, n=3):
 ROW = Row(Where("prefs.jsonl", 17), "What [bold]is[/] it?", "A [red]cat[/] 😀", "Dog\x1b[2J")
 
 
-def test_prompt_and_answers_with_their_counts_and_special_tokens(plain_tokenizer):
-    text = shown([ROW] * 5, plain_tokenizer, n=2)
+def test_prompt_and_answers_with_their_counts_and_special_tokens():
+    text = shown([ROW] * 5, make_tokenizer(), n=2)
     assert "example 1 of 5, prefs.jsonl:17" in text
     assert text.count("prompt, not scored (21 tokens)") == 2
     assert "chosen, scored (19 tokens)" in text  # 14 characters, the emoji of 4 bytes, then the end
@@ -29,8 +30,8 @@ def test_prompt_and_answers_with_their_counts_and_special_tokens(plain_tokenizer
     assert "Dog␛[2J</s>" in text
 
 
-def test_color_marks_the_response_and_the_specials(plain_tokenizer):
-    text = shown([ROW], plain_tokenizer, color=True)
+def test_color_marks_the_response_and_the_specials():
+    text = shown([ROW], make_tokenizer(), color=True)
     assert "\x1b[2mWhat [bold]is[/] it?" in text
     assert "\x1b[1;32mA [red]cat[/] 😀" in text
     assert "\x1b[1;7;32m</s>" in text

@@ -1,6 +1,5 @@
 """Tokenizers made on the spot: bytes as tokens, so every count can be checked by hand."""
 
-import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
@@ -15,7 +14,7 @@ WITH_BOS = (
 )
 
 
-def byte_tokenizer(*, puts_bos=True, bos="<s>", eos="</s>", chat=None):
+def make_tokenizer(*, puts_bos=True, bos="<s>", eos="</s>", chat=None):
     """One token a byte: "ab" is two tokens; ids of the special tokens are 0 to 4 in the order of `SPECIAL`."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(SPECIAL + alphabet)}, []))
@@ -27,24 +26,3 @@ def byte_tokenizer(*, puts_bos=True, bos="<s>", eos="</s>", chat=None):
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=bos, eos_token=eos, pad_token="<pad>")
     fast.chat_template = chat
     return fast
-
-
-@pytest.fixture(scope="session")
-def plain_tokenizer():
-    return byte_tokenizer()
-
-
-@pytest.fixture(scope="session")
-def chat_tokenizer():
-    return byte_tokenizer(puts_bos=False, bos=None, eos="<|im_end|>", chat=CHATML)
-
-
-@pytest.fixture(scope="session")
-def with_bos():
-    """A chat template that writes BOS itself, and no end."""
-    return WITH_BOS
-
-
-@pytest.fixture(scope="session")
-def make_tokenizer():
-    return byte_tokenizer
