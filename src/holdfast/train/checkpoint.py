@@ -35,7 +35,7 @@ from torch.distributed.checkpoint.state_dict import (
 
 from holdfast.card import State
 from holdfast.errors import RunError
-from holdfast.train.files import sweep, whole_folder, write_json
+from holdfast.train.files import disk_errors, sweep, whole_folder, write_json
 from holdfast.train.step import random_state, set_random_state
 from holdfast.train.world import World
 
@@ -59,7 +59,7 @@ def save(
     """Write `folder/step-N`; every process must call this. Raises OSError (a full disk, say) and then leaves earlier checkpoints alone."""
     inner = world.unwrap(scorer)
     weights = trained_weights(inner)
-    flat: dict[str, Any] = get_optimizer_state_dict(inner, optimizer, options=replace(FULL, flatten_optimizer_state_dict=True))
+    whole: dict[str, Any] = get_optimizer_state_dict(inner, optimizer, options=FULL)
     randoms = world.gather(random_state(world.device))
     if not world.is_main:
         return
@@ -68,13 +68,13 @@ def save(
     path = folder / f"step-{progress.step:08d}"
     if path.exists():  # a run that went back past this point makes it again
         shutil.rmtree(path)
-    numbers = {name: value for name, value in flat.items() if not isinstance(value, Tensor)}
-    with whole_folder(path) as half:
+    with disk_errors(), whole_folder(path) as half:
         save_file(weights, half / "weights.safetensors")
-        save_file({name: value.contiguous() for name, value in flat.items() if isinstance(value, Tensor)}, half / "optimizer.safetensors")
+        moments = {f"{kind}:{name}": value.contiguous() for name, kinds in whole["state"].items() for kind, value in kinds.items()}
+        save_file(moments, half / "optimizer.safetensors")
         rng = {f"random.{rank}.{name}": value for rank, each in enumerate(randoms) for name, value in each.items()}
         save_file({**rng, **{f"reduction.{name}": value for name, value in flatten(state).items()}}, half / "state.safetensors")
-        write_json(half / "checkpoint.json", {**vars(progress), "scheduler": dict(progress.scheduler), "optimizer": numbers})
+        write_json(half / "checkpoint.json", {**vars(progress), "scheduler": dict(progress.scheduler), "optimizer": whole["param_groups"]})
         write_json(half / "manifest.json", {file.name: _fingerprint(file) for file in sorted(half.iterdir())})
     for old in _found(folder)[keep:]:
         shutil.rmtree(old)
@@ -87,9 +87,12 @@ def load(world: World, folder: Path, scorer: nn.Module, optimizer: torch.optim.O
         return None
     inner = world.unwrap(scorer)
     saved = json.loads((path / "checkpoint.json").read_text())
-    flat = {**saved.pop("optimizer"), **load_file(path / "optimizer.safetensors")}
+    state_of: dict[str, Any] = {}
+    for key, value in load_file(path / "optimizer.safetensors").items():
+        kind, _, name = key.partition(":")
+        state_of.setdefault(name, {})[kind] = value
     # The optimizer first: filling an empty one takes a step of size zero.
-    set_optimizer_state_dict(inner, optimizer, flat, options=replace(LENIENT, flatten_optimizer_state_dict=True))
+    set_optimizer_state_dict(inner, optimizer, {"state": state_of, "param_groups": saved.pop("optimizer")}, options=LENIENT)
     left = set_model_state_dict(inner, load_file(path / "weights.safetensors"), options=LENIENT)
     if left.unexpected_keys:
         raise RunError(f"{path} holds weights that the model has no place for: {', '.join(left.unexpected_keys[:3])}")

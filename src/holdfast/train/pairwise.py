@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from holdfast.card import Method, Reduction
 from holdfast.errors import RunError
 from holdfast.methods import get
 from holdfast.train import checkpoint, plan
-from holdfast.train.files import whole_folder
+from holdfast.train.files import disk_errors, whole_folder
 from holdfast.train.guard import check_finite, check_gradient, check_start
 from holdfast.train.live import View
 from holdfast.train.log import MetricsLog
@@ -119,7 +120,8 @@ def run_to_the_end(job: Job) -> None:
     finally:
         log.close()
         if job.options.track:
-            job.world.accelerator.end_training()
+            for tracker in job.world.accelerator.trackers:  # end_training would also end the process group
+                tracker.finish()
 
 
 def steps(job: Job, log: MetricsLog, view: View) -> None:
@@ -227,7 +229,7 @@ def save_checkpoint(job: Job, log: MetricsLog, view: View) -> bool:
 def finish(job: Job, view: View) -> None:
     """Leave the model, its card and the finished record."""
     run = Run(job.out)
-    weights = final_weights(job.scorer)
+    weights = final_weights(job.world.unwrap(job.scorer))
     if job.world.is_main:
         evaluations = [line for line in run.metrics if any(name.startswith("eval/") for name in line)]
         last = [line for line in run.metrics if "loss" in line][-1:]
@@ -238,10 +240,8 @@ def finish(job: Job, view: View) -> None:
         job.record.pop("error", None)
         try:
             if run.model_path.exists():  # the run was killed between its model and its record
-                import shutil
-
                 shutil.rmtree(run.model_path)
-            with whole_folder(run.model_path) as folder:
+            with disk_errors(), whole_folder(run.model_path) as folder:
                 save_policy(job.policy, job.tokenizer, weights, folder)
                 (folder / "README.md").write_text(model_card(job.record, job.question.method), encoding="utf-8")
         except OSError as error:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 from transformers import get_scheduler
 
-from holdfast.errors import ModelError
+from holdfast.errors import ModelError, RunError
 from holdfast.train.checkpoint import FULL
 from holdfast.train.options import Options
 
@@ -94,7 +94,11 @@ def build_scheduler(optimizer: torch.optim.Optimizer, options: Options, total: i
 def final_weights(scorer: nn.Module) -> dict[str, Tensor]:
     """All weights of the policy under its own names, whole and on CPU; tied ones once. Every process must call this."""
     whole: dict[str, Any] = get_model_state_dict(scorer, options=FULL)
-    names = {name for name, _ in [*scorer.named_parameters(), *scorer.named_buffers()]}
+    names = {name for name, _ in scorer.named_parameters()}
+    lost = names - whole.keys()
+    if whole and lost:  # only the main process is given any
+        raise RunError(f"{len(lost)} weights could not be gathered, such as {min(lost)}")
+    names |= {name for name, _ in scorer.named_buffers()}
     return {name.removeprefix(PREFIX): tensor.contiguous() for name, tensor in whole.items() if name in names}
 
 

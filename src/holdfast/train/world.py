@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, gather_object
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -36,8 +37,16 @@ class World:
     """An `Accelerator`, and what it leaves open."""
 
     def __init__(self, *, precision: str, track: Sequence[str] = (), folder: Path | None = None):
+        earlier = AcceleratorState._shared_state
+        if earlier and earlier.get("_mixed_precision") != MIXED[precision]:
+            AcceleratorState._reset_state()  # of an earlier run in this process; accelerate keeps one precision for good
         try:
-            self.accelerator = Accelerator(mixed_precision=MIXED[precision], log_with=list(track) or None, project_dir=folder)
+            self.accelerator = Accelerator(
+                cpu=not torch.accelerator.is_available(),  # else a launch of several processes without GPUs is taken for a single one
+                mixed_precision=MIXED[precision],
+                log_with=list(track) or None,
+                project_dir=folder,
+            )
         except (ValueError, ImportError) as error:
             raise OptionError(
                 f"accelerate refuses these settings: {error}", hint="a tracker must be installed before it can track"
