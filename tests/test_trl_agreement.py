@@ -26,7 +26,7 @@ from trl.experimental.orpo import ORPOTrainer
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.kto_trainer import KTOTrainer
 
-from holdfast.preference import cdpo, cpo, dpo, ipo, kto, orpo, rdpo, sft, simpo, slic
+from holdfast.preference import cdpo, cpo, dpo, ipo, kto, ln_dpo, orpo, rdpo, sft, simpo, slic
 from holdfast.types import Answers, Pairs, Scored
 
 N, T, PROMPT, VOCABULARY = 4, 6, 3, 11
@@ -96,6 +96,12 @@ def trl_dpo(pairs: Pairs, loss_type: str, **settings: Any) -> Tensor:
 def test_dpo_is_sigmoid(beta: float, i: int):
     pairs = row(PAIRS, i)
     assert dpo(pairs, beta=beta).item() == pytest.approx(trl_dpo(pairs, "sigmoid", beta=beta).item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("i", range(N))
+def test_ln_dpo_is_sigmoid_norm(i: int):
+    pairs = row(PAIRS, i)
+    assert ln_dpo(pairs, beta=5.0).item() == pytest.approx(trl_dpo(pairs, "sigmoid_norm", beta=5.0).item(), rel=1e-12)
 
 
 @pytest.mark.parametrize("flip", [0.0, 0.1, 0.4])

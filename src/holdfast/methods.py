@@ -9,24 +9,43 @@ from holdfast.errors import OptionError
 from holdfast.preference.cdpo import METHOD as CDPO
 from holdfast.preference.cpo import METHOD as CPO
 from holdfast.preference.dpo import METHOD as DPO
+from holdfast.preference.dr_dpo import METHOD as DR_DPO
 from holdfast.preference.ipo import METHOD as IPO
 from holdfast.preference.kto import METHOD as KTO
+from holdfast.preference.ln_dpo import METHOD as LN_DPO
+from holdfast.preference.madpo import METHOD as MADPO
+from holdfast.preference.maxent import METHOD as MAXENT
+from holdfast.preference.maxent_length import METHOD as MAXENT_LENGTH
 from holdfast.preference.orpo import METHOD as ORPO
 from holdfast.preference.rdpo import METHOD as RDPO
+from holdfast.preference.rpo import METHOD as RPO
 from holdfast.preference.sft import METHOD as SFT
 from holdfast.preference.simpo import METHOD as SIMPO
 from holdfast.preference.slic import METHOD as SLIC
+from holdfast.preference.vpo import METHOD as VPO
 
 METHODS: dict[str, Method] = {
+    # the plain ones
     "sft": SFT,
     "dpo": DPO,
-    "cdpo": CDPO,
-    "rdpo": RDPO,
     "ipo": IPO,
     "slic": SLIC,
+    # labels that may be wrong
+    "cdpo": CDPO,
+    "rdpo": RDPO,
+    "dr_dpo": DR_DPO,
+    "madpo": MADPO,
+    # answers that no comparison tried
+    "rpo": RPO,
+    "vpo": VPO,
+    # length, and no reference
+    "ln_dpo": LN_DPO,
     "simpo": SIMPO,
+    "maxent": MAXENT,
+    "maxent_length": MAXENT_LENGTH,
     "cpo": CPO,
     "orpo": ORPO,
+    # single answers
     "kto": KTO,
 }
 

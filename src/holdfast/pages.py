@@ -29,8 +29,9 @@ INTRODUCTION = (
     "rejected answer to one prompt; answers are single ones. Every page here is made from the method's own file."
 )
 REDUCING = (
-    "How the costs of a batch become one number: `--reduction kl:temperature=0.5`. All but the mean weigh costly rows more. A row whose "
-    "label was flipped is a costly row: these answer uneven service, not label noise."
+    "How the costs of a batch become one number: `--reduction kl:temperature=0.5`. A row whose label was "
+    "flipped is a costly row. All but the mean and `kl_best_case` weigh costly rows more: they answer uneven service, not label noise. "
+    "`kl_best_case` weighs them less."
 )
 
 
@@ -205,7 +206,8 @@ def limit_line(name: str, limit: Limit) -> str:
     other = f"`{limit.gives}`" + (f" at {at(limit.other_at)}" if limit.other_at else "")
     factor = "" if limit.scale == 1 else f"{limit.scale:g} times "
     shift = "" if limit.shift == 0 else f" {limit.shift:+g}"
-    return f"at {at(limit.at)}, `{name}` is {factor}{other}{shift}"
+    where = f"at {at(limit.at)}" if limit.at else "row by row"
+    return f"{where}, `{name}` is {factor}{other}{shift}"
 
 
 def usage(method: Method) -> str:

@@ -1,4 +1,4 @@
-"""How the costs of a batch become one number: averaged, or taken at the worst case over a set of reweightings of the rows.
+"""How the costs of a batch become one number: averaged, or taken at the worst (once: the best) case over reweightings of the rows.
 
 Each factory returns a `holdfast.card.Reduction`, whose name is its own specification: `parse(reduction.name)` gives it back. The
 gradient of its scalar in the costs is the adversary's weighting of the rows.
@@ -13,13 +13,21 @@ from holdfast.ambiguity.chi_square import chi_square
 from holdfast.ambiguity.cvar import cvar
 from holdfast.ambiguity.groups import groups
 from holdfast.ambiguity.kl import kl
+from holdfast.ambiguity.kl_best_case import kl_best_case
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Reduction, settings_of
 from holdfast.errors import OptionError
 
-__all__ = ["REDUCTIONS", "chi_square", "cvar", "groups", "kl", "mean", "parse"]
+__all__ = ["REDUCTIONS", "chi_square", "cvar", "groups", "kl", "kl_best_case", "mean", "parse"]
 
-REDUCTIONS: dict[str, Callable[..., Reduction]] = {"mean": mean, "kl": kl, "chi_square": chi_square, "cvar": cvar, "groups": groups}
+REDUCTIONS: dict[str, Callable[..., Reduction]] = {
+    "mean": mean,
+    "kl": kl,
+    "kl_best_case": kl_best_case,
+    "chi_square": chi_square,
+    "cvar": cvar,
+    "groups": groups,
+}
 
 
 def parse(text: str) -> Reduction:

@@ -3,12 +3,37 @@
 from holdfast.preference.cdpo import cdpo
 from holdfast.preference.cpo import cpo
 from holdfast.preference.dpo import dpo
+from holdfast.preference.dr_dpo import dr_dpo
 from holdfast.preference.ipo import ipo
 from holdfast.preference.kto import kto
+from holdfast.preference.ln_dpo import ln_dpo
+from holdfast.preference.madpo import madpo
+from holdfast.preference.maxent import maxent
+from holdfast.preference.maxent_length import maxent_length
 from holdfast.preference.orpo import orpo
 from holdfast.preference.rdpo import rdpo
+from holdfast.preference.rpo import rpo
 from holdfast.preference.sft import sft
 from holdfast.preference.simpo import simpo
 from holdfast.preference.slic import slic
+from holdfast.preference.vpo import vpo
 
-__all__ = ["cdpo", "cpo", "dpo", "ipo", "kto", "orpo", "rdpo", "sft", "simpo", "slic"]
+__all__ = [
+    "cdpo",
+    "cpo",
+    "dpo",
+    "dr_dpo",
+    "ipo",
+    "kto",
+    "ln_dpo",
+    "madpo",
+    "maxent",
+    "maxent_length",
+    "orpo",
+    "rdpo",
+    "rpo",
+    "sft",
+    "simpo",
+    "slic",
+    "vpo",
+]
