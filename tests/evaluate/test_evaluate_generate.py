@@ -27,7 +27,9 @@ class Tokens:
 def make_model(vocabulary=7, seed=0, **changes):
     torch.manual_seed(seed)
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 64}
-    config = LlamaConfig(vocab_size=vocabulary, initializer_range=0.6, eos_token_id=EOS, pad_token_id=0, bos_token_id=2, **(sizes | changes))
+    config = LlamaConfig(
+        vocab_size=vocabulary, initializer_range=0.6, eos_token_id=EOS, pad_token_id=0, bos_token_id=2, **(sizes | changes)
+    )
     return LlamaForCausalLM(config).eval()
 
 

@@ -91,7 +91,13 @@ def test_same_seed_same_interval_and_no_global_state():
 
 
 def test_what_cannot_be_told_is_not_told():
-    for values, clusters, value in [([], None, None), ([np.nan], None, None), ([0.3], None, 0.3), ([1.0, 0.0], ["a", "a"], 0.5), ([0.5] * 9, None, 0.5)]:
+    for values, clusters, value in [
+        ([], None, None),
+        ([np.nan], None, None),
+        ([0.3], None, 0.3),
+        ([1.0, 0.0], ["a", "a"], 0.5),
+        ([0.5] * 9, None, 0.5),
+    ]:
         estimate = mean_interval(values, clusters)
         assert (estimate.value, estimate.low, estimate.high, estimate.method) == (value, None, None, "")
     assert mean_interval([1.0, 2.0, 4.0], resamples=0).low is None

@@ -20,7 +20,9 @@ class Tokens:
 def make_model(seed, spread=0.6):
     torch.manual_seed(seed)
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 32}
-    return LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, initializer_range=spread, eos_token_id=EOS, pad_token_id=0, bos_token_id=2, **sizes)).eval()
+    return LlamaForCausalLM(
+        LlamaConfig(vocab_size=VOCABULARY, initializer_range=spread, eos_token_id=EOS, pad_token_id=0, bos_token_id=2, **sizes)
+    ).eval()
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,12 @@ def test_a_judge_is_no_folder(tmp_path):
 
 @pytest.mark.parametrize(
     ("values", "words"),
-    [([1.0], "asked about 2 answers"), ([[1.0], [2.0]], r"shape \(2, 1\)"), ([1.0, float("nan")], "returned nan for answer 2"), (["a", "b"], "not return numbers")],
+    [
+        ([1.0], "asked about 2 answers"),
+        ([[1.0], [2.0]], r"shape \(2, 1\)"),
+        ([1.0, float("nan")], "returned nan for answer 2"),
+        (["a", "b"], "not return numbers"),
+    ],
 )
 def test_what_a_reward_returns_is_checked(values, words):
     with pytest.raises(OptionError, match=words):

@@ -21,35 +21,24 @@ from numpy.typing import NDArray
 from rich.console import Group
 
 from holdfast.errors import OptionError
-from holdfast.evaluate.kl import SampleKL, kl_estimates, sample_kl
+from holdfast.evaluate.kl import sample_kl
 from holdfast.evaluate.models import device_for, load, same_tokens, smallest_window
-from holdfast.evaluate.ranking import PairScores, accuracies, estimates, margins
+from holdfast.evaluate.parts import Found, Part, worst_groups
+from holdfast.evaluate.ranking import accuracies
 from holdfast.evaluate.reward_source import Judge, Reward, judge_from, name_of, reward_from
-from holdfast.evaluate.rows import Held, held_rows
-from holdfast.evaluate.samples import Samples, lengths
+from holdfast.evaluate.rows import held_rows
+from holdfast.evaluate.samples import Samples
 from holdfast.evaluate.show import tables
 from holdfast.evaluate.winrate import Match, play_judge, play_reward
 from holdfast.evaluate.writing import Writer
 
 
 @dataclass(frozen=True)
-class Part:
-    """What is known of all rows, or of one group. Every number is a dict of an `Estimate`; {} where there is nothing to say."""
-
-    comparisons: int
-    prompts_answered: int
-    ranking: dict[str, Any] = field(default_factory=dict)
-    margins: dict[str, Any] = field(default_factory=dict)
-    kl: dict[str, Any] = field(default_factory=dict)
-    lengths: dict[str, Any] = field(default_factory=dict)
-    win_rate: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """What `evaluate` found. `all` is over every row, `groups` over each group's, `worst_group` names the lowest group of each number.
 
-    `texts` keeps the prompts, the answers written to them and their rewards, for whoever wants to read them.
+    `texts` keeps the prompts, the answers written to them and their rewards, for whoever wants to read them. `per_row` keeps the verdict of
+    each ranking on each comparison (1, 1/2 or 0), and is not part of the JSON.
     """
 
     model: dict[str, Any]
@@ -62,11 +51,14 @@ class Evaluation:
     worst_group: dict[str, str]
     notes: list[str]
     texts: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    per_row: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: no NaN, no infinity."""
         out = {name: getattr(self, name) for name in ("model", "reference", "against", "data", "settings", "worst_group", "notes")}
-        return plain_json(out | {"all": vars(self.all), "groups": {name: vars(part) for name, part in self.groups.items()}, "texts": self.texts})
+        return plain_json(
+            out | {"all": vars(self.all), "groups": {name: vars(part) for name, part in self.groups.items()}, "texts": self.texts}
+        )
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
@@ -171,7 +163,7 @@ def evaluate(
         honest = written if temperature == 1.0 else writer.write(policy, 1.0, "policy at temperature 1", stream=2)
         divergence = honest.clusters, sample_kl(policy.model, ref.model, honest.flat)
     match = _match(reward, judge, place, written, rival_written) if writer.chosen else None
-    found = _Found(held, scores, writer, written, ref_written, rival_written if rival else None, divergence, match, bootstrap, seed)
+    found = Found(held, scores, written, ref_written, rival_written if rival else None, divergence, match, bootstrap, seed)
     groups = {name: found.part(held.rows_of(name), writer.prompts_of(name)) for name in held.groups}
     settings = {
         "by": by,
@@ -199,6 +191,7 @@ def evaluate(
         worst_group=worst_groups(groups),
         notes=[*filter(None, [policy.note if ref is None else ""]), *held.notes, *writer.notes, *([] if ref else [NO_REFERENCE])],
         texts=_texts(written, rival_written, match),
+        per_row=accuracies(scores),
     )
 
 
@@ -211,7 +204,9 @@ def _check(reward: Any, judge: Any, samples: int, prompts: int, temperature: flo
     if (reward is not None or judge is not None) and prompts == 0:
         raise OptionError("a reward or a judge was given, but no prompts are to be answered", hint="--prompts 256")
     if samples < 1 or prompts < 0 or temperature < 0 or bootstrap < 0:
-        raise OptionError(f"samples {samples}, prompts {prompts}, temperature {temperature} and bootstrap {bootstrap} cannot be negative, nor samples 0")
+        raise OptionError(
+            f"samples {samples}, prompts {prompts}, temperature {temperature} and bootstrap {bootstrap} cannot be negative, nor samples 0"
+        )
 
 
 def _match(reward: Any, judge: Any, device: torch.device, policy: Samples, rival: Samples | None) -> Match | None:
@@ -220,62 +215,13 @@ def _match(reward: Any, judge: Any, device: torch.device, policy: Samples, rival
     return play_reward(reward_from(reward, device=device), name_of(reward), policy, rival) if reward is not None else None
 
 
-@dataclass(frozen=True)
-class _Found:
-    """Per row and per answer, all that was measured; `part` averages it over some of them."""
-
-    held: Held
-    scores: PairScores
-    writer: Writer
-    written: Samples
-    ref_written: Samples | None
-    rival_written: Samples | None
-    divergence: tuple[list[int], SampleKL] | None
-    match: Match | None
-    bootstrap: int
-    seed: int
-
-    def part(self, rows: NDArray[np.int64], asked: NDArray[np.int64]) -> Part:
-        """`rows` are positions among the comparisons, `asked` positions among the prompts that were answered."""
-        how = {"resamples": self.bootstrap, "seed": self.seed}
-        scores = self.scores.take(rows)
-        clusters = [self.held.clusters[n] for n in rows]
-        named = {"policy": self.written, "reference": self.ref_written, "opponent": self.rival_written}
-        return Part(
-            comparisons=len(rows),
-            prompts_answered=len(asked),
-            ranking={name: value.to_dict() for name, value in estimates(accuracies(scores), clusters, **how).items()},
-            margins={name: value.to_dict() for name, value in estimates(margins(scores), clusters, **how).items()},
-            kl=self._kl(asked),
-            lengths={name: lengths(samples, asked, **how) for name, samples in named.items() if samples is not None and len(asked)},
-            win_rate=self.match.summary(asked, **how) if self.match is not None else {},
-        )
-
-    def _kl(self, asked: NDArray[np.int64]) -> dict[str, Any]:
-        if self.divergence is None or not len(asked):
-            return {}
-        clusters, kl = self.divergence
-        index = np.flatnonzero(np.isin(clusters, asked))
-        return kl_estimates(kl.take(index), [clusters[i] for i in index], resamples=self.bootstrap, seed=self.seed)
-
-
-def worst_groups(groups: Mapping[str, Part]) -> dict[str, str]:
-    """For each ranking accuracy, and for the win rate, the group where it is lowest. Empty where there are fewer than two groups."""
-    out: dict[str, str] = {}
-    for name in ("policy", "policy_per_token", "implicit_reward"):
-        values = {group: part.ranking[name]["value"] for group, part in groups.items() if part.ranking.get(name, {}).get("value") is not None}
-        if len(values) > 1:
-            out[name] = min(values, key=lambda group: values[group])
-    wins = {group: part.win_rate["win_rate"]["value"] for group, part in groups.items() if part.win_rate.get("win_rate", {}).get("value") is not None}
-    if len(wins) > 1:
-        out["win_rate"] = min(wins, key=lambda group: wins[group])
-    return out
-
-
 def _texts(policy: Samples, rival: Samples | None, match: Match | None) -> list[dict[str, Any]]:
     out = []
     for p, prompt in enumerate(policy.prompts):
-        entry: dict[str, Any] = {"prompt": prompt if isinstance(prompt, str) else [dict(m) for m in prompt], "policy": list(policy.texts[p])}
+        entry: dict[str, Any] = {
+            "prompt": prompt if isinstance(prompt, str) else [dict(m) for m in prompt],
+            "policy": list(policy.texts[p]),
+        }
         if rival is not None:
             entry["opponent"] = list(rival.texts[p])
         if match is not None and match.reward_PS is not None:

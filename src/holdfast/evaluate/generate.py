@@ -88,7 +88,9 @@ def end_tokens(model: Any, tokenizer: Any) -> list[int]:
 def _sampling(tokenizer: Any, ends: list[int], max_new_tokens: int, temperature: float) -> GenerationConfig:
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
     drawing = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {"do_sample": False}
-    return GenerationConfig(max_new_tokens=max_new_tokens, eos_token_id=ends, pad_token_id=pad, bos_token_id=tokenizer.bos_token_id, **drawing)
+    return GenerationConfig(
+        max_new_tokens=max_new_tokens, eos_token_id=ends, pad_token_id=pad, bos_token_id=tokenizer.bos_token_id, **drawing
+    )
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 Rows with the same prompt form a cluster; clusters are drawn again with replacement, whole (the cluster bootstrap). The mean over rows of
 a resample is sum(cluster sums) / sum(cluster sizes), so clusters of unequal size are counted as they came. The interval is the
 bias-corrected and accelerated one (BCa; Efron 1987), from scipy, expanded for few clusters as in Hesterberg (2015, "What Teachers Should
-Know About the Bootstrap"): the quantiles asked for are those of a t with C - 1 degrees of freedom, times sqrt(C / (C - 1)). Where every value is the same 0 or the same 1 a bootstrap has nothing to
-vary; there the interval is Wilson's, with one trial a cluster.
+Know About the Bootstrap"): the quantiles asked for are those of a t with C - 1 degrees of freedom, times sqrt(C / (C - 1)).
+
+Where every value is the same 0 or the same 1 a bootstrap has nothing to vary; there the interval is Wilson's, one trial a cluster.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def mean_interval(
     NaN values are rows that do not have this number, and are left out. Draws from a generator of its own.
     """
     values_N = np.asarray(values, dtype=float)
-    labels = list(range(len(values_N))) if clusters is None else list(clusters)
+    labels: list[Hashable] = list(range(len(values_N))) if clusters is None else list(clusters)
     if len(labels) != len(values_N):
         raise ValueError(f"{len(values_N)} values but {len(labels)} cluster labels")
     kept = np.isfinite(values_N)
@@ -97,7 +98,15 @@ def _bootstrap(sums_C: NDArray[Any], sizes_C: NDArray[Any], resamples: int, leve
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # answered below, by the percentile interval
         warnings.simplefilter("ignore", RuntimeWarning)
         found = stats.bootstrap(
-            (sums_C, sizes_C), _ratio, paired=True, vectorized=True, n_resamples=resamples, confidence_level=level, method=method, rng=rng, batch=250
+            (sums_C, sizes_C),
+            _ratio,
+            paired=True,
+            vectorized=True,
+            n_resamples=resamples,
+            confidence_level=level,
+            method=method,
+            rng=rng,
+            batch=250,
         )
         low, high = map(float, found.confidence_interval)
         if not (np.isfinite(low) and np.isfinite(high)):

@@ -66,13 +66,14 @@ def kl_estimates(kl: SampleKL, clusters: Sequence[Hashable], *, resamples: int, 
     """Each estimator by name: its mean with interval and standard error."""
     named = {"rao-blackwellized": kl.exact_N, "k1": kl.k1_N, "k3": kl.k3_N}
     return {
-        name: mean_interval(values, clusters, resamples=resamples, seed=seed).to_dict() | {"standard_error": standard_error(values, clusters)}
+        name: mean_interval(values, clusters, resamples=resamples, seed=seed).to_dict()
+        | {"standard_error": standard_error(values, clusters)}
         for name, values in named.items()
     }
 
 
 def standard_error(values: NDArray[np.float64], clusters: Sequence[Hashable]) -> float | None:
-    """Standard error of the mean of rows with whole clusters drawn: sqrt(C/(C-1) sum_c (sum_{i in c} (v_i - mean))^2) / N. None for one cluster."""
+    """Of the mean of rows when whole clusters are drawn: sqrt(C/(C-1) sum_c (sum_{i in c} (v_i - mean))^2) / N. None for one cluster."""
     numbers: dict[Hashable, int] = {}
     of_N = np.array([numbers.setdefault(label, len(numbers)) for label in clusters], dtype=int)
     if len(numbers) < 2:

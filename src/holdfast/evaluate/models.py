@@ -36,7 +36,7 @@ class Loaded:
 
 
 def load(source: Any, *, tokenizer: Any = None, device: torch.device, dtype: torch.dtype, trust_remote_code: bool = False) -> Loaded:
-    """A run's folder, a model folder, a hub name or a model in memory. A model in memory stays in its own precision and needs a tokenizer."""
+    """A run's folder, a model folder, a hub name or a model in memory. A model in memory stays in its precision and needs a tokenizer."""
     if isinstance(source, nn.Module):
         if tokenizer is None:
             raise ModelError("a loaded model was given without a tokenizer", hint="pass tokenizer=...")
@@ -82,7 +82,11 @@ def _tokenizer_source(source: Any, tokenizer: Any) -> Any:
     if not folder.is_dir():
         return source
     folder = folder / "model" if (folder / "run.json").is_file() else folder
-    return source if any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "adapter_config.json")) else tokenizer
+    return (
+        source
+        if any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "adapter_config.json"))
+        else tokenizer
+    )
 
 
 def _from_record(folder: Path) -> tuple[str | None, str | None, str]:

@@ -41,7 +41,9 @@ def judge_from(source: str | Judge) -> Judge:
     if callable(source):
         return source
     if not _names_function(source):
-        raise OptionError(f"{source!r} does not name a judge", hint='"package.module:function" or "file.py:function"; a reward model goes to --reward')
+        raise OptionError(
+            f"{source!r} does not name a judge", hint='"package.module:function" or "file.py:function"; a reward model goes to --reward'
+        )
     return _function(source)
 
 
@@ -61,7 +63,9 @@ def checked(values: Any, n: int, who: str) -> NDArray[np.float64]:
     except (TypeError, ValueError) as error:
         raise OptionError(f"{who} did not return numbers: {error}", hint="return one number for each answer") from error
     if out.shape != (n,):
-        raise OptionError(f"{who} was asked about {n} answers and returned an array of shape {out.shape}", hint="return one number for each answer")
+        raise OptionError(
+            f"{who} was asked about {n} answers and returned an array of shape {out.shape}", hint="return one number for each answer"
+        )
     bad = np.flatnonzero(~np.isfinite(out))
     if len(bad):
         raise OptionError(f"{who} returned {out[bad[0]]} for answer {int(bad[0]) + 1} of {n}", hint="every score must be finite")
@@ -83,7 +87,9 @@ def _function(source: str) -> Callable[..., Any]:
 
 
 def _functions(module: Any) -> list[str]:
-    return sorted(name for name, value in vars(module).items() if callable(value) and not name.startswith("_") and not isinstance(value, type))
+    return sorted(
+        name for name, value in vars(module).items() if callable(value) and not name.startswith("_") and not isinstance(value, type)
+    )
 
 
 def _named_module(name: str) -> Any:
@@ -106,14 +112,16 @@ def _file_module(path: Path) -> Any:
 
 
 def reward_model(source: str | Path, *, device: torch.device | str = "cpu", batch: int = 16) -> Reward:
-    """The score that a sequence-classification model with one output gives to prompt and answer. Nothing is cut off: over-long is an error."""
+    """The score of a sequence-classification model with one output for prompt and answer. Nothing is cut off: over-long is an error."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
         model = AutoModelForSequenceClassification.from_pretrained(source).to(device).eval()
     except (OSError, ValueError) as error:
-        raise ModelError(f"{source}: not a reward model that can be read ({error})", hint="a sequence-classification folder, or module:function") from error
+        raise ModelError(
+            f"{source}: not a reward model that can be read ({error})", hint="a sequence-classification folder, or module:function"
+        ) from error
     if model.config.num_labels != 1:
         raise ModelError(f"{source} has {model.config.num_labels} outputs", hint="a reward model has one; train it with num_labels=1")
     if model.config.pad_token_id is None:
@@ -126,7 +134,9 @@ def reward_model(source: str | Path, *, device: torch.device | str = "cpu", batc
         rows = [_reward_ids(tokenizer, prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
         for i, ids in enumerate(rows):
             if longest is not None and len(ids) > longest:
-                raise ModelError(f"prompt and answer {i + 1} are {len(ids)} tokens, the reward model takes {longest}", hint="lower --max-new-tokens")
+                raise ModelError(
+                    f"prompt and answer {i + 1} are {len(ids)} tokens, the reward model takes {longest}", hint="lower --max-new-tokens"
+                )
         out = np.zeros(len(rows))
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         for start in range(0, len(order), batch):

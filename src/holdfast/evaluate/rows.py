@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.data.read import Dataset, read
+from holdfast.data.read import read
 from holdfast.data.render import tokenize
 from holdfast.errors import OptionError
 from holdfast.evaluate.models import Loaded
@@ -118,7 +118,9 @@ def _has(rows: Sequence[Row], by: str) -> bool:
     if by in ("group", "rater", "source") or any(by in row.extra for row in rows):
         return True
     extra = sorted({name for row in rows for name in row.extra})
-    raise OptionError(f"the rows have no column {by!r} to tell groups apart by", hint=f"one of {', '.join(['group', 'rater', 'source', *extra])}")
+    raise OptionError(
+        f"the rows have no column {by!r} to tell groups apart by", hint=f"one of {', '.join(['group', 'rater', 'source', *extra])}"
+    )
 
 
 def distinct_prompts(held: Held) -> dict[tuple[int, ...], list[int]]:

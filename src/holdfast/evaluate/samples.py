@@ -43,7 +43,7 @@ class Samples:
 
 
 def lengths(samples: Samples, prompts: NDArray[np.int64], *, resamples: int, seed: int) -> dict[str, Any]:
-    """Length in tokens (the end-of-sequence token counts) of the answers to some prompts, and the share that hit the limit before an end."""
+    """Length in tokens (an end-of-sequence token counts) of the answers to some prompts, and the share cut off before an end."""
     rows = [(answer, p) for p in prompts for answer in samples.answers[p]]
     if not rows:
         return {"n": 0}

@@ -61,7 +61,9 @@ def _heading(evaluation: Evaluation) -> Line:
     data, text = evaluation.data, Line()
     text.append(str(evaluation.model["name"]), style="bold")
     text.append(f" against reference {evaluation.reference['name']}" if evaluation.reference else " without a reference")
-    text.append(f"\n{data['comparisons']:,} comparisons, {data['prompts']:,} prompts, from {data['source']}; intervals are 95%, over prompts\n")
+    text.append(
+        f"\n{data['comparisons']:,} comparisons, {data['prompts']:,} prompts, from {data['source']}; intervals are 95%, over prompts\n"
+    )
     return text
 
 
@@ -93,7 +95,11 @@ def _written(evaluation: Evaluation) -> Table:
     match, opponent = part.win_rate, settings["opponent"]
     if "win_rate" in match:
         table.add_row(f"win rate against {opponent}, under {match['under']}", *_cells(match["win_rate"], 100, 1, "%"))
-    for name, label in {"reward": "reward, policy", "opponent_reward": f"reward, {opponent}", "reward_difference": "reward, difference"}.items():
+    for name, label in {
+        "reward": "reward, policy",
+        "opponent_reward": f"reward, {opponent}",
+        "reward_difference": "reward, difference",
+    }.items():
         if name in match:
             table.add_row(label, *_cells(match[name]))
     if "order_changed" in match:

@@ -30,12 +30,14 @@ def under_reward(first_PS: Array, second_PS: Array) -> Array:
     return wins(first_PS[:, :, None], second_PS[:, None, :]).mean(axis=(1, 2))
 
 
-def under_judge(judge: Judge, prompts: Sequence[Text], first: Sequence[str], second: Sequence[str]) -> tuple[Array, NDArray[np.bool_], Array]:
+def under_judge(
+    judge: Judge, prompts: Sequence[Text], first: Sequence[str], second: Sequence[str]
+) -> tuple[Array, NDArray[np.bool_], Array]:
     """Ask in both orders about N pairs of answers.
 
     Returns:
         the verdict on each pair (N,), the probability that the first is better; whether its winner changed with the order (N,); and how
-        much the judge favored the place that came first (N,), 0 for a judge without such a habit, up to 1 for one that looks at nothing else.
+        much the judge favored the place that came first (N,): 0 without such a habit, 1 for a judge that looks at nothing else.
     """
     there = _probabilities(judge, prompts, first, second)
     back = _probabilities(judge, prompts, second, first)
@@ -48,7 +50,10 @@ def _probabilities(judge: Judge, prompts: Sequence[Text], first: Sequence[str], 
     outside = np.flatnonzero((values < 0) | (values > 1))
     if len(outside):
         i = int(outside[0])
-        raise OptionError(f"the judge gave {values[i]:g} for comparison {i + 1}", hint="a judge returns the probability, 0 to 1, that the first answer is better")
+        raise OptionError(
+            f"the judge gave {values[i]:g} for comparison {i + 1}",
+            hint="a judge returns the probability, 0 to 1, that the first answer is better",
+        )
     return values
 
 
@@ -99,7 +104,9 @@ def play_judge(judge: Judge, name: str, policy: Samples, rival: Samples | None) 
         raise OptionError("a judge compares two policies, and there is only one", hint="add --reference or --against")
     verdicts, changed, place = under_judge(judge, policy.flat_prompts, policy.flat_texts, rival.flat_texts)
     shape = (len(policy.prompts), -1)
-    return Match(name, "judge", verdicts.reshape(shape).mean(1), changed_PS=changed.astype(float).reshape(shape), place_PS=place.reshape(shape))
+    return Match(
+        name, "judge", verdicts.reshape(shape).mean(1), changed_PS=changed.astype(float).reshape(shape), place_PS=place.reshape(shape)
+    )
 
 
 def _scored(reward: Reward, name: str, samples: Samples) -> Array:

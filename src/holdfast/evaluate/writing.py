@@ -42,16 +42,20 @@ class Writer:
         self.notes = []
         if self.prompts and len(fits) < len(asked):
             room = f"{self.max_new_tokens} tokens of answer in a window of {self.window}"
-            self.notes.append(f"{len(asked) - len(fits):,} prompts leave no room for {room} and are not answered; hint: lower --max-new-tokens")
+            self.notes.append(
+                f"{len(asked) - len(fits):,} prompts leave no room for {room} and are not answered; hint: lower --max-new-tokens"
+            )
         if self.prompts and len(self.chosen) < len(fits):
-            self.notes.append(f"{len(self.chosen):,} of {len(fits):,} prompts are answered, drawn by seed {self.seed}; hint: --prompts for more")
+            self.notes.append(
+                f"{len(self.chosen):,} of {len(fits):,} prompts are answered, drawn by seed {self.seed}; hint: --prompts for more"
+            )
 
     def prompts_of(self, group: str) -> NDArray[np.int64]:
         """Positions in `chosen` of the prompts that some row of a group asks."""
         return np.array([p for p, rows in enumerate(self._rows) if any(self.held.group_of[i] == group for i in rows)], dtype=np.int64)
 
     def write(self, loaded: Loaded, temperature: float, who: str, *, stream: int = 0, own_tokens: bool = False) -> Samples:
-        """The model's answers. `stream` keeps the random numbers of different models apart; `own_tokens` renders prompts for its own tokenizer."""
+        """The model's answers. `stream` keeps the random numbers of models apart; `own_tokens` renders prompts for its own tokenizer."""
         rows = [self.held.rows[i] for i in self.chosen]
         if own_tokens and rows:
             ids = [item.prompt for item in tokenize(rows, loaded.tokenizer, template=loaded.template or self.template).items]

@@ -62,7 +62,7 @@ class Chart:
             spec = self.chart.to_dict()
         spec.pop("$schema", None)
         spec["config"] = _merged(CONFIG, spec.get("config", {}))
-        return spec
+        return _drawable(spec)
 
     def page_spec(self) -> dict[str, Any]:
         spec = self.spec()
@@ -87,7 +87,7 @@ def vega_lite_version() -> str:
 @lru_cache(maxsize=1)
 def javascript() -> str:
     """Vega, Vega-Lite and Vega-Embed in one piece, from the copy that vl-convert carries."""
-    return vl_convert.javascript_bundle(vl_version=vega_lite_version())
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=vega_lite_version())
 
 
 def inert_json(value: Any) -> str:
@@ -96,6 +96,15 @@ def inert_json(value: Any) -> str:
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return text
+
+
+def _drawable(value: Any) -> Any:
+    """The same without line and paragraph separators in its texts: Vega's expressions, into which names go, cannot hold them."""
+    if isinstance(value, dict):
+        return {_drawable(key): _drawable(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_drawable(entry) for entry in value]
+    return value.replace("\u2028", " ").replace("\u2029", " ") if isinstance(value, str) else value
 
 
 def _takes_width(spec: dict[str, Any]) -> bool:

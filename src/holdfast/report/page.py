@@ -25,6 +25,7 @@ from holdfast.errors import OptionError
 from holdfast.report.charts import Chart, inert_json, javascript
 
 MISSING = "n/a"
+NOTHING_ELSE = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,10 @@ class Page:
             raise OptionError(f"two charts of one page share a name: {sorted(names)}")
         style, starter = _resource("page.css"), _resource("page.js")
         scripts = [javascript(), starter] if charts else []
-        policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src {_allowed(scripts)}; base-uri 'none'; form-action 'none'"
-        return _template().render(page=self, style=style, scripts=scripts, policy=policy, specs={c.name: inert_json(c.page_spec()) for c in charts})
+        policy = f"{NOTHING_ELSE}; script-src {_allowed(scripts)}"
+        return _template().render(
+            page=self, style=style, scripts=scripts, policy=policy, specs={c.name: inert_json(c.page_spec()) for c in charts}
+        )
 
     def write(self, path: str | Path) -> list[Path]:
         """Write the page, and each chart as a picture beside it. Returns every path written, the page first."""

@@ -11,7 +11,7 @@ A prompt asks for a topic and a tone ("Describe the sea for a friend in a stern 
 - finish: 1 if it ends with a period;
 - length: 1 from 12 to 30 words, falling in a straight line to 0 at 0 and at 60 words.
 
-`BEST` = 10 is attained by `best_answer`. Labels follow Bradley-Terry on the gold reward: P(a beats b) = sigmoid(sharpness (gold_a - gold_b)).
+`BEST` = 10 is attained by `best_answer`. Labels follow Bradley-Terry: P(a beats b) = sigmoid(sharpness (gold_a - gold_b)).
 `proxy` is a reward that can be gamed: it reads topic and tone as gold does, and pays for length and for a pet phrase.
 Everything is drawn from a seed and leaves the global random state alone.
 """
@@ -170,7 +170,13 @@ def corpus(prompts: Sequence[str], n: int, *, seed: int) -> list[Row]:
     for i in range(n):
         prompt = rng.choice(prompts)
         rows.append(
-            Row(where=Where("text world corpus", i + 1), prompt=prompt, answer=sample_answer(prompt, rng), desirable=True, group=asked(prompt)[1])
+            Row(
+                where=Where("text world corpus", i + 1),
+                prompt=prompt,
+                answer=sample_answer(prompt, rng),
+                desirable=True,
+                group=asked(prompt)[1],
+            )
         )
     return rows
 
