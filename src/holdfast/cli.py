@@ -84,7 +84,7 @@ def _train(name: str) -> Any:
             options.split_options(method, {extra[2:].partition("=")[0].replace("-", "_"): None})
         typed = given(ctx, values)
         if show:
-            from holdfast.train.prepare import show_rows
+            from holdfast.train.show import show_rows
 
             show_rows(method, n=show, **typed)
             return
@@ -216,7 +216,7 @@ def rerun(
     folder: Annotated[Path, typer.Option("--out", help="folder of the new run")],
 ) -> None:
     """Run a recorded run again: the same method, settings, data and seed."""
-    from holdfast.train.record import rerun as again
+    from holdfast.train.pairwise import rerun as again
 
     again(run, out=folder)
 

@@ -101,7 +101,7 @@ class Troubles:
         if not self.total:
             return
         if self.quarantine is None:
-            hint = 'cure these rows, or set them aside with quarantine="quarantine.jsonl"'
+            hint = 'cure these rows, or set them aside: --quarantine, or quarantine="quarantine.jsonl" in Python'
             raise DataError(self.text(read), hint=hint)
         if self.total >= read:
             raise DataError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,6 +83,18 @@ def prepare(method: Method, reduction: Reduction, tokenizer: Any, options: Optio
     identity["tokens"] = items_hash([*train.items, *(evaluation.items if evaluation else ())])
     groups = groups_of([*train.rows, *(evaluation.rows if evaluation else ())])
     return Prepared(train, evaluation, groups, facts, identity, said)
+
+
+def first_rows(method: Method, reduction: Reduction, tokenizer: Any, options: Options, *, data: Any, n: int) -> tuple[Rows, list[str]]:
+    """The first `n` rows as `prepare` would make them, and what was said of all that were read. Nothing is written."""
+    with tempfile.TemporaryDirectory() as scratch:
+        given = _read(data, options, options.split, Path(scratch) / "quarantine.jsonl" if options.quarantine else None)
+        said = [line for line in given.report.lines() if scratch not in line]
+    some = given.select(range(min(len(given), max(2 * n, 32))))  # a few more: a need may look at other rows
+    with tempfile.TemporaryDirectory() as scratch:
+        aside = Path(scratch) / "quarantine.jsonl" if options.quarantine else None
+        rows, _, _ = _tokens(some, replace(method, reduction=reduction), tokenizer, options, aside)
+    return rows, said
 
 
 def hold_out(rows: Sequence[Row], *, fraction: float, seed: int) -> tuple[list[int], list[int]]:
