@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from holdfast.errors import ModelError
@@ -49,7 +50,7 @@ def load_policy(
         inner = load_policy(base, trust_remote_code=trust_remote_code, dtype=dtype)
         try:
             model = PeftModel.from_pretrained(inner, place, is_trainable=trainable_adapter, use_safetensors=True)
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"the adapter in {place} does not load: {error}") from error
         check_policy(model)
         return model
@@ -156,7 +157,7 @@ def _load_causal(place: str, how: dict[str, Any]) -> Any:
         raise ModelError(f"{place} is not a causal language model: it says it is {named or type(config).__name__}")
     try:
         model, info = AutoModelForCausalLM.from_pretrained(place, output_loading_info=True, **how)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the weights of {place} do not load: {_first_line(error)}", hint=_REMOTE_HINT) from error
     missing = sorted(info.get("missing_keys") or ())
     if missing:
