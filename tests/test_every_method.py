@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from holdfast.card import NEEDS, Limit, Method, departures_of, help_of, settings_of
+from holdfast.card import NEEDS, Limit, Method, State, costs, departures_of, help_of, initial_memory, settings_of
 from holdfast.errors import NeedError, OptionError
 from holdfast.methods import METHODS, get
 from holdfast.types import Answers, Batch, Pairs, Scored, scored_parts, with_scored_parts
 
-N, T = 5, 7
+N, T, RATERS = 5, 7, 2
 ALL = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+REMEMBERING = pytest.mark.parametrize("method", [m for m in METHODS.values() if m.memory], ids=lambda m: m.name)
 EVERY_LIMIT = [(method, limit) for method in METHODS.values() for limit in method.card.limits]
 
 OWN_REDUCTION = {"dr_dpo": "kl_best_case:temperature=1.0"}
@@ -40,7 +41,8 @@ def batch_for(method: Method, seed: int = 0) -> Batch:
     also = {"mismatched": sequences(seed + 2)}
     if method.takes is Pairs:
         gap_N, sure_N = torch.randn(N, generator=generator), torch.rand(N, generator=generator)
-        return Pairs(sequences(seed), sequences(seed + 1), **more, confidence_N=sure_N, reward_gap_N=gap_N, also=also)
+        more |= {"confidence_N": sure_N, "reward_gap_N": gap_N, "rater_N": torch.arange(N) % RATERS}
+        return Pairs(sequences(seed), sequences(seed + 1), **more, also=also)
     return Answers(sequences(seed), desirable_N=torch.arange(N) % 2 == 0, **more, also=also)
 
 
@@ -64,9 +66,18 @@ def without(batch: Batch, need: str) -> Batch:
     return replace(batch, **{field: None}) if hasattr(batch, field) else batch
 
 
+def cost_and_memory(method: Method, batch: Batch, **settings: float) -> tuple[Tensor, State]:
+    """As in the first batch of a run."""
+    return costs(method, batch, settings, initial_memory(method, RATERS))
+
+
+def cost_of(method: Method, batch: Batch, **settings: float) -> Tensor:
+    return cost_and_memory(method, batch, **settings)[0]
+
+
 def gradients(method: Method, batch: Batch, **settings: float) -> tuple[Tensor, dict[str, Tensor]]:
     batch, leaves = with_leaves(batch)
-    cost_N = method.objective(batch, **settings)
+    cost_N = cost_of(method, batch, **settings)
     found = torch.autograd.grad(cost_N.sum(), list(leaves.values()), allow_unused=True)
     return cost_N.detach(), {
         name: torch.zeros_like(leaf) if g is None else g for (name, leaf), g in zip(leaves.items(), found, strict=True)
@@ -113,31 +124,33 @@ def test_more_padding_changes_nothing(method: Method):
         return Scored(pad(part.logp_NT, (0, 3)), pad(part.mask_NT, (0, 3)), pad(part.ref_logp_NT, (0, 3)))
 
     batch = batch_for(method)
-    torch.testing.assert_close(method.objective(changed(batch, widen)), method.objective(batch), rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(cost_of(method, changed(batch, widen)), cost_of(method, batch), rtol=1e-13, atol=1e-13)
 
 
 @ALL
-@pytest.mark.parametrize("seed", range(3))
-def test_gradient_is_the_finite_difference(method: Method, seed: int):
-    """Central differences in every response token of chosen, rejected and answer. Further sequences enter detached or not at all."""
-    batch = batch_for(method, seed)
-    _, gradient = gradients(method, batch)
+def test_gradient_is_the_finite_difference(method: Method):
+    """Central differences in every response token of chosen, rejected and answer. Further sequences enter detached or not at all. Where
+    the card says that the gradient holds something fixed, a difference must show it, or there is nothing that is held."""
+    matched = []
     step = 1e-6
-    for name in ("chosen", "rejected") if method.takes is Pairs else ("answer",):
-        for row, token in torch.nonzero(scored_parts(batch)[name].mask_NT).tolist():
+    for batch in (batch_for(method, seed) for seed in range(3)):
+        _, gradient = gradients(method, batch)
+        for name in ("chosen", "rejected") if method.takes is Pairs else ("answer",):
+            for row, token in torch.nonzero(scored_parts(batch)[name].mask_NT).tolist():
 
-            def total(by: float, name: str = name, row: int = row, token: int = token) -> float:
-                def nudge(which: str, part: Scored) -> Scored:
-                    if which != name:
-                        return part
-                    logp_NT = part.logp_NT.clone()
-                    logp_NT[row, token] += by
-                    return replace(part, logp_NT=logp_NT)
+                def total(by: float, batch: Batch = batch, at: tuple[str, int, int] = (name, row, token)) -> float:
+                    def nudge(which: str, part: Scored) -> Scored:
+                        if which != at[0]:
+                            return part
+                        logp_NT = part.logp_NT.clone()
+                        logp_NT[at[1:]] += by
+                        return replace(part, logp_NT=logp_NT)
 
-                return method.objective(changed(batch, nudge)).sum().item()
+                    return cost_of(method, changed(batch, nudge)).sum().item()
 
-            slope = (total(step) - total(-step)) / (2 * step)
-            assert gradient[name][row, token].item() == pytest.approx(slope, abs=2e-7, rel=1e-6)
+                slope = (total(step) - total(-step)) / (2 * step)
+                matched.append(gradient[name][row, token].item() == pytest.approx(slope, abs=2e-7, rel=1e-6))
+    assert all(matched) != bool(method.card.held)
 
 
 @ALL
@@ -169,22 +182,22 @@ def test_certain_and_empty_answers_stay_finite(method: Method):
 @ALL
 def test_float32_agrees_with_float64(method: Method):
     single = changed(batch_for(method), lambda _, part: Scored(part.logp_NT.float(), part.mask_NT.float(), part.ref_logp_NT.float()))
-    cost_N = method.objective(single)
+    cost_N = cost_of(method, single)
     assert cost_N.dtype == torch.float32
-    torch.testing.assert_close(cost_N.double(), method.objective(batch_for(method)), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(cost_N.double(), cost_of(method, batch_for(method)), rtol=1e-5, atol=1e-5)
 
 
 @ALL
 def test_a_boolean_mask_is_as_good(method: Method):
     batch = batch_for(method)
     boolean = changed(batch, lambda _, part: replace(part, mask_NT=part.mask_NT.bool()))
-    torch.testing.assert_close(method.objective(boolean), method.objective(batch), rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(cost_of(method, boolean), cost_of(method, batch), rtol=1e-13, atol=1e-13)
 
 
 @ALL
 def test_the_reduction_gives_one_number(method: Method):
     batch = batch_for(method)
-    cost_N = method.objective(batch)
+    cost_N = cost_of(method, batch)
     scalar, _ = method.reduction.apply(cost_N, batch, method.reduction.init())
     weight_N = batch.weight_N.double()
     average = (weight_N * cost_N).sum().item() / weight_N.sum().item()
@@ -202,7 +215,7 @@ def test_few_methods_are_more_than_their_average():
 def test_a_missing_need_is_refused_by_name(method: Method):
     for need in method.card.needs:
         with pytest.raises(NeedError) as caught:
-            method.objective(without(batch_for(method), need))
+            cost_of(method, without(batch_for(method), need))
         assert caught.value.need == need
 
 
@@ -212,27 +225,27 @@ def test_what_is_not_declared_is_not_needed(method: Method):
     bare = batch
     for need in set(NEEDS) - set(method.card.needs):
         bare = without(bare, need)
-    assert torch.equal(method.objective(bare), method.objective(batch))
+    assert torch.equal(cost_of(method, bare), cost_of(method, batch))
 
 
 @ALL
 def test_weights_belong_to_the_reduction(method: Method):
     batch = batch_for(method)
-    assert torch.equal(method.objective(replace(batch, weight_N=None)), method.objective(batch))
+    assert torch.equal(cost_of(method, replace(batch, weight_N=None)), cost_of(method, batch))
 
 
 @ALL
 def test_cost_at_the_reference(method: Method):
     """Where policy and reference agree, the cost is what the card says; a card that says nothing has a cost that varies or no reference."""
     start = changed(batch_for(method), lambda _, part: replace(part, ref_logp_NT=part.logp_NT))
-    cost_N = method.objective(start)
+    cost_N = cost_of(method, start)
     if method.card.at_reference is not None:
         assert "reference" in method.card.needs
         expected = method.card.at_reference(**defaults(method))
         assert isfinite(expected) and cost_N.tolist() == pytest.approx([expected] * N, rel=1e-12)
     elif "reference" in method.card.needs:
         unequal = {name: value * (1 + i / 10) for i, (name, value) in enumerate(defaults(method).items())}
-        assert method.objective(start, **unequal).unique().numel() > 1
+        assert cost_of(method, start, **unequal).unique().numel() > 1
 
 
 def test_every_card_with_settings_at_the_reference_reads_them():
@@ -242,7 +255,7 @@ def test_every_card_with_settings_at_the_reference_reads_them():
             settings = {name: value * 0.75 for name, value in defaults(method).items()}
             start = changed(batch_for(method), lambda _, part: replace(part, ref_logp_NT=part.logp_NT))
             expected = method.card.at_reference(**settings)
-            assert method.objective(start, **settings).tolist() == pytest.approx([expected] * N, rel=1e-12)
+            assert cost_of(method, start, **settings).tolist() == pytest.approx([expected] * N, rel=1e-12)
 
 
 @pytest.mark.parametrize(("method", "limit"), EVERY_LIMIT, ids=[f"{m.name}-to-{limit.gives}" for m, limit in EVERY_LIMIT])
@@ -267,8 +280,40 @@ def test_rows_are_coupled_only_if_the_card_says_so(method: Method):
         return replace(part, ref_logp_NT=torch.cat([part.ref_logp_NT[:1], far_NT[1:] - 2 * part.mask_NT[1:]]))
 
     batch = batch_for(method)
-    noticed = method.objective(changed(batch, move))[0].item() != method.objective(batch)[0].item()
+    noticed = cost_of(method, changed(batch, move))[0].item() != cost_of(method, batch)[0].item()
     assert noticed == method.card.coupled
+
+
+# ---------------------------------------------------------------------------------------------------------------- memory
+
+
+@REMEMBERING
+def test_a_memory_is_made_anew_and_carries_no_gradient(method: Method):
+    """A dict of tensors of the same shapes; what was given is as it was, so that a batch may be judged twice."""
+    batch, _ = with_leaves(batch_for(method))
+    before = initial_memory(method, RATERS)
+    kept = {key: value.clone() for key, value in before.items()}
+    _, after = costs(method, batch, {}, before)
+    assert all(torch.equal(before[key].nan_to_num(-1), kept[key].nan_to_num(-1)) for key in kept)
+    assert {key: value.shape for key, value in after.items()} == {key: value.shape for key, value in before.items()}
+    assert all(value.isfinite().all() and not value.requires_grad for value in after.values())
+    assert any(not torch.equal(after[key], before[key]) for key in after), "it remembers nothing"
+
+
+@REMEMBERING
+def test_what_is_remembered_is_read(method: Method):
+    batch = batch_for(method)
+    first_N, memory = costs(method, batch, {}, initial_memory(method, RATERS))
+    assert not torch.equal(costs(method, batch, {}, memory)[0], first_N)
+
+
+@ALL
+def test_a_method_without_memory_hands_on_what_it_was_given(method: Method):
+    """So that a trainer need not ask which kind it has."""
+    assert (initial_memory(method, RATERS) == {}) == (method.memory is None)
+    given = {"anything": torch.ones(2)} if method.memory is None else initial_memory(method, RATERS)
+    _, after = costs(method, batch_for(method), {}, given)
+    assert (after is given) == (method.memory is None)
 
 
 # ---------------------------------------------------------------------------------------------------------------- settings and words
@@ -280,7 +325,7 @@ def test_settings_are_keyword_only_numbers_with_defaults_and_help(method: Method
         assert isinstance(parameter.default, float), f"{name} has no default"
         assert help_of(method.objective)[name][-1] != "." and len(help_of(method.objective)[name]) > 15
     assert set(help_of(method.objective)) == set(settings_of(method.objective))
-    assert len(signature(method.objective).parameters) == 1 + len(settings_of(method.objective))
+    assert len(signature(method.objective).parameters) == (2 if method.memory else 1) + len(settings_of(method.objective))
 
 
 @ALL
@@ -288,7 +333,7 @@ def test_settings_are_keyword_only_numbers_with_defaults_and_help(method: Method
 def test_impossible_settings_are_refused_by_name_with_a_cure(method: Method, bad: float):
     for name in settings_of(method.objective):
         with pytest.raises(OptionError, match=rf"^{name} is {bad!r}; it must .*\nhint: "):
-            method.objective(batch_for(method), **{name: bad})
+            cost_of(method, batch_for(method), **{name: bad})
 
 
 @pytest.mark.parametrize("name", ["cdpo", "rdpo"])
@@ -296,16 +341,18 @@ def test_impossible_settings_are_refused_by_name_with_a_cure(method: Method, bad
 def test_flip_rates_of_half_and_more_are_refused(name: str, flip: float):
     method = get(name)
     with pytest.raises(OptionError, match=r"below 0\.5"):
-        method.objective(batch_for(method), flip=flip)
+        cost_of(method, batch_for(method), flip=flip)
 
 
 @ALL
 def test_every_setting_is_read(method: Method):
-    """No option is accepted and ignored: a change of it changes the cost or its gradient."""
+    """No option is accepted and ignored: a change of it changes the cost, or what is remembered."""
     batch = batch_for(method)
-    cost_N, _ = gradients(method, batch)
+    cost_N, memory = cost_and_memory(method, batch)
     for name, value in defaults(method).items():
-        assert not torch.equal(gradients(method, batch, **{name: value * 0.8})[0], cost_N), f"{name} is never read"
+        changed_cost_N, changed_memory = cost_and_memory(method, batch, **{name: value * 0.8})
+        remembered = all(torch.equal(changed_memory[key], memory[key]) for key in memory)
+        assert not (torch.equal(changed_cost_N, cost_N) and remembered), f"{name} is never read"
 
 
 @ALL

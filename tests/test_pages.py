@@ -39,7 +39,7 @@ def test_a_page_says_everything_the_card_does(name: str):
     card = method.card
     for part in (card.equation, card.paper.title, str(card.paper.year), pages.TOKENS[card.tokens], *card.departures):
         assert part in text
-    for said in (card.status, card.not_to_confuse_with):
+    for said in (card.status, card.not_to_confuse_with, card.held):
         assert said[1:] in text
     for setting, parameter in settings_of(method.objective).items():
         assert f"| `--{setting}` | {parameter.default:g} | " in text and f" --{setting} {parameter.default:g}" in text
@@ -92,7 +92,8 @@ def test_the_terminal_table_shows_every_method():
 def test_facts_are_plain_data(name: str):
     facts = json.loads(json.dumps(pages.facts(name)))
     assert facts["method"] == name and set(facts["settings"]) == set(settings_of(get(name).objective))
-    assert facts["rows are coupled"] == (name == "kto")
+    assert facts["rows are coupled"] == (name in ("kto", "beta_dpo"))
+    assert bool(facts["remembers"]) == (name.startswith("lcpo_") or name == "beta_dpo")
     assert all(setting["help"] == pages.help_of(get(name), s) for s, setting in facts["settings"].items())
 
 

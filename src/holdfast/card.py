@@ -79,18 +79,25 @@ class Card:
     limits: tuple[Limit, ...] = ()
     at_reference: Callable[..., float] | None = None  # the cost when policy = reference, as a function of the settings
     coupled: bool = False  # True if a row's cost depends on the other rows of the batch
+    held: str = ""  # what the policy decides and the gradient holds fixed all the same, if anything
     not_to_confuse_with: str = ""
     status: str = ""
 
 
 @dataclass(frozen=True)
 class PairMethod:
-    """An offline objective over comparisons: `objective(pairs, *, ...) -> cost_N`, never averaged, never logged."""
+    """An offline objective over comparisons: `objective(pairs, *, ...) -> cost_N`, never averaged, never logged.
 
-    objective: Callable[..., Tensor]
+    A method that remembers from batch to batch has a `memory`: `memory(raters)`, a dict of tensors, is what it knows before the first
+    batch, and its objective is `objective(pairs, memory, *, ...) -> (cost_N, memory)`, which leaves the memory it was given alone. Whoever
+    does not know which method it has calls `costs`.
+    """
+
+    objective: Callable[..., Any]
     reduction: Reduction
     card: Card
     takes: type[Pairs] = Pairs
+    memory: Callable[[int], State] | None = None
 
     @property
     def name(self) -> str:
@@ -105,6 +112,7 @@ class AnswerMethod:
     reduction: Reduction
     card: Card
     takes: type[Answers] = Answers
+    memory: None = None
 
     @property
     def name(self) -> str:
@@ -112,6 +120,22 @@ class AnswerMethod:
 
 
 Method = PairMethod | AnswerMethod
+
+
+def initial_memory(method: Method, raters: int = 1) -> State:
+    """What the method remembers before the first batch: a dict of tensors, empty for one that remembers nothing."""
+    return {} if method.memory is None else method.memory(raters)
+
+
+def costs(method: Method, batch: Batch, settings: Mapping[str, Any], memory: State) -> tuple[Tensor, State]:
+    """The cost of each row, and what to remember for the next batch. The one way to call any method.
+
+    Where the batch is only looked at (evaluation, a microbatch of a larger batch), drop the new memory.
+    """
+    if method.memory is None:
+        return method.objective(batch, **settings), memory
+    cost_N, memory = method.objective(batch, memory, **settings)
+    return cost_N, memory
 
 
 def settings_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

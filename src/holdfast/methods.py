@@ -6,12 +6,14 @@ from difflib import get_close_matches
 
 from holdfast.card import Method
 from holdfast.errors import OptionError
+from holdfast.preference.beta_dpo import METHOD as BETA_DPO
 from holdfast.preference.cdpo import METHOD as CDPO
 from holdfast.preference.cpo import METHOD as CPO
 from holdfast.preference.dpo import METHOD as DPO
 from holdfast.preference.dr_dpo import METHOD as DR_DPO
 from holdfast.preference.ipo import METHOD as IPO
 from holdfast.preference.kto import METHOD as KTO
+from holdfast.preference.lcpo import LCPO_CPO, LCPO_DPO, LCPO_IPO, LCPO_SIMPO
 from holdfast.preference.ln_dpo import METHOD as LN_DPO
 from holdfast.preference.madpo import METHOD as MADPO
 from holdfast.preference.maxent import METHOD as MAXENT
@@ -35,6 +37,11 @@ METHODS: dict[str, Method] = {
     "rdpo": RDPO,
     "dr_dpo": DR_DPO,
     "madpo": MADPO,
+    "beta_dpo": BETA_DPO,
+    "lcpo_dpo": LCPO_DPO,
+    "lcpo_ipo": LCPO_IPO,
+    "lcpo_simpo": LCPO_SIMPO,
+    "lcpo_cpo": LCPO_CPO,
     # answers that no comparison tried
     "rpo": RPO,
     "vpo": VPO,

@@ -93,6 +93,8 @@ def facts(name: str) -> dict[str, Any]:
         "limits": [limit_line(name, limit) for limit in about.limits],
         "cost at the reference": about.at_reference(**defaults(method)) if about.at_reference else None,
         "rows are coupled": about.coupled,
+        "remembers": list(method.memory(1)) if method.memory else [],
+        "held fixed in the gradient": about.held,
         "not to be confused with": about.not_to_confuse_with,
         "status": about.status,
         "paper": asdict(about.paper),
@@ -113,6 +115,8 @@ def page(name: str) -> str:
         "Settings": settings_table(method.objective),
         "Refusals": bullets(f"`{error}`: {text}" for error, text in card.help_of(method.objective, "Raises").items()),
         "Departures from the paper": "\n".join(f"{i}. {line}" for i, line in enumerate(about.departures, 1)),
+        "What it remembers": remembers(method),
+        "Held fixed in the gradient": sentence(about.held),
         "Limits": bullets(limit_line(name, limit) for limit in about.limits),
         "Not to be confused with": sentence(about.not_to_confuse_with),
         "How far it has been checked": sentence(about.status),
@@ -199,6 +203,14 @@ def at_reference(method: Method) -> str:
     return f"Where policy and reference agree the cost is {cost:.6g} at the default settings."
 
 
+def remembers(method: Method) -> str:
+    """The names of what a method carries from batch to batch."""
+    if method.memory is None:
+        return ""
+    names = ", ".join(f"`{key}`" for key in method.memory(1))
+    return f"{names}, from batch to batch; kept in checkpoints. Your own loop starts from `holdfast.card.initial_memory(METHOD, raters)`."
+
+
 def limit_line(name: str, limit: Limit) -> str:
     def at(settings: Mapping[str, float]) -> str:
         return ", ".join(f"{setting} = {value:g}" for setting, value in settings.items())
@@ -213,9 +225,10 @@ def limit_line(name: str, limit: Limit) -> str:
 def usage(method: Method) -> str:
     flags = "".join(f" --{name} {value:g}" for name, value in defaults(method).items())
     options = "".join(f", {name}={value:g}" for name, value in defaults(method).items())
+    call = f"holdfast.preference.{method.name}({kind(method)}{', memory' if method.memory else ''}{options})"
     return (
         f"```sh\nholdfast train {method.name} --model MODEL --data prefs.jsonl{flags}\n```\n\n"
-        f"```python\ncost_N = holdfast.preference.{method.name}({kind(method)}{options})\n"
+        f"```python\n{'cost_N, memory' if method.memory else 'cost_N'} = {call}\n"
         f'run = holdfast.train("{method.name}", model="MODEL", data="prefs.jsonl", out="runs/{method.name}"{options})\n```'
     )
 

@@ -146,6 +146,7 @@ class Pairs:
     weight_N: Tensor | None = None  # read by the reduction, never by an objective
     confidence_N: Tensor | None = None  # how sure the label is, 0 to 1
     group_N: Tensor | None = None  # whose label it is, as integers 0..K-1
+    rater_N: Tensor | None = None  # who labeled, as integers 0..R-1; missing means that all labels are one rater's
     reward_gap_N: Tensor | None = None  # a reward model's opinion: r(chosen) - r(rejected)
     also: Mapping[str, Scored] = field(default_factory=dict)  # further sequences a method asked for
 

@@ -1,11 +1,13 @@
 """Offline objectives over comparisons and single answers, one file each: `cost_N = holdfast.preference.rdpo(pairs, flip=0.2)`."""
 
+from holdfast.preference.beta_dpo import beta_dpo
 from holdfast.preference.cdpo import cdpo
 from holdfast.preference.cpo import cpo
 from holdfast.preference.dpo import dpo
 from holdfast.preference.dr_dpo import dr_dpo
 from holdfast.preference.ipo import ipo
 from holdfast.preference.kto import kto
+from holdfast.preference.lcpo import lcpo, lcpo_cpo, lcpo_dpo, lcpo_ipo, lcpo_simpo
 from holdfast.preference.ln_dpo import ln_dpo
 from holdfast.preference.madpo import madpo
 from holdfast.preference.maxent import maxent
@@ -19,12 +21,18 @@ from holdfast.preference.slic import slic
 from holdfast.preference.vpo import vpo
 
 __all__ = [
+    "beta_dpo",
     "cdpo",
     "cpo",
     "dpo",
     "dr_dpo",
     "ipo",
     "kto",
+    "lcpo",
+    "lcpo_cpo",
+    "lcpo_dpo",
+    "lcpo_ipo",
+    "lcpo_simpo",
     "ln_dpo",
     "madpo",
     "maxent",

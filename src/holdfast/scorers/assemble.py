@@ -10,7 +10,13 @@ from torch import Tensor
 from holdfast.types import Answers, Batch, Pairs, Row, Scored
 
 
-def assemble(takes: type[Batch], parts: Mapping[str, Scored], rows: Sequence[Row], groups: Sequence[str] = ()) -> Batch:
+def assemble(
+    takes: type[Batch],
+    parts: Mapping[str, Scored],
+    rows: Sequence[Row],
+    groups: Sequence[str] = (),
+    raters: Sequence[str | None] = (),
+) -> Batch:
     """Put `Scored` branches and the columns of their rows together as `Pairs` or `Answers`.
 
     Args:
@@ -18,6 +24,7 @@ def assemble(takes: type[Batch], parts: Mapping[str, Scored], rows: Sequence[Row
         parts: one `Scored` per branch, aligned with `rows`.
         rows: the rows behind the branches.
         groups: names of all groups in the order of their numbers; a row's group becomes its place in this list.
+        raters: likewise of all raters; None among them stands for the rows that name none.
     """
     device = next(iter(parts.values())).logp_NT.device
     group_N = None
@@ -36,6 +43,7 @@ def assemble(takes: type[Batch], parts: Mapping[str, Scored], rows: Sequence[Row
         weight_N=weight_N,
         confidence_N=_column([row.confidence for row in rows], device),
         group_N=group_N,
+        rater_N=torch.tensor([raters.index(row.rater) for row in rows], device=device) if raters else None,
         reward_gap_N=_column([_number(row.extra.get("reward_gap")) for row in rows], device),
         also={name: scored for name, scored in parts.items() if name not in ("chosen", "rejected")},
     )
