@@ -31,8 +31,10 @@ AS_JSON = P("as_json", P.KEYWORD_ONLY, default=False, annotation=Json)
 def main() -> None:
     """Run the command line. A user's mistake ends in one readable message and status 2; an interrupted run in 130."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # bars of other libraries, drawn into a log file
     try:
-        app()
+        app(prog_name="holdfast")
     except HoldfastError as error:
         message, _, hint = str(error).partition("\nhint: ")
         _say("[bold red]error:[/] ", message)
