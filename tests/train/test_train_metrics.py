@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from holdfast.ambiguity import parse
+from holdfast.card import costs, initial_memory
 from holdfast.methods import METHODS
 from holdfast.train.live import clock, sparkline
 from holdfast.train.metrics import adversary_metrics, batch_metrics
-from holdfast.train.step import Outcome
+from holdfast.train.step import Memories, Outcome
 from holdfast.types import Answers, Batch, Pairs, Scored
 
 MASK = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
@@ -26,7 +27,7 @@ def outcome(batch: Batch, cost_N: Tensor) -> Outcome:
     cost_N = cost_N.clone().requires_grad_()
     total, state = parse("mean").apply(cost_N, batch, {})
     (adversary_N,) = torch.autograd.grad(total, cost_N)
-    return Outcome(batch, cost_N.detach(), total.detach(), adversary_N, state)
+    return Outcome(batch, cost_N.detach(), total.detach(), adversary_N, Memories(state, {}))
 
 
 def test_pairs_by_hand() -> None:
@@ -78,11 +79,11 @@ def test_every_method_has_a_loss_and_metrics_that_are_finite() -> None:
     part = scored([[-1, -1], [-4, 0]], [[-2, -1], [-3, 0]])
     for name, method in METHODS.items():
         batch: Batch = (
-            Pairs(part, part, confidence_N=torch.ones(2))
+            Pairs(part, part, confidence_N=torch.ones(2), reward_gap_N=torch.ones(2))
             if method.takes is Pairs
             else Answers(part, torch.tensor([True, False]), also={"mismatched": part})
         )
-        found = batch_metrics(outcome(batch, method.objective(batch)), robust=True)
+        found = batch_metrics(outcome(batch, costs(method, batch, {}, initial_memory(method))[0]), robust=True)
         assert all(math.isfinite(value) for value in found.values()), name
 
 

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from conftest import build_model
 from holdfast.ambiguity import parse
-from holdfast.card import Method
+from holdfast.card import Method, costs
 from holdfast.methods import METHODS
 from holdfast.scorers.assemble import assemble
 from holdfast.scorers.reference import attach
 from holdfast.scorers.text import TextScorer
 from holdfast.train.plan import Microbatch, split
-from holdfast.train.step import Question, Rows, judge, score_all, take_gradient
+from holdfast.train.step import Memories, Question, Rows, judge, score_all, take_gradient
 from holdfast.train.world import World
 from holdfast.types import Answers, Row, Tokenized, Where
 
@@ -42,13 +42,14 @@ def gradients(scorer: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in scorer.named_parameters() if p.grad is not None}
 
 
-def the_obvious_way(scorer: TextScorer, question: Question, rows: Rows, state: Any) -> tuple[float, dict[str, Tensor]]:
+def the_obvious_way(scorer: TextScorer, question: Question, rows: Rows, memories: Memories) -> tuple[float, dict[str, Tensor]]:
     assert rows.reference is not None
     scorer.zero_grad()
     batch = assemble(question.method.takes, attach(scorer(rows.items), rows.reference), rows.rows, question.groups)
-    total, _ = question.reduction.apply(question.method.objective(batch, **question.settings), batch, state)
+    cost_N, _ = costs(question.method, batch, question.settings, memories.method)
+    total, _ = question.reduction.apply(cost_N, batch, memories.reduction)
     total.backward()
-    return float(total), gradients(scorer)
+    return float(total.detach()), gradients(scorer)
 
 
 @pytest.fixture
@@ -75,12 +76,12 @@ def test_every_way_of_cutting_a_batch_gives_its_gradient(
     method = METHODS[name]
     rows = make_rows(method)
     question = Question(method, settings, parse(reduction), ("a", "b"))
-    state = question.reduction.init()
+    memories = question.first_memories()
     scorer = TextScorer(build_model(VOCABULARY)).eval()
-    total, wanted = the_obvious_way(scorer, question, rows, state)
+    total, wanted = the_obvious_way(scorer, question, rows, memories)
     scorer.zero_grad()
     plan = split([item.tokens for item in rows.items], processes=1, budget=budget)
-    outcome = take_gradient(world, scorer, question, rows, state, plan)
+    outcome = take_gradient(world, scorer, question, rows, memories, plan)
     assert len(plan[0]) == {1: 9, 10_000: 1}.get(budget, len(plan[0]))
     assert float(outcome.total) == pytest.approx(total, rel=1e-5)
     found = gradients(scorer)
@@ -101,7 +102,7 @@ def test_both_routes_agree_where_both_apply(world: World, name: str) -> None:
         scorer.zero_grad()
         question = Question(method, {}, reduction)
         assert question.sums_up == reduction.linear
-        take_gradient(world, scorer, question, rows, {}, plan)
+        take_gradient(world, scorer, question, rows, question.first_memories(), plan)
         found.append(gradients(scorer))
     for key in found[0]:
         torch.testing.assert_close(found[0][key], found[1][key], rtol=1e-4, atol=1e-7)
@@ -113,7 +114,7 @@ def test_the_worst_case_is_of_the_whole_batch_not_of_its_microbatches(world: Wor
     rows = Rows(rows.items, [Row(row.where) for row in rows.rows], rows.reference)
     question = Question(METHODS["dpo"], {"beta": 0.5}, parse("cvar:alpha=0.111111"))
     scorer = TextScorer(build_model(VOCABULARY)).eval()
-    outcome = take_gradient(world, scorer, question, rows, {}, split([1] * 9, processes=1, budget=1))
+    outcome = take_gradient(world, scorer, question, rows, question.first_memories(), split([1] * 9, processes=1, budget=1))
     assert float(outcome.total) == pytest.approx(float(outcome.cost_N.max()), rel=1e-4)
     assert int((outcome.adversary_N > 1e-3).sum()) == 1
 
@@ -122,10 +123,10 @@ def test_padding_microbatches_count_for_nothing(world: World) -> None:
     rows = make_rows(METHODS["dpo"], count=3)
     question = Question(METHODS["dpo"], {}, parse("mean"))
     scorer = TextScorer(build_model(VOCABULARY)).eval()
-    _, wanted = the_obvious_way(scorer, question, rows, {})
+    _, wanted = the_obvious_way(scorer, question, rows, question.first_memories())
     scorer.zero_grad()
     plan = [[Microbatch((0, 2)), Microbatch((1,)), Microbatch((0,), padding=True)]]
-    outcome = take_gradient(world, scorer, question, rows, {}, plan)
+    outcome = take_gradient(world, scorer, question, rows, question.first_memories(), plan)
     assert len(outcome.cost_N) == 3
     for key, value in gradients(scorer).items():
         torch.testing.assert_close(value, wanted[key], rtol=1e-4, atol=1e-7)
@@ -158,24 +159,27 @@ def test_dropout_falls_in_the_second_pass_as_it_fell_in_the_first(world: World) 
 
     scorer = Watched(build_model(VOCABULARY, attention_dropout=0.5)).train()
     torch.manual_seed(0)
-    take_gradient(world, scorer, question, rows, {}, plan)
+    take_gradient(world, scorer, question, rows, question.first_memories(), plan)
     assert len(seen) == 4
     assert torch.equal(seen[0], seen[2])
     assert torch.equal(seen[1], seen[3])
     first = seen[0].clone()
     seen.clear()
-    take_gradient(world, scorer, question, rows, {}, plan)
+    take_gradient(world, scorer, question, rows, question.first_memories(), plan)
     assert not torch.equal(first, seen[0])
 
 
 def test_the_state_moves_once_a_step(world: World) -> None:
     rows = make_rows(METHODS["dpo"])
     question = Question(METHODS["dpo"], {}, parse("groups:k=2,step=0.5"), ("a", "b"))
-    state = question.reduction.init()
+    memories = question.first_memories()
     scorer = TextScorer(build_model(VOCABULARY)).eval()
     lengths = [item.tokens for item in rows.items]
-    found = [take_gradient(world, scorer, question, rows, state, split(lengths, processes=1, budget=b)).state for b in (30, 10_000)]
+    found = [
+        take_gradient(world, scorer, question, rows, memories, split(lengths, processes=1, budget=b)).memories.reduction
+        for b in (30, 10_000)
+    ]
     torch.testing.assert_close(found[0]["log_weight_K"], found[1]["log_weight_K"])
-    assert not torch.equal(found[0]["log_weight_K"], state["log_weight_K"])
-    again = judge(question, score_all(world, scorer, rows.items, split(lengths, processes=1, budget=30)), rows, state)
-    torch.testing.assert_close(again.state["log_weight_K"], found[0]["log_weight_K"])
+    assert not torch.equal(found[0]["log_weight_K"], memories.reduction["log_weight_K"])
+    again = judge(question, score_all(world, scorer, rows.items, split(lengths, processes=1, budget=30)), rows, memories)
+    torch.testing.assert_close(again.memories.reduction["log_weight_K"], found[0]["log_weight_K"])

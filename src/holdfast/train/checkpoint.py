@@ -3,7 +3,7 @@
     checkpoints/step-00000100/
         weights.safetensors      what is trained (all weights, or the adapter's)
         optimizer.safetensors    AdamW's state by parameter name
-        state.safetensors        the reduction's state and every process's random state
+        state.safetensors        what reduction and method remember, and every process's random state
         checkpoint.json          step, schedule, place in metrics.jsonl, seconds so far
         manifest.json            size and sha256 of each file above
 
@@ -73,7 +73,7 @@ def save(
         moments = {f"{kind}:{name}": value.contiguous() for name, kinds in whole["state"].items() for kind, value in kinds.items()}
         save_file(moments, half / "optimizer.safetensors")
         rng = {f"random.{rank}.{name}": value for rank, each in enumerate(randoms) for name, value in each.items()}
-        save_file({**rng, **{f"reduction.{name}": value for name, value in flatten(state).items()}}, half / "state.safetensors")
+        save_file({**rng, **{f"memory.{name}": value for name, value in flatten(state).items()}}, half / "state.safetensors")
         write_json(half / "checkpoint.json", {**vars(progress), "scheduler": dict(progress.scheduler), "optimizer": whole["param_groups"]})
         write_json(half / "manifest.json", {file.name: _fingerprint(file) for file in sorted(half.iterdir())})
     for old in _found(folder)[keep:]:
@@ -81,7 +81,7 @@ def save(
 
 
 def load(world: World, folder: Path, scorer: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> tuple[Progress, State] | None:
-    """Put the newest whole checkpoint into model and optimizer; None if there is none. `state` gives the shape of the reduction's."""
+    """Put the newest whole checkpoint into model and optimizer; None if there is none. `state` gives the shape of memories."""
     path = newest(folder)
     if path is None:
         return None
@@ -103,7 +103,7 @@ def load(world: World, folder: Path, scorer: nn.Module, optimizer: torch.optim.O
         set_random_state(randoms)
     else:
         warnings.warn("the checkpoint was taken on other devices; random draws (dropout) will not be the same", stacklevel=2)
-    kept = {name.removeprefix("reduction."): value for name, value in tensors.items() if name.startswith("reduction.")}
+    kept = {name.removeprefix("memory."): value for name, value in tensors.items() if name.startswith("memory.")}
     return Progress(**saved), unflatten(state, kept)
 
 
@@ -145,7 +145,7 @@ def trained_weights(scorer: nn.Module) -> dict[str, Tensor]:
 def flatten(state: State, prefix: str = "") -> dict[str, Tensor]:
     """A tree of dicts and tensors as one dict of tensors with dotted names."""
     if isinstance(state, Tensor):
-        return {prefix: state.detach().cpu().contiguous()}
+        return {prefix: state.detach().cpu().clone()}
     out: dict[str, Tensor] = {}
     for name, value in state.items():
         out |= flatten(value, f"{prefix}.{name}" if prefix else name)

@@ -16,6 +16,7 @@ import errno
 import os
 import shutil
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from holdfast.train.record import now, read_record, recordable, repeatable_call
 from holdfast.train.run import METRICS, Run
 from holdfast.train.setup import Ask, Job, begin, open_run
 from holdfast.train.signals import Interrupted, Interruption
-from holdfast.train.step import Outcome, Rows, judge, score_all, take_gradient
+from holdfast.train.step import Memories, Outcome, Rows, judge, score_all, take_gradient
 from holdfast.train.world import World
 
 
@@ -98,9 +99,10 @@ def train(
 
 def run_to_the_end(job: Job) -> None:
     """Resume if there is something to resume from, take the steps, save the model."""
-    resumed = checkpoint.load(job.world, job.checkpoints, job.scorer, job.optimizer, job.state)
+    resumed = checkpoint.load(job.world, job.checkpoints, job.scorer, job.optimizer, asdict(job.memories))
     if resumed is not None:
-        progress, job.state = resumed
+        progress, memories = resumed
+        job.memories = Memories(**memories)
         job.step, job.seconds, job.metrics_bytes = progress.step, progress.seconds, progress.metrics_bytes
         job.scheduler.load_state_dict(dict(progress.scheduler))
         job.said.append(f"resuming after step {job.step}")
@@ -135,7 +137,7 @@ def steps(job: Job, log: MetricsLog, view: View) -> None:
             rows = job.train.take(plan.rows_of_step(job.step, rows=len(job.train), batch_size=options.batch_size, seed=options.seed))
             hands = plan.split([item.tokens for item in rows.items], processes=world.size, budget=options.tokens_per_microbatch)
 
-            outcome = take_gradient(world, job.scorer, job.question, rows, job.state, hands)
+            outcome = take_gradient(world, job.scorer, job.question, rows, job.memories, hands)
             check_finite(outcome, rows.rows, job.step + 1)
             gradient_norm = world.clip(job.scorer, options.max_grad_norm)
             check_gradient(gradient_norm, outcome, rows.rows, job.step + 1)
@@ -148,7 +150,7 @@ def steps(job: Job, log: MetricsLog, view: View) -> None:
             job.optimizer.step()
             job.scheduler.step()
             job.optimizer.zero_grad(set_to_none=True)
-            job.state = outcome.state
+            job.memories = outcome.memories
             job.step += 1
 
             seconds = time.monotonic() - started
@@ -185,7 +187,7 @@ def without_dropout(job: Job, rows: Rows, hands: list[list[plan.Microbatch]], ou
     job.mode(training=False)
     parts = score_all(job.world, job.scorer, rows.items, hands)
     job.mode(training=True)
-    return judge(job.question, parts, rows, job.state)
+    return judge(job.question, parts, rows, job.memories)
 
 
 def evaluate(job: Job, log: MetricsLog, view: View) -> None:
@@ -195,7 +197,7 @@ def evaluate(job: Job, log: MetricsLog, view: View) -> None:
     lengths = [item.tokens for item in job.evaluation.items]
     hands = plan.split(lengths, processes=job.world.size, budget=job.options.tokens_per_microbatch)
     job.mode(training=False)
-    outcome = judge(job.question, score_all(job.world, job.scorer, job.evaluation.items, hands), job.evaluation, job.state)
+    outcome = judge(job.question, score_all(job.world, job.scorer, job.evaluation.items, hands), job.evaluation, job.memories)
     job.mode(training=True)
     metrics = {"step": job.step, **prefixed("eval", batch_metrics(outcome, groups=job.question.groups, robust=job.robust))}
     note(job, log, metrics)
@@ -216,9 +218,11 @@ def save_checkpoint(job: Job, log: MetricsLog, view: View) -> bool:
     progress = checkpoint.Progress(job.step, log.bytes, job.seconds, job.scheduler.state_dict())
     trouble = ""
     try:
-        checkpoint.save(job.world, job.checkpoints, job.scorer, job.optimizer, job.state, progress, keep=job.options.keep_checkpoints)
+        checkpoint.save(
+            job.world, job.checkpoints, job.scorer, job.optimizer, asdict(job.memories), progress, keep=job.options.keep_checkpoints
+        )
     except OSError as error:
-        trouble = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
+        trouble = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
         text = f"no checkpoint was written at step {job.step}: {trouble}; earlier ones are untouched"
         job.record["notes"].append(text)
         view.say(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +121,3 @@ def adapter_off(policy: Any) -> Any:
         raise ModelError("reference='adapter-off', but the model has no adapter", hint="set lora_rank, or leave reference out")
     with policy.disable_adapter():
         yield
-
-
-def groups_of(rows: Sequence[Any]) -> tuple[str, ...]:
-    return tuple(sorted({row.group for row in rows if row.group is not None}))

@@ -20,7 +20,6 @@ from holdfast.errors import DataError, OptionError
 from holdfast.models.load import tokenizer_hash
 from holdfast.scorers.reference import items_hash
 from holdfast.train.options import Options
-from holdfast.train.policy import groups_of
 from holdfast.train.step import Rows
 from holdfast.types import Row
 
@@ -32,6 +31,7 @@ class Prepared:
     train: Rows
     evaluation: Rows | None
     groups: tuple[str, ...]
+    raters: tuple[str | None, ...]
     facts: Mapping[str, Any]
     identity: Mapping[str, str]
     said: Sequence[str]
@@ -81,8 +81,9 @@ def prepare(method: Method, reduction: Reduction, tokenizer: Any, options: Optio
     if held_out is not None:
         identity["eval_data"] = held_out.report.content_hash
     identity["tokens"] = items_hash([*train.items, *(evaluation.items if evaluation else ())])
-    groups = groups_of([*train.rows, *(evaluation.rows if evaluation else ())])
-    return Prepared(train, evaluation, groups, facts, identity, said)
+    everyone = [*train.rows, *(evaluation.rows if evaluation else ())]
+    groups = tuple(sorted({row.group for row in everyone if row.group is not None}))
+    return Prepared(train, evaluation, groups, raters_of(everyone), facts, identity, said)
 
 
 def first_rows(method: Method, reduction: Reduction, tokenizer: Any, options: Options, *, data: Any, n: int) -> tuple[Rows, list[str]]:
@@ -95,6 +96,13 @@ def first_rows(method: Method, reduction: Reduction, tokenizer: Any, options: Op
         aside = Path(scratch) / "quarantine.jsonl" if options.quarantine else None
         rows, _, _ = _tokens(some, replace(method, reduction=reduction), tokenizer, options, aside)
     return rows, said
+
+
+def raters_of(rows: Sequence[Row]) -> tuple[str | None, ...]:
+    """All raters by name, then None if some rows name none; nobody if none does."""
+    found = {row.rater for row in rows}
+    named = tuple(sorted(name for name in found if name is not None))
+    return (*named, None) if named and None in found else named
 
 
 def hold_out(rows: Sequence[Row], *, fraction: float, seed: int) -> tuple[list[int], list[int]]:

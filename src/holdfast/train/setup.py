@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from holdfast.ambiguity import REDUCTIONS, parse
-from holdfast.card import Method, Reduction, State, settings_of
+from holdfast.card import Method, Reduction, settings_of
 from holdfast.errors import OptionError, RunError
 from holdfast.models.load import load_policy, load_tokenizer
 from holdfast.scorers.reference import model_hash
@@ -27,7 +27,7 @@ from holdfast.train.policy import build_optimizer, build_scheduler, enable_check
 from holdfast.train.prepare import Prepared, prepare
 from holdfast.train.record import check_same, new_record, now, write_record
 from holdfast.train.reference import Reference, reference_log_probs, with_reference
-from holdfast.train.step import Question, Rows
+from holdfast.train.step import Memories, Question, Rows
 from holdfast.train.world import World
 
 VERIFIED_ROWS = 32  # of the first batch; a plain forward holds all logits of what it is given
@@ -66,7 +66,7 @@ class Job:
     scorer: nn.Module  # as DDP or FSDP want it
     optimizer: torch.optim.Optimizer
     scheduler: Any
-    state: State
+    memories: Memories
     total: int
     record: dict[str, Any]
     said: list[str]
@@ -163,7 +163,7 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
         scorer=scorer,
         optimizer=optimizer,
         scheduler=build_scheduler(optimizer, options, total),
-        state=question.reduction.init(),
+        memories=question.first_memories(),
         total=total,
         record=record,
         said=[*prepared.said, *(f"note: {note}" for note in notes), *_said(world, verification, reference, record)],
@@ -216,7 +216,7 @@ def _rows_and_question(ask: Ask, tokenizer: Any) -> tuple[Prepared, Question]:
     probe = read_reduction(ask.reduction, ask.method, groups=1)
     prepared = prepare(ask.method, probe, tokenizer, ask.options, data=ask.data, eval_data=ask.eval_data, out=ask.out)
     reduction = read_reduction(ask.reduction, ask.method, groups=len(prepared.groups))
-    return prepared, Question(ask.method, ask.settings, reduction, prepared.groups)
+    return prepared, Question(ask.method, ask.settings, reduction, prepared.groups, prepared.raters)
 
 
 def _reference(world: World, ask: Ask, scorer: nn.Module, prepared: Prepared, start_hash: str, fresh_adapter: bool) -> Reference | None:

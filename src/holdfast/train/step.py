@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holdfast.card import Method, Reduction, State
+from holdfast.card import Method, Reduction, State, costs, initial_memory
 from holdfast.scorers.assemble import assemble
 from holdfast.scorers.reference import attach
 from holdfast.train.plan import Microbatch
@@ -48,20 +48,33 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Memories:
+    """What is carried from batch to batch: the reduction's state and the method's own memory, trees of tensors."""
+
+    reduction: State
+    method: State
+
+
+@dataclass(frozen=True)
 class Question:
-    """What is asked of every batch: the method at its settings, the reduction, and the names of the groups."""
+    """What is asked of every batch: the method at its settings, the reduction, and the names of groups and raters."""
 
     method: Method
     settings: Mapping[str, Any]
     reduction: Reduction
     groups: Sequence[str] = ()
+    raters: Sequence[str | None] = ()
+
+    def first_memories(self) -> Memories:
+        return Memories(self.reduction.init(), initial_memory(self.method, max(1, len(self.raters))))
 
     def batch(self, parts: Mapping[str, Scored], rows: Rows) -> Batch:
         parts = parts if rows.reference is None else attach(parts, rows.reference)
-        return assemble(self.method.takes, parts, rows.rows, self.groups)
+        return assemble(self.method.takes, parts, rows.rows, self.groups, self.raters)
 
-    def cost_N(self, batch: Batch) -> Tensor:
-        return self.method.objective(batch, **self.settings)
+    def costs(self, batch: Batch, memories: Memories) -> tuple[Tensor, State]:
+        """cost_N, and what the method remembers after a whole batch."""
+        return costs(self.method, batch, self.settings, memories.method)
 
     @property
     def sums_up(self) -> bool:
@@ -77,21 +90,18 @@ class Outcome:
     cost_N: Tensor
     total: Tensor
     adversary_N: Tensor
-    state: State
+    memories: Memories
 
 
 def take_gradient(
-    world: World, scorer: nn.Module, question: Question, rows: Rows, state: State, plan: Sequence[Sequence[Microbatch]]
+    world: World, scorer: nn.Module, question: Question, rows: Rows, memories: Memories, plan: Sequence[Sequence[Microbatch]]
 ) -> Outcome:
     """Leave d total / d weights in `.grad`, and say what the batch was. `plan` is `plan.split` of these rows."""
     mine = plan[world.rank]
     if len(mine) == 1 and world.size == 1:
-        return _direct(scorer, question, rows, state)
-    return (
-        _one_pass(world, scorer, question, rows, state, plan)
-        if question.sums_up
-        else _two_passes(world, scorer, question, rows, state, plan)
-    )
+        return _direct(scorer, question, rows, memories)
+    route = _one_pass if question.sums_up else _two_passes
+    return route(world, scorer, question, rows, memories, plan)
 
 
 def score_all(world: World, scorer: nn.Module, items: Sequence[Tokenized], plan: Sequence[Sequence[Microbatch]]) -> dict[str, Scored]:
@@ -101,38 +111,40 @@ def score_all(world: World, scorer: nn.Module, items: Sequence[Tokenized], plan:
     return _together(world, mine, plan)
 
 
-def judge(question: Question, parts: Mapping[str, Scored], rows: Rows, state: State) -> Outcome:
+def judge(question: Question, parts: Mapping[str, Scored], rows: Rows, memories: Memories) -> Outcome:
     """Cost and total of a batch that is already scored."""
     batch = question.batch(parts, rows)
-    cost_N = question.cost_N(batch).detach().requires_grad_()
-    total, state = question.reduction.apply(cost_N, batch, state)
+    cost_N, memory = question.costs(batch, memories)
+    cost_N = cost_N.detach().requires_grad_()
+    total, state = question.reduction.apply(cost_N, batch, memories.reduction)
     (adversary_N,) = torch.autograd.grad(total, cost_N)
-    return Outcome(batch, cost_N.detach(), total.detach(), adversary_N, _detached(state))
+    return Outcome(batch, cost_N.detach(), total.detach(), adversary_N, Memories(_detached(state), _detached(memory)))
 
 
-def _direct(scorer: nn.Module, question: Question, rows: Rows, state: State) -> Outcome:
+def _direct(scorer: nn.Module, question: Question, rows: Rows, memories: Memories) -> Outcome:
     parts = scorer(rows.items)
     batch = question.batch(parts, rows)
-    cost_N = question.cost_N(batch)
-    total, state = question.reduction.apply(cost_N, batch, state)
+    cost_N, memory = question.costs(batch, memories)
+    total, state = question.reduction.apply(cost_N, batch, memories.reduction)
     (adversary_N,) = torch.autograd.grad(total, cost_N, retain_graph=True)
     total.backward()
     kept = question.batch({name: _detached_scored(part) for name, part in parts.items()}, rows)
-    return Outcome(kept, cost_N.detach(), total.detach(), adversary_N, _detached(state))
+    return Outcome(kept, cost_N.detach(), total.detach(), adversary_N, Memories(_detached(state), _detached(memory)))
 
 
 def _one_pass(
-    world: World, scorer: nn.Module, question: Question, rows: Rows, state: State, plan: Sequence[Sequence[Microbatch]]
+    world: World, scorer: nn.Module, question: Question, rows: Rows, memories: Memories, plan: Sequence[Sequence[Microbatch]]
 ) -> Outcome:
-    weight_N = _weights_known_before(question, rows, state, world.device)
+    weight_N = _weights_known_before(question, rows, memories.reduction, world.device)
 
     def objective(parts: dict[str, Scored], micro: Microbatch) -> Tensor:
         part_rows = rows.take(micro.positions)
-        cost = question.cost_N(question.batch(parts, part_rows))
-        return (weight_N[list(micro.positions)] * cost).sum()
+        cost_n, _ = question.costs(question.batch(parts, part_rows), memories)  # remembered once, of the whole batch
+        weight_n = weight_N[list(micro.positions)]
+        return torch.where(weight_n > 0, weight_n * cost_n, 0.0).sum()
 
     parts = _backward(world, scorer, rows, plan[world.rank], objective)
-    return judge(question, _together(world, parts, plan), rows, state)
+    return judge(question, _together(world, parts, plan), rows, memories)
 
 
 def _weights_known_before(question: Question, rows: Rows, state: State, device: torch.device) -> Tensor:
@@ -145,7 +157,7 @@ def _weights_known_before(question: Question, rows: Rows, state: State, device: 
 
 
 def _two_passes(
-    world: World, scorer: nn.Module, question: Question, rows: Rows, state: State, plan: Sequence[Sequence[Microbatch]]
+    world: World, scorer: nn.Module, question: Question, rows: Rows, memories: Memories, plan: Sequence[Sequence[Microbatch]]
 ) -> Outcome:
     mine = plan[world.rank]
     random_states = []
@@ -156,8 +168,8 @@ def _two_passes(
             scored.append(scorer(rows.take(micro.positions).items))
     parts = {name: replace(part, logp_NT=part.logp_NT.requires_grad_()) for name, part in _together(world, scored, plan).items()}
     batch = question.batch(parts, rows)
-    cost_N = question.cost_N(batch)
-    total, _ = question.reduction.apply(cost_N, batch, state)
+    cost_N, _ = question.costs(batch, memories)
+    total, _ = question.reduction.apply(cost_N, batch, memories.reduction)
     names = list(parts)
     slopes = torch.autograd.grad(total, [parts[name].logp_NT for name in names], allow_unused=True)
     slope_NT = {name: slope for name, slope in zip(names, slopes, strict=True) if slope is not None}
@@ -171,7 +183,7 @@ def _two_passes(
     # Branches that no gradient reaches (a detached baseline) are not scored twice; all are where dropout must fall as it did.
     names_again = names if scorer.training else list(slope_NT)
     _backward(world, scorer, rows, mine, objective, names_again, lambda: set_random_state(next(rng)))
-    return judge(question, {name: _detached_scored(part) for name, part in parts.items()}, rows, state)
+    return judge(question, {name: _detached_scored(part) for name, part in parts.items()}, rows, memories)
 
 
 def _backward(
