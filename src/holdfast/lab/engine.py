@@ -1,0 +1,129 @@
+"""Many independent pieces of work at once: on this machine's processors, or on a Ray cluster.
+
+Each piece is a module-level function and its keywords; its result must pickle. Every worker computes with one thread, so that numbers do
+not depend on how many workers there are.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from holdfast.errors import OptionError
+
+Engine = Literal["local", "ray"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """`call(**keywords)`, and what to say of it."""
+
+    name: str
+    call: Callable[..., Any]
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Done:
+    result: Any
+    seconds: float
+
+
+def run_all(
+    work: Sequence[Work],
+    *,
+    engine: Engine = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    quiet: bool = False,
+    on_done: Callable[[int, Done], None] | None = None,
+) -> list[Done]:
+    """Do every piece, in any order; results in the order given.
+
+    Args:
+        work: the pieces.
+        engine: "local" for processes here, "ray" for a Ray cluster.
+        workers: processes here (default: one a processor), or pieces at a time on Ray (default: as many as it has room for).
+        address: of the Ray cluster; a cluster of this machine alone unless given.
+        quiet: show no progress.
+        on_done: called with the place of each piece and its result as soon as it is there.
+
+    Raises:
+        OptionError: an unknown engine, an address for the local one, or Ray is not installed.
+        whatever a piece raises; what has not begun is then dropped.
+    """
+    if engine not in ("local", "ray"):
+        raise OptionError(f"there is no engine {engine!r}", hint="local or ray")
+    if engine == "local" and address is not None:
+        raise OptionError("--address is read by the ray engine alone", hint="add --engine ray")
+    out: list[Done | None] = [None] * len(work)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
+        bar = progress.add_task("working", total=len(work))
+        for i, done in _local(work, workers) if engine == "local" else _ray(work, workers, address):
+            out[i] = done
+            progress.update(bar, advance=1, description=work[i].name)
+            if on_done is not None:
+                on_done(i, done)
+    return [done for done in out if done is not None]
+
+
+def _timed(call: Callable[..., Any], keywords: Mapping[str, Any]) -> Done:
+    one_thread()
+    started = monotonic()
+    result = call(**keywords)
+    return Done(result, monotonic() - started)
+
+
+def one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _local(work: Sequence[Work], workers: int | None) -> Iterator[tuple[int, Done]]:
+    workers = min(workers or len(os.sched_getaffinity(0)), max(len(work), 1))
+    if workers == 1:
+        for i, piece in enumerate(work):
+            yield i, _timed(piece.call, piece.keywords)
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        places = {pool.submit(_timed, piece.call, piece.keywords): i for i, piece in enumerate(work)}
+        try:
+            for future in as_completed(places):
+                yield places[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(pool._processes.values()):  # what has begun would otherwise be waited for
+                process.terminate()
+            raise
+
+
+def _ray(work: Sequence[Work], workers: int | None, address: str | None) -> Iterator[tuple[int, Done]]:
+    try:
+        import ray
+    except ImportError:
+        raise OptionError(
+            "the ray engine needs Ray, which is not installed", hint="pip install 'holdfast[ray]', or --engine local"
+        ) from None
+    started_here = not ray.is_initialized()
+    if started_here:
+        ray.init(address=address, log_to_driver=False, **({} if address else {"num_cpus": workers, "include_dashboard": False}))
+    remote = ray.remote(num_cpus=1)(_timed)
+    try:
+        waiting = {remote.remote(piece.call, dict(piece.keywords)): i for i, piece in enumerate(work)}
+        while waiting:
+            ready, _ = ray.wait(list(waiting), num_returns=1)
+            for reference in ready:
+                yield waiting.pop(reference), ray.get(reference)
+    finally:
+        if started_here:
+            ray.shutdown()

@@ -1,0 +1,246 @@
+"""Verdicts by rules that are fixed before a run: what a claim predicts, as numbers one a seed, and whether their mean keeps to it.
+
+A rule turns what was found into tests. A test holds one number a seed (mostly the difference of two methods on the same seed) and the
+open interval in which the claim says their mean lies. With Student's 95% interval of that mean over seeds:
+
+    supported       every test's interval lies inside what was predicted
+    contradicted    some test's interval lies outside; with m tests each interval is then taken at 1 - 0.05 / m (Bonferroni)
+    undecided       neither: more seeds would be needed
+
+A claim of several tests is supported only if all are, which makes a false "supported" rarer than one interval's 2.5% a side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from math import inf, sqrt
+from typing import Any, Literal
+
+import numpy as np
+from scipy import stats
+
+from holdfast.errors import OptionError
+
+LEVEL = 0.95
+Verdict = Literal["supported", "contradicted", "undecided"]
+Point = Mapping[str, Any]  # one value of each axis of a sweep
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds with Student's interval."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    def __str__(self) -> str:
+        return f"{number(self.mean)} [{number(self.low)}, {number(self.high)}]"
+
+
+def over_seeds(values_S: Sequence[float], level: float = LEVEL) -> Interval:
+    """Student's interval of the mean of one number a seed.
+
+    Raises:
+        OptionError: fewer than two seeds, or a number that is not finite.
+    """
+    values = np.asarray(values_S, dtype=float)
+    if len(values) < 2 or not np.isfinite(values).all():
+        raise OptionError(
+            f"no interval of {len(values)} values, {int((~np.isfinite(values)).sum())} of them not finite", hint="two seeds or more"
+        )
+    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / sqrt(len(values)))
+    mean = float(values.mean())
+    return Interval(mean, mean - half, mean + half, len(values))
+
+
+@dataclass(frozen=True)
+class Test:
+    """The claim says: the mean over seeds lies strictly between `low` and `high`."""
+
+    __test__ = False  # not one of pytest's
+
+    label: str
+    values_S: Sequence[float]
+    low: float = -inf
+    high: float = inf
+
+    @property
+    def predicted(self) -> str:
+        if self.low == -inf:
+            return f"below {number(self.high)}"
+        return f"above {number(self.low)}" if self.high == inf else f"between {number(self.low)} and {number(self.high)}"
+
+
+@dataclass(frozen=True)
+class Ruling:
+    verdict: Verdict
+    tests: tuple[Mapping[str, Any], ...]  # label, predicted, mean, low, high, ruling
+    why: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def decide(tests: Sequence[Test], level: float = LEVEL) -> Ruling:
+    """The verdict of all tests together."""
+    if not tests:
+        raise OptionError("a claim without a test is no claim", hint="its rule selects no point of the sweep")
+    rows = []
+    for test in tests:
+        plain, wide = over_seeds(test.values_S, level), over_seeds(test.values_S, 1 - (1 - level) / len(tests))
+        inside, outside = test.low < plain.low and plain.high < test.high, wide.high < test.low or wide.low > test.high
+        ruling = "supported" if inside else "contradicted" if outside else "undecided"
+        rows.append(
+            {"label": test.label, "predicted": test.predicted, "mean": plain.mean, "low": plain.low, "high": plain.high, "ruling": ruling}
+        )
+    rulings = [row["ruling"] for row in rows]
+    verdict: Verdict = "contradicted" if "contradicted" in rulings else "supported" if set(rulings) == {"supported"} else "undecided"
+    count = sum(r == "supported" for r in rulings)
+    why = f"{count} of {len(rows)} predictions hold" + (
+        "" if verdict == "supported" else f"; {sum(r == 'contradicted' for r in rulings)} fail"
+    )
+    return Ruling(verdict, tuple(rows), why)
+
+
+# ------------------------------------------------------------------------------------------------------------------ what was found
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm at one point of the sweep: each quantity with one number a seed."""
+
+    point: Point
+    arm: str
+    values: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Everything that was measured."""
+
+    cells: tuple[Cell, ...]
+    seeds: tuple[int, ...] = field(default=())
+
+    @property
+    def points(self) -> list[Point]:
+        unique = {tuple(cell.point.items()): cell.point for cell in self.cells}
+        return list(unique.values())
+
+    @property
+    def arms(self) -> list[str]:
+        return list(dict.fromkeys(cell.arm for cell in self.cells))
+
+    def of(self, arm: str, quantity: str, point: Point) -> np.ndarray:
+        for cell in self.cells:
+            if cell.arm == arm and dict(cell.point) == dict(point):
+                return np.asarray(cell.values[quantity], dtype=float)
+        raise OptionError(f"nothing was measured for {arm!r} at {dict(point)}", hint=f"arms: {', '.join(self.arms)}")
+
+    def at(self, where: Point | None) -> list[Point]:
+        """The points that agree with `where`; a tuple allows several values."""
+        chosen = dict(where or {})
+        return [p for p in self.points if all(p[k] in v if isinstance(v, tuple) else p[k] == v for k, v in chosen.items())]
+
+
+Rule = Callable[[Found], list[Test]]
+
+
+# ------------------------------------------------------------------------------------------------------------------ rules
+
+
+def separated(better: str, worse: str, of: str, *, by: float = 0.0, at: Point | None = None, lower: bool = False) -> Rule:
+    """On the same seeds `better` is ahead of `worse` in `of` by more than `by`, at every point of `at`. `lower`: less is ahead."""
+
+    def rule(found: Found) -> list[Test]:
+        sign = -1 if lower else 1
+        return [
+            Test(f"{better} ahead of {worse} in {of}{_where(p)}", list(sign * (found.of(better, of, p) - found.of(worse, of, p))), low=by)
+            for p in found.at(at)
+        ]
+
+    return rule
+
+
+def equivalent(first: str, second: str, of: str, *, within: float, at: Point | None = None) -> Rule:
+    """On the same seeds the two differ in `of` by less than `within`, at every point of `at`."""
+
+    def rule(found: Found) -> list[Test]:
+        return [
+            Test(
+                f"{first} minus {second} in {of}{_where(p)}",
+                list(found.of(first, of, p) - found.of(second, of, p)),
+                low=-within,
+                high=within,
+            )
+            for p in found.at(at)
+        ]
+
+    return rule
+
+
+def bounded(arm: str, of: str, *, low: float = -inf, high: float = inf, at: Point | None = None) -> Rule:
+    """`of` lies between the bounds, at every point of `at`."""
+
+    def rule(found: Found) -> list[Test]:
+        return [Test(f"{of} of {arm}{_where(p)}", list(found.of(arm, of, p)), low=low, high=high) for p in found.at(at)]
+
+    return rule
+
+
+def moves(arm: str, of: str, *, along: str, up: bool, by: float = 0.0, at: Point | None = None) -> Rule:
+    """`of` rises (or falls) by more than `by` with each step along an axis of the sweep, on the same seeds."""
+
+    def rule(found: Found) -> list[Test]:
+        tests = []
+        for first, second in _neighbors(found.at(at), along):
+            change = found.of(arm, of, second) - found.of(arm, of, first)
+            label = f"{of} of {arm} {'rises' if up else 'falls'} from {along} {first[along]} to {second[along]}"
+            rest = {k: v for k, v in first.items() if k != along}
+            tests.append(Test(label + _where(rest), list(change if up else -change), low=by))
+        return tests
+
+    return rule
+
+
+def steady(arm: str, of: str, *, along: str, within: float, at: Point | None = None) -> Rule:
+    """`of` changes by less than `within` with each step along an axis of the sweep, on the same seeds."""
+
+    def rule(found: Found) -> list[Test]:
+        return [
+            Test(
+                f"change of {of} of {arm} from {along} {a[along]} to {b[along]}",
+                list(found.of(arm, of, b) - found.of(arm, of, a)),
+                -within,
+                within,
+            )
+            for a, b in _neighbors(found.at(at), along)
+        ]
+
+    return rule
+
+
+def all_of(*rules: Rule) -> Rule:
+    """Every rule's tests."""
+    return lambda found: [test for rule in rules for test in rule(found)]
+
+
+def _neighbors(points: list[Point], along: str) -> list[tuple[Point, Point]]:
+    lines: dict[tuple[Any, ...], list[Point]] = {}
+    for p in points:
+        lines.setdefault(tuple(v for k, v in p.items() if k != along), []).append(p)
+    return [pair for line in lines.values() for pair in zip(line, line[1:], strict=False)]
+
+
+def _where(point: Point) -> str:
+    return f" ({', '.join(f'{k} {v}' for k, v in point.items())})" if point else ""
+
+
+def number(x: float) -> str:
+    """Three significant digits, without an exponent where a reader can do without."""
+    if x == 0 or 1e-4 <= abs(x) < 1e5:
+        digits = 3 if x == 0 else max(0, 2 - int(np.floor(np.log10(abs(x)))))
+        return f"{x:.{digits}f}".replace("-", "−")
+    return f"{x:.2e}".replace("-", "−")
