@@ -73,6 +73,12 @@ class Evaluation:
         """What a reader wants to see, for `rich.print`."""
         return tables(self)
 
+    def report(self, path: str | Path) -> list[Path]:
+        """Write a page that works from disk alone, with its charts as pictures beside it. Returns every path written, the page first."""
+        from holdfast.evaluate.page import page_of
+
+        return page_of(self).write(path)
+
 
 def evaluate(
     model: Any,
