@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from inspect import signature
+from itertools import chain
 from math import inf, isfinite, nan
 
 import pytest
@@ -21,6 +22,11 @@ ALL = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 REMEMBERING = pytest.mark.parametrize("method", [m for m in METHODS.values() if m.memory], ids=lambda m: m.name)
 EVERY_LIMIT = [(method, limit) for method in METHODS.values() for limit in method.card.limits]
 
+BRANCHES = {
+    "mismatched": ("mismatched",),
+    "revision": tuple(f"{answer}_given_{shown}" for answer in ("chosen", "rejected") for shown in ("chosen", "rejected")),
+    "rationale": ("rationale",),
+}
 OWN_REDUCTION = {"dr_dpo": "kl_best_case:temperature=1.0"}
 
 Change = Callable[[str, Scored], Scored]
@@ -38,7 +44,7 @@ def batch_for(method: Method, seed: int = 0) -> Batch:
     """A batch that has everything the method needs, and everything else too."""
     generator = torch.Generator().manual_seed(seed + 100)
     more = {"weight_N": torch.rand(N, generator=generator), "group_N": torch.arange(N) % 2}
-    also = {"mismatched": sequences(seed + 2)}
+    also = {name: sequences(seed + 2 + i) for i, name in enumerate(chain(*BRANCHES.values()))}
     if method.takes is Pairs:
         gap_N, sure_N = torch.randn(N, generator=generator), torch.rand(N, generator=generator)
         more |= {"confidence_N": sure_N, "reward_gap_N": gap_N, "rater_N": torch.arange(N) % RATERS}
@@ -60,8 +66,8 @@ def without(batch: Batch, need: str) -> Batch:
     """The batch as a run without that need would give it."""
     if need == "reference":
         return changed(batch, lambda _, part: replace(part, ref_logp_NT=None))
-    if need == "mismatched":
-        return replace(batch, also={})
+    if need in BRANCHES:
+        return replace(batch, also={name: part for name, part in batch.also.items() if name not in BRANCHES[need]})
     field = {"label": "desirable_N", "group": "group_N", "confidence": "confidence_N", "reward_gap": "reward_gap_N"}[need]
     return replace(batch, **{field: None}) if hasattr(batch, field) else batch
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from holdfast.errors import NeedError, OptionError
 from holdfast.types import Answers, Batch, Pairs
 
-Need = Literal["reference", "label", "mismatched", "group", "confidence", "reward_gap"]
+Need = Literal["reference", "label", "mismatched", "group", "confidence", "reward_gap", "revision", "rationale"]
 
 NEEDS: Mapping[Need, str] = {
     "reference": "a reference model; hint: --reference MODEL (the default is the policy as it was before training)",
@@ -26,6 +26,8 @@ NEEDS: Mapping[Need, str] = {
     "mismatched": "another row's answer under this row's prompt; the data room makes it from the rows themselves, two or more",
     "group": "whose label it is; hint: add a `group` column",
     "confidence": "how sure each label is; hint: add a `confidence` column with values from 0 to 1",
+    "revision": "each answer again after a prompt that shows one and asks to improve it; the data room makes these from the pairs",
+    "rationale": "the reason why the chosen answer is better; hint: add a `rationale` column, the reason in words",
     "reward_gap": "a reward model's opinion of each pair; hint: add a `reward_gap` column, r(chosen) - r(rejected)",
 }
 

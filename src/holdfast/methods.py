@@ -19,11 +19,14 @@ from holdfast.preference.madpo import METHOD as MADPO
 from holdfast.preference.maxent import METHOD as MAXENT
 from holdfast.preference.maxent_length import METHOD as MAXENT_LENGTH
 from holdfast.preference.orpo import METHOD as ORPO
+from holdfast.preference.rationale_dpo import METHOD as RATIONALE_DPO
+from holdfast.preference.rationale_dpo_logistic import METHOD as RATIONALE_DPO_LOGISTIC
 from holdfast.preference.rdpo import METHOD as RDPO
 from holdfast.preference.rpo import METHOD as RPO
 from holdfast.preference.sft import METHOD as SFT
 from holdfast.preference.simpo import METHOD as SIMPO
 from holdfast.preference.slic import METHOD as SLIC
+from holdfast.preference.srpo import METHOD as SRPO
 from holdfast.preference.vpo import METHOD as VPO
 
 METHODS: dict[str, Method] = {
@@ -52,6 +55,10 @@ METHODS: dict[str, Method] = {
     "maxent_length": MAXENT_LENGTH,
     "cpo": CPO,
     "orpo": ORPO,
+    # more than two answers to a prompt
+    "srpo": SRPO,
+    "rationale_dpo": RATIONALE_DPO,
+    "rationale_dpo_logistic": RATIONALE_DPO_LOGISTIC,
     # single answers
     "kto": KTO,
 }

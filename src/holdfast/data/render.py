@@ -19,6 +19,7 @@ from holdfast.card import Need
 from holdfast.data.fields import plain
 from holdfast.data.mismatch import mismatch
 from holdfast.data.template import Chat, Marks, Rendered, renderer
+from holdfast.data.trees import Tree, trees_of
 from holdfast.data.trouble import BadRow, RowError, Troubles
 from holdfast.errors import DataError, OptionError
 from holdfast.types import Row, Text, Tokenized
@@ -94,13 +95,14 @@ def tokenize(
     Args:
         rows: comparisons (branches "chosen" and "rejected") or single answers (branch "answer"), not both; see `unfold`.
         tokenizer: of the model that will score them.
-        needs: "mismatched" adds a branch of that name (see `holdfast.data.mismatch`); other needs are not the renderer's.
+        needs: "mismatched" adds a branch of that name (see `holdfast.data.mismatch`), "revision" and "rationale" further prompts with
+            branches of their own (see `holdfast.data.trees`); other needs are not the renderer's.
         template: "chat", "plain", or "auto" (the chat template if there is one); see `holdfast.data.template`.
         max_tokens: the most tokens of a prompt with one answer, end included. Documents are cut into windows of at most this many.
-        max_prompt_tokens: the most tokens of a prompt.
+        max_prompt_tokens: the most tokens of the row's own prompt.
         on_bad: "error" (the default) or "quarantine" (the default when a quarantine file is named).
         quarantine: the file for bad rows.
-        seed: of the mismatched answers.
+        seed: of the mismatched answers, and of the order of answers where a rationale is asked for.
         progress: show a bar, if the terminal can.
 
     Raises:
@@ -120,7 +122,8 @@ def tokenize(
         )
     marks = Marks.of(tokenizer)
     rendered = renderer(template, marks)
-    maker = _Maker(marks, rendered, max_tokens, max_prompt_tokens)
+    needs = tuple(needs)
+    maker = _Maker(marks, rendered, max_tokens, max_prompt_tokens, needs, seed)
     troubles = Troubles(aside)
     items: list[Tokenized] = []
     console = Console(stderr=True)
@@ -163,9 +166,9 @@ def _report(items: Sequence[Tokenized], read: int, troubles: Troubles, maker: _M
         read=read,
         kept=read - troubles.total,
         items=len(items),
-        prompt_tokens=sum(len(item.prompt) for item in items),
-        response_tokens=sum(len(ids) for item in items for ids in item.branches.values()),
-        longest=max((len(item.prompt) + max(map(len, item.branches.values())) for item in items), default=0),
+        prompt_tokens=sum(len(tree.prompt) for item in items for tree in item.trees),
+        response_tokens=sum(len(ids) for item in items for ids in item.answers.values()),
+        longest=max((len(tree.prompt) + max(map(len, tree.branches.values())) for item in items for tree in item.trees), default=0),
         set_aside=dict(troubles.counts.most_common()),
         documents_cut=maker.documents_cut,
         windows=maker.windows,
@@ -189,25 +192,27 @@ def is_document(row: Row) -> bool:
 class _Maker:
     """Rows to items, a chunk at a time, with counts of what it met."""
 
-    def __init__(self, marks: Marks, rendered: Rendered, max_tokens: int | None, max_prompt_tokens: int | None):
+    def __init__(
+        self, marks: Marks, rendered: Rendered, max_tokens: int | None, max_prompt_tokens: int | None, needs: Sequence[Need], seed: int
+    ):
         self.marks, self.rendered = marks, rendered
         self.max_tokens, self.max_prompt_tokens = max_tokens, max_prompt_tokens
+        self.needs, self.seed = needs, seed
         self.documents_cut = self.windows = self.unknown = 0
         self._same: dict[int, int] = {}  # one object for each token id: a list of ids then costs 8 bytes a token
         self._inside = self._written_inside()
 
     def items(self, rows: Sequence[Row], indices: Iterable[int]) -> Iterator[list[Tokenized] | BadRow]:
         """The items of each of these rows, or why there are none."""
-        drafts: list[tuple[int, list[str] | RowError]] = [(index, self._texts(rows[index])) for index in indices]
-        texts = [text for _, draft in drafts if not isinstance(draft, RowError) for text in draft]
-        ids = iter(self._ids(texts))
+        drafts = [(index, self._draft(rows[index], index)) for index in indices]
+        ids = iter(self._ids([text for _, draft in drafts if not isinstance(draft, RowError) for text in draft.texts]))
         for index, draft in drafts:
             if isinstance(draft, RowError):
                 yield _bad(rows[index], draft)
                 continue
-            parts = [next(ids) for _ in draft]
+            parts = [next(ids) for _ in draft.texts]
             try:
-                made = self._document(rows[index], parts[0]) if is_document(rows[index]) else [self._item(rows[index], parts)]
+                made = self._document(rows[index], parts[0]) if is_document(rows[index]) else [self._item(draft.trees, parts)]
             except RowError as trouble:
                 yield _bad(rows[index], trouble)
                 continue
@@ -221,36 +226,49 @@ class _Maker:
         found = self.marks.tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
         return [[self._same.setdefault(i, i) for i in ids] for ids in found]
 
-    def _texts(self, row: Row) -> list[str] | RowError:
-        """The prompt as text, then each answer; of a document, its text alone."""
+    def _draft(self, row: Row, index: int) -> _Draft | RowError:
+        """For each tree its prompt as text, then each answer; of a document, its text alone."""
         try:
             for name in ("prompt", *_answers(row)):
                 self.marks.refuse_literal(getattr(row, name), name)
             if is_document(row):
-                return [row.answer if isinstance(row.answer, str) else str(row.answer)]
-            prompt = self.rendered.prompt(row)
-            return [prompt, *(self.rendered.answer(row, prompt, answer) for answer in _answers(row).values())]
+                return _Draft([], [row.answer if isinstance(row.answer, str) else str(row.answer)])
+            trees = [Tree(row.prompt, _answers(row))]
+            if row.chosen is not None:
+                trees += trees_of(row, index, self.needs, chat=isinstance(self.rendered, Chat), seed=self.seed)
+            texts: list[str] = []
+            for tree in trees:
+                asked = replace(row, prompt=tree.prompt)
+                prompt = self.rendered.prompt(asked)
+                texts.append(prompt)
+                for name, answer in tree.answers.items():
+                    self.marks.refuse_literal(answer, name)
+                    texts.append(self.rendered.answer(asked, prompt, answer))
+            return _Draft(trees, texts)
         except RowError as trouble:
             return trouble
 
-    def _item(self, row: Row, parts: list[list[int]]) -> Tokenized:
-        prompt = self._prompt(parts[0])
-        branches = {name: self._answer(ids, name) for name, ids in zip(_answers(row), parts[1:], strict=True)}
-        if len(branches) > 1 and branches["chosen"] == branches["rejected"]:
+    def _item(self, trees: Sequence[Tree], parts: list[list[int]]) -> Tokenized:
+        part = iter(parts)
+        own, *others = [self._tree(next(part), {name: next(part) for name in tree.answers}) for tree in trees]
+        if len(own.branches) > 1 and own.branches["chosen"] == own.branches["rejected"]:
             cure = "remove the row, or use a tokenizer that tells them apart"
             raise RowError("`chosen` and `rejected` are the same tokens", field="rejected", cure=cure)
-        if self.max_prompt_tokens is not None and len(prompt) > self.max_prompt_tokens:
+        if self.max_prompt_tokens is not None and len(own.prompt) > self.max_prompt_tokens:
             detail, cure = (
-                f"{len(prompt)} tokens, max_prompt_tokens {self.max_prompt_tokens}",
+                f"{len(own.prompt)} tokens, max_prompt_tokens {self.max_prompt_tokens}",
                 "shorten the prompt, or raise max_prompt_tokens",
             )
             raise RowError("the prompt is too long", field="prompt", detail=detail, cure=cure)
-        for name, ids in branches.items():
-            length = len(prompt) + len(ids)
-            if self.max_tokens is not None and length > self.max_tokens:
-                detail = f"{len(prompt)} tokens of prompt and {len(ids)} of answer, max_tokens {self.max_tokens}"
-                raise RowError("prompt and answer are too long", field=name, detail=detail, cure="shorten them, or raise max_tokens")
-        return Tokenized(prompt, branches)
+        for tree in (own, *others):
+            for name, ids in tree.branches.items():
+                if self.max_tokens is not None and len(tree.prompt) + len(ids) > self.max_tokens:
+                    detail = f"{len(tree.prompt)} tokens of prompt and {len(ids)} of answer, max_tokens {self.max_tokens}"
+                    raise RowError("prompt and answer are too long", field=name, detail=detail, cure="shorten them, or raise max_tokens")
+        return replace(own, others=tuple(others))
+
+    def _tree(self, prompt: list[int], answers: Mapping[str, list[int]]) -> Tokenized:
+        return Tokenized(self._prompt(prompt), {name: self._answer(ids, name) for name, ids in answers.items()})
 
     def _prompt(self, ids: list[int]) -> list[int]:
         marks = self.marks
@@ -297,6 +315,14 @@ class _Maker:
         except RowError:
             return set()
         return {token for token in (self.marks.bos, self.marks.eos) if token is not None and token in ids[1:]}
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A row as texts in the order of its trees: each tree's prompt, then its answers."""
+
+    trees: Sequence[Tree]
+    texts: Sequence[str]
 
 
 def _answers(row: Row) -> dict[str, Text]:

@@ -24,8 +24,10 @@ def show(items: Sequence[Tokenized], rows: Sequence[Row], tokenizer: Any, n: int
     from."""
     console = console or Console()
     for place, (item, row) in enumerate(zip(items[:n], rows, strict=False), 1):
-        parts = [_part("prompt, not scored", item.prompt, tokenizer, PROMPT)]
-        parts += [_part(f"{name}, scored", ids, tokenizer, RESPONSE) for name, ids in item.branches.items()]
+        parts = []
+        for tree in item.trees:
+            parts.append(_part("prompt, not scored", tree.prompt, tokenizer, PROMPT))
+            parts += [_part(f"{name}, scored", ids, tokenizer, RESPONSE) for name, ids in tree.branches.items()]
         head = Text(f"example {place} of {len(items)}, {row.where}", style="bold")
         console.print(Panel(Group(*parts), title=head, title_align="left"))
 

@@ -137,6 +137,14 @@ def _reward_gap(rows: Sequence[Row], name: str) -> None:
     _refuse("reward_gap", name, rows, [row for row in rows if not _is_number(row.extra.get("reward_gap"))])
 
 
+def _rationale(rows: Sequence[Row], name: str) -> None:
+    _refuse("rationale", name, rows, [row for row in rows if not _is_words(row.extra.get("rationale"))])
+
+
+def _is_words(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -151,5 +159,6 @@ CHECKS: Mapping[str, Callable[[Sequence[Row], str], None]] = {
     "group": _group,
     "confidence": _confidence,
     "reward_gap": _reward_gap,
+    "rationale": _rationale,
     "mismatched": _mismatched,
 }

@@ -13,11 +13,14 @@ from holdfast.preference.madpo import madpo
 from holdfast.preference.maxent import maxent
 from holdfast.preference.maxent_length import maxent_length
 from holdfast.preference.orpo import orpo
+from holdfast.preference.rationale_dpo import rationale_dpo
+from holdfast.preference.rationale_dpo_logistic import rationale_dpo_logistic
 from holdfast.preference.rdpo import rdpo
 from holdfast.preference.rpo import rpo
 from holdfast.preference.sft import sft
 from holdfast.preference.simpo import simpo
 from holdfast.preference.slic import slic
+from holdfast.preference.srpo import srpo
 from holdfast.preference.vpo import vpo
 
 __all__ = [
@@ -38,10 +41,13 @@ __all__ = [
     "maxent",
     "maxent_length",
     "orpo",
+    "rationale_dpo",
+    "rationale_dpo_logistic",
     "rdpo",
     "rpo",
     "sft",
     "simpo",
     "slic",
+    "srpo",
     "vpo",
 ]

@@ -11,8 +11,8 @@ can be compared with the answer that theory gives. Everything is float64 and not
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -64,7 +64,8 @@ class Table:
     def pairs(self, data: Comparisons) -> Pairs:
         """The comparisons, scored."""
         chosen, rejected = self.scored(data.prompt_N, data.chosen_N), self.scored(data.prompt_N, data.rejected_N)
-        return Pairs(chosen, rejected, weight_N=data.weight_N, group_N=data.group_N)
+        also = {name: self.scored(*where) for name, where in data.also.items()}
+        return Pairs(chosen, rejected, weight_N=data.weight_N, group_N=data.group_N, rater_N=data.rater_N, also=also)
 
     def answers(self, data: Judgments) -> Answers:
         """The single answers, scored; the mismatched ones too where there are any."""
@@ -82,6 +83,8 @@ class Comparisons:
     rejected_N: Tensor
     weight_N: Tensor | None = None
     group_N: Tensor | None = None
+    rater_N: Tensor | None = None
+    also: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # further branches: (prompt_N, answer_N) of the same table
 
     def unfolded(self) -> Judgments:
         """Each comparison as two judged answers: all the chosen ones (desirable), then all the rejected ones.
