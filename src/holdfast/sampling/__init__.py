@@ -1,0 +1,1 @@
+"""Answers at inference: which to draw, and what to do with them."""

@@ -1,0 +1,61 @@
+"""Have a model improve its own answers, under the prompt that `srpo` trains it to revise with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from holdfast.data.render import tokenize
+from holdfast.data.template import Chat, Marks, renderer
+from holdfast.data.trees import revise_prompt
+from holdfast.errors import OptionError
+from holdfast.evaluate.generate import generate, text_of
+from holdfast.types import Row, Text, Where
+
+ANYTHING = "."  # a row must have an answer to be tokenized; only its prompt is used
+
+
+def revise(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Text],
+    answers: Sequence[str],
+    *,
+    steps: int = 1,
+    max_new_tokens: int = 256,
+    temperature: float = 1.0,
+    template: str = "auto",
+    seed: int = 0,
+) -> list[list[str]]:
+    """The answers, then each round of revisions: `steps + 1` lists, aligned with `prompts`. Round k shows the model its answer of round
+    k - 1 and asks for a better one.
+
+    More rounds are not always better: at the exact optimum of `srpo` a revision gains nothing. Look at every round.
+
+    Args:
+        model: a causal language model
+        tokenizer: the model's
+        prompts: strings, or conversations
+        answers: the answers to begin with, as text
+        steps: rounds of revision
+        max_new_tokens: the most tokens of a revision; one that reaches it is cut off
+        temperature: of the draws; 0 takes the most probable token
+        template: as in `tokenize`
+        seed: of the draws
+
+    Raises:
+        OptionError: `steps` is negative, or prompts and answers are not aligned.
+    """
+    if steps < 0 or len(prompts) != len(answers):
+        raise OptionError(f"steps is {steps}, with {len(prompts)} prompts and {len(answers)} answers", hint="one answer for each prompt")
+    chat = isinstance(renderer(template, Marks.of(tokenizer)), Chat)
+    rounds = [list(answers)]
+    for step in range(steps if prompts else 0):
+        rows = [
+            Row(Where(f"revision {step + 1}", n), prompt=revise_prompt(prompt, shown, chat=chat), answer=ANYTHING, desirable=True)
+            for n, (prompt, shown) in enumerate(zip(prompts, rounds[-1], strict=True), 1)
+        ]
+        asked = [item.prompt for item in tokenize(rows, tokenizer, template=template, progress=False).items]
+        drawn = generate(model, tokenizer, asked, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed + step)
+        rounds.append([text_of(tokenizer, one) for (one,) in drawn])
+    return rounds
