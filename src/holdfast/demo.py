@@ -56,13 +56,14 @@ class Size:
     layers: int
     epochs: float
     learning_rate: float
+    beta: float
     evaluations: int
     max_new_tokens: int
     bootstrap: int
 
 
-FULL = Size(8000, 1600, 256, 128, 2, 160, 4, 2.0, 2e-4, 6, 64, 1000)
-QUICK = Size(200, 48, 24, 12, 1, 32, 1, 1.0, 2e-4, 2, 24, 200)
+FULL = Size(8000, 1600, 256, 96, 2, 160, 4, 2.0, 1e-4, 0.5, 5, 64, 1000)
+QUICK = Size(200, 48, 24, 12, 1, 32, 1, 1.0, 1e-4, 0.5, 2, 24, 200)
 
 
 def demo(out: str | Path = "demo", *, quick: bool = False, seed: int = 0) -> Path:
@@ -155,7 +156,7 @@ def _train(method: str, start: Path, data: Path, out: Path, folder: Path, size: 
         log_every=100,
         seed=seed,
         reference_cache=str(folder / "runs" / "reference"),
-        beta=0.1,
+        beta=size.beta,
         **settings,
     )
 

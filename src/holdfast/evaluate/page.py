@@ -128,9 +128,9 @@ def _written(evaluation: Evaluation) -> Section:
         if key in match:
             rows.append([label, number(match[key])])
     text = (
-        f"{part.prompts_answered:,} prompts, {settings['samples']} answers each, temperature {settings['temperature']:g}. The divergence is "
-        "in nats an answer, from the policy's own samples at temperature 1, by three estimators of the same number; the first has the least "
-        "variance."
+        f"{part.prompts_answered:,} prompts, {settings['samples']} answers each, temperature {settings['temperature']:g}. The divergence "
+        "is in nats an answer, from the policy's own samples at temperature 1, by three estimators of the same number; the first varies "
+        "least."
     )
     return Section("What it writes", text, table=Table(["", "value"], rows))
 

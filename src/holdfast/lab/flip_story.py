@@ -139,7 +139,8 @@ def _outcome(arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]], best: float
     )
     text = (
         f"{said}\n\nEach held-out prompt is answered once by each model, at temperature 1, and the gold reward decides which answer is "
-        "better. The KL is estimated from the policy's own answers, with the next token's divergence computed exactly (rao-blackwellized)."
+        "better. The three draw with the same random numbers, so where two of them agree they write the same and tie. The KL is estimated "
+        "from the policy's own answers, with the next token's divergence computed exactly (rao-blackwellized)."
     )
     win_chart = Chart(
         intervals(
