@@ -11,6 +11,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+torch.set_num_threads(1)  # models here are so small that threads only wait for each other
+
 WORDS = (
     *("the", "a", "cat", "dog", "bird", "tree", "mat", "hill", "sat", "ran", "saw", "said", "on", "under", "and"),
     *("red", "blue", "happy", "sad", "very", "quick", "slow", "yes", "no", "why", "because"),

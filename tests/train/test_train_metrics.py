@@ -75,9 +75,10 @@ def test_the_adversary_by_hand() -> None:
     assert adversary_metrics(torch.zeros(3), None, ()) == {}
 
 
-def test_every_method_has_a_loss_and_metrics_that_are_finite() -> None:
+def test_metrics_of_all_kinds_of_methods_are_finite() -> None:
     part = scored([[-1, -1], [-4, 0]], [[-2, -1], [-3, 0]])
-    for name, method in METHODS.items():
+    for name in ("dpo", "ipo", "simpo", "cpo", "kto", "sft"):
+        method = METHODS[name]
         batch: Batch = (
             Pairs(part, part, confidence_N=torch.ones(2), reward_gap_N=torch.ones(2))
             if method.takes is Pairs

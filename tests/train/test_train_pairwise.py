@@ -71,6 +71,10 @@ def method_of(objective: Any, **changes: Any) -> PairMethod:
     return PairMethod(objective, mean(), replace(card, **changes))
 
 
+class CrashError(Exception):
+    pass
+
+
 # ------------------------------------------------------------------------------------------------------------ what a run leaves
 
 
@@ -120,7 +124,10 @@ def test_a_record_is_enough_to_do_it_again(tmp_path: Path, setting: dict[str, An
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_trains(name: str, tmp_path: Path, setting: dict[str, Any], pair_rows: list[dict[str, Any]]) -> None:
-    rows = [{**row, "confidence": 0.9, "reward_gap": 0.3, "rater": "xy"[n % 2]} for n, row in enumerate(pair_rows[:12])]
+    rows = [
+        {**row, "confidence": 0.9, "reward_gap": 0.3, "rater": "xy"[n % 2], "rationale": "cats are red"}
+        for n, row in enumerate(pair_rows[:12])
+    ]
     setting["data"].write_text("".join(json.dumps(row) + "\n" for row in rows))
     run = train(name, out=tmp_path / "run", eval_fraction=0.2, **{**setting, "max_steps": 2, "tokens_per_microbatch": 120})
     lines = run.metrics
@@ -286,10 +293,6 @@ def test_a_folder_that_holds_a_run_is_not_written_over(tmp_path: Path, setting: 
         train("dpo", out=tmp_path / "other", **setting)
 
 
-class CrashError(Exception):
-    pass
-
-
 @pytest.fixture
 def crashed(tmp_path: Path, setting: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run that ended in the middle of its second step, with a checkpoint at its first."""
@@ -371,6 +374,34 @@ def test_groups_are_counted_in_the_data_and_asked_for_where_missing(
     setting["data"].write_text("".join(json.dumps({**row, "group": None}) + "\n" for row in pair_rows))
     with pytest.raises((NeedError, OptionError), match="group"):
         train("dpo", out=tmp_path / "none", reduction="groups:step=0.5", **setting)
+
+
+def test_settings_out_of_range_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    for name, settings in (("dpo", {"beta": -1.0}), ("rdpo", {"flip": 0.5}), ("kto", {"desirable": -1.0})):
+        with pytest.raises(OptionError, match=next(iter(settings))):
+            train(name, model="no/such/model", data="no-such-file.jsonl", out=tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_rows_are_set_aside_and_counted_also_by_a_run_that_goes_on(
+    tmp_path: Path, setting: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with setting["data"].open("a") as file:
+        file.write('{"prompt": "same", "chosen": " yes", "rejected": " yes"}\n')
+    setting = {**setting, "out": tmp_path / "run", "quarantine": True, "save_every": 1}
+
+    def crash(self: View, step: int, metrics: Any) -> None:
+        if step == 2:
+            raise CrashError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(View, "step", crash)
+        with pytest.raises(CrashError):
+            train("dpo", **setting)
+    run = train("dpo", resume=True, **setting)
+    assert run.record["data"]["kept"] == 48
+    assert sum(run.record["data"]["set_aside"].values()) == 1
+    assert len((run.out / "quarantine.jsonl").read_text().splitlines()) == 1
 
 
 def test_options_about_evaluation_must_have_something_to_evaluate_on(tmp_path: Path, setting: dict[str, Any]) -> None:

@@ -7,9 +7,12 @@ random), an encoder, a tokenizer that knows more tokens than the model, no end-o
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +159,8 @@ def _load_causal(place: str, how: dict[str, Any]) -> Any:
     if named.endswith(UNLIKE_A_POLICY) or (type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not how["trust_remote_code"]):
         raise ModelError(f"{place} is not a causal language model: it says it is {named or type(config).__name__}")
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(place, output_loading_info=True, **how)
+        with progress_bars_only_on_terminals():
+            model, info = AutoModelForCausalLM.from_pretrained(place, output_loading_info=True, **how)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the weights of {place} do not load: {_first_line(error)}", hint=_REMOTE_HINT) from error
     missing = sorted(info.get("missing_keys") or ())
@@ -212,6 +216,21 @@ def _read_tokenizer(source: Source, trust_remote_code: bool) -> Any:
         return AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"no tokenizer could be read from {place}: {_first_line(error)}") from error
+
+
+@contextlib.contextmanager
+def progress_bars_only_on_terminals() -> Iterator[None]:
+    """transformers draws its bars into log files too."""
+    from transformers.utils import logging
+
+    quiet = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
+    if quiet:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if quiet:
+            logging.enable_progress_bar()
 
 
 def _first_line(error: BaseException) -> str:

@@ -23,6 +23,7 @@ from typing import Any
 from holdfast.card import Method, Reduction
 from holdfast.errors import RunError
 from holdfast.methods import get
+from holdfast.models.load import progress_bars_only_on_terminals
 from holdfast.train import checkpoint, plan
 from holdfast.train.files import disk_errors, whole_folder
 from holdfast.train.guard import check_finite, check_gradient, check_start
@@ -53,7 +54,7 @@ def train(
     resume: bool = False,
     **options_and_settings: Any,
 ) -> Run:
-    """Train a policy and leave a run in `out`: run.json, metrics.jsonl, checkpoints/, model/.
+    """Train a policy and leave a run in `out`: run.json, metrics.jsonl, checkpoints/, model/. Seeds torch's random numbers.
 
     Args:
         method: a name of the table (`holdfast methods`), or a method.
@@ -246,7 +247,8 @@ def finish(job: Job, view: View) -> None:
             if run.model_path.exists():  # the run was killed between its model and its record
                 shutil.rmtree(run.model_path)
             with disk_errors(), whole_folder(run.model_path) as folder:
-                save_policy(job.policy, job.tokenizer, weights, folder)
+                with progress_bars_only_on_terminals():
+                    save_policy(job.policy, job.tokenizer, weights, folder)
                 (folder / "README.md").write_text(model_card(job.record, job.question.method), encoding="utf-8")
         except OSError as error:
             raise RunError(f"the model cannot be written: {error}", hint="make room, then resume=True") from error

@@ -7,21 +7,23 @@ same, the scorer takes the same path, and only then do the checkpoint's weights 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import nn
 
 from holdfast.ambiguity import REDUCTIONS, parse
-from holdfast.card import Method, Reduction, settings_of
-from holdfast.errors import OptionError, RunError
+from holdfast.card import Method, Reduction, costs, initial_memory, settings_of
+from holdfast.errors import NeedError, OptionError, RunError
 from holdfast.models.load import load_policy, load_tokenizer
 from holdfast.scorers.reference import model_hash
 from holdfast.scorers.text import TextScorer, Verification
 from holdfast.train import plan
-from holdfast.train.files import sweep
+from holdfast.train.files import TEMPORARY, sweep
 from holdfast.train.options import Options
 from holdfast.train.policy import build_optimizer, build_scheduler, enable_checkpointing, set_mode, with_adapter
 from holdfast.train.prepare import Prepared, prepare
@@ -29,9 +31,11 @@ from holdfast.train.record import check_same, new_record, now, write_record
 from holdfast.train.reference import Reference, reference_log_probs, with_reference
 from holdfast.train.step import Memories, Question, Rows
 from holdfast.train.world import World
+from holdfast.types import Answers, Batch, Pairs, Scored
 
 VERIFIED_ROWS = 32  # of the first batch; a plain forward holds all logits of what it is given
 VERIFIED_AT_ONCE = 4
+BEFORE_THE_RECORD = {"reference", "quarantine.jsonl", "quarantine-eval.jsonl"}  # what a run killed in its first moments leaves
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class Job:
 def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
     """Make the job. `before` is the record of the run to go on with, None for a new one."""
     options, out = ask.options, ask.out
+    try_settings(ask.method, ask.settings)
     if world.is_main:
         out.mkdir(parents=True, exist_ok=True)
         sweep(out)
@@ -103,7 +108,7 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
     notes: list[str] = []
     policy = load_policy(ask.model, trust_remote_code=options.trust_remote_code)
     tokenizer = _tokenizer_for(ask, policy, notes)
-    prepared, question = _rows_and_question(ask, tokenizer)
+    prepared, question = _rows_and_question(world, ask, tokenizer)
     start_hash = model_hash(policy)
     torch.manual_seed(options.seed)
     fresh_adapter = bool(options.lora_rank)
@@ -171,6 +176,20 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
     )
 
 
+def try_settings(method: Method, settings: Mapping[str, Any]) -> None:
+    """Ask the objective for the cost of two answers of one token, so that a setting out of range is refused before anything is loaded."""
+    one = Scored(torch.zeros(2, 1), torch.ones(2, 1), torch.zeros(2, 1))
+    also, whose = {"mismatched": one}, torch.zeros(2, dtype=torch.long)
+    batch: Batch
+    if method.takes is Answers:
+        batch = Answers(one, torch.tensor([True, False]), group_N=whose, also=also)
+    else:
+        some = torch.full((2,), 0.5)
+        batch = Pairs(one, one, confidence_N=some, group_N=whose, rater_N=whose, reward_gap_N=some, also=also)
+    with suppress(NeedError):  # of something that only real rows have
+        costs(method, batch, settings, initial_memory(method))
+
+
 def verify(world: World, scorer: TextScorer, rows: Rows) -> Verification:
     """Packed against plain on the rows of the first batch; all processes keep to the plain path where one of them must."""
     worst = None
@@ -212,9 +231,11 @@ def _tokenizer_for(ask: Ask, policy: Any, notes: list[str]) -> Any:
     return load_tokenizer(source, model=policy, trust_remote_code=ask.options.trust_remote_code, notes=notes)
 
 
-def _rows_and_question(ask: Ask, tokenizer: Any) -> tuple[Prepared, Question]:
+def _rows_and_question(world: World, ask: Ask, tokenizer: Any) -> tuple[Prepared, Question]:
     probe = read_reduction(ask.reduction, ask.method, groups=1)
-    prepared = prepare(ask.method, probe, tokenizer, ask.options, data=ask.data, eval_data=ask.eval_data, out=ask.out)
+    with TemporaryDirectory() as scratch:  # all processes read all rows, one of them keeps what it quarantines
+        room = ask.out if world.is_main else Path(scratch)
+        prepared = prepare(ask.method, probe, tokenizer, ask.options, data=ask.data, eval_data=ask.eval_data, out=room)
     reduction = read_reduction(ask.reduction, ask.method, groups=len(prepared.groups))
     return prepared, Question(ask.method, ask.settings, reduction, prepared.groups, prepared.raters)
 
@@ -269,7 +290,11 @@ def open_run(world: World, out: Path, record: Mapping[str, Any] | None, resume: 
     world.wait()
     if record is not None and not resume:
         raise RunError(f"{out} already holds a run ({record['status']})", hint="resume=True goes on with it; another out starts a new one")
-    if record is None and out.exists() and any(path.name != "reference" for path in out.iterdir()):
+    if (
+        record is None
+        and out.exists()
+        and any(path.name not in BEFORE_THE_RECORD and not path.name.startswith(TEMPORARY) for path in out.iterdir())
+    ):
         raise RunError(f"{out} is not empty and holds no run", hint="give another out folder")
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file", hint="give another out folder")

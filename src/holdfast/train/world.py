@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, gather_object
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.utils import _pytree
 
 from holdfast.errors import OptionError, RunError
@@ -40,6 +40,7 @@ class World:
         earlier = AcceleratorState._shared_state
         if earlier and earlier.get("_mixed_precision") != MIXED[precision]:
             AcceleratorState._reset_state()  # of an earlier run in this process; accelerate keeps one precision for good
+        os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # else all processes but one would hash and score an empty model
         try:
             self.accelerator = Accelerator(
                 cpu=not torch.accelerator.is_available(),  # else a launch of several processes without GPUs is taken for a single one
@@ -77,13 +78,8 @@ class World:
 
     @property
     def sharded(self) -> bool:
-        return self.accelerator.is_fsdp2 or self._shards_by_hand
-
-    @property
-    def _shards_by_hand(self) -> bool:
-        """`accelerate` wraps for FSDP only on accelerators; PyTorch itself also shards on CPU."""
-        asked = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
-        return asked and self.size > 1 and self.device.type == "cpu"
+        """Whether FSDP was asked for; `accelerate` itself takes no notice of that on CPU."""
+        return self.accelerator.is_fsdp2 or (self.size > 1 and os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true")
 
     @property
     def wrapping(self) -> str:
@@ -91,21 +87,30 @@ class World:
 
     def prepare(self, scorer: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
         """The scorer as DDP or FSDP want it, and the optimizer over its parameters."""
-        if self._shards_by_hand:
+        if self.sharded:
             return self._shard(scorer, optimizer)
         wrapped, prepared = self.accelerator.prepare(scorer, optimizer)
         return wrapped, getattr(prepared, "optimizer", prepared)
 
     def _shard(self, scorer: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """FSDP2, a unit a decoder layer and one for the rest, the same on CPU and on accelerators.
+
+        `accelerate` would have log-probabilities come out, and gradients summed, in bfloat16; here both stay float32.
+        """
         from torch.distributed.device_mesh import init_device_mesh
 
-        mesh = init_device_mesh("cpu", (self.size,))
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        how: dict[str, Any] = {"mesh": init_device_mesh(self.device.type, (self.size,))}
+        if self.accelerator.mixed_precision == "bf16":
+            how["mp_policy"] = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+        if plugin is not None and plugin.cpu_offload:
+            how["offload_policy"] = plugin.cpu_offload
         layers = set(getattr(scorer, "_no_split_modules", None) or ())
         before = dict(scorer.named_parameters())
         for module in scorer.modules():
             if type(module).__name__ in layers:
-                fully_shard(module, mesh=mesh)
-        fully_shard(scorer, mesh=mesh)
+                fully_shard(module, **how, reshard_after_forward=True if plugin is None else plugin.reshard_after_forward)
+        fully_shard(scorer, **how)
         after = dict(scorer.named_parameters())
         new = {old: after[name] for name, old in before.items()}
         for group in optimizer.param_groups:
