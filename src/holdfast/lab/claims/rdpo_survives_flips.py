@@ -11,6 +11,7 @@ four folds, after which DPO is fitted again on all labels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,7 +65,7 @@ def tuned_scale(world: World, data: Labels, flip: float, folds: int = 4) -> Tens
 
 
 SWEEP = {"flip": (0.1, 0.2, 0.3), "labels": (2000, 8000)}
-SHARED = {"methods": ("dpo", "cdpo", "rdpo"), "world": loglinear, "measure": gaps, "of": GAP, "seeds": range(24), "scale": "log"}
+SHARED: dict[str, Any] = {"methods": ("dpo", "cdpo", "rdpo"), "world": loglinear, "measure": gaps, "of": GAP, "seeds": range(24), "scale": "log"}
 PAPER = "rDPO beats DPO and cDPO on IMDb and Anthropic HH with injected flips; no table of gaps to an optimum"
 
 CLAIMS = (

@@ -11,6 +11,7 @@ from a wrong distance: the policy's log-ratios are stretched by the best constan
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -44,7 +45,7 @@ def gaps(seeds: Sequence[int], *, flip: float, linked_to: str) -> Measured:
 
 
 SWEEP = {"flip": (0.0, 0.15, 0.3), "linked_to": ("uniform", "length")}
-SHARED = {"methods": ("dpo", "dr_dpo"), "world": loglinear, "measure": gaps, "sweep": SWEEP, "seeds": range(20), "chunk": 10}
+SHARED: dict[str, Any] = {"methods": ("dpo", "dr_dpo"), "world": loglinear, "measure": gaps, "sweep": SWEEP, "seeds": range(20), "chunk": 10}
 NOISY = {"flip": (0.15, 0.3)}
 
 CLAIMS = (
