@@ -186,6 +186,13 @@ def test_a_run_brings_its_own_reference(folders, rows, tmp_path):
     assert evaluate(run, data=rows, reference=folders[1], prompts=0, **FAST).reference["name"] == str(folders[1])
 
 
+def test_a_run_with_an_adapter_is_measured_from_its_base(folders, rows, tmp_path):
+    run = train("dpo", model=str(folders[0]), data=rows, out=tmp_path / "run", max_steps=2, learning_rate=1e-2, lora_rank=2)
+    found = evaluate(run.out, data=rows, prompts=1, **FAST)
+    assert found.reference["name"] == str(folders[0]) and found.model["parameters"] > found.reference["parameters"]
+    assert found.all.margins["implicit"]["value"] != 0 and found.all.kl["rao-blackwellized"]["value"] > 0
+
+
 def test_models_in_memory_and_an_opponent(folders, rows):
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folders[0]), AutoTokenizer.from_pretrained(folders[0])
     found = evaluate(model, tokenizer=tokenizer, data=rows, against=folders[1], judge=lambda p, a, b: [0.7] * len(a), **FAST)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, GPTNeoXConfig, LlamaConfig, LlamaForCausalLM, MistralConfig
 
 from holdfast.evaluate.generate import Generated, generate
 from holdfast.evaluate.kl import SampleKL, kl_estimates, sample_kl, standard_error
@@ -93,6 +93,45 @@ def test_log_ratios_are_those_of_one_answer_at_a_time(models):
         with torch.no_grad():
             difference = policy(whole).logits[0].log_softmax(-1) - reference(whole).logits[0].log_softmax(-1)
         assert ratio == pytest.approx(sum(float(difference[t, whole[0, t + 1]]) for t in at), abs=1e-5)
+
+
+WIDE = {
+    "vocab_size": 20,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.4,
+    "eos_token_id": EOS,
+    "pad_token_id": 0,
+    "bos_token_id": 2,
+}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        GPTNeoXConfig(**WIDE),
+        MistralConfig(**WIDE, num_key_value_heads=1, sliding_window=4),
+        Gemma3TextConfig(**WIDE, num_key_value_heads=1, head_dim=8, sliding_window=4, layer_types=["sliding_attention", "full_attention"]),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_padding_is_exact_in_other_families(config):
+    """Padded batches against one by one: log-ratios of samples, and greedy answers."""
+    torch.manual_seed(0)
+    policy, reference = (AutoModelForCausalLM.from_config(config).eval() for _ in range(2))
+    rng = np.random.default_rng(0)
+    sizes = [(2, 11), (9, 3), (5, 7)]
+    answers = [Generated(tuple(rng.integers(3, 20, p).tolist()), tuple(rng.integers(3, 20, a).tolist()), False) for p, a in sizes]
+    together = sample_kl(policy, reference, answers)
+    apart = [sample_kl(policy, reference, [answer]) for answer in answers]
+    assert together.log_ratio_N == pytest.approx([kl.log_ratio_N[0] for kl in apart], abs=1e-4)
+    assert together.exact_N == pytest.approx([kl.exact_N[0] for kl in apart], abs=1e-4)
+    prompts = [answer.prompt for answer in answers]
+    written = generate(policy, Tokens(), prompts, max_new_tokens=8, temperature=0.0)
+    assert written == [generate(policy, Tokens(), [prompt], max_new_tokens=8, temperature=0.0)[0] for prompt in prompts]
 
 
 def test_a_model_is_at_no_distance_from_itself(models):
