@@ -26,7 +26,7 @@ def tensor(*values: float) -> Tensor:
 
 
 def reliability(*values: float) -> dict[str, Tensor]:
-    return {"reliability_K": tensor(*values)}
+    return {"reliability_R": tensor(*values)}
 
 
 # ---------------------------------------------------------------------------------------------------------------- beta_dpo
@@ -66,7 +66,7 @@ def test_lcpo_by_hand():
     likelihood = -torch.log(0.9 * p_N + 0.1 * (1 - p_N))
     assert likelihood.item() == pytest.approx(0.427742, abs=1e-6)
     assert torch.autograd.grad(likelihood, l_N)[0].item() == pytest.approx(slope_N.item(), abs=1e-12)
-    assert memory["reliability_K"].item() == pytest.approx(0.81 + 0.0952449, abs=1e-7)
+    assert memory["reliability_R"].item() == pytest.approx(0.81 + 0.0952449, abs=1e-7)
 
 
 @pytest.mark.parametrize(("logit", "pull"), [(-5.0, 0.050482), (-10.0, 0.000363)])
@@ -76,7 +76,7 @@ def test_lcpo_lets_go_of_what_the_policy_firmly_contradicts(logit: float, pull: 
     cost_N, memory = lcpo_dpo(at_margins(l_N), reliability(0.9), beta=1.0, rate=1.0)
     assert -torch.autograd.grad(cost_N.sum(), l_N)[0].item() == pytest.approx(pull, abs=1e-6)
     if logit == -5.0:
-        assert memory["reliability_K"].item() == pytest.approx(0.057174, abs=1e-6)  # at rate 1 the new eta is w itself
+        assert memory["reliability_R"].item() == pytest.approx(0.057174, abs=1e-6)  # at rate 1 the new eta is w itself
 
 
 def test_a_coin_teaches_nothing():
@@ -98,7 +98,7 @@ def test_at_the_reference_nothing_is_learned_and_the_first_step_is_that_of_cdpo(
     """p = 1/2, so w = eta = 0.9: eta stays, and the slope is beta (1/2 - 0.9), as of cdpo at flip 0.1."""
     h_N = tensor(0.0, 0.0).requires_grad_()
     cost_N, memory = lcpo_dpo(at_margins(h_N), initial_memory(METHODS["lcpo_dpo"]), beta=0.1, reliability=0.9)
-    assert memory["reliability_K"].item() == pytest.approx(0.9, abs=1e-12)
+    assert memory["reliability_R"].item() == pytest.approx(0.9, abs=1e-12)
     assert torch.autograd.grad(cost_N.sum(), h_N)[0].tolist() == pytest.approx([-0.04, -0.04], abs=1e-12)
 
 
@@ -109,7 +109,7 @@ def answer(logp: float, ref: float, tokens: int) -> Scored:
 
 def belief(cost_and_memory: tuple[Tensor, dict[str, Tensor]]) -> float:
     """l, read from the new reliability at rate 1 with eta near one half: w = sigma(l) there."""
-    w = cost_and_memory[1]["reliability_K"].item()
+    w = cost_and_memory[1]["reliability_R"].item()
     return log(w / (1 - w))
 
 
@@ -131,7 +131,7 @@ def test_each_rater_has_a_reliability_and_the_absent_keep_theirs():
     is absent; rater 2 is new, starts at 0.8 and is contradicted: w = sigma(-log 4 + log 4) = 1/2, so 0.65."""
     pairs = at_margins(tensor(0, log(3), -log(4)), torch.tensor([0, 0, 2]))
     _, memory = lcpo_dpo(pairs, reliability(0.9, 0.7, float("nan")), beta=1.0, reliability=0.8, rate=0.5)
-    assert memory["reliability_K"].tolist() == pytest.approx([0.45 + 0.5 * (0.9 + 27 / 28) / 2, 0.7, 0.65], abs=1e-12)
+    assert memory["reliability_R"].tolist() == pytest.approx([0.45 + 0.5 * (0.9 + 27 / 28) / 2, 0.7, 0.65], abs=1e-12)
 
 
 # ---------------------------------------------------------------------------------------------------------------- lcpo at work
@@ -149,7 +149,7 @@ def test_a_policy_that_knows_the_odds_finds_the_reliability(truth: float, seen: 
     for step in range(1, 21):
         _, memory = costs(METHODS["lcpo_dpo"], pairs, {"beta": 1.0, "rate": 1.0}, memory)
         if step in seen:
-            assert memory["reliability_K"].item() == pytest.approx(seen[step], abs=0.006)
+            assert memory["reliability_R"].item() == pytest.approx(seen[step], abs=0.006)
 
 
 class World:
@@ -187,15 +187,15 @@ class World:
             thetas.append(theta_F)
         return ((theta_F - self.theta_F).norm() / self.theta_F.norm()).item(), memories, thetas
 
-    def log_likelihood(self, theta_F: Tensor, eta_K: Tensor) -> float:
-        p_N, eta_N = torch.sigmoid(self.gap_NF @ theta_F), eta_K[self.rater_N]
+    def log_likelihood(self, theta_F: Tensor, eta_R: Tensor) -> float:
+        p_N, eta_N = torch.sigmoid(self.gap_NF @ theta_F), eta_R[self.rater_N]
         return torch.log(eta_N * p_N + (1 - eta_N) * (1 - p_N)).sum().item()
 
 
 def test_the_likelihood_never_falls():
     world = World(0, (0.95, 0.60))
     _, memories, thetas = world.learn("lcpo_dpo", raters=2, steps=60)
-    values = [world.log_likelihood(theta, memory["reliability_K"]) for memory, theta in zip(memories, thetas, strict=True)]
+    values = [world.log_likelihood(theta, memory["reliability_R"]) for memory, theta in zip(memories, thetas, strict=True)]
     assert all(after >= before - 1e-9 for before, after in pairwise(values)) and values[-1] > values[0] + 50
 
 
@@ -208,7 +208,7 @@ def test_planted_reliabilities_are_recovered_and_knowing_the_rater_helps():
         apart, memories, _ = world.learn("lcpo_dpo", raters=2)
         together, single, _ = world.learn("lcpo_dpo", raters=1)
         plain, _, _ = world.learn("dpo", raters=1, steps=40)
-        found.append([*memories[-1]["reliability_K"].tolist(), single[-1]["reliability_K"].item()])
+        found.append([*memories[-1]["reliability_R"].tolist(), single[-1]["reliability_R"].item()])
         errors.append([apart, together, plain])
     assert torch.tensor(found).mean(0).tolist() == pytest.approx([0.95, 0.60, 0.775], abs=0.03)
     apart, together, plain = torch.tensor(errors).mean(0).tolist()
@@ -223,4 +223,4 @@ def test_memorizing_confirms_itself():
         l_N.requires_grad_()
         cost_N, memory = costs(METHODS["lcpo_dpo"], at_margins(l_N), {"beta": 1.0, "rate": 1.0}, memory)
         l_N = (l_N - 4 * torch.autograd.grad(cost_N.sum(), l_N)[0]).detach()
-    assert memory["reliability_K"].item() > 0.99
+    assert memory["reliability_R"].item() > 0.99

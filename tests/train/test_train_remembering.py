@@ -16,6 +16,7 @@ from holdfast.card import costs, initial_memory
 from holdfast.methods import METHODS
 from holdfast.scorers.text import TextScorer
 from holdfast.train.live import View
+from holdfast.train.metrics import memory_metrics
 from holdfast.train.pairwise import train
 from holdfast.train.plan import split
 from holdfast.train.run import Run
@@ -66,9 +67,26 @@ def test_a_crashed_run_ends_where_a_calm_one_does(
     kept = load_file(tmp_path / "crashed" / "checkpoints" / "step-00000003" / "state.safetensors")
     remembered = [tensor for key, tensor in kept.items() if key.startswith("memory.method.")]
     assert len(remembered) == 1 and remembered[0].isfinite().all() and remembered[0].numel() == (1 if name == "beta_dpo" else 3)
+    told = {key for key in calm.metrics[-1] if key.startswith("remembered/")}
+    assert told == ({"remembered/margin"} if name == "beta_dpo" else {f"remembered/reliability/r{i}" for i in range(3)})
     resumed = train(name, out=tmp_path / "crashed", save_every=3, resume=True, **setting)
     assert losses(resumed) == losses(calm)
     assert all(torch.equal(tensor, weights(calm)[key]) for key, tensor in weights(resumed).items())
+
+
+def test_of_many_raters_the_range_is_told_and_of_strangers_nothing() -> None:
+    reliability_R = torch.full((30,), float("nan"))
+    assert memory_metrics({"reliability_R": reliability_R}, [f"r{i}" for i in range(30)]) == {}
+    reliability_R[:3] = torch.tensor([0.5, 1.0, 0.75])
+    told = memory_metrics({"reliability_R": reliability_R}, [f"r{i}" for i in range(30)])
+    assert told == {"remembered/reliability/least": 0.5, "remembered/reliability/mean": 0.75, "remembered/reliability/greatest": 1.0}
+    assert memory_metrics({"reliability_R": reliability_R[:3]}, ["ann", None, "zoe"]) == {
+        "remembered/reliability/ann": 0.5,
+        "remembered/reliability/unnamed": 1.0,
+        "remembered/reliability/zoe": 0.75,
+    }
+    assert memory_metrics({"reliability_R": reliability_R[:1]}, []) == {"remembered/reliability": 0.5}
+    assert memory_metrics({}, ["ann"]) == {}
 
 
 @pytest.mark.parametrize("name", REMEMBERING)

@@ -34,6 +34,9 @@ DOC = """Train {name} on labels that may be wrong, and learn from the policy its
     that the policy firmly contradicts is let go. The reliabilities eta_k are remembered from batch to batch, one for each rater in the
     rows' `rater` column, one for all rows without it; w uses eta_k as it was before the batch.
 
+    Odds of tens of nats settle every belief at the first batch: where l is that large at once (sums over long answers without a reference,
+    or a small tau), take a smaller beta or a larger tau.
+
     **A policy that memorizes confirms itself**: with enough freedom to fit every label, eta rises to 1 whatever the truth. Read the
     reliabilities early, while pairs still teach each other, and stop early.
 
@@ -67,20 +70,20 @@ def lcpo(base: PairMethod, *limits: Limit) -> PairMethod:
         turned = replace(pairs, chosen=pairs.rejected, rejected=pairs.chosen, reward_gap_N=None if gap_N is None else -gap_N)
         logit_N = base.objective(turned, **settings) - base.objective(pairs, **settings)
         rater_N = torch.zeros_like(logit_N, dtype=torch.long) if pairs.rater_N is None else pairs.rater_N
-        eta_K = memory["reliability_K"].to(logit_N).nan_to_num(nan=reliability)
-        right_N = torch.sigmoid(logit_N.detach() + torch.logit(eta_K[rater_N]))
+        eta_R = memory["reliability_R"].to(logit_N).nan_to_num(nan=reliability)
+        right_N = torch.sigmoid(logit_N.detach() + torch.logit(eta_R[rater_N]))
         cost_N = right_N * F.softplus(-logit_N) + (1 - right_N) * F.softplus(logit_N)
-        count_K = torch.zeros_like(eta_K).index_add(0, rater_N, torch.ones_like(right_N))
-        share_K = torch.zeros_like(eta_K).index_add(0, rater_N, right_N) / count_K
-        learned_K = torch.where(count_K > 0, (1 - rate) * eta_K + rate * share_K, memory["reliability_K"].to(logit_N))
-        return cost_N, {"reliability_K": learned_K}
+        count_R = torch.zeros_like(eta_R).index_add(0, rater_N, torch.ones_like(right_N))
+        share_R = torch.zeros_like(eta_R).index_add(0, rater_N, right_N) / count_R
+        learned_R = torch.where(count_R > 0, (1 - rate) * eta_R + rate * share_R, memory["reliability_R"].to(logit_N))
+        return cost_N, {"reliability_R": learned_R}
 
     about = base.card
     _dress(objective, base)
     return PairMethod(
         objective=objective,
         reduction=mean(),
-        memory=lambda raters: {"reliability_K": torch.full((raters,), nan)},  # not a number: nothing seen of that rater yet
+        memory=lambda raters: {"reliability_R": torch.full((raters,), nan)},  # not a number: nothing seen of that rater yet
         card=Card(
             paper=Paper(
                 "RE-PO: Robust Enhanced Policy Optimization as a General Framework for LLM Alignment",

@@ -14,11 +14,14 @@ response tokens, in nats. Ties count as half a hit, so that a policy that equals
                                   the policy, so this is a proxy of the KL, not an estimate of it
     logp_per_token/BRANCH         mean over answers of log pi(y) / |y|
     length/BRANCH                 mean response tokens
+    remembered/...                what the method remembers after the step, such as each rater's reliability: one number a rater, or of more
+                                  than twenty raters the least, the mean and the greatest
     adversary/...                 how the reduction weighs rows: effective sample size 1 / sum p^2, largest weight, weight of each group
 """
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,6 +31,8 @@ from torch import Tensor
 
 from holdfast.train.step import Outcome
 from holdfast.types import Answers, Batch, Pairs, Scored, scored_parts
+
+RATERS_SHOWN = 20
 
 
 def batch_metrics(outcome: Outcome, *, groups: Sequence[str] = (), robust: bool = False) -> dict[str, float]:
@@ -96,6 +101,25 @@ def adversary_metrics(adversary_N: Tensor, group_N: Tensor | None, groups: Seque
     out = {"adversary/effective_sample_size": float(1 / (p_N**2).sum()), "adversary/max_weight": float(p_N.max())}
     if group_N is not None:
         out |= {f"adversary/group/{name}": float(p_N[group_N == k].sum()) for k, name in enumerate(groups)}
+    return out
+
+
+def memory_metrics(memory: Mapping[str, Tensor], raters: Sequence[str | None]) -> dict[str, float]:
+    """A method's memory as numbers. Raters that were not met yet are left out."""
+    out: dict[str, float] = {}
+    for key, tensor in memory.items():
+        name = f"remembered/{key.removesuffix('_R')}"
+        named = zip(raters or [None], tensor.reshape(-1).tolist(), strict=False)
+        known = {rater or "unnamed": value for rater, value in named if math.isfinite(value)}
+        if not known:
+            continue
+        if tensor.ndim == 0 or len(raters) < 2:
+            out[name] = next(iter(known.values()))
+        elif len(raters) <= RATERS_SHOWN:
+            out |= {f"{name}/{rater}": value for rater, value in known.items()}
+        else:
+            values = list(known.values())
+            out |= {f"{name}/least": min(values), f"{name}/mean": math.fsum(values) / len(values), f"{name}/greatest": max(values)}
     return out
 
 

@@ -29,7 +29,7 @@ from holdfast.train.files import disk_errors, whole_folder
 from holdfast.train.guard import check_finite, check_gradient, check_start
 from holdfast.train.live import View
 from holdfast.train.log import MetricsLog
-from holdfast.train.metrics import batch_metrics, peak_memory_gib, prefixed
+from holdfast.train.metrics import batch_metrics, memory_metrics, peak_memory_gib, prefixed
 from holdfast.train.model_card import model_card
 from holdfast.train.options import split_options
 from holdfast.train.policy import final_weights, save_policy
@@ -161,6 +161,7 @@ def steps(job: Job, log: MetricsLog, view: View) -> None:
                 "step": job.step,
                 "epoch": job.step / plan.steps_in_epoch(len(job.train), options.batch_size),
                 **batch_metrics(outcome, groups=job.question.groups, robust=job.robust),
+                **memory_metrics(job.memories.method, job.question.raters),
                 "gradient_norm": gradient_norm,
                 "learning_rate": learning_rate,
                 "tokens": tokens,
