@@ -337,6 +337,29 @@ def test_a_crashed_run_goes_on_and_only_as_itself(crashed: Path, tmp_path: Path,
     assert difference(run, train("dpo", out=tmp_path / "calm", **setting)) == 0
 
 
+@pytest.mark.parametrize(("name", "reduction"), [("lcpo_dpo", "mean"), ("beta_dpo", "groups:step=0.5")])
+def test_what_method_and_reduction_remember_survives_a_crash(
+    name: str, reduction: str, tmp_path: Path, setting: dict[str, Any], pair_rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raters y and z first appear late or never in a batch: what is remembered of them starts as NaN and must stay apart."""
+    rows = [{**row, "rater": "xyz"[n * n % 3]} for n, row in enumerate(pair_rows)]
+    setting["data"].write_text("".join(json.dumps(row) + "\n" for row in rows))
+    setting = {**setting, "reduction": reduction, "tokens_per_microbatch": 150, "save_every": 1, "max_steps": 4}
+
+    def crash(self: View, step: int, metrics: Any) -> None:
+        if step == 3:
+            raise CrashError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(View, "step", crash)
+        with pytest.raises(CrashError):
+            train(name, out=tmp_path / "run", **setting)
+    saved = load_file(max((tmp_path / "run" / "checkpoints").iterdir()) / "state.safetensors")
+    assert any(key.startswith("memory.method.") for key in saved)
+    run = train(name, out=tmp_path / "run", resume=True, **setting)
+    assert difference(run, train(name, out=tmp_path / "calm", **setting)) == 0
+
+
 @contextmanager
 def files_at_most(size: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -402,6 +425,7 @@ def test_bad_rows_are_set_aside_and_counted_also_by_a_run_that_goes_on(
     assert run.record["data"]["kept"] == 48
     assert sum(run.record["data"]["set_aside"].values()) == 1
     assert len((run.out / "quarantine.jsonl").read_text().splitlines()) == 1
+    assert "- set aside 1: " in (run.model_path / "README.md").read_text()
 
 
 def test_options_about_evaluation_must_have_something_to_evaluate_on(tmp_path: Path, setting: dict[str, Any]) -> None:

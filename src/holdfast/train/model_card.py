@@ -79,7 +79,10 @@ def _plain(value: Any) -> Any:
 def _data(record: Mapping[str, Any]) -> list[str]:
     data = record["data"]
     lines = [f"- read {data['read']:,} rows from {', '.join(Path(file).name for file in data['files'])} as {data['shape']}"]
-    lines += [f"- set aside {n:,}: {reason}" for reason, n in data["set_aside"].items()]
+    counts = record["train_rows"]
+    unread = {reason: n for reason, n in counts["unfolded"].items() if reason not in ("read", "unfolded")}
+    for aside in (data["set_aside"], unread, counts["tokenized"]["set_aside"]):
+        lines += [f"- set aside {n:,}: {reason}" for reason, n in aside.items()]
     lines.append(f"- trained on {record['rows']:,} rows, {record['steps']:,} steps of {record['options']['batch_size']}")
     if record["groups"]:
         lines.append(f"- groups: {', '.join(record['groups'])}")
