@@ -25,7 +25,7 @@ from transformers.models.llama.modeling_llama import LlamaMLP
 from conftest import build_model
 from holdfast.ambiguity import mean
 from holdfast.card import Card, PairMethod, Paper
-from holdfast.errors import ModelError, NeedError, OptionError, RunError
+from holdfast.errors import DataError, ModelError, NeedError, OptionError, RunError
 from holdfast.methods import METHODS
 from holdfast.models.load import load_policy
 from holdfast.scorers.text import TextScorer
@@ -495,3 +495,14 @@ def test_the_view_on_a_terminal_and_off_it() -> None:
         view.step(1, metrics)
         view.say("nothing")
     assert silent.getvalue() == ""
+
+
+def test_a_row_beyond_the_models_context_is_refused_unless_quarantined(
+    tiny_model_dir: Path, pair_rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    rows = [*pair_rows[:8], {"prompt": "cat " * 300, "chosen": " yes", "rejected": " no"}]
+    with pytest.raises(DataError, match="256"):
+        train("dpo", model=tiny_model_dir, data=rows, out=tmp_path / "refused", max_steps=1)
+    run = train("dpo", model=tiny_model_dir, data=rows, out=tmp_path / "aside", max_steps=1, quarantine=True)
+    assert run.record["options"]["max_tokens"] == 256 and run.record["rows"] == 8
+    assert (tmp_path / "aside" / "quarantine.jsonl").read_text().count("\n") == 1

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from holdfast.errors import ModelError
+from holdfast.scorers.text import causal_model
 
 Source = str | os.PathLike[str]
 UNLIKE_A_POLICY = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForPreTraining")
@@ -235,3 +236,10 @@ def progress_bars_only_on_terminals() -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def context_length(model: Any) -> int | None:
+    """The longest sequence the model has positions for, in tokens; None where its config does not say."""
+    config = causal_model(model).config.get_text_config()
+    length = getattr(config, "max_position_embeddings", None)
+    return int(length) if isinstance(length, int) and length > 0 else None

@@ -55,7 +55,9 @@ class Options:
     split: Annotated[str | None, "which split of the data to train on, where it has several"] = None
     eval_split: Annotated[str | None, "which split of eval_data to evaluate on"] = None
     template: Annotated[Literal["auto", "chat", "plain"], "how rows become text; auto is the chat template if there is one"] = "auto"
-    max_tokens: Annotated[int | None, "longest prompt plus answer; a longer row is an error, or quarantined"] = None
+    max_tokens: Annotated[
+        int | None, "longest prompt plus answer, the model's context unless given; a longer row is an error, or quarantined"
+    ] = None
     max_prompt_tokens: Annotated[int | None, "longest prompt; a longer row is an error, or quarantined"] = None
     quarantine: Annotated[bool, "set bad rows aside in quarantine.jsonl and count them, instead of stopping"] = False
     eval_every: Annotated[int, "evaluate every so many steps; 0 evaluates before the first step and after the last"] = 0

@@ -136,6 +136,7 @@ def steps(job: Job, log: MetricsLog, view: View) -> None:
         while job.step < job.total:
             started = time.monotonic()
             rows = job.train.take(plan.rows_of_step(job.step, rows=len(job.train), batch_size=options.batch_size, seed=options.seed))
+            rows = job.with_samples(rows, job.step + 1)
             hands = plan.split([item.tokens for item in rows.items], processes=world.size, budget=options.tokens_per_microbatch)
 
             outcome = take_gradient(world, job.scorer, job.question, rows, job.memories, hands)
@@ -196,10 +197,11 @@ def evaluate(job: Job, log: MetricsLog, view: View) -> None:
     """The same metrics on held-out rows, taken together as one batch, without gradient and without moving any state."""
     if job.evaluation is None:
         return
-    lengths = [item.tokens for item in job.evaluation.items]
+    rows = job.with_samples(job.evaluation, -job.step - 1)
+    lengths = [item.tokens for item in rows.items]
     hands = plan.split(lengths, processes=job.world.size, budget=job.options.tokens_per_microbatch)
     job.mode(training=False)
-    outcome = judge(job.question, score_all(job.world, job.scorer, job.evaluation.items, hands), job.evaluation, job.memories)
+    outcome = judge(job.question, score_all(job.world, job.scorer, rows.items, hands), rows, job.memories)
     job.mode(training=True)
     metrics = {"step": job.step, **prefixed("eval", batch_metrics(outcome, groups=job.question.groups, robust=job.robust))}
     note(job, log, metrics)

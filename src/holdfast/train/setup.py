@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +19,7 @@ from torch import nn
 from holdfast.ambiguity import REDUCTIONS, parse
 from holdfast.card import Method, Reduction, costs, initial_memory, settings_of
 from holdfast.errors import NeedError, OptionError, RunError
-from holdfast.models.load import load_policy, load_tokenizer
+from holdfast.models.load import context_length, load_policy, load_tokenizer
 from holdfast.scorers.reference import model_hash
 from holdfast.scorers.text import TextScorer, Verification
 from holdfast.train import plan
@@ -29,6 +29,7 @@ from holdfast.train.policy import build_optimizer, build_scheduler, enable_check
 from holdfast.train.prepare import Prepared, prepare
 from holdfast.train.record import check_same, new_record, now, write_record
 from holdfast.train.reference import Reference, reference_log_probs, with_reference
+from holdfast.train.samples import Sampler, sampler_for
 from holdfast.train.step import Memories, Question, Rows
 from holdfast.train.world import World
 from holdfast.types import Answers, Batch, Pairs, Scored
@@ -75,6 +76,7 @@ class Job:
     record: dict[str, Any]
     said: list[str]
     checks_start: bool
+    sampler: Sampler | None = None
     step: int = 0
     seconds: float = 0.0
     metrics_bytes: int = 0
@@ -92,6 +94,15 @@ class Job:
         options = self.options
         set_mode(self.scorer, dropout=options.dropout and training, checkpointing=options.gradient_checkpointing)
 
+    def with_samples(self, rows: Rows, step: int) -> Rows:
+        """The rows, with new answers of the policy's own where the method asks for them."""
+        if self.sampler is None:
+            return rows
+        self.mode(training=False)
+        rows = self.sampler.draw(rows, step)
+        self.mode(training=True)
+        return rows
+
     def save_record(self) -> None:
         if self.world.is_main:
             write_record(self.out, self.record)
@@ -107,6 +118,9 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
     world.wait()
     notes: list[str] = []
     policy = load_policy(ask.model, trust_remote_code=options.trust_remote_code)
+    if options.max_tokens is None:  # what the model has positions for: beyond it the numbers mean nothing
+        options = replace(options, max_tokens=context_length(policy))
+        ask = replace(ask, options=options)
     tokenizer = _tokenizer_for(ask, policy, notes)
     prepared, question = _rows_and_question(world, ask, tokenizer)
     start_hash = model_hash(policy)
@@ -122,6 +136,17 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
     set_mode(inner, dropout=False, checkpointing=False)
     first = plan.rows_of_step(0, rows=len(prepared.train), batch_size=options.batch_size, seed=options.seed)
     verification = verify(world, inner, prepared.train.take(first[:VERIFIED_ROWS]))
+    sampler = sampler_for(
+        ask.method,
+        world,
+        policy,
+        asked=ask.reference,
+        tokenizer=tokenizer,
+        rows=prepared.train,
+        seed=options.seed,
+        tokens=options.tokens_per_microbatch,
+        trust_remote_code=options.trust_remote_code,
+    )
     scorer, optimizer = world.prepare(inner, build_optimizer(inner, options))
     reference = _reference(world, ask, scorer, prepared, start_hash, fresh_adapter)
     train, evaluation = _with_reference(prepared, reference)
@@ -173,6 +198,7 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
         record=record,
         said=[*prepared.said, *(f"note: {note}" for note in notes), *_said(world, verification, reference, record)],
         checks_start=reference is not None and reference.is_start,
+        sampler=sampler,
     )
 
 
