@@ -1,4 +1,5 @@
-"""Results kept by the content of everything that made them: a number is computed again when its code or its settings change, and only then."""
+"""Results kept by the content of everything that made them: a number is computed again when its code or its settings change, and only
+then."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@
         ),
     )
 
-One file of `lab/claims` is one paper and holds one claim or several. `measure(seeds, **point)` runs every arm on a batch of seeds at one point
-of the sweep and returns arm -> quantity -> one number a seed. Claims that share `measure` and a point share its work. The verdict's rule is
-part of the claim, so it is fixed before anything is run, and the page shows both.
+One file of `lab/claims` is one paper and holds one claim or several. `measure(seeds, **point)` runs every arm on a batch of seeds at one
+point of the sweep and returns arm -> quantity -> one number a seed. Claims that share `measure` and a point share its work. The
+verdict's rule is part of the claim, so it is fixed before anything is run, and the page shows both.
 """
 
 from __future__ import annotations

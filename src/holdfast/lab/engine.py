@@ -109,7 +109,7 @@ def _local(work: Sequence[Work], workers: int | None) -> Iterator[tuple[int, Don
 
 def _ray(work: Sequence[Work], workers: int | None, address: str | None) -> Iterator[tuple[int, Done]]:
     try:
-        import ray
+        import ray  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         raise OptionError(
             "the ray engine needs Ray, which is not installed", hint="pip install 'holdfast[ray]', or --engine local"

@@ -85,11 +85,7 @@ def charts_of(paper: Paper, results: Sequence[Result]) -> dict[tuple[Any, ...], 
 def figure(result: Result, name: str) -> Chart:
     """Lines over the longest numeric axis of the sweep, or a row of dots; intervals are 95% over seeds, other axes become panels."""
     claim, found = result.claim, result.found
-    rows = [
-        {**{k: v for k, v in cell.point.items()}, "arm": cell.arm, **_interval(cell.values[claim.of])}
-        for cell in found.cells
-        if claim.of in cell.values
-    ]
+    rows = [{**cell.point, "arm": cell.arm, **_interval(cell.values[claim.of])} for cell in found.cells if claim.of in cell.values]
     numeric = [axis for axis, values in claim.sweep.items() if len(values) > 2 and all(isinstance(v, int | float) for v in values)]
     axis = max(numeric, key=lambda a: len(claim.sweep[a]), default=None)
     panels = [a for a in claim.sweep if a != axis and len(claim.sweep[a]) > 1]
@@ -192,7 +188,8 @@ def markdown(paper: Paper, results: Sequence[Result]) -> str:
         claim = result.claim
         parts.append(f"## {i}. {claim.says}")
         parts.append(
-            f"**{result.verdict.capitalize()}.** {result.ruling.why.capitalize()}; {len(result.found.seeds)} seeds. The paper: {claim.paper_number}."
+            f"**{result.verdict.capitalize()}.** {result.ruling.why.capitalize()}; {len(result.found.seeds)} seeds. The paper: "
+            f"{claim.paper_number}."
         )
         if claim.notes:
             parts.append(claim.notes)
@@ -214,7 +211,8 @@ def markdown_index(results: Mapping[str, list[Result]], chosen: Sequence[Paper])
         "(`holdfast.lab.verdict`). Contradicted ones are published as such. `holdfast lab claims` makes this page again."
     )
     seconds = sum(_seconds(results[paper.name]) for paper in chosen)
-    return f"# Claims\n\n{lead}\n\n{_markdown_table(Table(('paper', 'claim', 'verdict'), rows))}\n\n{len(every)} claims, {seconds / 60:.0f} minutes of one core.\n"
+    table = _markdown_table(Table(("paper", "claim", "verdict"), rows))
+    return f"# Claims\n\n{lead}\n\n{table}\n\n{len(every)} claims, {seconds / 60:.0f} minutes of one core.\n"
 
 
 def _seconds(results: Sequence[Result]) -> float:

@@ -108,7 +108,8 @@ def result_of(claim: Claim, wanted: Sequence[tuple[str, Mapping[str, Any]]], kep
         for of, values in cell.values.items():
             if len(values) != len(seeds) or not np.isfinite(values).all():
                 raise RunError(
-                    f"{claim.module}: {of} of {cell.arm} at {dict(cell.point)} has {len(values)} values for {len(seeds)} seeds, or one not finite"
+                    f"{claim.module}: {of} of {cell.arm} at {dict(cell.point)} has {len(values)} values for {len(seeds)} seeds, or one not "
+                    f"finite"
                 )
     found = Found(tuple(cells), seeds)
     return Result(claim, found, decide(claim.verdict(found)), sum(kept[name]["seconds"] for name, _ in wanted), quick)

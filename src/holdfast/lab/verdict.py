@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from math import inf, sqrt
 from typing import Any, Literal
 
@@ -231,7 +232,7 @@ def _neighbors(points: list[Point], along: str) -> list[tuple[Point, Point]]:
     lines: dict[tuple[Any, ...], list[Point]] = {}
     for p in points:
         lines.setdefault(tuple(v for k, v in p.items() if k != along), []).append(p)
-    return [pair for line in lines.values() for pair in zip(line, line[1:], strict=False)]
+    return [pair for line in lines.values() for pair in pairwise(line)]
 
 
 def _where(point: Point) -> str:

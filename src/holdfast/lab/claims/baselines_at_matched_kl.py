@@ -1,9 +1,9 @@
 """The standard objectives, at the same distance from the reference.
 
-World: 64 prompts with 10 answers, features in R^8, a linear reward of norm 1.5, reference logits N(0, 1); answers compared are drawn from the
-reference, labels are Bradley-Terry. Every method is fitted to its minimum over a grid of its own temperature (or margin, or weight), and its
-gold reward is read off at KL(pi || pi_ref) = 1 nat: of the grid's run that came nearest to it, its log-ratio to the reference stretched by
-a constant to land there exactly. Comparing at one shared beta would compare distances, not methods.
+World: 64 prompts with 10 answers, features in R^8, a linear reward of norm 1.5, reference logits N(0, 1); answers compared are drawn
+from the reference, labels are Bradley-Terry. Every method is fitted to its minimum over a grid of its own temperature (or margin, or
+weight), and its gold reward is read off at KL(pi || pi_ref) = 1 nat: of the grid's run that came nearest to it, its log-ratio to the
+reference stretched by a constant to land there exactly. Comparing at one shared beta would compare distances, not methods.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ CLAIMS = (
         verdict=all_of(
             *(equivalent("dpo", name, REWARD, within=0.05, at={"flip": 0.0, "labels": 2000}) for name in ("cdpo", "ipo", "kto"))
         ),
-        paper_number="each paper claims to beat DPO in its own setting; large controlled comparisons find small differences between tuned methods",
+        paper_number="each paper claims to beat DPO in its own setting; large controlled comparisons find small differences between tuned "
+        "methods",
         **SHARED,
     ),
     Claim(

@@ -1,9 +1,9 @@
 """LN-DPO: dividing log-ratios by length.
 
-World: answers of tokens drawn alike, six types of known quality, mean length 10, 1,500 pairs; the rater prefers by Bradley-Terry on 4 times the mean
-quality plus kappa times the length; gold is the mean quality alone. Each method is trained for 150 steps of Adam at 0.04 over a grid of its
-temperature, answers cut at 60 tokens. Compared are gold and length at a sequence KL of 2.5 nats, read between the grid's runs, and the
-spread of gold over the whole grid.
+World: answers of tokens drawn alike, six types of known quality, mean length 10, 1,500 pairs; the rater prefers by Bradley-Terry on 4
+times the mean quality plus kappa times the length; gold is the mean quality alone. Each method is trained for 150 steps of Adam at 0.04
+over a grid of its temperature, answers cut at 60 tokens. Compared are gold and length at a sequence KL of 2.5 nats, read between the
+grid's runs, and the spread of gold over the whole grid.
 
 Control: LN-DPO with each pair's lengths taken from another pair.
 """
@@ -115,7 +115,8 @@ CLAIMS = (
         of=GOLD,
         verdict=separated("ln_dpo", "simpo", GOLD, by=-0.02),
         paper_number="SimPO is a strong default",
-        notes="The reference is uniform over token types, where SimPO without a margin nearly is LN-DPO. A lead of up to 0.02 counts as none.",
+        notes="The reference is uniform over token types, where SimPO without a margin nearly is LN-DPO. A lead of up to 0.02 counts "
+        "as none.",
         **SHARED,
     ),
 )

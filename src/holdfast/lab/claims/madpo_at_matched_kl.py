@@ -1,11 +1,12 @@
 """MADPO against DPO at another beta.
 
-World: 64 prompts with 10 answers, features in R^8, a linear reward of norm 1.5, a uniform reference, 2,000 Bradley-Terry labels, some flipped. The
-reward model that MADPO needs is a logistic regression on the same labels. Its coefficient is near c_max = 4 for pairs below the margin tau = 7,
-which here is nearly all of them: the effective beta is then beta / 4.
+World: 64 prompts with 10 answers, features in R^8, a linear reward of norm 1.5, a uniform reference, 2,000 Bradley-Terry labels, some
+flipped. The reward model that MADPO needs is a logistic regression on the same labels. Its coefficient is near c_max = 4 for pairs below
+the margin tau = 7, which here is nearly all of them: the effective beta is then beta / 4.
 
-Reported at beta 1, and at KL(pi || pi_ref) = 1 nat: for each of these methods another beta multiplies the log-ratios by a constant, exactly. Controls: DPO at beta / 4; MADPO with the reward model's margins shuffled
-over pairs; DPO on labels that the reward model set; rDPO told the rate.
+Reported at beta 1, and at KL(pi || pi_ref) = 1 nat: for each of these methods another beta multiplies the log-ratios by a constant,
+exactly. Controls: DPO at beta / 4; MADPO with the reward model's margins shuffled over pairs; DPO on labels that the reward model set;
+rDPO told the rate.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def outcomes(seeds: Sequence[int], *, flip: float) -> Measured:
     return found
 
 
-def _arm(world: loglinear.World, method: str, on: Labels, settings: dict[str, float]) -> dict[str, list[float]]:
+def _arm(world: loglinear.World, method: str, on: Labels, settings: dict[str, Any]) -> dict[str, list[float]]:
     run = world.policy_WSA(newton(cost_of(world, on, get(method), beta=1.0, **settings), world.start_WD).theta_WD)
     at_budget = world.reward_W(stretched(world, run, 1.0))
     return {REWARD: world.reward_W(run).tolist(), KL: world.kl_W(run).tolist(), MATCHED: at_budget.tolist()}

@@ -1,11 +1,11 @@
 """Preference learning algorithms do not learn preference rankings.
 
-World: log-ratios linear in R^200, 1,000 training and 1,000 held-out pairs, gold margins of standard deviation 1.5, Bradley-Terry labels, DPO at
-beta 0.1 by gradient descent, the checkpoint of least held-out cost. The reference's own log-ratios are N(0, s^2), independent of the reward, as
-when answers differ in length: s is the axis.
+World: log-ratios linear in R^200, 1,000 training and 1,000 held-out pairs, gold margins of standard deviation 1.5, Bradley-Terry labels,
+DPO at beta 0.1 by gradient descent, the checkpoint of least held-out cost. The reference's own log-ratios are N(0, s^2), independent of
+the reward, as when answers differ in length: s is the axis.
 
-Reward accuracy compares log-ratios to the reference; ranking accuracy compares the policy's likelihoods. A pair that the reference ranks wrongly by
-c nats is ranked rightly only once its cost is below -log sigma(beta c).
+Reward accuracy compares log-ratios to the reference; ranking accuracy compares the policy's likelihoods. A pair that the reference ranks
+wrongly by c nats is ranked rightly only once its cost is below -log sigma(beta c).
 """
 
 from __future__ import annotations
@@ -75,7 +75,14 @@ def _judged(x_ND: torch.Tensor, c_N: torch.Tensor, gold_N: torch.Tensor, gamma: 
     }
 
 
-SHARED: dict[str, Any] = {"methods": ("dpo",), "world": fit, "measure": checkpoints, "sweep": {"s": (10.0, 30.0, 100.0)}, "seeds": range(12), "chunk": 6}
+SHARED: dict[str, Any] = {
+    "methods": ("dpo",),
+    "world": fit,
+    "measure": checkpoints,
+    "sweep": {"s": (10.0, 30.0, 100.0)},
+    "seeds": range(12),
+    "chunk": 6,
+}
 
 CLAIMS = (
     Claim(
@@ -106,4 +113,3 @@ CLAIMS = (
         **SHARED,
     ),
 )
-

@@ -3,8 +3,8 @@
 World: one prompt, 24 answers with features in R^6, 60 Bradley-Terry labels among 12 covered answers; the last feature hardly varies
 there, and is large and bad on the other 12. Uniform reference, beta 0.1; fits are carried to their minimum.
 
-Controls: DPO with a larger beta; DPO with a ridge penalty on theta; DPO stopped where 15 held-out labels of the 60 cost least; and DPO stopped
-where the gold reward is highest, which no one could do.
+Controls: DPO with a larger beta; DPO with a ridge penalty on theta; DPO stopped where 15 held-out labels of the 60 cost least; and DPO
+stopped where the gold reward is highest, which no one could do.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def outcomes(seeds: Sequence[int]) -> Measured:
         logp_WSA = world.policy_WSA(theta_WD)
         return {REWARD: world.reward_W(logp_WSA).tolist(), HOLE: uncovered_W(logp_WSA).tolist()}
 
-    def fitted(method: str, **settings: float) -> dict[str, list[float]]:
+    def fitted(method: str, **settings: Any) -> dict[str, list[float]]:
         return report(newton(cost_of(world, data, get(method), **settings), world.start_WD, longest=20.0).theta_WD)
 
     plain = cost_of(world, data, get("dpo"), beta=0.1)

@@ -1,11 +1,12 @@
 """SimPO read as maximum-entropy RL with a temperature that falls with length.
 
-First, an identity on exact optima: 12 outcomes with random rewards; the policy that maximizes sum of pi(y) [r(y) - (beta / |y|) log pi(y)] is solved for
-to machine precision; reported is the largest error, over pairs, of the reward difference that a method's own score would infer from that policy
-(beta 2). Lengths are all 7, or drawn from 1 to 20. `maxent_length` carries the term beta (1 / |y_w| - 1 / |y_l|) that the usual derivation drops.
+First, an identity on exact optima: 12 outcomes with random rewards; the policy that maximizes sum of pi(y) [r(y) - (beta / |y|) log
+pi(y)] is solved for to machine precision; reported is the largest error, over pairs, of the reward difference that a method's own score
+would infer from that policy (beta 2). Lengths are all 7, or drawn from 1 to 20. `maxent_length` carries the term beta (1 / |y_w| - 1 /
+|y_l|) that the usual derivation drops.
 
-Second, training: the world of ln_dpo_lengths without a taste for length, over grids of temperatures, 400 steps of Adam at 0.05. The expected length
-of answers, if they were not cut, tells whether a method's answers still end.
+Second, training: the world of ln_dpo_lengths without a taste for length, over grids of temperatures, 400 steps of Adam at 0.05. The
+expected length of answers, if they were not cut, tells whether a method's answers still end.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def _scored(logp_N: np.ndarray, length_N: np.ndarray) -> Scored:
 def training(seeds: Sequence[int]) -> Measured:
     chosen, rejected = comparisons(seeds, 1500, kappa=0.0)
     arms = {f"maxent, temperature {t:g}": ("maxent", {"temperature": t}) for t in (0.05, 0.2, 1.0)}
-    arms |= {f"simpo, beta {b:g}, gamma {g:g}": ("simpo", {"beta": b, "gamma": g}) for b, g in ((2.0, 0.0), (5.0, 0.0), (5.0, 2.5), (10.0, 0.0))}
+    arms |= {
+        f"simpo, beta {b:g}, gamma {g:g}": ("simpo", {"beta": b, "gamma": g}) for b, g in ((2.0, 0.0), (5.0, 0.0), (5.0, 2.5), (10.0, 0.0))
+    }
     found = {}
     for arm, (name, settings) in arms.items():
 
@@ -81,7 +84,14 @@ def training(seeds: Sequence[int]) -> Measured:
 
 
 SHARED: dict[str, Any] = {"methods": ("simpo", "maxent", "maxent_length"), "world": unigram}
-IDENTITY: dict[str, Any] = {**SHARED, "measure": identity, "of": ERROR, "sweep": {"lengths": ("equal", "unequal")}, "seeds": range(50), "chunk": 50}
+IDENTITY: dict[str, Any] = {
+    **SHARED,
+    "measure": identity,
+    "of": ERROR,
+    "sweep": {"lengths": ("equal", "unequal")},
+    "seeds": range(50),
+    "chunk": 50,
+}
 TRAINING: dict[str, Any] = {**SHARED, "measure": training, "seeds": range(6), "chunk": 3}
 
 CLAIMS = (

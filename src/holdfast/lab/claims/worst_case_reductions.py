@@ -1,11 +1,12 @@
 """Worst cases and best cases over the rows, when labels are flipped.
 
-A worst-case average (kl, chi_square, cvar) weighs up the rows that cost most. If some labels are wrong, those are the rows that cost most. The
-best case (kl_best_case, which is Dr. DPO) weighs them down.
+A worst-case average (kl, chi_square, cvar) weighs up the rows that cost most. If some labels are wrong, those are the rows that cost
+most. The best case (kl_best_case, which is Dr. DPO) weighs them down.
 
-World: 64 prompts with 10 answers, features in R^8, a linear reward of norm 1.5, a uniform reference, beta 1, 500 Bradley-Terry labels. DPO's cost is
-reduced in each way and fitted to its minimum. Reported are the gap at beta 1, and the least gap over all betas, which tells a wrong direction
-from a wrong distance: the policy's log-ratios are stretched by the best constant, chosen by the gold reward, for every arm alike.
+World: 64 prompts with 10 answers, features in R^8, a linear reward of norm 1.5, a uniform reference, beta 1, 500 Bradley-Terry labels.
+DPO's cost is reduced in each way and fitted to its minimum. Reported are the gap at beta 1, and the least gap over all betas, which
+tells a wrong direction from a wrong distance: the policy's log-ratios are stretched by the best constant, chosen by the gold reward, for
+every arm alike.
 """
 
 from __future__ import annotations
@@ -45,12 +46,20 @@ def gaps(seeds: Sequence[int], *, flip: float, linked_to: str) -> Measured:
 
 
 SWEEP = {"flip": (0.0, 0.15, 0.3), "linked_to": ("uniform", "length")}
-SHARED: dict[str, Any] = {"methods": ("dpo", "dr_dpo"), "world": loglinear, "measure": gaps, "sweep": SWEEP, "seeds": range(20), "chunk": 10}
+SHARED: dict[str, Any] = {
+    "methods": ("dpo", "dr_dpo"),
+    "world": loglinear,
+    "measure": gaps,
+    "sweep": SWEEP,
+    "seeds": range(20),
+    "chunk": 10,
+}
 NOISY = {"flip": (0.15, 0.3)}
 
 CLAIMS = (
     Claim(
-        says="With 15 and 30% random flips every worst-case average of DPO's costs ends farther from the clean optimum than the plain mean.",
+        says="With 15 and 30% random flips every worst-case average of DPO's costs ends farther from the clean optimum than the "
+        "plain mean.",
         of=GAP,
         verdict=all_of(*(separated("mean", name, GAP, lower=True, at={**NOISY, "linked_to": "uniform"}) for name in WORST)),
         paper_number="these reductions were proposed against shifts in who is asked, not against wrong labels",

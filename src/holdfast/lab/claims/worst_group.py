@@ -1,11 +1,12 @@
 """The worst group, when tastes are opposed: group-robust averaging of DPO's costs against the plain mean.
 
-World: 64 prompts with 10 answers, features in R^8; two groups whose linear rewards share one direction of length 1 and dispute another of length 1;
-the majority gives 80% of 2,000 labels. Uniform reference, beta 1. A group's regret is its own E r - KL at its own best policy minus that under the one
-policy both must live with: exact.
+World: 64 prompts with 10 answers, features in R^8; two groups whose linear rewards share one direction of length 1 and dispute another
+of length 1; the majority gives 80% of 2,000 labels. Uniform reference, beta 1. A group's regret is its own E r - KL at its own best
+policy minus that under the one policy both must live with: exact.
 
-Arms: the plain mean; the reduction `groups` (online group DRO) run for 400 steps of full batches; and the control that a skeptic asks for, each group
-weighed the same by hand (`groups` at step 0). In the second world the groups agree, and 30% of the minority's labels are flipped.
+Arms: the plain mean; the reduction `groups` (online group DRO) run for 400 steps of full batches; and the control that a skeptic asks
+for, each group weighed the same by hand (`groups` at step 0). In the second world the groups agree, and 30% of the minority's labels are
+flipped.
 """
 
 from __future__ import annotations
@@ -17,12 +18,11 @@ from typing import Any
 import torch
 
 from holdfast.ambiguity import groups
-from holdfast.card import Reduction
 from holdfast.lab.claim import Claim, Measured
-from holdfast.lab.fit import adam, newton
+from holdfast.lab.fit import newton
 from holdfast.lab.verdict import equivalent, separated
 from holdfast.lab.worlds import tastes
-from holdfast.lab.worlds.loglinear import Labels, World, compare, cost_of, flip_uniform, one
+from holdfast.lab.worlds.loglinear import Labels, World, compare, cost_of, flip_uniform, trained
 from holdfast.lab.worlds.tastes import polled, regrets_W, two_tastes
 from holdfast.methods import get
 
@@ -30,25 +30,9 @@ WORST, MEAN, GAP = "regret of the worse-off group", "mean regret over people", "
 SHARE = 0.8
 
 
-def robust(world: World, data: Labels, reduction: Reduction, steps: int) -> torch.Tensor:
-    """theta under a reduction that remembers: its state goes from step to step, as in training."""
-    parts = [(world.only(w), data.only(w)) for w in range(len(world.seeds))]
-    states = [reduction.init() for _ in parts]
-
-    def cost(theta_WD: torch.Tensor) -> torch.Tensor:
-        logp_WSA = world.policy_WSA(theta_WD)
-        out = []
-        for w, part in enumerate(parts):
-
-            def apply(cost_N: Any, batch: Any, state: Any, w: int = w) -> Any:
-                value, states[w] = reduction.apply(cost_N, batch, states[w])
-                return value, state
-
-            remembering = reduction._replace(apply=apply)
-            out.append(one(get("dpo"), remembering, *part, logp_WSA[w : w + 1], {}, {"beta": world.beta})[0])
-        return torch.stack(out)
-
-    return adam(cost, world.start_WD, steps=steps, rate=0.05).theta_WD
+def robust(world: World, data: Labels, step: float, steps: int) -> torch.Tensor:
+    """theta of DPO under the groups reduction."""
+    return trained(world, data, get("dpo"), reduction=groups(k=2, step=step), steps=steps, rate=0.05, beta=world.beta)[0]
 
 
 def opposed(seeds: Sequence[int]) -> Measured:
@@ -58,8 +42,8 @@ def opposed(seeds: Sequence[int]) -> Measured:
     found = {}
     for arm, theta_WD in (
         ("mean", plain_WD),
-        ("groups", robust(worlds[0], data, groups(k=2, step=0.5), 400)),
-        ("groups of equal weight", robust(worlds[0], data, groups(k=2, step=0.0), 150)),
+        ("groups", robust(worlds[0], data, 0.5, 400)),
+        ("groups of equal weight", robust(worlds[0], data, 0.0, 150)),
     ):
         regret = regrets_W(worlds, worlds[0].policy_WSA(theta_WD))
         mean_W = SHARE * regret[0] + (1 - SHARE) * regret[1]
@@ -75,7 +59,7 @@ def noisy(seeds: Sequence[int]) -> Measured:
     minority_N = torch.arange(2000) >= cut
     data = replace(clean.turned((turned.wrong_WN) & minority_N), group_WN=minority_N.long().expand(len(seeds), 2000))
     plain_WD = newton(cost_of(world, data, get("dpo"), beta=1.0), world.start_WD).theta_WD
-    arms = {"mean": plain_WD, "groups": robust(world, data, groups(k=2, step=0.5), 400)}
+    arms = {"mean": plain_WD, "groups": robust(world, data, 0.5, 400)}
     return {arm: {GAP: world.gap_W(world.policy_WSA(theta_WD)).tolist()} for arm, theta_WD in arms.items()}
 
 

@@ -4,13 +4,13 @@
     J(pi) = E r - beta KL(pi || pi_ref), averaged over prompts;  its maximum is at pi* = pi_ref exp(r / beta) / Z
 
 Where r is linear in phi the optimum lies in the policy class, so every fitted policy has an exact gap J(pi*) - J(pi) = beta KL(pi || pi*).
-Axes: W worlds (one a seed), S prompts, A answers, D features, N comparisons. Every world draws from a generator of its own seed, so a world is
-the same whichever others are beside it. Labels can be flipped at known rates, and `wrong_WN` remembers where; no method sees it.
+Axes: W worlds (one a seed), S prompts, A answers, D features, N comparisons. Every world draws from a generator of its own seed, so a
+world is the same whichever others are beside it. Labels can be flipped at known rates, and `wrong_WN` remembers where; no method sees it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.card import AnswerMethod, Method, Reduction, State, check, costs, initial_memory
-from holdfast.lab.fit import Cost
+from holdfast.lab.fit import Cost, adam
 from holdfast.types import Answers, Batch, Pairs, Scored
 
 
@@ -83,11 +83,15 @@ class Labels:
 
     def columns(self, index: Tensor | slice) -> Labels:
         """The comparisons at these places of the second axis."""
-        return Labels(**{name: None if x is None else x[:, index] for name, x in vars(self).items()})
+        return self._each(lambda x: x[:, index])
 
     def only(self, w: int) -> Labels:
         """The comparisons of one of the worlds."""
-        return Labels(**{name: None if x is None else x[w : w + 1] for name, x in vars(self).items()})
+        return self._each(lambda x: x[w : w + 1])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Labels:
+        changed: dict[str, Any] = {name: None if x is None else change(x) for name, x in vars(self).items()}
+        return Labels(**changed)
 
     def turned(self, flips_WN: Tensor) -> Labels:
         """The same comparisons with these labels the other way round."""
@@ -181,7 +185,8 @@ def flip_by_length(world: World, labels: Labels, rate: float, *, slope: float = 
 
 
 def flip_by_group(world: World, labels: Labels, rate: float, *, groups: int = 4) -> Labels:
-    """Prompts belong to groups (s modulo `groups`) whose rates differ, at a mean rate of `rate`: from 0 for the first to 2 `rate` for the last."""
+    """Prompts belong to groups (s modulo `groups`) whose rates differ, at a mean rate of `rate`: from 0 for the first to 2 `rate` for
+    the last."""
     group_WN = labels.prompt_WN % groups
     rate_WN = (2 * rate * group_WN.double() / (groups - 1)).clamp(max=1)
     return _flipped(world, replace(labels, group_WN=group_WN), rate_WN, rate)
@@ -232,10 +237,9 @@ def pairs(world: World, logp_WSA: Tensor, labels: Labels) -> Pairs:
     """All worlds' comparisons in one batch of W N rows, world by world."""
     chosen = scored(world, logp_WSA, labels.prompt_WN, labels.chosen_WN)
     rejected = scored(world, logp_WSA, labels.prompt_WN, labels.rejected_WN)
-    rows = {
-        f"{name}_N": None if (x := getattr(labels, f"{name}_WN")) is None else x.reshape(-1) for name in ("group", "rater", "reward_gap")
-    }
-    return Pairs(chosen, rejected, **rows)
+    columns = (labels.group_WN, labels.rater_WN, labels.reward_gap_WN)
+    group_N, rater_N, reward_gap_N = (None if x is None else x.reshape(-1) for x in columns)
+    return Pairs(chosen, rejected, group_N=group_N, rater_N=rater_N, reward_gap_N=reward_gap_N)
 
 
 def answers(world: World, logp_WSA: Tensor, labels: Labels) -> Answers:
@@ -287,3 +291,36 @@ def one(
 
 def batch_of(method: Method, world: World, logp_WSA: Tensor, labels: Labels) -> Batch:
     return answers(world, logp_WSA, labels) if isinstance(method, AnswerMethod) else pairs(world, logp_WSA, labels)
+
+
+def trained(
+    world: World,
+    labels: Labels,
+    method: Method,
+    *,
+    steps: int,
+    rate: float,
+    raters: int = 1,
+    reduction: Reduction | None = None,
+    **settings: Any,
+) -> tuple[Tensor, list[State]]:
+    """Adam on full batches, for methods and reductions that remember: what they know goes from step to step, as in training.
+
+    Returns:
+        theta_WD, and each world's memory after the last step.
+    """
+    reduction = reduction or method.reduction
+    parts = [(world.only(w), labels.only(w)) for w in range(len(world.seeds))]
+    memories, states = [initial_memory(method, raters) for _ in parts], [reduction.init() for _ in parts]
+
+    def cost(theta_WD: Tensor) -> Tensor:
+        logp_WSA = world.policy_WSA(theta_WD)
+        out = []
+        for w, part in enumerate(parts):
+            batch = batch_of(method, part[0], logp_WSA[w : w + 1], part[1])
+            cost_N, memories[w] = costs(method, batch, settings, memories[w])
+            value, states[w] = reduction.apply(cost_N, batch, states[w])
+            out.append(value)
+        return torch.stack(out)
+
+    return adam(cost, world.start_WD, steps=steps, rate=rate).theta_WD, memories

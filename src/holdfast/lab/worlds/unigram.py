@@ -1,11 +1,11 @@
 """Answers of many tokens, simple enough to integrate over: tokens are drawn alike at every place, and an answer may end after each.
 
-Six types of token with qualities 1, .6, .2, -.2, -.6, -1; after each token the answer ends with probability h. The reference is uniform over types
-with mean length 10. Gold is the mean quality of an answer's tokens, which length cannot buy. The rater prefers by Bradley-Terry on
-4 (mean quality) + kappa (length): kappa above 0 is a taste for length. Answers longer than CAP are cut.
+Six types of token with qualities 1, .6, .2, -.2, -.6, -1; after each token the answer ends with probability h. The reference is uniform
+over types with mean length 10. Gold is the mean quality of an answer's tokens, which length cannot buy. The rater prefers by
+Bradley-Terry on 4 (mean quality) + kappa (length): kappa above 0 is a taste for length. Answers longer than CAP are cut.
 
-An answer's log-probability depends on its counts alone, so it is scored as one column that holds the sum, with the length in the mask: sums and
-lengths are those of the long form, and nothing here looks at single tokens. Lengths count the end token.
+An answer's log-probability depends on its counts alone, so it is scored as one column that holds the sum, with the length in the mask:
+sums and lengths are those of the long form, and nothing here looks at single tokens. Lengths count the end token.
 """
 
 from __future__ import annotations
