@@ -26,6 +26,7 @@ BRANCHES = {
     "mismatched": ("mismatched",),
     "revision": tuple(f"{answer}_given_{shown}" for answer in ("chosen", "rejected") for shown in ("chosen", "rejected")),
     "rationale": ("rationale",),
+    "samples": ("sample_1", "sample_2", "sample_3"),
 }
 OWN_REDUCTION = {"dr_dpo": "kl_best_case:temperature=1.0"}
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from holdfast.errors import NeedError, OptionError
 from holdfast.types import Answers, Batch, Pairs
 
-Need = Literal["reference", "label", "mismatched", "group", "confidence", "reward_gap", "revision", "rationale"]
+Need = Literal["reference", "label", "mismatched", "group", "confidence", "reward_gap", "revision", "rationale", "samples"]
 
 NEEDS: Mapping[Need, str] = {
     "reference": "a reference model; hint: --reference MODEL (the default is the policy as it was before training)",
@@ -28,6 +28,7 @@ NEEDS: Mapping[Need, str] = {
     "confidence": "how sure each label is; hint: add a `confidence` column with values from 0 to 1",
     "revision": "each answer again after a prompt that shows one and asks to improve it; the data room makes these from the pairs",
     "rationale": "the reason why the chosen answer is better; hint: add a `rationale` column, the reason in words",
+    "samples": "two or more answers to each prompt that the policy draws itself, new at every step; `train` draws them",
     "reward_gap": "a reward model's opinion of each pair; hint: add a `reward_gap` column, r(chosen) - r(rejected)",
 }
 

@@ -11,6 +11,7 @@ from holdfast.preference.cdpo import METHOD as CDPO
 from holdfast.preference.cpo import METHOD as CPO
 from holdfast.preference.dpo import METHOD as DPO
 from holdfast.preference.dr_dpo import METHOD as DR_DPO
+from holdfast.preference.hypo import METHOD as HYPO
 from holdfast.preference.ipo import METHOD as IPO
 from holdfast.preference.kto import METHOD as KTO
 from holdfast.preference.lcpo import LCPO_CPO, LCPO_DPO, LCPO_IPO, LCPO_SIMPO
@@ -48,6 +49,7 @@ METHODS: dict[str, Method] = {
     # answers that no comparison tried
     "rpo": RPO,
     "vpo": VPO,
+    "hypo": HYPO,
     # length, and no reference
     "ln_dpo": LN_DPO,
     "simpo": SIMPO,

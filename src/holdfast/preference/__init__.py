@@ -5,6 +5,7 @@ from holdfast.preference.cdpo import cdpo
 from holdfast.preference.cpo import cpo
 from holdfast.preference.dpo import dpo
 from holdfast.preference.dr_dpo import dr_dpo
+from holdfast.preference.hypo import hypo
 from holdfast.preference.ipo import ipo
 from holdfast.preference.kto import kto
 from holdfast.preference.lcpo import lcpo, lcpo_cpo, lcpo_dpo, lcpo_ipo, lcpo_simpo
@@ -29,6 +30,7 @@ __all__ = [
     "cpo",
     "dpo",
     "dr_dpo",
+    "hypo",
     "ipo",
     "kto",
     "lcpo",
