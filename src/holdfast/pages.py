@@ -133,7 +133,11 @@ def overview() -> str:
         {"reduction": f"`{name}`", "what it does": summary(factory), "settings": "; ".join(settings_lines(factory)) or "none"}
         for name, factory in REDUCTIONS.items()
     ]
-    return "\n\n".join(["# Methods", INTRODUCTION, grid(methods), "## Reductions", REDUCING, grid(reductions)]) + "\n"
+    mixed_up = bullets(
+        f"`{name}`, not {method.card.not_to_confuse_with}" for name, method in METHODS.items() if method.card.not_to_confuse_with
+    )
+    parts = ["# Methods", INTRODUCTION, grid(methods), "## Names that are mixed up", mixed_up, "## Reductions", REDUCING, grid(reductions)]
+    return "\n\n".join(parts) + "\n"
 
 
 def write(folder: Path) -> list[Path]:

@@ -158,6 +158,11 @@ class Pairs:
         """h = log pi(y_w|x)/pi_ref(y_w|x) - log pi(y_l|x)/pi_ref(y_l|x), nats: DPO's implicit reward difference over beta."""
         return self.chosen.log_ratio_N - self.rejected.log_ratio_N
 
+    @property
+    def samples(self) -> list[Scored]:
+        """Answers to the same prompts that the policy drew itself: the branches `sample_1`, `sample_2`, ..."""
+        return [part for name, part in self.also.items() if name.startswith("sample_")]
+
 
 @dataclass(frozen=True)
 class Answers:

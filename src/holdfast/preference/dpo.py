@@ -51,7 +51,7 @@ METHOD = PairMethod(
         needs=("reference",),
         departures=departures_of(dpo),
         at_reference=lambda **_: log(2),
-        not_to_confuse_with="its length-normalized variant, which divides each log-ratio by its answer's length and needs a larger beta",
+        not_to_confuse_with="`ln_dpo`, which divides each log-ratio by its answer's length and needs a larger beta",
         status="meets its closed-form optimum, hand-worked values and TRL's `sigmoid`",
     ),
 )

@@ -42,7 +42,7 @@ def hypo(pairs: Pairs, *, beta: float = 0.1, weight: float = 0.01) -> Tensor:
     """
     check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
     check("weight", weight, 0 <= weight < inf, "be at least 0 and finite", hint="0.01 is a start, 0 is plain DPO")
-    samples = [part for name, part in pairs.also.items() if name.startswith("sample_")]
+    samples = pairs.samples
     needed(samples[1] if len(samples) > 1 else None, "samples", "hypo")
     logp_GN = torch.stack([part.logp_N for part in samples])
     kl_GN = logp_GN.detach() - torch.stack([part.ref_logp_N for part in samples])

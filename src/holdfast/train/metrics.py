@@ -12,6 +12,8 @@ response tokens, in nats. Ties count as half a hit, so that a policy that equals
     movement/BRANCH               mean log pi(y) - log pi_ref(y): where the mass of chosen and rejected answers went
     kl_ref/k3_on_data_tokens      mean over tokens of exp(-d) - 1 + d, d = log pi - log pi_ref. The tokens come from the data, not from
                                   the policy, so this is a proxy of the KL, not an estimate of it
+    kl_ref/own_samples            mean log pi(y) - log pi_ref(y) of answers that the policy drew for this batch: an unbiased estimate of
+                                  the KL; only where the method draws them
     logp_per_token/BRANCH         mean over answers of log pi(y) / |y|
     length/BRANCH                 mean response tokens
     remembered/...                what the method remembers after the step, such as each rater's reliability: one number a rater, or of more
@@ -58,6 +60,8 @@ def _pairs(pairs: Pairs) -> dict[str, float]:
         out["ranking/reference_accuracy"] = accuracy(pairs.chosen.ref_logp_N - pairs.rejected.ref_logp_N)
         out["implicit_reward/accuracy"] = accuracy(pairs.margin_N)
         out["implicit_reward/margin"] = float(pairs.margin_N.mean())
+        if pairs.samples:
+            out["kl_ref/own_samples"] = float(torch.stack([sample.log_ratio_N for sample in pairs.samples]).mean())
     return out
 
 
