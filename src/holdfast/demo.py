@@ -59,11 +59,12 @@ class Size:
     beta: float
     evaluations: int
     max_new_tokens: int
+    samples: int  # answers to each held-out prompt
     bootstrap: int
 
 
-FULL = Size(8000, 1600, 256, 96, 2, 160, 4, 2.0, 1e-4, 0.5, 5, 64, 1000)
-QUICK = Size(200, 48, 24, 12, 1, 32, 1, 1.0, 1e-4, 0.5, 2, 24, 200)
+FULL = Size(8000, 1600, 384, 96, 2, 160, 4, 2.0, 1e-4, 0.5, 5, 64, 2, 1000)
+QUICK = Size(200, 48, 24, 12, 1, 32, 1, 1.0, 1e-4, 0.5, 2, 24, 2, 200)
 
 
 def demo(out: str | Path = "demo", *, quick: bool = False, seed: int = 0) -> Path:
@@ -100,7 +101,7 @@ def demo(out: str | Path = "demo", *, quick: bool = False, seed: int = 0) -> Pat
                 _say(console, stage, total, started, f"{name}, seed {draw}")
                 run = folder / "runs" / f"{method}-{labels}-{draw}"
                 _train(method, start, files[labels], run, folder, size, draw, settings)
-                arms.append(_arm(name, run, folder, files, size, draw))
+                arms.append(_arm(name, run, folder, files, size, draw, stream=len(arms)))
     _say(console, total, total, started, "The report")
     seconds = time.monotonic() - started
     page = flip_story.story(arms, facts, rate=RATE, size=vars(size), seconds=seconds, quick=quick, best=world.BEST)
@@ -161,41 +162,27 @@ def _train(method: str, start: Path, data: Path, out: Path, folder: Path, size: 
     )
 
 
-def _arm(name: str, run: Path, folder: Path, files: dict[str, Path], size: Size, seed: int) -> Arm:
-    """Evaluate a run on the held-out pairs, and on the training pairs as the noisy file labels them."""
-    held = _evaluate(
-        run,
-        folder / "data" / "held_out.jsonl",
-        size,
-        reward="holdfast.lab.worlds.text:gold",
-        max_new_tokens=size.max_new_tokens,
-        prompts=10**6,
-    )
-    kept = {kind: _evaluate(run, files[kind], size, prompts=0) for kind in ("flipped", "honest")}
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    gold, other = (np.array([text[key][0] for text in held.texts]) for key in ("policy_reward", "opponent_reward"))
-    answers = [
-        {
-            "prompt": text["prompt"],
-            "answer": text["policy"][0],
-            "gold": text["policy_reward"][0],
-            "before": text["opponent"][0],
-            "gold before": text["opponent_reward"][0],
-        }
-        for text in held.texts
-    ]
+def _arm(name: str, run: Path, folder: Path, files: dict[str, Path], size: Size, seed: int, stream: int) -> Arm:
+    """Evaluate a run on the held-out pairs, and on the training pairs as the noisy file labels them.
+
+    `stream` gives every arm random numbers of its own, so that two arms' answers are independent draws.
+    """
+    writing = {"reward": "holdfast.lab.worlds.text:gold", "max_new_tokens": size.max_new_tokens, "samples": size.samples, "prompts": 10**6}
+    held = _evaluate(run, folder / "data" / "held_out.jsonl", size, seed=stream, batch=256, **writing)
+    kept = {kind: _evaluate(run, files[kind], size, prompts=0).per_row["implicit_reward"] for kind in ("flipped", "honest")}
+    gold, start = (np.array([text[key] for text in held.texts]) for key in ("policy_reward", "opponent_reward"))
     return Arm(
         name=name,
         seed=seed,
-        gold_P=gold,
-        opponent_gold_P=other,
+        gold_PS=gold,
+        start_gold_PS=start,
         accuracy_N=held.per_row["implicit_reward"],
-        kept_flipped=kept["flipped"].per_row["implicit_reward"],
-        kept_honest=kept["honest"].per_row["implicit_reward"],
+        kept_flipped=kept["flipped"],
+        kept_honest=kept["honest"],
         kl=held.all.kl["rao-blackwellized"]["value"],
         tokens=held.all.lengths["policy"]["mean"]["value"],
-        curves=lines,
-        answers=answers,
+        curves=[json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()],
+        answers=held.texts,
     )
 
 

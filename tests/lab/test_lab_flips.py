@@ -23,12 +23,14 @@ def arm(name, seed, gold, *, kept=0.5, accuracy=0.8):
         "eval/movement/rejected": -2.0,
     }
     curves += [{"step": s, **evaluated} for s in (0, 12, 24)]
-    answers = [{"prompt": f"p{i}", "answer": "<b>a</b>", "gold": 7.0, "before": "b", "gold before": 6.0} for i in range(PROMPTS)]
-    start = 6 + np.random.default_rng(seed).normal(size=PROMPTS)
+    answers = [
+        {"prompt": f"p{i}", "policy": ["<b>a</b>"], "policy_reward": [7.0], "opponent": ["b"], "opponent_reward": [6.0]} for i in range(9)
+    ]
+    start = 6 + np.random.default_rng(seed).normal(size=(PROMPTS, 2))
     return Arm(
         name,
         seed,
-        gold + rng.normal(size=PROMPTS),
+        gold + rng.normal(size=(PROMPTS, 2)),
         start,
         draws(accuracy, PROMPTS),
         draws(kept, 60),
@@ -85,11 +87,12 @@ def test_a_winner_needs_every_seed():
 
 def test_head_to_head_by_hand():
     one, two = (
-        Arm(n, 0, np.array(g), np.zeros(4), np.zeros(4), np.zeros(2), np.zeros(2), 0.0, 0.0)
-        for n, g in (("a", [1.0, 2, 3, 4]), ("b", [0.0, 2, 5, 1]))
+        Arm(name, 0, np.array(gold), np.zeros((2, 2)), np.zeros(2), np.zeros(2), np.zeros(2), 0.0, 0.0)
+        for name, gold in (("a", [[1.0, 2], [3, 4]]), ("b", [[0.0, 2], [5, 1]]))
     )
-    assert head_to_head([one], [two]).estimate.value == (1 + 0.5 + 0 + 1) / 4
-    assert head_to_head([two], [one]).estimate.value == 1 - (1 + 0.5 + 0 + 1) / 4
+    # prompt 1: 1 > 0, 1 < 2, 2 > 0, 2 = 2; prompt 2: 3 < 5, 3 > 1, 4 < 5, 4 > 1
+    assert head_to_head([one], [two]).estimate.value == (2.5 / 4 + 2 / 4) / 2
+    assert head_to_head([two], [one]).estimate.value == 1 - (2.5 / 4 + 2 / 4) / 2
     assert win_rate([one]).value == 1.0
 
 
@@ -122,6 +125,11 @@ def test_what_was_remembered(taught, versus, said, then):
         rows_of(arms(8.0, 8.0)), Verdict(Estimate(0.1, 0.05, 0.15), taught, True), Verdict(Estimate(0.1, 0.05, 0.15), versus, True)
     )
     assert said in found and then in found
+
+
+def test_unequal_distances_are_a_caution_only_where_something_was_decided():
+    assert words.distance(0.2, 0.7, 0) == words.distance(0.5, 0.7, 1) == ""
+    assert "KL 0.70 nats for rDPO, 0.20 for DPO" in words.distance(0.2, 0.7, 1) and words.distance(0.7, 0.2, -1)
 
 
 def test_the_accuracy_sentence():

@@ -55,7 +55,7 @@ def rows_of(arms: Sequence[Arm]) -> list[dict[str, Any]]:
                 "name": name,
                 "win_rate": win_rate(some).to_dict(),
                 "win_rate_by_seed": {str(arm.seed): win_rate([arm]).to_dict() for arm in some},
-                "gold": pooled([arm.gold_P for arm in some]).to_dict(),
+                "gold": pooled([arm.gold_PS.mean(1) for arm in some]).to_dict(),
                 "accuracy": pooled([arm.accuracy_N for arm in some]).to_dict(),
                 "kept_flipped": pooled([arm.kept_flipped for arm in some], same_rows=False).to_dict(),
                 "kept_honest": pooled([arm.kept_honest for arm in some], same_rows=False).to_dict(),
@@ -94,7 +94,14 @@ def story(
     found, rows, seeds = compare(arms), rows_of(arms), len(facts)
     flipped, pairs = sum(fact["flipped"] for fact in facts), sum(fact["pairs"] for fact in facts)
     before, after = (100 * np.mean([fact[key] for fact in facts]) for key in ("right_before", "right_after"))
-    outcome = f"{words.robust_against_plain(found[ROBUST_PLAIN], seeds)} {words.price_of_flips(found[PLAIN_YARDSTICK])}"
+    kl = {row["name"]: row["kl"] for row in rows}
+    outcome = " ".join(
+        [
+            words.robust_against_plain(found[ROBUST_PLAIN], seeds),
+            words.distance(kl[PLAIN], kl[ROBUST], found[ROBUST_PLAIN].side),
+            words.price_of_flips(found[PLAIN_YARDSTICK]),
+        ]
+    ).replace("  ", " ")
     setting = (
         f"{flipped:,} of {pairs:,} training labels ({100 * flipped / pairs:.1f}%) were flipped on purpose. Before that, {before:.0f}% of "
         f"them named the better answer; after, {after:.0f}%. Three trainings start from the same small model: DPO and rDPO on the flipped "
@@ -125,8 +132,10 @@ def _outcome(arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]], best: float
     names = names_of(arms)
     said = " ".join(words.against_start(name, win_rate(of_arm(arms, name))) for name in names)
     by_seed = [{"name": r["name"], "seed": f"seed {seed}", **_point(e)} for r in rows for seed, e in r["win_rate_by_seed"].items()]
-    start = pooled([arm.opponent_gold_P for arm in arms]).to_dict()
+    start = pooled([arm.start_gold_PS.mean(1) for arm in arms]).to_dict()
     gold = [{"name": START, **_point(start)}, *({"name": r["name"], **_point(r["gold"])} for r in rows)]
+    samples = len(arms[0].gold_PS[0])
+    times = "once" if samples == 1 else f"{samples} times"
     many = len({row["seed"] for row in by_seed}) > 1
     shown = Table(
         ["", "gold win rate", "gold reward", "held-out accuracy", "KL to start, nats", "tokens"],
@@ -138,9 +147,8 @@ def _outcome(arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]], best: float
         caption=f"Intervals are 95%, over prompts, all seeds together. The best gold reward there is: {best:g}.",
     )
     text = (
-        f"{said}\n\nEach held-out prompt is answered once by each model, at temperature 1, and the gold reward decides which answer is "
-        "better. The three draw with the same random numbers, so where two of them agree they write the same and tie. The KL is estimated "
-        "from the policy's own answers, with the next token's divergence computed exactly (rao-blackwellized)."
+        f"{said}\n\nEach held-out prompt is answered {times} by each model, at temperature 1, and the gold reward decides which answer is "
+        "better. The KL is estimated from the policy's own answers, with the next token's divergence computed exactly (rao-blackwellized)."
     )
     win_chart = Chart(
         intervals(
@@ -239,8 +247,8 @@ def _answers(arms: Sequence[Arm], best: float, shown: int = 6) -> Section:
     details = []
     for p in range(min(shown, len(any_arm.answers))):
         entry = any_arm.answers[p]
-        fields = [(f"{START}, gold {entry['gold before']:.1f}", str(entry["before"]))]
-        fields += [(f"{name}, gold {arm.answers[p]['gold']:.1f}", str(arm.answers[p]["answer"])) for name, arm in first.items()]
+        fields = [(f"{START}, gold {entry['opponent_reward'][0]:.1f}", entry["opponent"][0])]
+        fields += [(f"{name}, gold {arm.answers[p]['policy_reward'][0]:.1f}", arm.answers[p]["policy"][0]) for name, arm in first.items()]
         details.append(Details(str(entry["prompt"]), fields=fields))
     text = (
         f"The first {len(details)} of the held-out prompts, not chosen; one answer each, of the first seed. Gold runs from 0 to {best:g}."

@@ -35,6 +35,17 @@ def robust_against_plain(verdict: Verdict, seeds: int) -> str:
     return f"Between rDPO and DPO on the same flipped labels this demo decides nothing: head to head rDPO's answers win {shown}, and {why}."
 
 
+def distance(plain: float, robust: float, side: int) -> str:
+    """A caution where a decided comparison is between policies that did not go equally far; else nothing."""
+    near, far = sorted((plain, robust))
+    if side == 0 or far <= 1.5 * near:
+        return ""
+    return (
+        f"But the two did not go equally far from the start (KL {robust:.2f} nats for rDPO, {plain:.2f} for DPO), so part of this may be "
+        "a matter of step size and beta and not of the objective."
+    )
+
+
 def price_of_flips(verdict: Verdict) -> str:
     """What the flips cost DPO, against DPO on the same pairs before the flips."""
     shown = percent(verdict.estimate.to_dict())

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from holdfast.evaluate.intervals import Estimate, mean_interval
-from holdfast.evaluate.ranking import Array, wins
+from holdfast.evaluate.ranking import Array
+from holdfast.evaluate.winrate import under_reward
 
 PLAIN, ROBUST, YARDSTICK = "DPO", "rDPO", "DPO, no flips"  # the three arms
 
@@ -21,22 +22,22 @@ PLAIN, ROBUST, YARDSTICK = "DPO", "rDPO", "DPO, no flips"  # the three arms
 class Arm:
     """One training on one draw of the data.
 
-    `gold_P` and `opponent_gold_P` are the gold rewards of the answers to the held-out prompts, the arm's own and the starting model's.
+    `gold_PS` and `start_gold_PS` are the gold rewards of S answers to each of P held-out prompts, the arm's own and the starting model's.
     `kept_flipped` and `kept_honest` are 1, 1/2 or 0 for each training pair of the kind: whether the implicit reward ranks it as its
     label in the noisy file says, which for a flipped pair is mostly the wrong way.
     """
 
     name: str
     seed: int
-    gold_P: Array
-    opponent_gold_P: Array
+    gold_PS: Array
+    start_gold_PS: Array
     accuracy_N: Array  # held-out pairs with honest labels, ranked by the implicit reward
     kept_flipped: Array
     kept_honest: Array
     kl: float | None
     tokens: float
     curves: Sequence[Mapping[str, Any]] = field(default_factory=tuple)  # lines of metrics.jsonl
-    answers: Sequence[Mapping[str, Any]] = field(default_factory=tuple)  # {"prompt", "answer", "gold"}
+    answers: Sequence[Mapping[str, Any]] = field(default_factory=tuple)  # as `Evaluation.texts` has them
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def pooled(values: Sequence[Array], *, same_rows: bool = True) -> Estimate:
 
 def win_rate(arms: Sequence[Arm]) -> Estimate:
     """Gold win rate against the starting model."""
-    return pooled([wins(arm.gold_P, arm.opponent_gold_P) for arm in arms])
+    return pooled([under_reward(arm.gold_PS, arm.start_gold_PS) for arm in arms])
 
 
 def head_to_head(first: Sequence[Arm], second: Sequence[Arm]) -> Verdict:
@@ -72,7 +73,7 @@ def head_to_head(first: Sequence[Arm], second: Sequence[Arm]) -> Verdict:
 
     Decided only if the pooled interval leaves out one half, and each seed by itself falls on the same side of it.
     """
-    values = [wins(a.gold_P, b.gold_P) for a, b in zip(first, second, strict=True)]
+    values = [under_reward(a.gold_PS, b.gold_PS) for a, b in zip(first, second, strict=True)]
     estimate = pooled(values)
     return Verdict(estimate, *_side(estimate, [float(v.mean()) for v in values], 0.5))
 
