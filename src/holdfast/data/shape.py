@@ -70,7 +70,7 @@ class Found:
         if not self.forced and other is not None and SHAPES.index(other) < SHAPES.index(self.shape):
             detail = f"the row looks like `{other.name}`, the file like `{self.shape.name}`"
             raise RowError("another shape than the file's", detail=detail, cure="put rows of one shape in one file")
-        common = _optional(value, cells=record.cells)
+        common = optional_columns(value, cells=record.cells)
         rest = {key: fields.plain(item) for key, item in value.items() if key not in parsed.used and key not in OPTIONAL}
         rows = []
         for parts in parsed.rows:
@@ -79,7 +79,8 @@ class Found:
         return rows, parsed.equal
 
 
-def _optional(value: Mapping[str, Any], *, cells: bool) -> dict[str, Any]:
+def optional_columns(value: Mapping[str, Any], *, cells: bool) -> dict[str, Any]:
+    """The columns of `OPTIONAL` that a row of any shape may have, checked. Raises `RowError`."""
     number = fields.number
     return {
         "rater": fields.name_of(value.get("rater"), "rater"),
