@@ -21,7 +21,7 @@ from holdfast.preference.maxent import METHOD as MAXENT
 from holdfast.preference.maxent_length import METHOD as MAXENT_LENGTH
 from holdfast.preference.orpo import METHOD as ORPO
 from holdfast.preference.rationale_dpo import METHOD as RATIONALE_DPO
-from holdfast.preference.rationale_dpo_logistic import METHOD as RATIONALE_DPO_LOGISTIC
+from holdfast.preference.rationale_logistic import METHOD as RATIONALE_LOGISTIC
 from holdfast.preference.rdpo import METHOD as RDPO
 from holdfast.preference.rpo import METHOD as RPO
 from holdfast.preference.sft import METHOD as SFT
@@ -60,7 +60,7 @@ METHODS: dict[str, Method] = {
     # more than two answers to a prompt
     "srpo": SRPO,
     "rationale_dpo": RATIONALE_DPO,
-    "rationale_dpo_logistic": RATIONALE_DPO_LOGISTIC,
+    "rationale_logistic": RATIONALE_LOGISTIC,
     # single answers
     "kto": KTO,
 }

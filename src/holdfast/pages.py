@@ -66,7 +66,12 @@ def rich_table() -> rich.table.Table:
     shown = rich.table.Table(title="Methods", title_justify="left", row_styles=["", "dim"], expand=True)
     columns = {"method": True, "what it does": False, "takes": True, "needs": False, "tokens": False, "settings": False}
     for column, whole in columns.items():
-        shown.add_column(column, no_wrap=whole, ratio=None if whole else {"what it does": 4, "settings": 2}.get(column, 1))
+        shown.add_column(
+            column,
+            no_wrap=whole,
+            overflow="fold",
+            ratio=None if whole else {"what it does": 6, "needs": 4, "tokens": 2, "settings": 4}[column],
+        )
     for row in table():
         shown.add_row(*(row[column] for column in columns))
     return shown

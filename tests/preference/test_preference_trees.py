@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import NeedError
-from holdfast.preference import dpo, ipo, rationale_dpo, rationale_dpo_logistic, srpo
+from holdfast.preference import dpo, ipo, rationale_dpo, rationale_logistic, srpo
 from holdfast.scorers.table import Comparisons, Table, fit, population
 from holdfast.types import Pairs, Scored
 
@@ -128,7 +128,7 @@ def with_rationale(h: float, rationale: float) -> Pairs:
 )
 def test_the_two_forms_of_the_rationale(gamma: float, logp: float, logistic: float, linear: float, slope: float):
     """softplus(0.15) = 0.770957, softplus(15) = 15.0000003, softplus(0.5) = 0.974077, softplus(3) = 3.048587."""
-    for cost, term, pull in ((rationale_dpo, linear, -gamma), (rationale_dpo_logistic, logistic, slope)):
+    for cost, term, pull in ((rationale_dpo, linear, -gamma), (rationale_logistic, logistic, slope)):
         leaf = torch.full((1, 1), float(logp), dtype=torch.float64, requires_grad=True)
         one = torch.ones(1, 1, dtype=torch.float64)
         pairs = Pairs(ratio(0.5), ratio(0.0), also={"rationale": Scored(leaf, one)})
@@ -140,17 +140,15 @@ def test_the_two_forms_of_the_rationale(gamma: float, logp: float, logistic: flo
 def test_rationale_in_full():
     """beta 0.1, h 0.5, gamma 1, log pi(r) = -3: 0.668460 + 3 and 0.668460 + 3.048587."""
     assert rationale_dpo(with_rationale(0.5, -3), beta=0.1, gamma=1.0).item() == pytest.approx(3.668460, abs=1e-6)
-    assert rationale_dpo_logistic(with_rationale(0.5, -3), beta=0.1, gamma=1.0).item() == pytest.approx(3.717047, abs=1e-6)
+    assert rationale_logistic(with_rationale(0.5, -3), beta=0.1, gamma=1.0).item() == pytest.approx(3.717047, abs=1e-6)
 
 
 def test_a_certain_rationale_says_nothing():
     assert rationale_dpo(with_rationale(0.5, 0.0)).item() == pytest.approx(dpo(with_rationale(0.5, 0.0)).item(), abs=1e-12)
-    assert rationale_dpo_logistic(with_rationale(0.5, 0.0)).item() == pytest.approx(
-        dpo(with_rationale(0.5, 0.0)).item() + log(2), abs=1e-12
-    )
+    assert rationale_logistic(with_rationale(0.5, 0.0)).item() == pytest.approx(dpo(with_rationale(0.5, 0.0)).item() + log(2), abs=1e-12)
 
 
-@pytest.mark.parametrize("cost", [rationale_dpo, rationale_dpo_logistic])
+@pytest.mark.parametrize("cost", [rationale_dpo, rationale_logistic])
 def test_without_shared_weights_a_rationale_teaches_the_answers_nothing(cost: Callable[..., Tensor]):
     """A table has weights of its own for each prompt. Prompt 1 is the rationale's: whatever its weight, prompt 0 ends where dpo does."""
     beats_1AA = torch.tensor([[[0.5, 0.8, 0.6], [0.2, 0.5, 0.3], [0.4, 0.7, 0.5]]], dtype=torch.float64)

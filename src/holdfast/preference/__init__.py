@@ -15,7 +15,7 @@ from holdfast.preference.maxent import maxent
 from holdfast.preference.maxent_length import maxent_length
 from holdfast.preference.orpo import orpo
 from holdfast.preference.rationale_dpo import rationale_dpo
-from holdfast.preference.rationale_dpo_logistic import rationale_dpo_logistic
+from holdfast.preference.rationale_logistic import rationale_logistic
 from holdfast.preference.rdpo import rdpo
 from holdfast.preference.rpo import rpo
 from holdfast.preference.sft import sft
@@ -44,7 +44,7 @@ __all__ = [
     "maxent_length",
     "orpo",
     "rationale_dpo",
-    "rationale_dpo_logistic",
+    "rationale_logistic",
     "rdpo",
     "rpo",
     "sft",

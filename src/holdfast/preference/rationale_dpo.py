@@ -31,7 +31,7 @@ def rationale_dpo(pairs: Pairs, *, beta: float = 0.1, gamma: float = 0.1) -> Ten
         NeedError: the pairs were scored without a reference, or have no rationale.
 
     Departures:
-        1. This is the derivation's form. The authors' code takes another function of the rationale: `rationale_dpo_logistic`.
+        1. This is the derivation's form. The authors' code takes another function of the rationale: `rationale_logistic`.
         2. Which answer the rationale's prompt shows first is drawn for each row. The authors' code always shows the chosen one first, where
            a rationale can be written without judging.
     """

@@ -12,7 +12,7 @@ from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of, 
 from holdfast.types import Pairs
 
 
-def rationale_dpo_logistic(pairs: Pairs, *, beta: float = 0.1, gamma: float = 0.1) -> Tensor:
+def rationale_logistic(pairs: Pairs, *, beta: float = 0.1, gamma: float = 0.1) -> Tensor:
     """Add to `dpo` the logistic cost of a rationale's scaled log-probability, as the authors' code does.
 
         cost = softplus(-beta h) + softplus(-gamma log pi(rationale | x, both answers))          (code of Just et al. 2024)
@@ -34,12 +34,12 @@ def rationale_dpo_logistic(pairs: Pairs, *, beta: float = 0.1, gamma: float = 0.
     """
     check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
     check("gamma", gamma, 0 <= gamma < inf, "be at least 0 and finite", hint="0.1 is usual, 0 is plain DPO")
-    rationale = needed(pairs.also.get("rationale"), "rationale", "rationale_dpo_logistic")
+    rationale = needed(pairs.also.get("rationale"), "rationale", "rationale_logistic")
     return F.softplus(-beta * pairs.margin_N) + F.softplus(-gamma * rationale.logp_N)
 
 
 METHOD = PairMethod(
-    objective=rationale_dpo_logistic,
+    objective=rationale_logistic,
     reduction=mean(),
     card=Card(
         paper=Paper(
@@ -51,7 +51,7 @@ METHOD = PairMethod(
         equation="softplus(-beta h) + softplus(-gamma log pi(rationale | x, both answers))",
         tokens="sum",
         needs=("reference", "rationale"),
-        departures=departures_of(rationale_dpo_logistic),
+        departures=departures_of(rationale_logistic),
         limits=(Limit(at={"gamma": 0.0}, gives="dpo", shift=log(2)),),
         not_to_confuse_with="`rationale_dpo`, the derivation's linear form, and `rdpo`, robust DPO: the code's name for this one is RDPO",
         status="meets hand-worked values and slopes",
