@@ -162,6 +162,7 @@ def test_every_part_is_on_the_page():
 def test_columns_of_numbers_are_known():
     table = Table(["who", "share", "mixed"], [["a1", "61% (58 to 64)", "x"], ["b", -0.5, 2], ["c", None, 3]])
     assert table.numeric == [False, True, False]
+    assert Table(["a", "b"], [["", ""], ["", 5]]).numeric == [False, True]  # an empty cell says nothing
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def _outcome(arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]], best: float
     said = " ".join(words.against_start(name, win_rate(of_arm(arms, name))) for name in names)
     by_seed = [{"name": r["name"], "seed": f"seed {seed}", **_point(e)} for r in rows for seed, e in r["win_rate_by_seed"].items()]
     start = pooled([arm.start_gold_PS.mean(1) for arm in arms]).to_dict()
-    gold = [{"name": START, **_point(start)}, *({"name": r["name"], **_point(r["gold"])} for r in rows)]
+    gold = [*({"name": r["name"], **_point(r["gold"])} for r in rows), {"name": START, **_point(start)}]
     samples = len(arms[0].gold_PS[0])
     times = "once" if samples == 1 else f"{samples} times"
     many = len({row["seed"] for row in by_seed}) > 1
@@ -158,7 +158,7 @@ def _outcome(arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]], best: float
         f"Gold win rate against the start{', each seed by itself' if many else ''}, with 95% intervals. The dashed line is a coin's.",
     )
     gold_chart = Chart(
-        intervals(gold, names=[START, *names], title="gold reward"),
+        intervals(gold, names=[*names, START], title="gold reward"),
         "gold-reward",
         f"Mean gold reward of the answers, with 95% intervals. The best possible is {best:g}.",
     )

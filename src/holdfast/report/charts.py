@@ -17,6 +17,7 @@ PALETTE = ("#3b7dd0", "#d9722e", "#3d8f5f", "#8a63b5", "#c2456b", "#7a7f87")  # 
 PICTURE_WIDTH, PICTURE_SCALE = 680, 2.0
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
+GRAY = {"symbolBaseFillColor": "#858b94", "symbolBaseStrokeColor": "#858b94"}  # of symbols that stand for a shape, not a color
 CONFIG: dict[str, Any] = {
     "background": None,
     "font": FONT,
@@ -33,7 +34,8 @@ CONFIG: dict[str, Any] = {
         "domainColor": "#b4b9c0",
         "tickColor": "#b4b9c0",
     },
-    "legend": {"orient": "top", "title": None, "labelFontSize": 13, "labelColor": "#22262b", "labelLimit": 300, "symbolStrokeWidth": 3},
+    "legend": {"orient": "top", "title": None, "labelFontSize": 13, "labelColor": "#22262b", "labelLimit": 300, "symbolStrokeWidth": 3}
+    | GRAY,
     "header": {"labelFontSize": 13, "labelColor": "#22262b", "title": None},
     "line": {"strokeWidth": 2.25},
     "point": {"size": 60, "filled": True, "opacity": 1},

@@ -53,7 +53,8 @@ class Table:
 
     @property
     def numeric(self) -> list[bool]:
-        return [all(looks_numeric(row[i]) for row in self.rows) for i in range(len(self.columns))]
+        columns = [[row[i] for row in self.rows if row[i] != ""] for i in range(len(self.columns))]
+        return [bool(cells) and all(looks_numeric(cell) for cell in cells) for cells in columns]
 
 
 @dataclass(frozen=True)
