@@ -22,7 +22,8 @@ from trl import DPOConfig, DPOTrainer
 
 from conftest import build_model
 from holdfast.errors import DataError, NeedError, OptionError, RunError
-from holdfast.integrations.trl import MEMORY, UNREAD, HoldfastDPOTrainer
+from holdfast.integrations.refusals import UNREAD
+from holdfast.integrations.trl import MEMORY, HoldfastDPOTrainer
 from holdfast.methods import METHODS
 from holdfast.train import plan
 from holdfast.train.pairwise import train
@@ -62,7 +63,11 @@ def policy(model_dir: Path) -> Any:
 
 
 def trainer(model_dir: Path, tokenizer: Any, rows: list[dict[str, Any]], out: Path, *, method: Any, **given: Any) -> HoldfastDPOTrainer:
-    ours = {name: given.pop(name) for name in ("settings", "reduction", "eval_dataset", "ref_model", "peft_config") if name in given}
+    ours = {
+        name: given.pop(name)
+        for name in ("settings", "reduction", "eval_dataset", "ref_model", "peft_config", "compute_metrics")
+        if name in given
+    }
     data = given.pop("data", None) or Dataset.from_list(rows)
     model = given.pop("model", None) or policy(model_dir)
     return HoldfastDPOTrainer(model, method=method, args=config(out, **given), train_dataset=data, processing_class=tokenizer, **ours)
@@ -169,6 +174,25 @@ def test_router_loss_of_a_mixture_of_experts_is_kept(tiny_tokenizer, rows, tmp_p
     theirs = DPOTrainer._compute_loss(ours, ours.model, inputs, False)
     assert mine.item() == pytest.approx(theirs.item(), rel=1e-5)
     assert mine.item() > 0.5 + 0.3  # the router's term alone is 0.5 at the least
+
+
+def test_metrics_of_ones_own_see_the_logits(tiny_model_dir, tiny_tokenizer, rows, tmp_path):
+    """TRL then runs the policy a third time; with an adapter, policy and reference are the same module. Both must be told apart."""
+    lora = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    seen: list[Any] = []
+
+    def shape(prediction: Any) -> dict[str, float]:
+        seen.append(prediction.predictions.shape)
+        return {}
+
+    given = {"peft_config": lora, "eval_dataset": Dataset.from_list(rows[:4]), "per_device_eval_batch_size": 4}
+    ran = trainer(tiny_model_dir, tiny_tokenizer, rows, tmp_path, method="dpo", compute_metrics=shape, **given)
+    ran.train()
+    with_logits = ran.evaluate()
+    assert seen[0][-1] == len(tiny_tokenizer)
+    ran.compute_metrics = None
+    assert ran.evaluate()["eval_loss"] == pytest.approx(with_logits["eval_loss"], rel=1e-6)
+    assert with_logits["eval_loss"] != pytest.approx(torch.tensor(2.0).log().item(), abs=1e-4)
 
 
 # ---------------------------------------------------------------------------------------------------------------- no reference

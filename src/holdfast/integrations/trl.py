@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,40 +31,19 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from trl import DPOConfig, DPOTrainer
 
-from holdfast.card import NEEDS, Method, PairMethod, Reduction
-from holdfast.errors import DataError, NeedError, OptionError, RunError
+from holdfast.card import Method, PairMethod, Reduction
+from holdfast.errors import DataError, RunError
 from holdfast.integrations.columns import names_of, read_columns
-from holdfast.methods import get
+from holdfast.integrations.refusals import checked_settings, pairwise, refuse_cuts, refuse_images, refuse_needs, refuse_unread
 from holdfast.train.checkpoint import flatten, unflatten
 from holdfast.train.metrics import batch_metrics
-from holdfast.train.options import split_options
 from holdfast.train.prepare import raters_of
-from holdfast.train.setup import read_reduction, try_settings
+from holdfast.train.setup import read_reduction
 from holdfast.train.step import Memories, Question, Rows, judge
 from holdfast.types import Row, Scored, Where
 
 ROW = "holdfast_row"  # the column that says which row of ours an example is
 MEMORY = "holdfast.safetensors"  # in each checkpoint
-SERVED = {"reference", "group", "confidence", "reward_gap"}
-
-IN_SETTINGS = "the method's own settings go in settings={...}"
-UNREAD: Mapping[str, str] = {  # options of DPOConfig that would go unread or change the method, and the hint for each
-    "loss_type": "the loss is method=...",
-    "loss_weights": "the loss is one method",
-    "beta": IN_SETTINGS,
-    "label_smoothing": "rdpo and cdpo take settings={'flip': ...}",
-    "ld_alpha": IN_SETTINGS,
-    "f_divergence_type": IN_SETTINGS,
-    "f_alpha_divergence_coef": IN_SETTINGS,
-    "use_weighting": "give rows a `weight` column",
-    "discopop_tau": IN_SETTINGS,
-    "sync_ref_model": "the reference stays where it is",
-    "ref_model_mixup_alpha": "the reference stays where it is",
-    "ref_model_sync_steps": "the reference stays where it is",
-    "precompute_ref_log_probs": "TRL keeps sums, methods may read tokens; holdfast.train scores a reference once and keeps tokens",
-    "precompute_ref_batch_size": "leave it out",
-    "padding_free": "TRL has switched it off",
-}
 
 
 class HoldfastDPOTrainer(DPOTrainer):
@@ -289,69 +268,6 @@ def split_parts(logp: Tensor, ref_logp: Tensor | None, mask: Tensor) -> dict[str
 def mass_of(rows: Sequence[Row]) -> float:
     """What a microbatch weighs in its batch: the sum of its row weights, each 1 unless given."""
     return float(sum(1.0 if row.weight is None else row.weight for row in rows))
-
-
-def pairwise(method: str | Method) -> PairMethod:
-    method = get(method) if isinstance(method, str) else method
-    if not isinstance(method, PairMethod):
-        raise OptionError(
-            f"{method.name} takes single answers; DPOTrainer has comparisons", hint=f"holdfast.train({method.name!r}, ...) trains it"
-        )
-    return method
-
-
-def checked_settings(method: PairMethod, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with the method's defaults filled in, all tried on."""
-    _, settings = split_options(method, given)
-    for name in given:
-        if name not in settings:
-            raise OptionError(f"{method.name} does not read {name}", hint="options of training go in args=DPOConfig(...)")
-    try_settings(method, settings)
-    return settings
-
-
-def refuse_unread(args: DPOConfig) -> None:
-    for field in fields(DPOConfig):
-        if field.name in UNREAD:
-            usual = field.default if field.default_factory is MISSING else field.default_factory()
-            if getattr(args, field.name) != usual:
-                value = getattr(args, field.name)
-                raise OptionError(f"{field.name}={value!r} of DPOConfig is not read here", hint=UNREAD[field.name])
-
-
-def refuse_needs(method: PairMethod, reduction: Reduction) -> None:
-    for need in (*method.card.needs, *reduction.needs):
-        if need not in SERVED:
-            what = NEEDS[need].partition("; hint: ")[0]
-            raise NeedError(
-                need,
-                f"{method.name} needs {need}: {what}; DPOTrainer has no place for it",
-                hint=f"holdfast.train({method.name!r}, ...) has one",
-            )
-
-
-def refuse_cuts(method: PairMethod, reduction: Reduction, args: DPOConfig) -> None:
-    """A batch that is more than its rows must not be cut into microbatches."""
-    pieces = args.gradient_accumulation_steps * args.world_size
-    why = (
-        f"the cost of a row of {method.name} depends on the rest of its batch"
-        if method.card.coupled
-        else f"{method.name} remembers from batch to batch"
-        if method.memory is not None
-        else f"the reduction {reduction.name} looks at whole batches"
-        if not reduction.linear
-        else None
-    )
-    if why and pieces > 1:
-        raise OptionError(
-            f"{why}, and here a batch comes in {pieces} pieces (gradient accumulation, processes)",
-            hint="one process with a larger per_device_train_batch_size; or holdfast.train, which takes any batch whole",
-        )
-
-
-def refuse_images(dataset: Any) -> None:
-    if dataset is not None and {"image", "images"} & set(dataset.column_names or next(iter(dataset), {})):
-        raise OptionError("the dataset has images; only text is read here", hint="remove the column")
 
 
 def say_what_was_cut(before: Any, after: Any, max_length: int | None, named: str) -> None:
