@@ -28,6 +28,8 @@ CONFIG: dict[str, Any] = {
         "titleFontSize": 12,
         "titleFontWeight": 500,
         "titlePadding": 8,
+        "labelOverlap": "greedy",
+        "labelSeparation": 6,
         "labelColor": "#4a5058",
         "titleColor": "#4a5058",
         "gridColor": "#e4e6ea",
