@@ -14,8 +14,8 @@ from holdfast.errors import DataError, NeedError, OptionError
 from holdfast.types import Pairs, Scored
 
 SPECS = (
-    "mean", "kl:temperature=0.7", "kl:temperature=0.05", "kl_best_case:temperature=0.7", "kl_best_case:temperature=0.05", "chi_square:radius=0.4", "chi_square:radius=3.0", "cvar:alpha=0.4",
-    "cvar:alpha=0.83", "groups:k=3,step=0.5",
+    "mean", "kl:temperature=0.7", "kl:temperature=0.05", "kl_best_case:temperature=0.7", "kl_best_case:temperature=0.05",
+    "chi_square:radius=0.4", "chi_square:radius=3.0", "cvar:alpha=0.4", "cvar:alpha=0.83", "groups:k=3,step=0.5",
 )  # fmt: skip
 HISTORY_FREE = tuple(s for s in SPECS if not s.startswith("groups"))
 
