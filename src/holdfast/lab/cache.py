@@ -3,6 +3,7 @@ then."""
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import json
@@ -26,15 +27,26 @@ def default_folder() -> Path:
 
 
 @lru_cache(maxsize=1024)
-def _source(path: str) -> bytes:
-    return Path(path).read_bytes()
+def _meaning(path: str) -> str:
+    """A file's code without what cannot change a number: comments, layout, docstrings, and the sentences and rules of claims."""
+    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if not _is_claims(node)]
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            body[0].value = ast.Constant("")
+    return ast.dump(tree)
+
+
+def _is_claims(node: ast.AST) -> bool:
+    return isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == "CLAIMS" for target in node.targets)
 
 
 def sources(modules: Iterable[ModuleType]) -> str:
-    """One hash of the modules' files; a package counts with every file directly in it."""
+    """One hash of the modules' code; a package counts with every file directly in it."""
     digest = hashlib.sha256()
     for path in sorted({file for module in modules for file in _files(module)}):
-        digest.update(Path(path).name.encode() + b"\0" + _source(path) + b"\0")
+        digest.update(f"{Path(path).name}\0{_meaning(path)}\0".encode())
     return digest.hexdigest()
 
 
@@ -61,7 +73,7 @@ def helpers_of(claim: Claim, candidates: Iterable[ModuleType]) -> list[ModuleTyp
     """Of these modules, those whose names the claim's own file mentions."""
     import sys
 
-    text = _source(inspect.getsourcefile(sys.modules[claim.module]) or "").decode()
+    text = Path(inspect.getsourcefile(sys.modules[claim.module]) or "").read_text(encoding="utf-8")
     return [module for module in candidates if module.__name__ in text or f"import {module.__name__.rpartition('.')[2]}" in text]
 
 

@@ -54,3 +54,74 @@ def claims(
             table.add_row(f"[dim]{paper.name}[/]\n{result.claim.says}", f"[{style}]{result.verdict}[/]", str(len(result.found.seeds)))
     out.print(table)
     err.print(f"{folder / 'index.html'}, in {monotonic() - started:.0f} s", highlight=False)
+
+
+@lab_app.command()
+def stress(
+    data: Annotated[str, typer.Option(help="a file or folder of comparisons; text-world; or world for exact tables")],
+    flaw: Annotated[str, typer.Option(help="uniform, length, group, cycle; several with commas")] = "uniform",
+    rates: Annotated[str, typer.Option(help="rates to plant, with commas")] = "0,0.1,0.2,0.3,0.4",
+    methods: Annotated[
+        str, typer.Option(help="methods with commas, each with settings of its own if wanted: dpo,rdpo:flip=0.2")
+    ] = "dpo,rdpo",
+    seeds: Annotated[int, typer.Option(help="repetitions")] = 3,
+    folder: Annotated[Path, typer.Option("--out", help="where stress.html and stress.json go")] = Path("stress"),
+    model: Annotated[str | None, typer.Option(help="model to start from; a small one is made and taught unless given")] = None,
+    rows: Annotated[int, typer.Option(help="training rows at most")] = 1000,
+    held_out: Annotated[int, typer.Option(help="held-out rows at most")] = 200,
+    epochs: Annotated[float, typer.Option(help="passes over the training rows")] = 1.0,
+    learning_rate: Annotated[float, typer.Option(help="of the trainings")] = 3e-4,
+    beta: Annotated[
+        float | None, typer.Option(help="for every method whose beta multiplies sums; 0.1 on text, the world's own on tables")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray for a Ray cluster")] = "local",
+    address: Annotated[str | None, typer.Option(help="address of the Ray cluster; this machine unless given")] = None,
+    workers: Annotated[int | None, typer.Option(help="processes; one a processor unless given")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object for machines")] = False,
+) -> None:
+    """Plant a flaw at rising rates, train each method small, and see who survives."""
+    from holdfast.errors import OptionError
+    from holdfast.lab.stress import stress as run
+
+    try:
+        wanted = [float(rate) for rate in rates.split(",")]
+    except ValueError:
+        raise OptionError(f"--rates is {rates!r}, not numbers with commas", hint="--rates 0,0.1,0.2") from None
+    found = run(
+        data,
+        flaw=[name.strip() for name in flaw.split(",")],
+        rates=wanted,
+        methods=arms_of(methods),
+        seeds=seeds,
+        out=folder,
+        model=model,
+        rows=rows,
+        held_out=held_out,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        beta=beta,
+        engine=engine,  # type: ignore[arg-type]
+        address=address,
+        workers=workers,
+    )
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=1, ensure_ascii=False))
+        return
+    table = Table("flaw", "method", "rate", found.measure, "fall", "ruling")
+    for row in found.survival():
+        fall = "n/a" if row["fall"] is None else f"{row['fall']['mean']:.3f} [{row['fall']['low']:.3f}, {row['fall']['high']:.3f}]"
+        style = {"survives": "green", "falls": "red"}.get(row["ruling"], "yellow")
+        table.add_row(row["flaw"], row["arm"], f"{row['rate']:g}", f"{row['score']:.3f}", fall, f"[{style}]{row['ruling']}[/]")
+    out.print(table)
+    err.print(str(folder / "stress.html"), highlight=False)
+
+
+def arms_of(text: str) -> list[str]:
+    """Split at commas, except that "setting=value" belongs to the method before it: "dpo,rdpo:flip=0.2,beta=1,ipo" is three methods."""
+    arms: list[str] = []
+    for part in text.split(","):
+        if arms and "=" in part and ":" not in part:
+            arms[-1] += f",{part.strip()}"
+        else:
+            arms.append(part.strip())
+    return arms

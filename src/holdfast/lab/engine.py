@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from time import monotonic
+from time import process_time
 from typing import Any, Literal
 
 from rich.console import Console
@@ -34,7 +34,7 @@ class Work:
 @dataclass(frozen=True)
 class Done:
     result: Any
-    seconds: float
+    seconds: float  # of processor time
 
 
 def run_all(
@@ -78,9 +78,9 @@ def run_all(
 
 def _timed(call: Callable[..., Any], keywords: Mapping[str, Any]) -> Done:
     one_thread()
-    started = monotonic()
+    started = process_time()
     result = call(**keywords)
-    return Done(result, monotonic() - started)
+    return Done(result, process_time() - started)
 
 
 def one_thread() -> None:

@@ -60,6 +60,8 @@ def _second_order(cost: Cost, theta_WD: Tensor) -> tuple[Tensor, Tensor, Tensor]
     leaf = theta_WD.detach().requires_grad_()
     cost_W = cost(leaf)
     slope_WD = torch.autograd.grad(cost_W.sum(), leaf, create_graph=True)[0]
+    if not slope_WD.requires_grad:  # a cost that is linear has no curvature at all
+        return cost_W.detach(), slope_WD, theta_WD.new_zeros(*theta_WD.shape, theta_WD.shape[1])
     rows = [torch.autograd.grad(slope_WD[:, d].sum(), leaf, retain_graph=True)[0] for d in range(theta_WD.shape[1])]
     curvature_WDD = torch.stack(rows, 1)
     return cost_W.detach(), slope_WD.detach(), (curvature_WDD + curvature_WDD.mT) / 2

@@ -65,7 +65,7 @@ SHARED: dict[str, Any] = {
 
 CLAIMS = (
     Claim(
-        says="With 2,000 clean labels DPO, cDPO, IPO and KTO are within 0.05 of each other in gold reward at the same KL.",
+        says="With 2,000 clean labels cDPO, IPO and KTO are within 0.05 of DPO in gold reward at the same KL.",
         verdict=all_of(
             *(equivalent("dpo", name, REWARD, within=0.05, at={"flip": 0.0, "labels": 2000}) for name in ("cdpo", "ipo", "kto"))
         ),

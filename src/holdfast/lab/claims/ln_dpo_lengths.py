@@ -90,7 +90,7 @@ CLAIMS = (
         **SHARED,
     ),
     Claim(
-        says="At the same KL its answers are shorter than DPO's.",
+        says="At the same KL LN-DPO's answers are shorter than DPO's.",
         of=LENGTH,
         verdict=separated("ln_dpo", "dpo", LENGTH, lower=True),
         paper_number="shorter answers than DPO",
@@ -103,7 +103,7 @@ CLAIMS = (
         **SHARED,
     ),
     Claim(
-        says="It forgives a wrong setting more than DPO does: more gold in the worst quarter of its grid.",
+        says="LN-DPO forgives a wrong setting more than DPO does: more gold in the worst quarter of its grid.",
         of=WORST,
         verdict=separated("ln_dpo", "dpo", WORST),
         paper_number="away from the best setting methods differ widely, and LN-DPO varies less",

@@ -95,7 +95,7 @@ CLAIMS = (
         **SHARED,
     ),
     Claim(
-        says="With 20% flipped it has at least 0.02 more than DPO on labels that the reward model set.",
+        says="With 20% flipped MADPO has at least 0.02 more than DPO on labels that the reward model set.",
         of=MATCHED,
         verdict=separated("madpo", "dpo on the reward model's labels", MATCHED, by=0.02, at={"flip": 0.2}),
         **SHARED,

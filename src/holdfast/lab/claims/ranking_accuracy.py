@@ -93,14 +93,15 @@ CLAIMS = (
         **SHARED,
     ),
     Claim(
-        says="Where those log-ratios are about ten times what DPO learns (s = 100), fewer than 10% are flipped.",
+        says="Where the reference's log-ratios are ten times what DPO learns (s = 100), DPO turns fewer than 10% of its wrong pairs.",
         of=FLIPPED,
         verdict=bounded("dpo", FLIPPED, high=0.10, at={"s": 100.0}),
         paper_number="fewer than 10%",
         **SHARED,
     ),
     Claim(
-        says="Reward accuracy says nothing of it: it stays within 0.01 while ranking accuracy falls by more than 0.05 at each step of s.",
+        says="Reward accuracy says nothing of ranking: it stays within 0.01 while ranking accuracy falls by more than 0.05 at each "
+        "step of s.",
         of=REWARDED,
         verdict=all_of(steady("dpo", REWARDED, along="s", within=0.01), moves("dpo", RANKED, along="s", up=False, by=0.05)),
         paper_number="reward accuracy improves while ranking accuracy stays below 60%",

@@ -83,14 +83,14 @@ CLAIMS = (
         **SHARED,
     ),
     Claim(
-        says="... and has the higher gold reward, also than DPO with beta 0.3 or 1.",
+        says="With a coverage hole RPO at eta 0.005 has more gold reward than DPO at the same beta, and at beta 0.3 and 1.",
         of=REWARD,
         verdict=all_of(*(separated("rpo, eta 0.005", arm, REWARD) for arm in ("dpo", "dpo, beta 0.3", "dpo, beta 1"))),
         paper_number="AlpacaEval 2 (length-controlled) 23.3 against 21.2",
         **SHARED,
     ),
     Claim(
-        says="... and than DPO stopped early by held-out labels, or held back by a ridge penalty.",
+        says="With a coverage hole RPO at eta 0.005 has more gold reward than DPO stopped early by held-out labels, or held by a ridge.",
         of=REWARD,
         verdict=all_of(*(separated("rpo, eta 0.005", arm, REWARD) for arm in ("dpo, stopped by held-out labels", "dpo, ridge"))),
         **SHARED,

@@ -102,14 +102,14 @@ CLAIMS = (
         **IDENTITY,
     ),
     Claim(
-        says="It does so at unequal lengths too.",
+        says="SimPO without a margin infers the rewards of the maximum-entropy problem at unequal lengths too.",
         verdict=bounded("simpo", ERROR, high=1e-6, at={"lengths": "unequal"}),
         paper_number="derived there for any lengths",
         notes="The slope of pi log pi leaves a term beta (1 / |y_w| - 1 / |y_l|), which cancels only at equal lengths.",
         **IDENTITY,
     ),
     Claim(
-        says="With that term put back (maxent_length) the rewards are exact at any lengths.",
+        says="With the missing term put back (maxent_length) the rewards are exact at any lengths.",
         verdict=bounded("maxent_length", ERROR, high=1e-6),
         **IDENTITY,
     ),

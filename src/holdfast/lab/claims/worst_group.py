@@ -76,21 +76,22 @@ CLAIMS = (
         **SHARED,
     ),
     Claim(
-        says="... which people on average pay for: its mean regret is higher than the plain mean's.",
+        says="People on average pay for it: the mean regret under `groups` is higher than under the plain mean.",
         measure=opposed,
         of=MEAN,
         verdict=separated("mean", "groups", MEAN, lower=True),
         **SHARED,
     ),
     Claim(
-        says="... and the adversary earns its keep: the worse-off group has less regret than if both groups are weighed the same by hand.",
+        says="The adversary earns its keep: the worse-off group has less regret than if both groups are weighed the same by hand.",
         measure=opposed,
         of=WORST,
         verdict=separated("groups", "groups of equal weight", WORST, lower=True),
         **SHARED,
     ),
     Claim(
-        says="It is harmless where the groups agree and 30% of the minority's labels are flipped: within 0.01 of the plain mean's gap.",
+        says="`groups` is harmless where the groups agree and 30% of the minority's labels are flipped: within 0.01 of the plain "
+        "mean's gap.",
         measure=noisy,
         of=GAP,
         verdict=equivalent("groups", "mean", GAP, within=0.01),

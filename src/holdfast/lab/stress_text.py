@@ -1,0 +1,214 @@
+"""The stress test on rows of text: small trainings, flaws in the training rows alone, held-out rows as they were."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from holdfast.card import settings_of
+from holdfast.data import corrupt
+from holdfast.data.read import Dataset, read
+from holdfast.errors import DataError
+from holdfast.evaluate.intervals import mean_interval
+from holdfast.lab.engine import Work
+from holdfast.lab.stress import FLAWS, Arm, Score
+from holdfast.lab.verdict import Interval, over_seeds
+from holdfast.types import Row, Text
+
+MEASURE = "held-out pairs ranked as labeled, by implicit reward"
+SMALL: dict[str, Any] = {"vocab": 1024, "hidden": 96, "layers": 2, "max_tokens": 1024}
+
+
+@dataclass(frozen=True)
+class TextPlan:
+    """What every training shares: where it starts, the rows it may see, the rows it is judged by."""
+
+    start: str
+    train: tuple[Row, ...]
+    held: tuple[Row, ...]
+    options: Mapping[str, Any]
+    beta: float
+    seeds: int
+    about: Mapping[str, Any]
+    measure: str = MEASURE
+
+    @classmethod
+    def prepare(
+        cls,
+        data: Any,
+        folder: Path,
+        *,
+        model: str | None,
+        rows: int,
+        held_out: int,
+        epochs: float,
+        learning_rate: float,
+        beta: float | None,
+        seeds: int,
+    ) -> TextPlan:
+        """Read and split the rows; make and teach a small model unless one is given."""
+        every = world_rows(rows + held_out) if data == "text-world" else read(data)
+        train, held = split(every.rows, rows, held_out)
+        start = model or small_start(train, folder)
+        about = {
+            "data": str(data) if isinstance(data, str | Path) else "rows",
+            "training rows": len(train),
+            "held-out rows": len(held),
+            "model": start,
+        }
+        options = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": 32, "save_every": 0}
+        return cls(start, train, held, options, beta or 0.1, seeds, about)
+
+    def work(self, flaw: str, rate: float, arm: Arm) -> list[Work]:
+        shared = {"flaw": flaw, "rate": rate, "arm": arm, "start": self.start, "train_rows": self.train, "held": self.held}
+        settings = {**({"beta": self.beta} if _takes_beta(arm) else {}), **arm.told(rate)}
+        return [
+            Work(
+                f"{arm.label}, {flaw} {rate:g}, seed {seed}",
+                accuracy,
+                {**shared, "seed": seed, "settings": settings, "options": dict(self.options)},
+            )
+            for seed in range(self.seeds)
+        ]
+
+    def scores(self, work: Sequence[Work], results: Sequence[Mapping[str, Any]]) -> list[Score]:
+        cells: dict[tuple[str, float, str], list[Mapping[str, Any]]] = defaultdict(list)
+        for piece, found in zip(work, results, strict=True):
+            cells[piece.keywords["flaw"], piece.keywords["rate"], piece.keywords["arm"].label].append(found)
+        out = []
+        for (flaw, rate, label), runs in cells.items():
+            values = tuple(float(np.mean(f["right"])) for f in runs)
+            per_row = np.mean([f["right"] for f in runs], axis=0)
+            by_rows = mean_interval(per_row, [_key(row.prompt) for row in self.held])
+            rows = (
+                None
+                if by_rows.low is None or by_rows.high is None
+                else Interval(float(per_row.mean()), by_rows.low, by_rows.high, len(values))
+            )
+            seeds = over_seeds(values) if len(values) > 1 else None
+            realized = float(np.mean([f["realized"] for f in runs]))
+            out.append(Score(flaw, rate, label, values, seeds, rows, tuple(map(float, per_row)), realized))
+        return out
+
+    def facts(self) -> dict[str, Any]:
+        return {**self.about, "seeds": self.seeds, "beta": self.beta, **self.options}
+
+
+def _takes_beta(arm: Arm) -> bool:
+    """Whether its beta multiplies sums, as DPO's does: betas of averages are on another scale."""
+    return "beta" in settings_of(arm.method.objective) and arm.method.card.tokens == "sum"
+
+
+def split(rows: Sequence[Row], most: int, held_out: int) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """A fifth of the prompts is held out, drawn with a fixed seed; both sides are cut to size. Ties and single answers stay out.
+
+    Raises:
+        DataError: fewer than two prompts with a comparison.
+    """
+    pairs = [row for row in rows if row.chosen is not None and row.rejected is not None and not row.tie]
+    prompts = list(dict.fromkeys(_key(row.prompt) for row in pairs))
+    if len(prompts) < 2:
+        raise DataError(f"{len(prompts)} prompts have a comparison; at least two are needed, to hold one out", hint="give more rows")
+    random.Random("stress").shuffle(prompts)
+    aside = set(prompts[: max(1, len(prompts) // 5)])
+    held = [row for row in pairs if _key(row.prompt) in aside]
+    train = [row for row in pairs if _key(row.prompt) not in aside]
+    return tuple(train[:most]), tuple(held[:held_out])
+
+
+def _key(text: Text) -> Hashable:
+    return text if isinstance(text, str) else tuple((m["role"], m["content"]) for m in text)
+
+
+def world_rows(n: int) -> Dataset:
+    from holdfast.lab.worlds import text
+
+    return Dataset.of(text.preferences(text.all_prompts(), max(n, 10), seed=0))
+
+
+def small_start(train: Sequence[Row], folder: Path) -> str:
+    """A small model taught on both answers of each training row, so that no label reaches it before the flaw does."""
+    from holdfast.models.small import small_model
+    from holdfast.train.pairwise import train as fit
+
+    answers = [
+        replace(row, chosen=None, rejected=None, answer=answer, desirable=None, strength=None, confidence=None)
+        for row in train
+        for answer in (row.chosen, row.rejected)
+    ]
+    texts = [f"{_plain(row.prompt)} {_plain(row.answer or '')}" for row in answers]
+    with _silence():
+        blank = small_model(texts, folder / "start" / "blank", **SMALL)
+        run = fit(
+            "sft",
+            model=str(blank),
+            data=Dataset.of(answers),
+            out=folder / "start" / "sft",
+            learning_rate=2e-3,
+            batch_size=16,
+            save_every=0,
+            resume=True,
+        )
+    return str(run.model_path)
+
+
+def _plain(text: Text) -> str:
+    return text if isinstance(text, str) else "\n".join(str(m["content"]) for m in text)
+
+
+def accuracy(
+    *,
+    flaw: str,
+    rate: float,
+    arm: Arm,
+    start: str,
+    train_rows: Sequence[Row],
+    held: Sequence[Row],
+    seed: int,
+    settings: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """One training on flawed rows, judged by clean ones: 1, 1/2 or 0 for each held-out row."""
+    from holdfast.evaluate import evaluate
+    from holdfast.train.pairwise import train
+
+    flawed, planted = plant(train_rows, flaw, rate, seed)
+    with tempfile.TemporaryDirectory(prefix="holdfast-stress-") as folder, _silence():
+        run = train(arm.name, model=start, data=Dataset.of(flawed), out=folder, seed=seed, **options, **settings)
+        found = evaluate(run.out, data=Dataset.of(held), reference=start, prompts=0, bootstrap=0, progress=False)
+        right = found.per_row["implicit_reward"]
+    return {"right": [float(x) for x in right], "realized": planted.realized}
+
+
+def plant(rows: Sequence[Row], flaw: str, rate: float, seed: int) -> corrupt.Planting:
+    """The flaw, by its short name. Circles close over answers to other prompts where no prompt has three answers of its own."""
+    try:
+        return corrupt.FLAWS[FLAWS[flaw]](rows, rate=rate, seed=seed)
+    except DataError:
+        if flaw != "cycle":
+            raise
+        return corrupt.triples(rows, rate=rate, seed=seed)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Many trainings at once would print over each other."""
+    from transformers.utils import logging
+
+    before = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
+    finally:
+        if before:
+            logging.enable_progress_bar()

@@ -1,0 +1,84 @@
+"""The stress test on exact tables: the log-linear world, where every fitted policy has an exact gap to the optimum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from holdfast.card import settings_of
+from holdfast.errors import DataError
+from holdfast.lab.engine import Work
+from holdfast.lab.fit import newton
+from holdfast.lab.stress import Arm, Score
+from holdfast.lab.verdict import over_seeds
+from holdfast.lab.worlds.loglinear import FLIPS, Labels, World, compare, cost_of, generators, log_linear, trained
+
+LABELS = 2000
+MEASURE = "minus the gap to the optimum, nats"
+KINKED = ("slic",)  # its cost has no curvature that Newton could use
+
+
+@dataclass(frozen=True)
+class WorldPlan:
+    """64 prompts with 10 answers, features in R^8, a linear reward of norm 1.5, a uniform reference, 2,000 Bradley-Terry labels."""
+
+    seeds: int
+    beta: float | None = None
+    measure: str = MEASURE
+
+    def work(self, flaw: str, rate: float, arm: Arm) -> list[Work]:
+        return [
+            Work(
+                f"{arm.label}, {flaw} {rate:g}",
+                gaps,
+                {"flaw": flaw, "rate": rate, "arm": arm, "seeds": self.seeds, "beta": self.beta or 1.0},
+            )
+        ]
+
+    def scores(self, work: Sequence[Work], results: Sequence[Mapping[str, Any]]) -> list[Score]:
+        out = []
+        for piece, found in zip(work, results, strict=True):
+            values = tuple(-gap for gap in found["gap"])
+            seeds = over_seeds(values) if len(values) > 1 else None
+            k = piece.keywords
+            out.append(Score(k["flaw"], k["rate"], k["arm"].label, values, seeds, None, realized=found["realized"]))
+        return out
+
+    def facts(self) -> dict[str, Any]:
+        return {"data": "the log-linear world", "labels": LABELS, "seeds": self.seeds, "beta": self.beta or 1.0}
+
+
+def gaps(*, flaw: str, rate: float, arm: Arm, seeds: int, beta: float) -> dict[str, Any]:
+    """The gap of one method in `seeds` worlds."""
+    world = log_linear(range(seeds))
+    data = plant(world, compare(world, LABELS), flaw, rate)
+    own = settings_of(arm.method.objective)
+    settings: dict[str, Any] = {**({"beta": beta} if "beta" in own else {}), **arm.told(rate)}
+    if arm.method.memory is not None or arm.name in KINKED:
+        theta_WD, _ = trained(world, data, arm.method, steps=300, rate=0.1, **settings)
+    else:
+        theta_WD = newton(cost_of(world, data, arm.method, **settings), world.start_WD).theta_WD
+    return {"gap": world.gap_W(world.policy_WSA(theta_WD)).tolist(), "realized": float(data.wrong_WN.double().mean())}
+
+
+def plant(world: World, labels: Labels, flaw: str, rate: float) -> Labels:
+    if flaw in FLIPS:
+        return FLIPS[flaw](world, labels, rate)
+    if flaw == "cycle":
+        return cyclic(world, labels, rate)
+    raise DataError(f"the world cannot plant {flaw!r}", hint="uniform, length, group or cycle")
+
+
+def cyclic(world: World, labels: Labels, rate: float) -> Labels:
+    """In a share `rate` of the prompts preferences run in a circle: an answer beats the half of the others that follow it, nine times in
+    ten."""
+    prompts, answers = world.reward_WSA.shape[1:]
+    rngs = generators(world.seeds, "cycles")
+    struck_WS = torch.stack([torch.from_numpy(rng.random(prompts) < rate) for rng in rngs])
+    noise_WN = torch.stack([torch.from_numpy(rng.random(labels.prompt_WN.shape[1]) < 0.1) for rng in rngs])
+    ahead_WN = (labels.rejected_WN - labels.chosen_WN) % answers <= answers // 2
+    turn_WN = struck_WS.gather(1, labels.prompt_WN) & (ahead_WN == noise_WN)
+    return labels.turned(turn_WN)
