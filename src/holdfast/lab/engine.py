@@ -77,16 +77,16 @@ def run_all(
 
 
 def _timed(call: Callable[..., Any], keywords: Mapping[str, Any]) -> Done:
-    one_thread()
-    started = process_time()
-    result = call(**keywords)
-    return Done(result, process_time() - started)
-
-
-def one_thread() -> None:
     import torch
 
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    try:
+        started = process_time()
+        result = call(**keywords)
+        return Done(result, process_time() - started)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _local(work: Sequence[Work], workers: int | None) -> Iterator[tuple[int, Done]]:

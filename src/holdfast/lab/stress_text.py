@@ -56,7 +56,7 @@ class TextPlan:
         seeds: int,
     ) -> TextPlan:
         """Read and split the rows; make and teach a small model unless one is given."""
-        every = world_rows(rows + held_out) if data == "text-world" else read(data)
+        every = world_rows(rows * 3 // 2 + held_out * 8) if data == "text-world" else read(data)
         train, held = split(every.rows, rows, held_out)
         start = model or small_start(train, folder)
         about = {
