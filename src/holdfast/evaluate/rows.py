@@ -89,9 +89,9 @@ def held_rows(
         notes.append(f"{ties:,} ties have no better answer and are not ranked; their prompts are still answered")
     if len(pairs) + ties < len(rows):
         notes.append(f"{len(rows) - ties - len(pairs):,} rows are single answers and are not ranked; their prompts are still answered")
-    aside = sum(known.report.set_aside.values()) + max(0, len(known.rows) - len(rows))
-    if aside:
-        notes.append(f"{aside:,} rows cannot be used and lie in {quarantine}")
+    notes += [f"set aside {count:,}: {reason}" for reason, count in known.report.set_aside.items()]
+    if len(rows) < len(known.rows):
+        notes.append(f"set aside {len(known.rows) - len(rows):,}: too long or not to be rendered; see {quarantine}")
     source = {"source": str(data) if isinstance(data, str | Path) else "rows in memory", "content_hash": known.report.content_hash}
     return Held(rows, items, [group_name(row, by) for row in rows] if _has(rows, by) else [NO_GROUP] * len(rows), pairs, notes, source)
 
