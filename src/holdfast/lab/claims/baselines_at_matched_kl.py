@@ -88,6 +88,7 @@ CLAIMS = (
         says="With 20% of labels flipped KTO has more gold reward than DPO at the same KL.",
         verdict=separated("kto", "dpo", REWARD, at={"flip": 0.2}),
         paper_number="KTO's authors argue that its saturating utility ignores noisy rows",
+        notes="KTO's cost is not convex: fits start at the reference and may end in a local minimum.",
         **SHARED,
     ),
     Claim(

@@ -48,3 +48,19 @@ def uncovered_W(logp_WSA: Tensor) -> Tensor:
 def best_covered_W(world: World) -> Tensor:
     """The best reward among covered answers: what a policy that stays inside can reach."""
     return world.reward_WSA[..., :COVERED].amax(-1).mean(-1)
+
+
+def thin_coverage(seeds: Sequence[int], *, answers: int = 40, features: int = 12) -> World:
+    """Half the answers are covered; the reference gives each of the others a fiftieth of the probability, and each is worth 2 less than
+    the linear reward that its features promise. The reward is then not linear, and no policy of the class is the optimum."""
+    phi, reward = [], []
+    for rng in generators(seeds, "thin coverage"):
+        phi_AD = rng.standard_normal((answers, features))
+        theta_D = rng.standard_normal(features)
+        phi.append(phi_AD[None])
+        reward.append((phi_AD @ theta_D / np.linalg.norm(theta_D) - 2.0 * (np.arange(answers) >= answers // 2))[None])
+    weight_A = torch.where(torch.arange(answers) < answers // 2, 1.0, 0.02).double()
+    reward_WSA = torch.from_numpy(np.stack(reward))
+    return World(
+        tuple(seeds), torch.from_numpy(np.stack(phi)), weight_A.log().log_softmax(-1).expand_as(reward_WSA).clone(), reward_WSA, beta=0.1
+    )
