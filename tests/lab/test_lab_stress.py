@@ -61,6 +61,8 @@ def test_the_world_degrades_and_rdpo_holds(tmp_path):
     assert rulings["dpo"] == "falls"
     assert found.of("uniform", "rdpo")[1].mean > found.of("uniform", "dpo")[1].mean + 0.2
     assert found.of("uniform", "dpo")[0].values == found.of("uniform", "rdpo")[0].values  # told 0, rdpo is dpo
+    tuned = found.of("uniform", "dpo, best beta")[1].mean
+    assert tuned > found.of("uniform", "dpo")[1].mean + 0.2  # random flips shrink margins and hardly turn them
     assert abs(found.of("uniform", "dpo")[1].realized - 0.3) < 0.02
     html = (tmp_path / "stress.html").read_text()
     assert "Who survives" in html
