@@ -1,3 +1,44 @@
-"""Holdfast: train language models on preferences that cannot be fully trusted."""
+"""Holdfast: train language models on preferences that cannot be fully trusted.
+
+rows = holdfast.read(path)
+pairs = holdfast.score(policy, tokenizer, rows, reference=reference)     # Pairs, gradients through the policy
+cost_N = holdfast.preference.rdpo(pairs, beta=0.1, flip=0.2)
+run = holdfast.train("rdpo", model=..., data=..., out=..., flip=0.2)
+holdfast.evaluate(run.out, data=...)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast import ambiguity, data, preference
+    from holdfast.data import read
+    from holdfast.evaluation.evaluation import evaluate
+    from holdfast.scorers.rows import score
+    from holdfast.training.pairwise import train
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "ambiguity", "data", "evaluate", "preference", "read", "score", "train"]
+
+# Looked up when first used, so that `import holdfast` costs nothing.
+DOORS = {
+    "read": "holdfast.data",
+    "score": "holdfast.scorers.rows",
+    "train": "holdfast.training.pairwise",
+    "evaluate": "holdfast.evaluation.evaluation",
+}
+ROOMS = ("ambiguity", "data", "preference")
+
+
+def __getattr__(name: str) -> Any:
+    if name in DOORS:
+        return getattr(import_module(DOORS[name]), name)
+    if name in ROOMS:
+        return import_module(f"holdfast.{name}")
+    raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -63,8 +63,8 @@ def _train(name: str) -> Any:
     from holdfast.card import settings_of
     from holdfast.methods import get
     from holdfast.pages import help_of, summary_of
-    from holdfast.train import options
-    from holdfast.train.pairwise import train
+    from holdfast.training import options
+    from holdfast.training.pairwise import train
 
     method = get(name)
     defaults, helps = options.Options(), options.helps()
@@ -86,7 +86,7 @@ def _train(name: str) -> Any:
             options.split_options(method, {extra[2:].partition("=")[0].replace("-", "_"): None})
         typed = given(ctx, values)
         if show:
-            from holdfast.train.show import show_rows
+            from holdfast.training.show import show_rows
 
             show_rows(method, n=show, **typed)
             return
@@ -116,7 +116,7 @@ class Methods(TyperGroup):
 
 
 def _evaluate(name: str) -> Any:
-    from holdfast.evaluate.evaluation import evaluate
+    from holdfast.evaluation.evaluation import evaluate
 
     def command(as_json: bool, out_file: Path | None, **values: Any) -> None:
         found = evaluate(**values)
@@ -151,11 +151,19 @@ def _new_model(name: str) -> Any:
     return as_command(name, command, flags_of(small_model, arguments=("texts",)), doc)
 
 
+def _lab(name: str) -> Any:
+    from holdfast.lab.commands import lab_app
+
+    group = typer.main.get_command(lab_app)
+    group.name = name
+    return group
+
+
 class Verbs(TyperGroup):
     """The verbs in the order of a day's work; the heavy ones are made when asked for."""
 
-    HEAVY: dict[str, Callable[[str], Any]] = {"evaluate": _evaluate, "new-model": _new_model}  # noqa: RUF012
-    ORDER = ("train", "evaluate", "methods", "new-model", "rerun", "demo")
+    HEAVY: dict[str, Callable[[str], Any]] = {"evaluate": _evaluate, "new-model": _new_model, "lab": _lab}  # noqa: RUF012
+    ORDER = ("train", "evaluate", "methods", "lab", "new-model", "rerun", "demo")
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.ORDER)
@@ -218,7 +226,7 @@ def rerun(
     folder: Annotated[Path, typer.Option("--out", help="folder of the new run")],
 ) -> None:
     """Run a recorded run again: the same method, settings, data and seed."""
-    from holdfast.train.pairwise import rerun as again
+    from holdfast.training.pairwise import rerun as again
 
     again(run, out=folder)
 

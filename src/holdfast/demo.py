@@ -25,12 +25,12 @@ from rich.console import Console
 
 from holdfast.data import corrupt
 from holdfast.errors import OptionError
-from holdfast.evaluate import Evaluation, evaluate
+from holdfast.evaluation import Evaluation, evaluate
 from holdfast.lab import flip_story
 from holdfast.lab.flips import PLAIN, ROBUST, YARDSTICK, Arm
 from holdfast.lab.worlds import text as world
 from holdfast.models.small import small_model
-from holdfast.train.pairwise import train
+from holdfast.training.pairwise import train
 from holdfast.types import Row
 
 RATE = 0.3

@@ -25,8 +25,8 @@ from holdfast.errors import DataError, NeedError, OptionError, RunError
 from holdfast.integrations.refusals import UNREAD
 from holdfast.integrations.trl import MEMORY, HoldfastDPOTrainer
 from holdfast.methods import METHODS
-from holdfast.train import plan
-from holdfast.train.pairwise import train
+from holdfast.training import plan
+from holdfast.training.pairwise import train
 from holdfast.types import Pairs
 
 ROWS, BATCH, SEED, RATE = 12, 4, 3, 1e-2

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from holdfast.evaluate.intervals import Estimate
+from holdfast.evaluation.intervals import Estimate
 from holdfast.lab import flip_words as words
 from holdfast.lab.flip_story import ROBUST_PLAIN, compare, rows_of, story, table, verdicts
 from holdfast.lab.flips import PLAIN, ROBUST, YARDSTICK, Arm, Verdict, head_to_head, pooled, win_rate

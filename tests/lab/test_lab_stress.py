@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 from holdfast.errors import DataError, OptionError
 from holdfast.lab.commands import lab_app
 from holdfast.lab.stress import Score, Stress, arm_named, difference, flaw_named, stress
-from holdfast.lab.stress_text import plant, split, world_rows
+from holdfast.lab.stress_text import TextPlan, plant, split, world_rows
 from holdfast.lab.stress_world import cyclic
 from holdfast.lab.verdict import over_seeds
 from holdfast.lab.worlds.loglinear import compare, log_linear
@@ -110,3 +111,17 @@ def test_rates_and_seeds_are_checked(tmp_path):
         stress("world", rates=(0.0, 1.5), out=tmp_path)
     with pytest.raises(OptionError, match="at least 1"):
         stress("world", seeds=0, out=tmp_path)
+
+
+def test_rows_too_long_are_set_aside_when_asked(tmp_path):
+    rows = list(world_rows(60).rows)
+    rows[3] = replace(rows[3], prompt=rows[3].prompt + " word" * 3000)
+    with pytest.raises(DataError, match="tokens"):
+        TextPlan.prepare(rows, tmp_path / "a", **SMALL_PLAN, quarantine=False)
+    plan = TextPlan.prepare(rows, tmp_path / "b", **SMALL_PLAN, quarantine=True)
+    assert plan.facts()["set aside"] == 1
+    assert len(plan.train) + len(plan.held) == 59
+    assert (tmp_path / "b" / "quarantine.jsonl").is_file()
+
+
+SMALL_PLAN = {"model": None, "rows": 100, "held_out": 100, "epochs": 1.0, "learning_rate": 1e-4, "beta": None, "seeds": 1}

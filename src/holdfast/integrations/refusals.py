@@ -11,8 +11,8 @@ from trl import DPOConfig
 from holdfast.card import NEEDS, Method, PairMethod, Reduction
 from holdfast.errors import NeedError, OptionError
 from holdfast.methods import get
-from holdfast.train.options import split_options
-from holdfast.train.setup import try_settings
+from holdfast.training.options import split_options
+from holdfast.training.setup import try_settings
 
 SERVED = {"reference", "group", "confidence", "reward_gap"}
 

@@ -35,11 +35,11 @@ from holdfast.card import Method, PairMethod, Reduction
 from holdfast.errors import DataError, RunError
 from holdfast.integrations.columns import names_of, read_columns
 from holdfast.integrations.refusals import checked_settings, pairwise, refuse_cuts, refuse_images, refuse_needs, refuse_unread
-from holdfast.train.checkpoint import flatten, unflatten
-from holdfast.train.metrics import batch_metrics
-from holdfast.train.prepare import raters_of
-from holdfast.train.setup import read_reduction
-from holdfast.train.step import Memories, Question, Rows, judge
+from holdfast.training.checkpoint import flatten, unflatten
+from holdfast.training.metrics import batch_metrics
+from holdfast.training.prepare import raters_of
+from holdfast.training.setup import read_reduction
+from holdfast.training.step import Memories, Question, Rows, judge
 from holdfast.types import Row, Scored, Where
 
 ROW = "holdfast_row"  # the column that says which row of ours an example is

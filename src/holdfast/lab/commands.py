@@ -74,6 +74,9 @@ def stress(
     beta: Annotated[
         float | None, typer.Option(help="for every method whose beta multiplies sums; 0.1 on text, the world's own on tables")
     ] = None,
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="set bad and too long rows aside in quarantine.jsonl instead of stopping")
+    ] = False,
     engine: Annotated[str, typer.Option(help="local, or ray for a Ray cluster")] = "local",
     address: Annotated[str | None, typer.Option(help="address of the Ray cluster; this machine unless given")] = None,
     workers: Annotated[int | None, typer.Option(help="processes; one a processor unless given")] = None,
@@ -100,6 +103,7 @@ def stress(
         epochs=epochs,
         learning_rate=learning_rate,
         beta=beta,
+        quarantine=quarantine,
         engine=engine,  # type: ignore[arg-type]
         address=address,
         workers=workers,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table as Terminal
 
-from holdfast.evaluate.show import number, percent
+from holdfast.evaluation.show import number, percent
 from holdfast.lab import flip_words as words
 from holdfast.lab.flips import PLAIN, ROBUST, YARDSTICK, Arm, Verdict, difference, head_to_head, of_arm, pooled, win_rate
 from holdfast.report import Chart, Details, Page, Section, Table, Tile
@@ -138,7 +138,7 @@ def _outcome(arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]], best: float
     times = "once" if samples == 1 else f"{samples} times"
     many = len({row["seed"] for row in by_seed}) > 1
     shown = Table(
-        ["", "gold win rate", "gold reward", "held-out accuracy", "KL to start, nats", "tokens"],
+        ["", "gold win rate", "gold reward", "held-out accuracy", "KL, nats", "tokens"],
         [[START, "", number(start), "", "", ""]]
         + [
             [r["name"], percent(r["win_rate"]), number(r["gold"]), percent(r["accuracy"]), f"{r['kl']:.2f}", f"{r['tokens']:.1f}"]
@@ -148,7 +148,7 @@ def _outcome(arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]], best: float
     )
     text = (
         f"{said}\n\nEach held-out prompt is answered {times} by each model, at temperature 1, and the gold reward decides which answer is "
-        "better. The KL is estimated from the policy's own answers, with the next token's divergence computed exactly (rao-blackwellized)."
+        "better. KL is the distance to the start in nats an answer, estimated from the policy's own answers, with the next token's divergence computed exactly (rao-blackwellized)."
     )
     win_chart = Chart(
         intervals(

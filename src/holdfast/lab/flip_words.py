@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from holdfast.evaluate.intervals import Estimate
-from holdfast.evaluate.show import percent
+from holdfast.evaluation.intervals import Estimate
+from holdfast.evaluation.show import percent
 from holdfast.lab.flips import PLAIN, ROBUST, YARDSTICK, Verdict
 
 
 def against_start(name: str, estimate: Estimate) -> str:
     """Whether an arm writes better answers than the model it started from."""
-    said = f"{name}'s answers win {percent(estimate.to_dict())} of the time against the model it started from"
+    said = f"{name} wins {percent(estimate.to_dict())} against the model it started from"
     if estimate.low is None or estimate.high is None:
         return f"{said}; too few answers for an interval."
     if estimate.low > 0.5:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.evaluate.intervals import Estimate, mean_interval
-from holdfast.evaluate.ranking import Array
-from holdfast.evaluate.winrate import under_reward
+from holdfast.evaluation.intervals import Estimate, mean_interval
+from holdfast.evaluation.ranking import Array
+from holdfast.evaluation.winrate import under_reward
 
 PLAIN, ROBUST, YARDSTICK = "DPO", "rDPO", "DPO, no flips"  # the three arms
 

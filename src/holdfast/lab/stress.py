@@ -20,7 +20,7 @@ import numpy as np
 
 from holdfast.card import Method, settings_of
 from holdfast.errors import OptionError
-from holdfast.evaluate.intervals import mean_interval
+from holdfast.evaluation.intervals import mean_interval
 from holdfast.lab.engine import Engine, run_all
 from holdfast.lab.verdict import Interval, over_seeds
 from holdfast.methods import get
@@ -138,6 +138,7 @@ def stress(
     epochs: float = 1.0,
     learning_rate: float = 3e-4,
     beta: float | None = None,
+    quarantine: bool = False,
     engine: Engine = "local",
     address: str | None = None,
     workers: int | None = None,
@@ -158,6 +159,7 @@ def stress(
         epochs: passes over the training rows.
         learning_rate: of the trainings.
         beta: for every method that reads it; 0.1 on text and the world's own on tables unless given.
+        quarantine: set rows that cannot be used, or that do not fit into the model's window, aside in quarantine.jsonl instead of stopping.
         engine: "local" or "ray".
         address: of the Ray cluster.
         workers: processes at once.
@@ -183,7 +185,16 @@ def stress(
         plan = WorldPlan(seeds, beta)
     else:
         plan = TextPlan.prepare(
-            data, folder, model=model, rows=rows, held_out=held_out, epochs=epochs, learning_rate=learning_rate, beta=beta, seeds=seeds
+            data,
+            folder,
+            model=model,
+            rows=rows,
+            held_out=held_out,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            beta=beta,
+            seeds=seeds,
+            quarantine=quarantine,
         )
     work = [piece for f in flaws for rate in rates for arm in arms for piece in plan.work(f, rate, arm)]
     done = run_all(work, engine=engine, workers=workers, address=address, quiet=quiet)

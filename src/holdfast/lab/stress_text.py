@@ -18,7 +18,7 @@ from holdfast.card import settings_of
 from holdfast.data import corrupt
 from holdfast.data.read import Dataset, read
 from holdfast.errors import DataError
-from holdfast.evaluate.intervals import mean_interval
+from holdfast.evaluation.intervals import mean_interval
 from holdfast.lab.engine import Work
 from holdfast.lab.stress import FLAWS, Arm, Score
 from holdfast.lab.verdict import Interval, over_seeds
@@ -54,18 +54,24 @@ class TextPlan:
         learning_rate: float,
         beta: float | None,
         seeds: int,
+        quarantine: bool,
     ) -> TextPlan:
         """Read and split the rows; make and teach a small model unless one is given."""
-        every = world_rows(rows * 3 // 2 + held_out * 8) if data == "text-world" else read(data)
+        aside = folder / "quarantine.jsonl" if quarantine else None
+        every = world_rows(rows * 3 // 2 + held_out * 8) if data == "text-world" else read(data, quarantine=None if _made(data) else aside)
         train, held = split(every.rows, rows, held_out)
-        start = model or small_start(train, folder)
+        start = model or small_start(train, folder, quarantine)
+        before = len(train), len(held)
+        if aside is not None:
+            train, held = (fitting(part, start, aside) for part in (train, held))
         about = {
             "data": str(data) if isinstance(data, str | Path) else "rows",
             "training rows": len(train),
             "held-out rows": len(held),
+            "set aside": sum(every.report.set_aside.values()) + sum(before) - len(train) - len(held),
             "model": start,
         }
-        options = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": 32, "save_every": 0}
+        options = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": 32, "save_every": 0, "quarantine": quarantine}
         return cls(start, train, held, options, beta or 0.1, seeds, about)
 
     def work(self, flaw: str, rate: float, arm: Arm) -> list[Work]:
@@ -129,16 +135,34 @@ def _key(text: Text) -> Hashable:
     return text if isinstance(text, str) else tuple((m["role"], m["content"]) for m in text)
 
 
+def _made(data: Any) -> bool:
+    """Whether these rows were read before, or made by a program."""
+    return isinstance(data, Dataset) or (
+        isinstance(data, Sequence) and not isinstance(data, str) and all(isinstance(row, Row) for row in data)
+    )
+
+
+def fitting(rows: Sequence[Row], model: str, quarantine: Path) -> tuple[Row, ...]:
+    """The rows that the model's window takes; the others go to the quarantine."""
+    from transformers import AutoConfig
+
+    from holdfast.data.render import tokenize
+    from holdfast.models.load import load_tokenizer, resolve
+
+    window = getattr(AutoConfig.from_pretrained(resolve(model)).get_text_config(), "max_position_embeddings", None)
+    return tuple(tokenize(rows, load_tokenizer(model), max_tokens=window, quarantine=quarantine, progress=False).rows)
+
+
 def world_rows(n: int) -> Dataset:
     from holdfast.lab.worlds import text
 
     return Dataset.of(text.preferences(text.all_prompts(), max(n, 10), seed=0))
 
 
-def small_start(train: Sequence[Row], folder: Path) -> str:
+def small_start(train: Sequence[Row], folder: Path, quarantine: bool) -> str:
     """A small model taught on both answers of each training row, so that no label reaches it before the flaw does."""
     from holdfast.models.small import small_model
-    from holdfast.train.pairwise import train as fit
+    from holdfast.training.pairwise import train as fit
 
     answers = [
         replace(row, chosen=None, rejected=None, answer=answer, desirable=None, strength=None, confidence=None)
@@ -157,6 +181,7 @@ def small_start(train: Sequence[Row], folder: Path) -> str:
             batch_size=16,
             save_every=0,
             resume=True,
+            quarantine=quarantine,
         )
     return str(run.model_path)
 
@@ -178,8 +203,8 @@ def accuracy(
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     """One training on flawed rows, judged by clean ones: 1, 1/2 or 0 for each held-out row."""
-    from holdfast.evaluate import evaluate
-    from holdfast.train.pairwise import train
+    from holdfast.evaluation import evaluate
+    from holdfast.training.pairwise import train
 
     flawed, planted = plant(train_rows, flaw, rate, seed)
     with tempfile.TemporaryDirectory(prefix="holdfast-stress-") as folder, _silence():

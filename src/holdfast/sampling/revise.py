@@ -9,7 +9,7 @@ from holdfast.data.render import tokenize
 from holdfast.data.template import Chat, Marks, renderer
 from holdfast.data.trees import revise_prompt
 from holdfast.errors import OptionError
-from holdfast.evaluate.generate import generate, text_of
+from holdfast.evaluation.generate import generate, text_of
 from holdfast.types import Row, Text, Where
 
 ANYTHING = "."  # a row must have an answer to be tokenized; only its prompt is used

@@ -1,0 +1,172 @@
+"""How well could this policy rank, and how hard is each pair?
+
+Preference-tuned policies often rank worse by their own likelihood than by their implicit reward, and the reference sets how hard that is
+to mend (Chen et al. 2024, "Preference Learning Algorithms Do Not Learn Preference Rankings", arXiv 2405.19534). In nats, for a pair:
+
+    c = log pi_ref(y_l|x) - log pi_ref(y_w|x)                 how wrongly the reference ranks it; below 0 where it is right
+    ideal log-ratio = -c + logit(alpha) / beta                log pi*(y_w|x) / pi*(y_l|x) of the exact optimum if P(w beats l) = alpha
+    ranked rightly by pi   iff   the DPO cost of the pair is at most -log sigma(beta c)
+
+The first identity is the closed form of KL-regularized reward maximization; the third is exact, pair by pair, and says nothing of mean
+costs. Everything stays in log space: likelihood ratios of sequences overflow. Functions take and return arrays (N,) and draw nothing.
+
+Departures:
+    1. Ties count one half here, as everywhere in Holdfast; the paper counts them as right. A NaN stays one.
+    2. The authors' code ranks the ideal policy by the quotient of two log-probabilities where an exponentiated difference is meant. A
+    quotient
+       of negative numbers prefers the less likely answer (-10 / -20 is 0.5, below 1, though e^-10 is larger), and their published idealized
+       accuracies without length normalization may carry it. We use the closed form above.
+    3. Length normalization is left to the caller. The paper's normalized idealized accuracy multiplies a reference ratio per token with
+    odds
+       that are not per token, which is the ranking of no policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, log
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from holdfast.card import check
+from holdfast.errors import DataError
+from holdfast.evaluation.ranking import wins
+
+Array = NDArray[np.float64]
+BETAS = (0.01, 0.1, 1.0, 5.0, 10.0)  # the paper's range
+CERTAIN = 1e-3  # odds of a share of 0 or 1: eps and 1 / eps
+
+
+def reference_error(ref_chosen: ArrayLike, ref_rejected: ArrayLike) -> Array:
+    """c: by how many nats the reference prefers the rejected answer. Sums over response tokens."""
+    return np.asarray(ref_rejected, dtype=float) - np.asarray(ref_chosen, dtype=float)
+
+
+def log_odds(share: ArrayLike) -> Array:
+    """logit of the share of raters who prefer the chosen answer; a share of 1 counts as odds of 1000, of 0 as 1/1000.
+
+    Raises:
+        DataError: a share outside [0, 1].
+    """
+    share_N = np.asarray(share, dtype=float)
+    if ((share_N < 0) | (share_N > 1)).any():
+        raise DataError("shares of agreement must lie between 0 and 1", hint="the share of raters who prefer the chosen answer")
+    bound = -log(CERTAIN)
+    with np.errstate(divide="ignore"):
+        return np.clip(np.log(share_N) - np.log1p(-share_N), -bound, bound)
+
+
+def ideal_log_ratio(c: ArrayLike, share: ArrayLike, *, beta: float) -> Array:
+    """log pi*(y_w|x) - log pi*(y_l|x) = -c + logit(share) / beta: what exact KL-regularized training would give, nats."""
+    _check_beta(beta)
+    return -np.asarray(c, dtype=float) + log_odds(share) / beta
+
+
+def ideal_ranking(c: ArrayLike, share: ArrayLike, *, beta: float) -> Array:
+    """1 where the exact optimum ranks the pair rightly (logit(share) > beta c), 1/2 at a tie, else 0: idealized ranking accuracy is its
+    mean."""
+    _check_beta(beta)
+    odds_N, hard_N = np.broadcast_arrays(log_odds(share), beta * np.asarray(c, dtype=float))
+    return wins(odds_N, hard_N)
+
+
+def alignment_gap(chosen: ArrayLike, rejected: ArrayLike, c: ArrayLike, share: ArrayLike, *, beta: float) -> Array:
+    """Idealized minus actual ranking of each pair; its mean is the alignment gap. `chosen` and `rejected` are the policy's
+    log-probabilities."""
+    actual_N = wins(np.asarray(chosen, dtype=float), np.asarray(rejected, dtype=float))
+    return ideal_ranking(c, share, beta=beta) - actual_N
+
+
+def dpo_cost(chosen: ArrayLike, rejected: ArrayLike, c: ArrayLike, *, beta: float, gamma: float = 1.0) -> Array:
+    """-log sigma(beta (log pi(y_w) - log pi(y_l) + gamma c)): DPO's cost of each pair at gamma 1, without a reference at gamma 0."""
+    _check_beta(beta)
+    ratio_N = np.asarray(chosen, dtype=float) - np.asarray(rejected, dtype=float)
+    return np.logaddexp(0, -beta * (ratio_N + gamma * np.asarray(c, dtype=float)))
+
+
+def threshold(c: ArrayLike, *, beta: float) -> Array:
+    """-log sigma(beta c): a pair is ranked rightly by the policy if and only if its DPO cost is at most this. Where the reference is right
+    (c <= 0) it is at least log 2, so any cost below log 2 will do; for c > 0 it shrinks like exp(-beta c)."""
+    _check_beta(beta)
+    return np.logaddexp(0, -beta * np.asarray(c, dtype=float))
+
+
+def ipo_ranking(c: ArrayLike, *, tau: float) -> Array:
+    """1 where the policy of zero IPO cost, whose log-ratio is the reference's plus 1 / (2 tau), ranks the pair rightly; 1/2 at a tie,
+    else 0."""
+    check("tau", tau, 0 < tau < inf, "be above 0 and finite")
+    target_N = 1 / (2 * tau) - np.asarray(c, dtype=float)
+    return wins(target_N, np.zeros_like(target_N))
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """What a set of pairs allows, and what came of it. Shares of rows; None where no row is asked about."""
+
+    reference_accuracy: float
+    ranking_accuracy: float
+    idealized: dict[float, float]  # beta -> idealized accuracy
+    gap: dict[float, float]  # beta -> alignment gap
+    learned: float | None  # share of the reference's wrong pairs that the policy ranks rightly
+    unlearned: float | None  # share of its right pairs that the policy ranks wrongly
+    learned_by_quarter: tuple[float | None, ...]  # the same as `learned` by quarters of c, easiest first
+
+    def idealized_range(self) -> tuple[float, float, float]:
+        """Least, median and greatest over the betas, as the paper reports it."""
+        values = sorted(self.idealized.values())
+        return values[0], float(np.median(values)), values[-1]
+
+
+def difficulty(
+    chosen: ArrayLike,
+    rejected: ArrayLike,
+    ref_chosen: ArrayLike,
+    ref_rejected: ArrayLike,
+    *,
+    share: ArrayLike = 1.0,
+    betas: Sequence[float] = BETAS,
+) -> Difficulty:
+    """The whole picture from log-probabilities of policy and reference, sums over response tokens.
+
+    Args:
+        chosen: log pi(y_w|x), shape (N,), nats
+        rejected: log pi(y_l|x)
+        ref_chosen: log pi_ref(y_w|x)
+        ref_rejected: log pi_ref(y_l|x)
+        share: share of raters who prefer the chosen answer; 1 (a single rater) counts as odds of 1000
+        betas: at which to idealize
+
+    Raises:
+        DataError: no pairs, arrays of different lengths, or a share outside [0, 1].
+    """
+    columns = [np.asarray(x, dtype=float) for x in (chosen, rejected, ref_chosen, ref_rejected)]
+    if not len(columns[0]) or len({len(x) for x in columns}) > 1:
+        raise DataError(
+            f"four arrays of one length are needed; they have {', '.join(str(len(x)) for x in columns)}", hint="one number a pair"
+        )
+    c_N = reference_error(columns[2], columns[3])
+    now_N, before_N = wins(columns[0], columns[1]), wins(-c_N, np.zeros_like(c_N))
+    ideal = {beta: float(ideal_ranking(c_N, share, beta=beta).mean()) for beta in betas}
+    actual = float(now_N.mean())
+    wrong_N = c_N > 0
+    edges = np.quantile(c_N[wrong_N], [0.25, 0.5, 0.75]) if wrong_N.any() else np.zeros(3)
+    quarter_N = np.searchsorted(edges, c_N)
+    return Difficulty(
+        reference_accuracy=float(before_N.mean()),
+        ranking_accuracy=actual,
+        idealized=ideal,
+        gap={beta: value - actual for beta, value in ideal.items()},
+        learned=_share(now_N == 1, wrong_N),
+        unlearned=_share(now_N == 0, c_N < 0),
+        learned_by_quarter=tuple(_share(now_N == 1, wrong_N & (quarter_N == q)) for q in range(4)),
+    )
+
+
+def _share(hit_N: NDArray[np.bool_], among_N: NDArray[np.bool_]) -> float | None:
+    return float(hit_N[among_N].mean()) if among_N.any() else None
+
+
+def _check_beta(beta: float) -> None:
+    check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="the beta of the DPO run")

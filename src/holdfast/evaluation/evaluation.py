@@ -1,0 +1,249 @@
+"""`evaluate`: everything about a policy that held-out rows can tell, against its reference, with intervals, for each group.
+
+    evaluate("runs/rdpo", data="held_out.jsonl").table()
+
+Ranking and margins come from the rows' own answers; lengths, divergence and win rate from answers that the models write to the rows'
+prompts. What cannot be told (one prompt, no reference, no reward) is said to be n/a, and nothing is set aside without a count.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Group
+
+from holdfast.errors import OptionError
+from holdfast.evaluation.kl import sample_kl
+from holdfast.evaluation.models import device_for, load, same_tokens, smallest_window
+from holdfast.evaluation.parts import Found, Part, worst_groups
+from holdfast.evaluation.ranking import accuracies
+from holdfast.evaluation.reward_source import Judge, Reward, judge_from, name_of, reward_from
+from holdfast.evaluation.rows import held_rows
+from holdfast.evaluation.samples import Samples
+from holdfast.evaluation.show import tables
+from holdfast.evaluation.winrate import Match, play_judge, play_reward
+from holdfast.evaluation.writing import Writer
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found. `all` is over every row, `groups` over each group's, `worst_group` names the lowest group of each number.
+
+    `texts` keeps the prompts, the answers written to them and their rewards, for whoever wants to read them. `per_row` keeps the verdict of
+    each ranking on each comparison (1, 1/2 or 0), and is not part of the JSON.
+    """
+
+    model: dict[str, Any]
+    reference: dict[str, Any] | None
+    against: dict[str, Any] | None
+    data: dict[str, Any]
+    settings: dict[str, Any]
+    all: Part
+    groups: dict[str, Part]
+    worst_group: dict[str, str]
+    notes: list[str]
+    texts: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    per_row: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: no NaN, no infinity."""
+        out = {name: getattr(self, name) for name in ("model", "reference", "against", "data", "settings", "worst_group", "notes")}
+        return plain_json(
+            out | {"all": vars(self.all), "groups": {name: vars(part) for name, part in self.groups.items()}, "texts": self.texts}
+        )
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+
+    def write(self, path: str | Path) -> Path:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.to_json() + "\n", encoding="utf-8")
+        return path
+
+    def table(self) -> Group:
+        """What a reader wants to see, for `rich.print`."""
+        return tables(self)
+
+    def report(self, path: str | Path) -> list[Path]:
+        """Write a page that works from disk alone, with its charts as pictures beside it. Returns every path written, the page first."""
+        from holdfast.evaluation.page import page_of
+
+        return page_of(self).write(path)
+
+
+def evaluate(
+    model: Any,
+    *,
+    data: Any,
+    reference: Any = None,
+    against: Any = None,
+    reward: str | Path | Reward | None = None,
+    judge: str | Judge | None = None,
+    by: str = "group",
+    prompts: int = 256,
+    samples: int = 1,
+    max_new_tokens: int = 128,
+    temperature: float = 1.0,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    template: str | None = None,
+    tokenizer: Any = None,
+    max_tokens: int | None = None,
+    columns: Mapping[str, str] | None = None,
+    shape: str | None = None,
+    split: str | None = None,
+    quarantine: str | Path | None = None,
+    batch: int = 64,
+    device: str = "auto",
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    trust_remote_code: bool = False,
+    progress: bool = True,
+) -> Evaluation:
+    """Evaluate a policy on rows it was not trained on.
+
+    Every interval is a 95% bootstrap over prompts (rows that share a prompt are drawn together). The divergence KL(policy || reference) is
+    estimated from answers sampled at temperature 1, in nats an answer, by three estimators under their names. The global random
+    state is left alone.
+
+    Args:
+        model: a run's folder, a model folder or hub name, or a loaded model (then give `tokenizer` too).
+        data: rows as `holdfast.read` takes them, or what it returned.
+        reference: the model to measure from; default: a run's own reference, from its record.
+        against: the opponent of the win rate; default: the reference.
+        reward: who scores answers: a function `reward(prompts, answers) -> scores`, "package.module:function", "file.py:function", or the
+            folder of a reward model.
+        judge: who compares answers, asked in both orders: a function `judge(prompts, first, second) -> P(first is better)` or its name.
+        by: the column that tells groups apart: group, rater, source, or one of the file's own.
+        prompts: how many of the data's prompts the models answer, drawn by `seed`; 0 for none.
+        samples: answers to each of those prompts.
+        max_new_tokens: longest answer, in tokens.
+        temperature: of the answers that are compared and measured; 0 takes the most probable token.
+        bootstrap: resamples of each interval; 0 for no intervals.
+        seed: of the drawing of prompts, answers and resamples.
+        template: how prompts are rendered; default: as the run was trained, else as the data room decides.
+        tokenizer: the policy's, where `model` is a loaded model or brings none.
+        max_tokens: longest row; a longer one is an error, or goes to the quarantine.
+        columns: names of the file's columns, as for `holdfast.read`.
+        shape: the shape to read rows as, where inferring it is not wanted.
+        split: which split of the data, where it has several.
+        quarantine: a file for rows that cannot be used; without it the first one is an error.
+        batch: answers generated at once.
+        device: "auto", "cpu", "cuda", "cuda:1".
+        dtype: precision of the forward passes.
+        trust_remote_code: run code that comes with a model.
+        progress: show a bar on a terminal.
+
+    Raises:
+        DataError: rows that cannot be used. ModelError: models that are not what they say, or do not share a vocabulary.
+        OptionError: a judge and a reward together, a reward that returns no finite numbers, an unknown `by`.
+    """
+    _check(reward, judge, samples, prompts, temperature, bootstrap)
+    place = device_for(device)
+    how: dict[str, Any] = {"device": place, "dtype": getattr(torch, dtype), "trust_remote_code": trust_remote_code}
+    policy = load(model, tokenizer=tokenizer, **how)
+    ref_source = reference if reference is not None else policy.own_reference
+    ref = load(ref_source, tokenizer=policy.tokenizer, **how) if ref_source is not None else None
+    rival = load(against, **how) if against is not None else None
+    if ref is not None:
+        same_tokens(policy, ref)
+    template = template or policy.template or "auto"
+    reading: dict[str, Any] = {"columns": columns, "shape": shape, "split": split, "quarantine": quarantine, "max_tokens": max_tokens}
+    held = held_rows(data, policy.tokenizer, by=by, template=template, seed=seed, **reading)
+    scores = held.scores(policy, ref)
+    window = smallest_window([loaded for loaded in (policy, ref, rival) if loaded is not None])
+    writer = Writer(held, prompts, samples, max_new_tokens, seed, batch, template, progress, window)
+    written = writer.write(policy, temperature, "policy")
+    ref_written = writer.write(ref, temperature, "reference", stream=1) if ref is not None else None
+    rival_written = writer.write(rival, temperature, "opponent", stream=1, own_tokens=True) if rival is not None else ref_written
+    divergence = None
+    if ref is not None and writer.chosen:
+        honest = written if temperature == 1.0 else writer.write(policy, 1.0, "policy at temperature 1", stream=2)
+        divergence = honest.clusters, sample_kl(policy.model, ref.model, honest.flat)
+    match = _match(reward, judge, place, written, rival_written) if writer.chosen else None
+    found = Found(held, scores, written, ref_written, rival_written if rival else None, divergence, match, bootstrap, seed)
+    groups = {name: found.part(held.rows_of(name), writer.prompts_of(name)) for name in held.groups}
+    settings = {
+        "by": by,
+        "prompts": len(writer.chosen),
+        "samples": samples,
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "bootstrap": bootstrap,
+        "seed": seed,
+        "template": template,
+        "dtype": dtype,
+        "device": str(place),
+        "reward": name_of(reward) if reward is not None else None,
+        "judge": name_of(judge) if judge is not None else None,
+        "opponent": "against" if rival else "reference" if ref else None,
+    }
+    return Evaluation(
+        model=policy.describe(),
+        reference=ref.describe() if ref else None,
+        against=rival.describe() if rival else None,
+        data=held.describe(),
+        settings=settings,
+        all=found.part(np.arange(len(held.pairs)), np.arange(len(writer.chosen))),
+        groups=groups,
+        worst_group=worst_groups(groups),
+        notes=[*filter(None, [policy.note if ref is None else ""]), *held.notes, *writer.notes, *([] if ref else [NO_REFERENCE])],
+        texts=_texts(written, rival_written, match),
+        per_row=accuracies(scores),
+    )
+
+
+NO_REFERENCE = "no reference: divergence, implicit reward and movements are n/a; hint: --reference MODEL"
+
+
+def _check(reward: Any, judge: Any, samples: int, prompts: int, temperature: float, bootstrap: int) -> None:
+    if reward is not None and judge is not None:
+        raise OptionError("a reward and a judge were both given", hint="evaluate twice, once with each")
+    if (reward is not None or judge is not None) and prompts == 0:
+        raise OptionError("a reward or a judge was given, but no prompts are to be answered", hint="--prompts 256")
+    if samples < 1 or prompts < 0 or temperature < 0 or bootstrap < 0:
+        raise OptionError(
+            f"samples {samples}, prompts {prompts}, temperature {temperature} and bootstrap {bootstrap} cannot be negative, nor samples 0"
+        )
+
+
+def _match(reward: Any, judge: Any, device: torch.device, policy: Samples, rival: Samples | None) -> Match | None:
+    if judge is not None:
+        return play_judge(judge_from(judge), name_of(judge), policy, rival)
+    return play_reward(reward_from(reward, device=device), name_of(reward), policy, rival) if reward is not None else None
+
+
+def _texts(policy: Samples, rival: Samples | None, match: Match | None) -> list[dict[str, Any]]:
+    out = []
+    for p, prompt in enumerate(policy.prompts):
+        entry: dict[str, Any] = {
+            "prompt": prompt if isinstance(prompt, str) else [dict(m) for m in prompt],
+            "policy": list(policy.texts[p]),
+        }
+        if rival is not None:
+            entry["opponent"] = list(rival.texts[p])
+        if match is not None and match.reward_PS is not None:
+            entry["policy_reward"] = match.reward_PS[p].tolist()
+        if match is not None and match.rival_reward_PS is not None:
+            entry["opponent_reward"] = match.rival_reward_PS[p].tolist()
+        out.append(entry)
+    return out
+
+
+def plain_json(value: Any) -> Any:
+    """The same with NaN and infinity, which JSON does not have, as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_json(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,135 @@
+"""The rows of an evaluation: comparisons to score, prompts to answer, and the groups that both belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holdfast.data.read import read
+from holdfast.data.render import tokenize
+from holdfast.errors import OptionError
+from holdfast.evaluation.models import Loaded
+from holdfast.evaluation.ranking import PairScores
+from holdfast.scorers.text import TextScorer, score_in_chunks
+from holdfast.types import Row, Text, Tokenized
+
+NO_GROUP = "(none)"
+
+
+@dataclass(frozen=True)
+class Held:
+    """Held-out rows, tokenized for the policy. `pairs` are the comparisons that are no ties; prompts are told apart by their tokens."""
+
+    rows: Sequence[Row]
+    items: Sequence[Tokenized]
+    group_of: Sequence[str]  # of each row
+    pairs: Sequence[int]  # indices into rows
+    notes: Sequence[str]
+    source: Mapping[str, Any]
+
+    @property
+    def groups(self) -> list[str]:
+        """Names of the groups in order; none where no row has one."""
+        found = sorted(set(self.group_of))
+        return [] if found == [NO_GROUP] else found
+
+    @property
+    def clusters(self) -> list[Hashable]:
+        """The prompt of each comparison."""
+        return [tuple(self.items[i].prompt) for i in self.pairs]
+
+    def rows_of(self, group: str) -> NDArray[np.int64]:
+        """Positions in `pairs` of the comparisons of a group."""
+        return np.array([n for n, i in enumerate(self.pairs) if self.group_of[i] == group], dtype=np.int64)
+
+    def describe(self) -> dict[str, Any]:
+        prompts = len({tuple(item.prompt) for item in self.items})
+        return {**self.source, "rows": len(self.rows), "comparisons": len(self.pairs), "prompts": prompts}
+
+    def scores(self, policy: Loaded, reference: Loaded | None) -> PairScores:
+        """Every comparison under both models."""
+        items = [self.items[i] for i in self.pairs]
+
+        def sums(loaded: Loaded) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            scorer = TextScorer(loaded.model)
+            if items:
+                scorer.verify(items[:4])
+            logp = score_in_chunks(scorer, items)
+            return tuple(np.array([float(row[name].double().sum()) for row in logp]) for name in ("chosen", "rejected"))  # type: ignore[return-value]
+
+        lengths = (np.array([float(len(item.branches[name])) for item in items]) for name in ("chosen", "rejected"))
+        return PairScores(*sums(policy), *lengths, *(sums(reference) if reference is not None else (None, None)))
+
+
+def held_rows(
+    data: Any,
+    tokenizer: Any,
+    *,
+    by: str,
+    template: str,
+    max_tokens: int | None,
+    columns: Mapping[str, str] | None,
+    shape: str | None,
+    split: str | None,
+    quarantine: str | Path | None,
+    seed: int,
+) -> Held:
+    """Read and tokenize. Raises DataError for a row that cannot be used (unless it can be quarantined), OptionError for an unknown `by`."""
+    known = read(data, shape=shape, columns=columns, quarantine=quarantine, split=split)
+    rows, items = _tokenized(known.rows, tokenizer, template=template, max_tokens=max_tokens, quarantine=quarantine, seed=seed)
+    pairs = [i for i, item in enumerate(items) if set(item.branches) >= {"chosen", "rejected"} and not rows[i].tie]
+    notes = []
+    ties = sum(row.tie for row in rows)
+    if ties:
+        notes.append(f"{ties:,} ties have no better answer and are not ranked; their prompts are still answered")
+    if len(pairs) + ties < len(rows):
+        notes.append(f"{len(rows) - ties - len(pairs):,} rows are single answers and are not ranked; their prompts are still answered")
+    notes += [f"set aside {count:,}: {reason}" for reason, count in known.report.set_aside.items()]
+    if len(rows) < len(known.rows):
+        notes.append(f"set aside {len(known.rows) - len(rows):,}: too long or not to be rendered; see {quarantine}")
+    source = {"source": str(data) if isinstance(data, str | Path) else "rows in memory", "content_hash": known.report.content_hash}
+    return Held(rows, items, [group_name(row, by) for row in rows] if _has(rows, by) else [NO_GROUP] * len(rows), pairs, notes, source)
+
+
+def _tokenized(rows: Sequence[Row], tokenizer: Any, **how: Any) -> tuple[list[Row], list[Tokenized]]:
+    """Comparisons first, then single answers: they are tokenized apart, since no method takes both."""
+    kept: list[Row] = []
+    items: list[Tokenized] = []
+    for kind in (True, False):
+        some = [row for row in rows if (row.chosen is not None) == kind]
+        if some:
+            made = tokenize(some, tokenizer, progress=False, **how)
+            kept += made.rows
+            items += made.items
+    return kept, items
+
+
+def group_name(row: Row, by: str) -> str:
+    value = getattr(row, by) if by in ("group", "rater", "source") else row.extra.get(by)
+    return NO_GROUP if value is None else str(value)
+
+
+def _has(rows: Sequence[Row], by: str) -> bool:
+    if by in ("group", "rater", "source") or any(by in row.extra for row in rows):
+        return True
+    extra = sorted({name for row in rows for name in row.extra})
+    raise OptionError(
+        f"the rows have no column {by!r} to tell groups apart by", hint=f"one of {', '.join(['group', 'rater', 'source', *extra])}"
+    )
+
+
+def distinct_prompts(held: Held) -> dict[tuple[int, ...], list[int]]:
+    """Each prompt's tokens, in order of first appearance, with the rows that ask it."""
+    out: dict[tuple[int, ...], list[int]] = {}
+    for i, item in enumerate(held.items):
+        out.setdefault(tuple(item.prompt), []).append(i)
+    return out
+
+
+def prompt_texts(held: Held, rows: Sequence[int]) -> list[Text]:
+    return [held.rows[i].prompt for i in rows]

@@ -1,0 +1,79 @@
+"""Which prompts the models answer, and their answers."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+
+from holdfast.data.render import tokenize
+from holdfast.evaluation.generate import generate, text_of
+from holdfast.evaluation.models import Loaded
+from holdfast.evaluation.rows import Held, distinct_prompts
+from holdfast.evaluation.samples import Samples
+
+
+@dataclass
+class Writer:
+    """Draws up to `prompts` distinct prompts of the rows, once, and has any model answer them. What had to be left out is in `notes`."""
+
+    held: Held
+    prompts: int
+    samples: int
+    max_new_tokens: int
+    seed: int
+    batch: int
+    template: str
+    progress: bool
+    window: int | None  # longest prompt and answer that every model takes, in tokens
+    chosen: list[int] = field(init=False)  # a row of each prompt
+    notes: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        asked = distinct_prompts(self.held)
+        fits = [rows for ids, rows in asked.items() if self.window is None or len(ids) + self.max_new_tokens <= self.window]
+        drawn = sorted(random.Random(f"prompts {self.seed}").sample(range(len(fits)), min(self.prompts, len(fits))))
+        self._rows = [fits[i] for i in drawn]
+        self.chosen = [rows[0] for rows in self._rows]
+        self.notes = []
+        if self.prompts and len(fits) < len(asked):
+            room = f"{self.max_new_tokens} tokens of answer in a window of {self.window}"
+            self.notes.append(
+                f"{len(asked) - len(fits):,} prompts leave no room for {room} and are not answered; hint: lower --max-new-tokens"
+            )
+        if self.prompts and len(self.chosen) < len(fits):
+            self.notes.append(
+                f"{len(self.chosen):,} of {len(fits):,} prompts are answered, drawn by seed {self.seed}; hint: --prompts for more"
+            )
+
+    def prompts_of(self, group: str) -> NDArray[np.int64]:
+        """Positions in `chosen` of the prompts that some row of a group asks."""
+        return np.array([p for p, rows in enumerate(self._rows) if any(self.held.group_of[i] == group for i in rows)], dtype=np.int64)
+
+    def write(self, loaded: Loaded, temperature: float, who: str, *, stream: int = 0, own_tokens: bool = False) -> Samples:
+        """The model's answers. `stream` keeps the random numbers of models apart; `own_tokens` renders prompts for its own tokenizer."""
+        rows = [self.held.rows[i] for i in self.chosen]
+        if own_tokens and rows:
+            ids = [item.prompt for item in tokenize(rows, loaded.tokenizer, template=loaded.template or self.template).items]
+        else:
+            ids = [self.held.items[i].prompt for i in self.chosen]
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not (self.progress and console.is_terminal)) as bar:
+            task = bar.add_task(f"answers of the {who}", total=len(ids) * self.samples)
+            answers = generate(
+                loaded.model,
+                loaded.tokenizer,
+                ids,
+                max_new_tokens=self.max_new_tokens,
+                temperature=temperature,
+                samples=self.samples,
+                seed=3 * self.seed + stream,
+                batch=self.batch,
+                progress=lambda n: bar.advance(task, n),
+            )
+        texts = [[text_of(loaded.tokenizer, answer) for answer in row] for row in answers]
+        return Samples([row.prompt for row in rows], answers, texts)

@@ -1,0 +1,168 @@
+"""Checkpoints: all that a run needs to go on as if it had never stopped, in safetensors and JSON.
+
+    checkpoints/step-00000100/
+        weights.safetensors      what is trained (all weights, or the adapter's)
+        optimizer.safetensors    AdamW's state by parameter name
+        state.safetensors        what reduction and method remember, and every process's random state
+        checkpoint.json          step, schedule, place in metrics.jsonl, seconds so far
+        manifest.json            size and sha256 of each file above
+
+One code path for a single process, DDP and FSDP: PyTorch's full state dict, gathered on the main process, which writes. A folder appears
+under its name only when it is whole; one that does not match its manifest is skipped, aloud, and the one before is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+
+from holdfast.card import State
+from holdfast.errors import RunError
+from holdfast.training.files import disk_errors, sweep, whole_folder, write_json
+from holdfast.training.step import random_state, set_random_state
+from holdfast.training.world import World
+
+FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
+LENIENT = replace(FULL, strict=False)  # tied weights are written once, frozen ones not at all
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, besides its tensors."""
+
+    step: int
+    metrics_bytes: int  # length of metrics.jsonl when the checkpoint was taken
+    seconds: float
+    scheduler: Mapping[str, Any]
+
+
+def save(
+    world: World, folder: Path, scorer: nn.Module, optimizer: torch.optim.Optimizer, state: State, progress: Progress, *, keep: int
+) -> None:
+    """Write `folder/step-N`; every process must call this. Raises OSError (a full disk, say) and then leaves earlier checkpoints alone."""
+    inner = world.unwrap(scorer)
+    weights = trained_weights(inner)
+    whole: dict[str, Any] = get_optimizer_state_dict(inner, optimizer, options=FULL)
+    randoms = world.gather(random_state(world.device))
+    if not world.is_main:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    path = folder / f"step-{progress.step:08d}"
+    if path.exists():  # a run that went back past this point makes it again
+        shutil.rmtree(path)
+    with disk_errors(), whole_folder(path) as half:
+        save_file(weights, half / "weights.safetensors")
+        moments = {f"{kind}:{name}": value.contiguous() for name, kinds in whole["state"].items() for kind, value in kinds.items()}
+        save_file(moments, half / "optimizer.safetensors")
+        rng = {f"random.{rank}.{name}": value for rank, each in enumerate(randoms) for name, value in each.items()}
+        save_file({**rng, **{f"memory.{name}": value for name, value in flatten(state).items()}}, half / "state.safetensors")
+        write_json(half / "checkpoint.json", {**vars(progress), "scheduler": dict(progress.scheduler), "optimizer": whole["param_groups"]})
+        write_json(half / "manifest.json", {file.name: _fingerprint(file) for file in sorted(half.iterdir())})
+    for old in _found(folder)[keep:]:
+        shutil.rmtree(old)
+
+
+def load(world: World, folder: Path, scorer: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> tuple[Progress, State] | None:
+    """Put the newest whole checkpoint into model and optimizer; None if there is none. `state` gives the shape of memories."""
+    path = newest(folder)
+    if path is None:
+        return None
+    inner = world.unwrap(scorer)
+    saved = json.loads((path / "checkpoint.json").read_text())
+    state_of: dict[str, Any] = {}
+    for key, value in load_file(path / "optimizer.safetensors").items():
+        kind, _, name = key.partition(":")
+        state_of.setdefault(name, {})[kind] = value
+    # The optimizer first: filling an empty one takes a step of size zero.
+    set_optimizer_state_dict(inner, optimizer, {"state": state_of, "param_groups": saved.pop("optimizer")}, options=LENIENT)
+    left = set_model_state_dict(inner, load_file(path / "weights.safetensors"), options=LENIENT)
+    if left.unexpected_keys:
+        raise RunError(f"{path} holds weights that the model has no place for: {', '.join(left.unexpected_keys[:3])}")
+    tensors = load_file(path / "state.safetensors")
+    prefix = f"random.{world.rank}."
+    randoms = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    if randoms.keys() == random_state(world.device).keys():
+        set_random_state(randoms)
+    else:
+        warnings.warn("the checkpoint was taken on other devices; random draws (dropout) will not be the same", stacklevel=2)
+    kept = {name.removeprefix("memory."): value for name, value in tensors.items() if name.startswith("memory.")}
+    return Progress(**saved), unflatten(state, kept)
+
+
+def newest(folder: Path) -> Path | None:
+    """The latest checkpoint that matches its manifest. A damaged one is named in a warning and passed over."""
+    for path in _found(folder):
+        trouble = damage(path)
+        if trouble is None:
+            return path
+        warnings.warn(f"checkpoint {path} is not whole ({trouble}); using the one before it", stacklevel=3)
+    return None
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint's files, None if nothing is."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return "manifest.json cannot be read"
+    for name, fingerprint in manifest.items():
+        file = path / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if file.stat().st_size != fingerprint["bytes"]:
+            return f"{name} has {file.stat().st_size} bytes, not {fingerprint['bytes']}"
+        if _fingerprint(file) != fingerprint:
+            return f"{name} does not match its checksum"
+    return None
+
+
+def trained_weights(scorer: nn.Module) -> dict[str, Tensor]:
+    """The tensors that training changes, by name, whole and on CPU; every process must call this. Weights that are tied appear once."""
+    whole: dict[str, Any] = get_model_state_dict(scorer, options=FULL)
+    names = {name for name, parameter in scorer.named_parameters() if parameter.requires_grad}
+    names |= {name for name, _ in scorer.named_buffers()}
+    return {name: tensor.contiguous() for name, tensor in whole.items() if name in names}
+
+
+def flatten(state: State, prefix: str = "") -> dict[str, Tensor]:
+    """A tree of dicts and tensors as one dict of tensors with dotted names."""
+    if isinstance(state, Tensor):
+        return {prefix: state.detach().cpu().clone()}
+    out: dict[str, Tensor] = {}
+    for name, value in state.items():
+        out |= flatten(value, f"{prefix}.{name}" if prefix else name)
+    return out
+
+
+def unflatten(like: State, flat: Mapping[str, Tensor], prefix: str = "") -> State:
+    """The inverse, in the shape of `like`."""
+    if isinstance(like, Tensor):
+        return flat[prefix].to(like)
+    return {name: unflatten(value, flat, f"{prefix}.{name}" if prefix else name) for name, value in like.items()}
+
+
+def _found(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"), reverse=True)
+
+
+def _fingerprint(file: Path) -> dict[str, Any]:
+    with file.open("rb") as handle:
+        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(handle, "sha256").hexdigest()}

@@ -1,0 +1,139 @@
+"""What is measured at every step, the same for all methods, over the whole batch.
+
+Every value is a finite-when-the-batch-is mean over rows; a mean over no rows is left out, never NaN. Log-probabilities are sums over
+response tokens, in nats. Ties count as half a hit, so that a policy that equals its reference reads 0.5.
+
+    loss                          what was minimized
+    cost/mean                     the plain average of the costs, whatever the reduction
+    implicit_reward/accuracy      share of pairs with h > 0, h = log pi(y_w)/pi_ref(y_w) - log pi(y_l)/pi_ref(y_l)
+    implicit_reward/margin        mean h, nats (before any beta)
+    ranking/accuracy              share of pairs where the policy itself finds the chosen answer likelier
+    ranking/reference_accuracy    the same of the reference
+    movement/BRANCH               mean log pi(y) - log pi_ref(y): where the mass of chosen and rejected answers went
+    kl_ref/k3_on_data_tokens      mean over tokens of exp(-d) - 1 + d, d = log pi - log pi_ref. The tokens come from the data, not from
+                                  the policy, so this is a proxy of the KL, not an estimate of it
+    kl_ref/own_samples            mean log pi(y) - log pi_ref(y) of answers that the policy drew for this batch: an unbiased estimate of
+                                  the KL; only where the method draws them
+    logp_per_token/BRANCH         mean over answers of log pi(y) / |y|
+    length/BRANCH                 mean response tokens
+    remembered/...                what the method remembers after the step, such as each rater's reliability: one number a rater, or of more
+                                  than twenty raters the least, the mean and the greatest
+    adversary/...                 how the reduction weighs rows: effective sample size 1 / sum p^2, largest weight, weight of each group
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from holdfast.training.step import Outcome
+from holdfast.types import Answers, Batch, Pairs, Scored, scored_parts
+
+RATERS_SHOWN = 20
+
+
+def batch_metrics(outcome: Outcome, *, groups: Sequence[str] = (), robust: bool = False) -> dict[str, float]:
+    """The metrics of one scored batch. `robust` adds the adversary's weights."""
+    batch = outcome.batch
+    out = {"loss": float(outcome.total), "cost/mean": float(outcome.cost_N.mean())}
+    if isinstance(batch, Pairs):
+        out |= _pairs(batch)
+    out |= _branches(batch)
+    if robust:
+        out |= adversary_metrics(outcome.adversary_N, batch.group_N, groups)
+    return out
+
+
+def accuracy(margin_N: Tensor) -> float:
+    """Share of margins above zero, a tie counting half."""
+    return float(((margin_N > 0).float() + 0.5 * (margin_N == 0).float()).mean())
+
+
+def _pairs(pairs: Pairs) -> dict[str, float]:
+    out = {"ranking/accuracy": accuracy(pairs.chosen.logp_N - pairs.rejected.logp_N)}
+    if pairs.chosen.ref_logp_NT is not None:
+        out["ranking/reference_accuracy"] = accuracy(pairs.chosen.ref_logp_N - pairs.rejected.ref_logp_N)
+        out["implicit_reward/accuracy"] = accuracy(pairs.margin_N)
+        out["implicit_reward/margin"] = float(pairs.margin_N.mean())
+        if pairs.samples:
+            out["kl_ref/own_samples"] = float(torch.stack([sample.log_ratio_N for sample in pairs.samples]).mean())
+    return out
+
+
+def _branches(batch: Batch) -> dict[str, float]:
+    out: dict[str, float] = {}
+    for name, scored, keep_N in _named_answers(batch):
+        if not bool(keep_N.any()):
+            continue
+        out[f"logp_per_token/{name}"] = float(scored.mean_logp_N[keep_N].mean())
+        out[f"length/{name}"] = float(scored.length_N[keep_N].float().mean())
+        if scored.ref_logp_NT is not None:
+            out[f"movement/{name}"] = float(scored.log_ratio_N[keep_N].mean())
+    compared = [scored for name, scored in scored_parts(batch).items() if name not in batch.also and scored.ref_logp_NT is not None]
+    tokens = sum(float(scored.mask_NT.sum()) for scored in compared)
+    if tokens:
+        out["kl_ref/k3_on_data_tokens"] = sum(float(_k3(scored)) for scored in compared) / tokens
+    return out
+
+
+def _named_answers(batch: Batch) -> list[tuple[str, Scored, Tensor]]:
+    """Branches by name, and which rows count; judged answers apart by their verdict, so that praised and blamed can be told apart."""
+    if isinstance(batch, Answers) and batch.desirable_N is not None:
+        good_N = batch.desirable_N.bool()
+        return [("desirable", batch.answer, good_N), ("undesirable", batch.answer, ~good_N)]
+    parts = {name: scored for name, scored in scored_parts(batch).items() if name not in batch.also}
+    return [(name, scored, torch.ones_like(scored.length_N, dtype=torch.bool)) for name, scored in parts.items()]
+
+
+def _k3(scored: Scored) -> Tensor:
+    assert scored.ref_logp_NT is not None
+    d_NT = torch.where(scored.mask_NT.bool(), scored.logp_NT - scored.ref_logp_NT, 0.0)
+    return (torch.exp(-d_NT) - 1 + d_NT).sum()
+
+
+def adversary_metrics(adversary_N: Tensor, group_N: Tensor | None, groups: Sequence[str]) -> dict[str, float]:
+    """How many rows the reduction really looks at, and whose."""
+    total = float(adversary_N.sum())
+    if not total > 0:
+        return {}
+    p_N = adversary_N / total
+    out = {"adversary/effective_sample_size": float(1 / (p_N**2).sum()), "adversary/max_weight": float(p_N.max())}
+    if group_N is not None:
+        out |= {f"adversary/group/{name}": float(p_N[group_N == k].sum()) for k, name in enumerate(groups)}
+    return out
+
+
+def memory_metrics(memory: Mapping[str, Tensor], raters: Sequence[str | None]) -> dict[str, float]:
+    """A method's memory as numbers. Raters that were not met yet are left out."""
+    out: dict[str, float] = {}
+    for key, tensor in memory.items():
+        name = f"remembered/{key.removesuffix('_R')}"
+        named = zip(raters or [None], tensor.reshape(-1).tolist(), strict=False)
+        known = {rater or "unnamed": value for rater, value in named if math.isfinite(value)}
+        if not known:
+            continue
+        if tensor.ndim == 0 or len(raters) < 2:
+            out[name] = next(iter(known.values()))
+        elif len(raters) <= RATERS_SHOWN:
+            out |= {f"{name}/{rater}": value for rater, value in known.items()}
+        else:
+            values = list(known.values())
+            out |= {f"{name}/least": min(values), f"{name}/mean": math.fsum(values) / len(values), f"{name}/greatest": max(values)}
+    return out
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Most memory this process has held: of the GPU if it trains on one, else resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    return {f"{prefix}/{name}": value for name, value in metrics.items()}

@@ -1,0 +1,129 @@
+"""The model card that lies beside the weights: generated from the run record and the method's own card, nothing written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from holdfast.card import Method
+from holdfast.training.options import Options, helps
+
+
+def model_card(record: Mapping[str, Any], method: Method) -> str:
+    """README.md of the model folder, with the front matter that the Hugging Face hub reads."""
+    card = method.card
+    call = record["call"]
+    lines = [*_front_matter(record, method), "", f"# {_title(call.get('model'), method.name)}", ""]
+    lines += [f"Trained with Holdfast {record['versions'].get('holdfast', '')} by the method `{method.name}`."]
+    lines += ["", "## Method", "", f"    cost = {card.equation}", ""]
+    arxiv = f", arXiv {card.paper.arxiv}" if card.paper.arxiv else ""
+    lines += [f"{card.paper.authors} ({card.paper.year}). {card.paper.title}{arxiv}.", ""]
+    lines += [f"Costs are reduced by `{record['reduction']}`. Token log-probabilities: {card.tokens} over response tokens."]
+    lines += [f"Reference: {record['reference']}." if record["reference"] else "No reference model."]
+    if card.departures:
+        lines += ["", "Departures from the paper:", "", *(f"{n}. {text}" for n, text in enumerate(card.departures, start=1))]
+    lines += ["", "## Settings", "", *_table(("setting", "value"), [(f"`{name}`", value) for name, value in record["settings"].items()])]
+    lines += [
+        "",
+        *_table(("option", "value", "meaning"), [(f"`{name}`", record["options"][name], text) for name, text in _changed(record)]),
+    ]
+    lines += ["", "## Data", "", *_data(record)]
+    lines += ["", "## Results", "", *_results(record)]
+    lines += ["", "## Limitations", "", *_limitations(record)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _front_matter(record: Mapping[str, Any], method: Method) -> list[str]:
+    call = record["call"]
+    lines = ["---", f"library_name: {'peft' if record['options']['lora_rank'] else 'transformers'}"]
+    if _is_hub_name(call.get("model")):
+        lines.append(f"base_model: {call['model']}")
+    if _is_hub_name(call.get("data")):
+        lines += ["datasets:", f"- {call['data']}"]
+    return [*lines, "tags:", "- holdfast", f"- {method.name}", "- preference-optimization", "pipeline_tag: text-generation", "---"]
+
+
+def _is_hub_name(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and 0 < len(value) < 97
+        and value.count("/") <= 1
+        and not value.startswith((".", "~", "/"))
+        and not Path(value).exists()
+    )
+
+
+def _title(model: Any, method: str) -> str:
+    return f"{Path(model).name if isinstance(model, str) else 'model'}, {method}"
+
+
+def _changed(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Options that say how the model came about: those that are not at rest."""
+    rest = Options()
+    always = {"learning_rate", "batch_size", "schedule", "seed", "precision"}
+    text = helps()
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(rest).items()}
+    quiet = {"track", "log_every", "save_every", "keep_checkpoints", "reference_cache"}
+    return [
+        (name, text[name])
+        for name, value in record["options"].items()
+        if name not in quiet and (name in always or _plain(value) != plain.get(name))
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _data(record: Mapping[str, Any]) -> list[str]:
+    data = record["data"]
+    lines = [f"- read {data['read']:,} rows from {', '.join(Path(file).name for file in data['files'])} as {data['shape']}"]
+    counts = record["train_rows"]
+    unread = {reason: n for reason, n in counts["unfolded"].items() if reason not in ("read", "unfolded")}
+    for aside in (data["set_aside"], unread, counts["tokenized"]["set_aside"]):
+        lines += [f"- set aside {n:,}: {reason}" for reason, n in aside.items()]
+    lines.append(f"- trained on {record['rows']:,} rows, {record['steps']:,} steps of {record['options']['batch_size']}")
+    if record["groups"]:
+        lines.append(f"- groups: {', '.join(record['groups'])}")
+    return [*lines, f"- content hash `{data['content_hash'][:16]}`"]
+
+
+def _results(record: Mapping[str, Any]) -> list[str]:
+    results = record["results"]
+    first, last = results.get("eval_before", {}), results.get("eval_after", {})
+    if not last:
+        return ["No rows were held out, so there is nothing to report that training itself did not see."]
+    rows = [
+        (f"`{name.removeprefix('eval/')}`", _number(first.get(name)), _number(value))
+        for name, value in last.items()
+        if name.startswith("eval/")
+    ]
+    return ["On held-out rows, before and after training:", "", *_table(("metric", "before", "after"), rows)]
+
+
+def _limitations(record: Mapping[str, Any]) -> list[str]:
+    lines = ["- Preference data say what some raters preferred; whether they can be trusted is not settled by training on them."]
+    lines.append("- Ranking accuracy and margins on data are not generation quality: judge generated answers before use.")
+    if "kl_ref/k3_on_data_tokens" in " ".join(record["results"].get("eval_after", {})):
+        lines.append(
+            "- `kl_ref/k3_on_data_tokens` is taken on the data's tokens, not on the policy's own: a proxy of the KL to the reference."
+        )
+    scoring = record["scoring"]
+    if scoring["reason"]:
+        lines.append(f"- Scored on the plain path, because {scoring['reason']}.")
+    return lines
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
+    if not rows:
+        return ["None."]
+    return [
+        "| " + " | ".join(head) + " |",
+        "|" + " --- |" * len(head),
+        *("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows),
+    ]
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:.6g}"

@@ -1,0 +1,172 @@
+"""From data, as they were given, to the rows of a run: read, held out, unfolded, tokenized, hashed, and counted all along."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from holdfast.card import Method, Reduction
+from holdfast.data.read import Dataset, read
+from holdfast.data.render import tokenize
+from holdfast.data.unfold import unfold
+from holdfast.errors import DataError, OptionError
+from holdfast.models.load import tokenizer_hash
+from holdfast.scorers.reference import items_hash
+from holdfast.training.options import Options
+from holdfast.training.step import Rows
+from holdfast.types import Row
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run trains on and is evaluated on. `facts` and `identity` go into the record, `said` is for the reader's eyes."""
+
+    train: Rows
+    evaluation: Rows | None
+    groups: tuple[str, ...]
+    raters: tuple[str | None, ...]
+    facts: Mapping[str, Any]
+    identity: Mapping[str, str]
+    said: Sequence[str]
+
+
+def prepare(method: Method, reduction: Reduction, tokenizer: Any, options: Options, *, data: Any, eval_data: Any, out: Path) -> Prepared:
+    """Everything that happens to data before the model sees them. Of `reduction` only its needs are read.
+
+    Raises:
+        DataError: bad rows (unless quarantined), or none left.
+        NeedError: the method or the reduction needs what the rows do not have.
+        OptionError: options that contradict each other.
+    """
+    if eval_data is None and options.eval_every and not options.eval_fraction:
+        raise OptionError("eval_every is not read without rows to evaluate on", hint="give eval_data or eval_fraction")
+    if eval_data is None and options.eval_split:
+        raise OptionError("eval_split is not read without eval_data", hint="give eval_data")
+    if eval_data is not None and options.eval_fraction:
+        raise OptionError("eval_data and eval_fraction both say what to evaluate on", hint="give one of them")
+    method = replace(method, reduction=reduction)
+    aside = out / "quarantine.jsonl" if options.quarantine else None
+    given = _read(data, options, options.split, aside)
+    said = list(given.report.lines())
+    facts: dict[str, Any] = {"data": given.report.to_dict()}
+    held_out: Dataset | None = None
+    if eval_data is not None:
+        held_out = _read(eval_data, options, options.eval_split, out / "quarantine-eval.jsonl" if options.quarantine else None)
+        facts["eval_data"] = held_out.report.to_dict()
+        said += [f"evaluation: {line}" for line in held_out.report.lines()]
+        overlap = len(_prompts(given) & _prompts(held_out))
+        if overlap:
+            said.append(f"note: {overlap:,} prompts of the evaluation rows are also trained on")
+        facts["prompts_in_both"] = overlap
+    elif options.eval_fraction:
+        kept, away = hold_out(given, fraction=options.eval_fraction, seed=options.seed)
+        given, held_out = given.select(kept), given.select(away)
+        facts["held_out"] = {"fraction": options.eval_fraction, "rows": [str(row.where) for row in held_out]}
+        said.append(f"held out {len(held_out):,} rows for evaluation, {len(given):,} are left to train on")
+    train, counts, more = _tokens(given, method, tokenizer, options, aside)
+    facts["train_rows"], said = counts, said + more
+    evaluation = None
+    if held_out is not None:
+        evaluation, counts, more = _tokens(held_out, method, tokenizer, options, None if aside is None else out / "quarantine-eval.jsonl")
+        facts["eval_rows"] = counts
+        said += [f"evaluation: {line}" for line in more]
+    identity = {"data": given.report.content_hash, "tokenizer": tokenizer_hash(tokenizer), "template": _template_hash(tokenizer, options)}
+    if held_out is not None:
+        identity["eval_data"] = held_out.report.content_hash
+    identity["tokens"] = items_hash([*train.items, *(evaluation.items if evaluation else ())])
+    everyone = [*train.rows, *(evaluation.rows if evaluation else ())]
+    groups = tuple(sorted({row.group for row in everyone if row.group is not None}))
+    return Prepared(train, evaluation, groups, raters_of(everyone), facts, identity, said)
+
+
+def first_rows(method: Method, reduction: Reduction, tokenizer: Any, options: Options, *, data: Any, n: int) -> tuple[Rows, list[str]]:
+    """The first `n` rows as `prepare` would make them, and what was said of all that were read. Nothing is written."""
+    with tempfile.TemporaryDirectory() as scratch:
+        given = _read(data, options, options.split, Path(scratch) / "quarantine.jsonl" if options.quarantine else None)
+        said = [line for line in given.report.lines() if scratch not in line]
+    some = given.select(range(min(len(given), max(2 * n, 32))))  # a few more: a need may look at other rows
+    with tempfile.TemporaryDirectory() as scratch:
+        aside = Path(scratch) / "quarantine.jsonl" if options.quarantine else None
+        rows, _, _ = _tokens(some, replace(method, reduction=reduction), tokenizer, options, aside)
+    return rows, said
+
+
+def raters_of(rows: Sequence[Row]) -> tuple[str | None, ...]:
+    """All raters by name, then None if some rows name none; nobody if none does."""
+    found = {row.rater for row in rows}
+    named = tuple(sorted(name for name in found if name is not None))
+    return (*named, None) if named and None in found else named
+
+
+def hold_out(rows: Sequence[Row], *, fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """(rows to train on, rows to evaluate on), as indices. Rows that share a prompt stay on one side, so that none is half known."""
+    by_prompt: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        by_prompt.setdefault(_prompt_key(row), []).append(index)
+    wanted = max(1, round(fraction * len(rows)))
+    away: list[int] = []
+    clusters = list(by_prompt.values())
+    for place in np.random.Generator(np.random.PCG64([seed, 0xE7A1])).permutation(len(clusters)).tolist():
+        if len(away) >= wanted:
+            break
+        away += clusters[place]
+    if len(away) == len(rows):
+        raise DataError(
+            "nothing is left to train on: all rows share one prompt, or too few are left", hint="lower eval_fraction, or give eval_data"
+        )
+    out = set(away)
+    return [index for index in range(len(rows)) if index not in out], sorted(away)
+
+
+def _read(source: Any, options: Options, split: str | None, aside: Path | None) -> Dataset:
+    if isinstance(source, Dataset):
+        return source
+    columns = {}
+    for pair in options.columns:
+        ours, equals, theirs = pair.partition("=")
+        if not equals:
+            raise OptionError(f"columns must be like prompt=question, not {pair!r}")
+        columns[ours.strip()] = theirs.strip()
+    return read(source, shape=options.shape, columns=columns or None, quarantine=aside, split=split)
+
+
+def _tokens(rows: Dataset, method: Method, tokenizer: Any, options: Options, aside: Path | None) -> tuple[Rows, dict[str, Any], list[str]]:
+    unfolded = unfold(rows, method)
+    made = tokenize(
+        unfolded.rows,
+        tokenizer,
+        needs=method.card.needs,
+        template=options.template,
+        max_tokens=options.max_tokens,
+        max_prompt_tokens=options.max_prompt_tokens,
+        on_bad="quarantine" if aside is not None else "error",
+        quarantine=aside,
+        seed=options.seed,
+    )
+    return (
+        Rows(made.items, made.rows),
+        {"unfolded": unfolded.counts, "tokenized": made.report.to_dict()},
+        [
+            *unfolded.lines(),
+            *made.report.lines(),
+        ],
+    )
+
+
+def _prompts(rows: Sequence[Row]) -> set[str]:
+    return {_prompt_key(row) for row in rows}
+
+
+def _prompt_key(row: Row) -> str:
+    return json.dumps(row.prompt, default=dict)
+
+
+def _template_hash(tokenizer: Any, options: Options) -> str:
+    return hashlib.sha256(f"{options.template}|{getattr(tokenizer, 'chat_template', None)}".encode()).hexdigest()

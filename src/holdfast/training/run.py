@@ -1,0 +1,54 @@
+"""A finished run, as it lies in its folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from holdfast.errors import RunError
+from holdfast.training.record import read_record
+
+METRICS = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of a run: run.json, metrics.jsonl, checkpoints/, model/."""
+
+    out: Path
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What was asked, of what, and what came out."""
+        record = read_record(self.out)
+        if record is None:
+            raise RunError(f"{self.out} holds no run")
+        return record
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """One dict a step, and one an evaluation (its keys begin with `eval/`), in order."""
+        path = self.out / METRICS
+        if not path.is_file():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    @property
+    def status(self) -> str:
+        """running, finished, interrupted or failed."""
+        return str(self.record["status"])
+
+    @property
+    def model_path(self) -> Path:
+        """The folder that any Hugging Face user can load."""
+        return self.out / "model"
+
+    def load(self) -> tuple[Any, Any]:
+        """(model, tokenizer), on CPU in float32."""
+        from holdfast.models.load import load_policy, load_tokenizer
+
+        if not self.model_path.is_dir():
+            raise RunError(f"{self.out} has no model: the run is {self.status}", hint="finish it with resume=True")
+        return load_policy(self.model_path), load_tokenizer(self.model_path)

@@ -1,0 +1,85 @@
+"""Answers that the policy draws while it is trained, for methods that ask for them: new at every step, scored by the reference at once.
+
+The reference's numbers of such answers cannot be made beforehand, so the reference stays in memory: a copy of the policy as it was before
+training, or the model that was named.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from holdfast.card import Method
+from holdfast.errors import RunError
+from holdfast.evaluation.generate import generate
+from holdfast.models.load import load_policy
+from holdfast.scorers.text import TextScorer, score_in_chunks
+from holdfast.training.step import Rows
+from holdfast.training.world import World
+
+BRANCHES = ("sample_1", "sample_2")  # the least that a leave-one-out baseline takes
+
+
+@dataclass
+class Sampler:
+    """Draws from the policy as it is, and knows the reference."""
+
+    world: World
+    policy: Any
+    reference: TextScorer
+    tokenizer: Any
+    max_new_tokens: int
+    seed: int
+    tokens: int  # packed tokens that the reference scores at once
+
+    def draw(self, rows: Rows, step: int) -> Rows:
+        """The same rows, each with answers of the policy's own to its prompt. All processes get those of the first one."""
+        drawn = generate(
+            self.policy,
+            self.tokenizer,
+            [item.prompt for item in rows.items],
+            max_new_tokens=self.max_new_tokens,
+            samples=len(BRANCHES),
+            seed=self.seed * 1_000_003 + step,
+        )
+        answers = self.world.gather([[list(one.ids) for one in answers] for answers in drawn])[0]
+        own = [dict(zip(BRANCHES, row, strict=True)) for row in answers]
+        alone = [replace(item, branches=branches, others=()) for item, branches in zip(rows.items, own, strict=True)]
+        with self.world.accelerator.autocast():
+            scored = score_in_chunks(self.reference, alone, tokens=self.tokens)
+        items = [replace(item, branches={**item.branches, **branches}) for item, branches in zip(rows.items, own, strict=True)]
+        known: Sequence[Any] = rows.reference if rows.reference is not None else [{}] * len(rows)
+        return Rows(items, rows.rows, [{**before, **more} for before, more in zip(known, scored, strict=True)])
+
+
+def sampler_for(
+    method: Method, world: World, policy: Any, *, asked: Any, tokenizer: Any, rows: Rows, seed: int, tokens: int, trust_remote_code: bool
+) -> Sampler | None:
+    """A sampler if the method wants one. To be called before the first step and before a checkpoint moves in.
+
+    Args:
+        asked: `reference=` as it was given; None for the policy as it is now.
+
+    Raises:
+        RunError: the policy is sharded over processes, or its reference is an adapter switched off.
+    """
+    if "samples" not in method.card.needs:
+        return None
+    if world.sharded:
+        raise RunError(f"{method.name} draws from the policy at every step, which FSDP does not allow here", hint="use DDP, or one process")
+    if isinstance(asked, str) and asked == "adapter-off":
+        raise RunError(f"{method.name} needs its reference at every step", hint="name the base model as the reference")
+    model = copy.deepcopy(policy) if asked is None else load_policy(asked, trust_remote_code=trust_remote_code)
+    reference = TextScorer(_frozen(model).to(world.device))
+    longest = max(len(ids) for item in rows.items for ids in item.branches.values())
+    return Sampler(world, policy, reference, tokenizer, longest, seed, tokens)
+
+
+def _frozen(model: nn.Module) -> nn.Module:
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model.eval()

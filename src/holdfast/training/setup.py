@@ -1,0 +1,326 @@
+"""From what was asked to a job that can start: model, rows, reference, optimizer, record, all checked.
+
+The order matters. The model is loaded as it was before training and hashed, also when a run is resumed: so the reference's numbers are the
+same, the scorer takes the same path, and only then do the checkpoint's weights move in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+
+from holdfast.ambiguity import REDUCTIONS, parse
+from holdfast.card import Method, Reduction, costs, initial_memory, settings_of
+from holdfast.errors import NeedError, OptionError, RunError
+from holdfast.models.load import context_length, load_policy, load_tokenizer
+from holdfast.scorers.reference import model_hash
+from holdfast.scorers.text import TextScorer, Verification
+from holdfast.training import plan
+from holdfast.training.files import TEMPORARY, sweep
+from holdfast.training.options import Options
+from holdfast.training.policy import build_optimizer, build_scheduler, enable_checkpointing, set_mode, with_adapter
+from holdfast.training.prepare import Prepared, prepare
+from holdfast.training.record import check_same, new_record, now, write_record
+from holdfast.training.reference import Reference, reference_log_probs, with_reference
+from holdfast.training.samples import Sampler, sampler_for
+from holdfast.training.step import Memories, Question, Rows
+from holdfast.training.world import World
+from holdfast.types import Answers, Batch, Pairs, Scored
+
+VERIFIED_ROWS = 32  # of the first batch; a plain forward holds all logits of what it is given
+VERIFIED_AT_ONCE = 4
+BEFORE_THE_RECORD = {"reference", "quarantine.jsonl", "quarantine-eval.jsonl"}  # what a run killed in its first moments leaves
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What `train` was given, options and settings sorted."""
+
+    method: Method
+    options: Options
+    settings: dict[str, Any]
+    model: Any
+    data: Any
+    out: Path
+    reference: Any
+    eval_data: Any
+    tokenizer: Any
+    reduction: str | Reduction | None
+    call: Mapping[str, Any]
+
+
+@dataclass
+class Job:
+    """A run under way."""
+
+    world: World
+    options: Options
+    out: Path
+    question: Question
+    train: Rows
+    evaluation: Rows | None
+    policy: Any
+    tokenizer: Any
+    scorer: nn.Module  # as DDP or FSDP want it
+    optimizer: torch.optim.Optimizer
+    scheduler: Any
+    memories: Memories
+    total: int
+    record: dict[str, Any]
+    said: list[str]
+    checks_start: bool
+    sampler: Sampler | None = None
+    step: int = 0
+    seconds: float = 0.0
+    metrics_bytes: int = 0
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.out / "checkpoints"
+
+    @property
+    def robust(self) -> bool:
+        return not self.question.reduction.linear
+
+    def mode(self, *, training: bool) -> None:
+        """Dropout only while training, and only if asked for."""
+        options = self.options
+        set_mode(self.scorer, dropout=options.dropout and training, checkpointing=options.gradient_checkpointing)
+
+    def with_samples(self, rows: Rows, step: int) -> Rows:
+        """The rows, with new answers of the policy's own where the method asks for them."""
+        if self.sampler is None:
+            return rows
+        self.mode(training=False)
+        rows = self.sampler.draw(rows, step)
+        self.mode(training=True)
+        return rows
+
+    def save_record(self) -> None:
+        if self.world.is_main:
+            write_record(self.out, self.record)
+
+
+def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
+    """Make the job. `before` is the record of the run to go on with, None for a new one."""
+    options, out = ask.options, ask.out
+    try_settings(ask.method, ask.settings)
+    if world.is_main:
+        out.mkdir(parents=True, exist_ok=True)
+        sweep(out)
+    world.wait()
+    notes: list[str] = []
+    policy = load_policy(ask.model, trust_remote_code=options.trust_remote_code)
+    if options.max_tokens is None:  # what the model has positions for: beyond it the numbers mean nothing
+        options = replace(options, max_tokens=context_length(policy))
+        ask = replace(ask, options=options)
+    tokenizer = _tokenizer_for(ask, policy, notes)
+    prepared, question = _rows_and_question(world, ask, tokenizer)
+    start_hash = model_hash(policy)
+    torch.manual_seed(options.seed)
+    fresh_adapter = bool(options.lora_rank)
+    if fresh_adapter:
+        policy = with_adapter(policy, options)
+    if options.gradient_checkpointing:
+        enable_checkpointing(policy)
+    if not world.sharded:
+        policy.to(world.device)
+    inner = TextScorer(policy, path=options.path)
+    set_mode(inner, dropout=False, checkpointing=False)
+    first = plan.rows_of_step(0, rows=len(prepared.train), batch_size=options.batch_size, seed=options.seed)
+    verification = verify(world, inner, prepared.train.take(first[:VERIFIED_ROWS]))
+    sampler = sampler_for(
+        ask.method,
+        world,
+        policy,
+        asked=ask.reference,
+        tokenizer=tokenizer,
+        rows=prepared.train,
+        seed=options.seed,
+        tokens=options.tokens_per_microbatch,
+        trust_remote_code=options.trust_remote_code,
+    )
+    scorer, optimizer = world.prepare(inner, build_optimizer(inner, options))
+    reference = _reference(world, ask, scorer, prepared, start_hash, fresh_adapter)
+    train, evaluation = _with_reference(prepared, reference)
+    total = plan.total_steps(len(train), options.batch_size, epochs=options.epochs, max_steps=options.max_steps)
+    identity = {"model": start_hash, **prepared.identity}
+    if reference is not None:
+        identity["reference"] = reference.identity
+    record = new_record(
+        method=ask.method.name,
+        settings=ask.settings,
+        reduction=_written(ask.reduction, question.reduction),
+        options=options,
+        identity=identity,
+        call=ask.call,
+        facts={
+            **prepared.facts,
+            "groups": list(prepared.groups),
+            "reference": None if reference is None else reference.who,
+            "scoring": {**asdict(verification), "fallbacks": inner.fallbacks},
+            "steps": total,
+            "rows": len(train),
+            "weights": {
+                "all": sum(parameter.numel() for parameter in policy.parameters()),
+                "trained": sum(parameter.numel() for parameter in policy.parameters() if parameter.requires_grad),
+            },
+            "world": {"processes": world.size, "wrapping": world.wrapping, "device": str(world.device)},
+        },
+    )
+    record["notes"] += notes
+    if before is not None:
+        check_same(before, record)
+        record["started"], record["notes"] = before["started"], before["notes"]
+        record["resumed"] = [*before["resumed"], {"at": now()}]
+    torch.manual_seed(options.seed + world.rank)
+    return Job(
+        world=world,
+        options=options,
+        out=out,
+        question=question,
+        train=train,
+        evaluation=evaluation,
+        policy=policy,
+        tokenizer=tokenizer,
+        scorer=scorer,
+        optimizer=optimizer,
+        scheduler=build_scheduler(optimizer, options, total),
+        memories=question.first_memories(),
+        total=total,
+        record=record,
+        said=[*prepared.said, *(f"note: {note}" for note in notes), *_said(world, verification, reference, record)],
+        checks_start=reference is not None and reference.is_start,
+        sampler=sampler,
+    )
+
+
+def try_settings(method: Method, settings: Mapping[str, Any]) -> None:
+    """Ask the objective for the cost of two answers of one token, so that a setting out of range is refused before anything is loaded."""
+    one = Scored(torch.zeros(2, 1), torch.ones(2, 1), torch.zeros(2, 1))
+    also, whose = {"mismatched": one}, torch.zeros(2, dtype=torch.long)
+    batch: Batch
+    if method.takes is Answers:
+        batch = Answers(one, torch.tensor([True, False]), group_N=whose, also=also)
+    else:
+        some = torch.full((2,), 0.5)
+        batch = Pairs(one, one, confidence_N=some, group_N=whose, rater_N=whose, reward_gap_N=some, also=also)
+    with suppress(NeedError):  # of something that only real rows have
+        costs(method, batch, settings, initial_memory(method))
+
+
+def verify(world: World, scorer: TextScorer, rows: Rows) -> Verification:
+    """Packed against plain on the rows of the first batch; all processes keep to the plain path where one of them must."""
+    worst = None
+    with world.accelerator.autocast():
+        for at in range(0, len(rows), VERIFIED_AT_ONCE):
+            found = scorer.verify(rows.items[at : at + VERIFIED_AT_ONCE])
+            if worst is None or found.fell_back or found.worst_nats > worst.worst_nats:
+                worst = found
+            if scorer.path == "plain":
+                break
+    assert worst is not None
+    if world.any(worst.fell_back) and not worst.fell_back:
+        scorer.path = "plain"
+        worst = Verification("plain", worst.worst_nats, worst.tolerance_nats, "another process had to")
+    return worst
+
+
+def read_reduction(given: str | Reduction | None, method: Method, groups: int) -> Reduction:
+    """The reduction to train with. A setting `k` that was left open is the number of groups in the data."""
+    if given is None:
+        return method.reduction
+    if isinstance(given, Reduction):
+        return given
+    name, _, rest = given.partition(":")
+    factory = REDUCTIONS.get(name.strip())
+    if factory is not None and "k" in settings_of(factory) and "k=" not in rest.replace(" ", ""):
+        if not groups:
+            raise OptionError(f"the reduction {given!r} needs groups, and the rows have none", hint="add a `group` column")
+        given = f"{name}:" + ",".join(filter(None, [rest, f"k={groups}"]))
+    return parse(given)
+
+
+def _tokenizer_for(ask: Ask, policy: Any, notes: list[str]) -> Any:
+    source = ask.tokenizer
+    if source is None:
+        source = ask.model if not isinstance(ask.model, nn.Module) else getattr(ask.model, "name_or_path", "")
+    if not source:
+        raise OptionError("the model does not say where it came from, so its tokenizer cannot be found", hint="give tokenizer=")
+    return load_tokenizer(source, model=policy, trust_remote_code=ask.options.trust_remote_code, notes=notes)
+
+
+def _rows_and_question(world: World, ask: Ask, tokenizer: Any) -> tuple[Prepared, Question]:
+    probe = read_reduction(ask.reduction, ask.method, groups=1)
+    with TemporaryDirectory() as scratch:  # all processes read all rows, one of them keeps what it quarantines
+        room = ask.out if world.is_main else Path(scratch)
+        prepared = prepare(ask.method, probe, tokenizer, ask.options, data=ask.data, eval_data=ask.eval_data, out=room)
+    reduction = read_reduction(ask.reduction, ask.method, groups=len(prepared.groups))
+    return prepared, Question(ask.method, ask.settings, reduction, prepared.groups, prepared.raters)
+
+
+def _reference(world: World, ask: Ask, scorer: nn.Module, prepared: Prepared, start_hash: str, fresh_adapter: bool) -> Reference | None:
+    """Scored if the method needs it, or if it was named: then for the metrics' sake."""
+    if "reference" not in ask.method.card.needs and ask.reference is None:
+        return None
+    items = [*prepared.train.items, *(prepared.evaluation.items if prepared.evaluation else ())]
+    options = ask.options
+    return reference_log_probs(
+        world,
+        scorer,
+        ask.reference,
+        items,
+        start_hash=start_hash,
+        fresh_adapter=fresh_adapter,
+        precision=options.precision,
+        cache=Path(options.reference_cache) if options.reference_cache else ask.out / "reference",
+        tokens=options.tokens_per_microbatch,
+        trust_remote_code=options.trust_remote_code,
+    )
+
+
+def _with_reference(prepared: Prepared, reference: Reference | None) -> tuple[Rows, Rows | None]:
+    if reference is None:
+        return prepared.train, prepared.evaluation
+    cut = len(prepared.train)
+    evaluation = prepared.evaluation and with_reference(prepared.evaluation, reference.items[cut:])
+    return with_reference(prepared.train, reference.items[:cut]), evaluation
+
+
+def _written(given: str | Reduction | None, made: Reduction) -> str:
+    return given if isinstance(given, str) else made.name
+
+
+def _said(world: World, verification: Verification, reference: Reference | None, record: Mapping[str, Any]) -> list[str]:
+    said = []
+    if verification.fell_back:
+        said.append(f"scoring: fell back to the plain path, because {verification.reason}")
+    elif verification.path == "packed":
+        said.append(f"scoring: packed, within {verification.worst_nats:.2g} nats of the plain forward on the first batch")
+    if reference is not None:
+        said.append(f"reference: {reference.who}")
+    weights = record["weights"]
+    said.append(f"training {weights['trained']:,} of {weights['all']:,} weights, {record['steps']:,} steps, {world.wrapping}")
+    return said
+
+
+def open_run(world: World, out: Path, record: Mapping[str, Any] | None, resume: bool) -> None:
+    """Refuse a folder that holds something. Every process must have read the record before any writes one."""
+    world.wait()
+    if record is not None and not resume:
+        raise RunError(f"{out} already holds a run ({record['status']})", hint="resume=True goes on with it; another out starts a new one")
+    if (
+        record is None
+        and out.exists()
+        and any(path.name not in BEFORE_THE_RECORD and not path.name.startswith(TEMPORARY) for path in out.iterdir())
+    ):
+        raise RunError(f"{out} is not empty and holds no run", hint="give another out folder")
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file", hint="give another out folder")

@@ -1,0 +1,255 @@
+"""The gradient of one whole batch, however many microbatches and processes it is spread over.
+
+The total of a batch is R(c_1, ..., c_N): a reduction of costs, each a function of log-probabilities. Two routes lead to its gradient, and
+what the method and the reduction declare decides which:
+
+    one pass     the weights p_i = dR/dc_i are known before the costs are, and c_i depends on row i alone: each microbatch backpropagates
+                 sum_i p_i c_i, and the sum over microbatches is the gradient.
+    two passes   otherwise: score everything without gradient, take g = dR/d logp_NT on the whole batch, score again, microbatch by
+                 microbatch, and backpropagate sum(g * logp_NT). The chain rule: still the gradient, whatever R is.
+
+A batch that fits one microbatch of one process needs neither. The exact gradient costs a second forward only where it must.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.card import Method, Reduction, State, costs, initial_memory
+from holdfast.scorers.assemble import assemble
+from holdfast.scorers.reference import attach
+from holdfast.training.plan import Microbatch
+from holdfast.training.world import World
+from holdfast.types import Batch, Row, Scored, Tokenized
+
+ReferenceItem = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows, aligned with what the tokenizer and the reference made of them."""
+
+    items: Sequence[Tokenized]
+    rows: Sequence[Row]
+    reference: Sequence[ReferenceItem] | None = None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def take(self, positions: Sequence[int]) -> Rows:
+        reference = None if self.reference is None else [self.reference[i] for i in positions]
+        return Rows([self.items[i] for i in positions], [self.rows[i] for i in positions], reference)
+
+
+@dataclass(frozen=True)
+class Memories:
+    """What is carried from batch to batch: the reduction's state and the method's own memory, trees of tensors."""
+
+    reduction: State
+    method: State
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of every batch: the method at its settings, the reduction, and the names of groups and raters."""
+
+    method: Method
+    settings: Mapping[str, Any]
+    reduction: Reduction
+    groups: Sequence[str] = ()
+    raters: Sequence[str | None] = ()
+
+    def first_memories(self) -> Memories:
+        return Memories(self.reduction.init(), initial_memory(self.method, max(1, len(self.raters))))
+
+    def batch(self, parts: Mapping[str, Scored], rows: Rows) -> Batch:
+        parts = parts if rows.reference is None else attach(parts, rows.reference)
+        return assemble(self.method.takes, parts, rows.rows, self.groups, self.raters)
+
+    def costs(self, batch: Batch, memories: Memories) -> tuple[Tensor, State]:
+        """cost_N, and what the method remembers after a whole batch."""
+        return costs(self.method, batch, self.settings, memories.method)
+
+    @property
+    def sums_up(self) -> bool:
+        """Whether microbatches can be judged alone."""
+        return self.reduction.linear and not self.method.card.coupled
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The whole batch, scored and judged, without gradient. `adversary_N` is d total / d cost_N."""
+
+    batch: Batch
+    cost_N: Tensor
+    total: Tensor
+    adversary_N: Tensor
+    memories: Memories
+
+
+def take_gradient(
+    world: World, scorer: nn.Module, question: Question, rows: Rows, memories: Memories, plan: Sequence[Sequence[Microbatch]]
+) -> Outcome:
+    """Leave d total / d weights in `.grad`, and say what the batch was. `plan` is `plan.split` of these rows."""
+    mine = plan[world.rank]
+    if len(mine) == 1 and world.size == 1:
+        return _direct(scorer, question, rows, memories)
+    route = _one_pass if question.sums_up else _two_passes
+    return route(world, scorer, question, rows, memories, plan)
+
+
+def score_all(world: World, scorer: nn.Module, items: Sequence[Tokenized], plan: Sequence[Sequence[Microbatch]]) -> dict[str, Scored]:
+    """Score a batch without gradient, each process its own microbatches, and put the parts of all together."""
+    with torch.no_grad():
+        mine = [scorer([items[i] for i in micro.positions]) for micro in plan[world.rank]]
+    return _together(world, mine, plan)
+
+
+def judge(question: Question, parts: Mapping[str, Scored], rows: Rows, memories: Memories) -> Outcome:
+    """Cost and total of a batch that is already scored."""
+    batch = question.batch(parts, rows)
+    cost_N, memory = question.costs(batch, memories)
+    cost_N = cost_N.detach().requires_grad_()
+    total, state = question.reduction.apply(cost_N, batch, memories.reduction)
+    (adversary_N,) = torch.autograd.grad(total, cost_N)
+    return Outcome(batch, cost_N.detach(), total.detach(), adversary_N, Memories(_detached(state), _detached(memory)))
+
+
+def _direct(scorer: nn.Module, question: Question, rows: Rows, memories: Memories) -> Outcome:
+    parts = scorer(rows.items)
+    batch = question.batch(parts, rows)
+    cost_N, memory = question.costs(batch, memories)
+    total, state = question.reduction.apply(cost_N, batch, memories.reduction)
+    (adversary_N,) = torch.autograd.grad(total, cost_N, retain_graph=True)
+    total.backward()
+    kept = question.batch({name: _detached_scored(part) for name, part in parts.items()}, rows)
+    return Outcome(kept, cost_N.detach(), total.detach(), adversary_N, Memories(_detached(state), _detached(memory)))
+
+
+def _one_pass(
+    world: World, scorer: nn.Module, question: Question, rows: Rows, memories: Memories, plan: Sequence[Sequence[Microbatch]]
+) -> Outcome:
+    weight_N = _weights_known_before(question, rows, memories.reduction, world.device)
+
+    def objective(parts: dict[str, Scored], micro: Microbatch) -> Tensor:
+        part_rows = rows.take(micro.positions)
+        cost_n, _ = question.costs(question.batch(parts, part_rows), memories)  # remembered once, of the whole batch
+        weight_n = weight_N[list(micro.positions)]
+        return torch.where(weight_n > 0, weight_n * cost_n, 0.0).sum()
+
+    parts = _backward(world, scorer, rows, plan[world.rank], objective)
+    return judge(question, _together(world, parts, plan), rows, memories)
+
+
+def _weights_known_before(question: Question, rows: Rows, state: State, device: torch.device) -> Tensor:
+    """dR/dc of a linear reduction, asked of the reduction itself at a batch of nothing: it is the same at every cost."""
+    nothing = Scored(torch.zeros(len(rows), 1, device=device), torch.zeros(len(rows), 1, device=device))
+    batch = assemble(question.method.takes, dict.fromkeys(rows.items[0].answers, nothing), rows.rows, question.groups)
+    cost_N = torch.zeros(len(rows), device=device, requires_grad=True)
+    total, _ = question.reduction.apply(cost_N, batch, state)
+    return torch.autograd.grad(total, cost_N)[0]
+
+
+def _two_passes(
+    world: World, scorer: nn.Module, question: Question, rows: Rows, memories: Memories, plan: Sequence[Sequence[Microbatch]]
+) -> Outcome:
+    mine = plan[world.rank]
+    random_states = []
+    scored = []
+    with torch.no_grad():
+        for micro in mine:
+            random_states.append(random_state(world.device))
+            scored.append(scorer(rows.take(micro.positions).items))
+    parts = {name: replace(part, logp_NT=part.logp_NT.requires_grad_()) for name, part in _together(world, scored, plan).items()}
+    batch = question.batch(parts, rows)
+    cost_N, _ = question.costs(batch, memories)
+    total, _ = question.reduction.apply(cost_N, batch, memories.reduction)
+    names = list(parts)
+    slopes = torch.autograd.grad(total, [parts[name].logp_NT for name in names], allow_unused=True)
+    slope_NT = {name: slope for name, slope in zip(names, slopes, strict=True) if slope is not None}
+    rng = iter(random_states)
+
+    def objective(parts: dict[str, Scored], micro: Microbatch) -> Tensor:
+        at = list(micro.positions)
+        terms = [(parts[name].logp_NT * slope[at, : parts[name].logp_NT.shape[1]]).sum() for name, slope in slope_NT.items()]
+        return torch.stack(terms).sum()
+
+    # Branches that no gradient reaches (a detached baseline) are not scored twice; all are where dropout must fall as it did.
+    names_again = names if scorer.training else list(slope_NT)
+    _backward(world, scorer, rows, mine, objective, names_again, lambda: set_random_state(next(rng)))
+    return judge(question, {name: _detached_scored(part) for name, part in parts.items()}, rows, memories)
+
+
+def _backward(
+    world: World,
+    scorer: nn.Module,
+    rows: Rows,
+    mine: Sequence[Microbatch],
+    objective: Callable[[dict[str, Scored], Microbatch], Tensor],
+    branches: Sequence[str] | None = None,
+    before_each: Callable[[], None] = lambda: None,
+) -> list[dict[str, Scored]]:
+    """Backpropagate the sum of `objective` over my microbatches; gradients are averaged over processes, hence the factor."""
+    kept = []
+    for number, micro in enumerate(mine):
+        items = rows.take(micro.positions).items
+        if branches is not None:
+            items = [item.only(branches) for item in items]
+        with nullcontext() if number == len(mine) - 1 else world.gradients_stay_here(scorer):
+            before_each()
+            parts = scorer(items)
+            counts = 0.0 if micro.padding else 1.0
+            (objective(parts, micro) * (counts * world.size)).backward()
+        kept.append({name: _detached_scored(part) for name, part in parts.items()})
+    return kept
+
+
+def _together(world: World, mine: Sequence[dict[str, Scored]], plan: Sequence[Sequence[Microbatch]]) -> dict[str, Scored]:
+    """Microbatches of all processes -> the batch in its own order, padded to its longest answer, on this process's device."""
+    everyone = world.gather(list(mine))
+    made = [(micro, parts) for hand, scored in zip(plan, everyone, strict=True) for micro, parts in zip(hand, scored, strict=True)]
+    real = [(micro, parts) for micro, parts in made if not micro.padding]
+    count = sum(len(micro.positions) for micro, _ in real)
+    out = {}
+    for name in real[0][1]:
+        width = max(parts[name].logp_NT.shape[1] for _, parts in real)
+        logp_NT = torch.zeros(count, width, device=world.device)
+        mask_NT = torch.zeros(count, width, device=world.device)
+        for micro, parts in real:
+            at = list(micro.positions)
+            scored = parts[name]
+            logp_NT[at, : scored.logp_NT.shape[1]] = scored.logp_NT.to(logp_NT)
+            mask_NT[at, : scored.mask_NT.shape[1]] = scored.mask_NT.to(mask_NT)
+        out[name] = Scored(logp_NT, mask_NT)
+    return out
+
+
+def _detached_scored(part: Scored) -> Scored:
+    return Scored(part.logp_NT.detach(), part.mask_NT, part.ref_logp_NT)
+
+
+def _detached(state: State) -> State:
+    if isinstance(state, Tensor):
+        return state.detach()
+    if isinstance(state, Mapping):
+        return {key: _detached(value) for key, value in state.items()}
+    return state
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_random_state(state: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"])
