@@ -148,7 +148,8 @@ def _outcome(arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]], best: float
     )
     text = (
         f"{said}\n\nEach held-out prompt is answered {times} by each model, at temperature 1, and the gold reward decides which answer is "
-        "better. KL is the distance to the start in nats an answer, estimated from the policy's own answers, with the next token's divergence computed exactly (rao-blackwellized)."
+        "better. KL is the distance to the start in nats an answer, estimated from the policy's own answers with the next token's "
+        "divergence computed exactly (rao-blackwellized)."
     )
     win_chart = Chart(
         intervals(
