@@ -71,6 +71,8 @@ def report(results: dict[str, list[dict[str, Any]]]) -> None:
     once = statistics.median(run["reference_seconds_per_step"] for run in results[OURS])
     print(f"\nTRL's fastest setting: {best}. Over one epoch, with the reference scored once inside our time and in each of TRL's steps,")
     print(f"the ratio is {seconds[live] / (seconds[OURS] + once):.2f} ({once:.2f} s a step for our reference).")
+    frugal = min(TRL_VARIANTS, key=lambda side: peak[side])
+    print(f"Against TRL's most frugal setting ({frugal}) the memory ratio is {peak[OURS] / peak[frugal]:.3f}.")
     print(f"Loss of the first step on the same weights and rows, ours and TRL's: {loss_difference():.1e} apart.")
     line = {
         "throughput_ratio": round(seconds[best] / seconds[OURS], 3),
@@ -99,12 +101,12 @@ def measure_ours(folder: Path, rows: list[dict[str, Any]], steps: int, scratch: 
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from holdfast.data import read, tokenize
-    from holdfast.train.pairwise import train
-    from holdfast.train.plan import rows_of_step
+    from holdfast.training.pairwise import train
+    from holdfast.training.plan import rows_of_step
 
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
     memory = Memory()
-    memory.rest()
+    memory.rest(model)
     with contextlib.redirect_stdout(sys.stderr):
         run = train(
             "dpo", model=model, tokenizer=tokenizer, data=rows, out=Path(scratch) / "run", beta=BETA, learning_rate=RATE, batch_size=BATCH,
@@ -150,7 +152,7 @@ def measure_trl(folder: Path, rows: list[dict[str, Any]], steps: int, scratch: s
 
     trainer.add_callback(Clock())
     memory = Memory()
-    memory.rest()
+    memory.rest(trainer.model, trainer.ref_model)
     trainer.train()
     return {"seconds": seconds[1:], "peak_mib": memory.peak_mib()}
 
@@ -171,7 +173,9 @@ def trl_trainer(folder: Path, rows: list[dict[str, Any]], scratch: str, **settin
 class Memory:
     """The process's resident memory, and its high-water mark since `rest` (Linux)."""
 
-    def rest(self) -> None:
+    def rest(self, *models: Any) -> None:
+        for model in models:  # weights read from a file are in memory only once they are touched
+            sum(float(parameter.sum()) for parameter in (model.parameters() if model is not None else ()))
         Path("/proc/self/clear_refs").write_text("5")
         self.resting = self._status("VmRSS")
 

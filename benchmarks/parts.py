@@ -27,7 +27,7 @@ RUNGS = {
     "+ response-only head": "the LM head only where a response token is predicted",
     "+ prefix sharing": "each prompt once, its answers as branches",
     "+ chunked head": "logits made a few tokens at a time and again in backward",
-    "+ microbatches of 1,024 tokens": "what `train` does on a CPU: gradients of parts of the batch, summed",
+    "+ microbatches of 384 tokens": "what `train` does on a CPU: gradients of parts of the batch, summed",
 }
 
 
@@ -67,7 +67,7 @@ def measure(rung: int) -> dict[str, Any]:
     if rung < 4:
         head.CHUNK_ELEMENTS["cpu"] = 1 << 40
     memory, seconds, tokens = Memory(), [], []
-    memory.rest()
+    memory.rest(model)
     for step in range(steps):
         batch = items[step * BATCH : (step + 1) * BATCH]
         longest = max(len(i.prompt) + max(map(len, i.branches.values())) for i in batch)
@@ -85,7 +85,7 @@ def measure(rung: int) -> dict[str, Any]:
             torch.nn.functional.softplus(-0.1 * h_N).mean().backward()
             tokens.append(sum(i.tokens for i in apart))
         else:
-            microbatches = chunks_by_tokens(batch, tokens=1024) if rung == 5 else [list(range(BATCH))]
+            microbatches = chunks_by_tokens(batch, tokens=384) if rung == 5 else [list(range(BATCH))]
             for micro in microbatches:
                 some = [batch[i] for i in micro]
                 parts = score_plain(model, some, device=scorer.device) if rung == 0 else scorer(some)

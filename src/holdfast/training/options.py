@@ -29,9 +29,10 @@ class Options:
     epochs: Annotated[float, "passes over the training rows; 1.5 stops half-way through the second"] = 1.0
     max_steps: Annotated[int | None, "optimizer steps, instead of epochs"] = None
     batch_size: Annotated[int, "rows per optimizer step, over all processes together"] = 16
-    tokens_per_microbatch: Annotated[int, "tokens scored at once by one process; a memory knob, never changes results beyond rounding"] = (
-        4096
-    )
+    tokens_per_microbatch: Annotated[
+        int | None,
+        "tokens scored at once; a memory knob, results change by rounding only; 384 on CPU, 16384 on GPU unless given",
+    ] = None
     learning_rate: Annotated[float, "peak learning rate of AdamW"] = 5e-6
     schedule: Annotated[Literal["linear", "cosine", "constant"], "how the learning rate falls after warm-up"] = "linear"
     warmup_ratio: Annotated[float, "share of the steps over which the learning rate rises from zero"] = 0.1
@@ -69,6 +70,10 @@ class Options:
     reference_cache: Annotated[str | None, "folder of reference log-probabilities; inside the run's folder unless given"] = None
     trust_remote_code: Annotated[bool, "run code that comes with the model"] = False
 
+    def budget(self, device: str) -> int:
+        """Tokens scored at once by one process."""
+        return self.tokens_per_microbatch or MICROBATCH.get(device, MICROBATCH["cuda"])
+
     def __post_init__(self) -> None:
         for name, kind in kinds().items():
             _check_kind(name, kind, getattr(self, name))
@@ -84,6 +89,8 @@ class Options:
         if self.lora_dropout and not self.dropout:
             raise OptionError("lora_dropout is not read while dropout is off", hint="add dropout=True, or leave lora_dropout out")
 
+
+MICROBATCH = {"cpu": 384, "cuda": 16384}  # tokens: enough for full speed on a few cores, enough to keep a GPU busy
 
 RANGES: Mapping[str, tuple[float, float, bool]] = {  # name: lowest, highest, whether the lowest itself is excluded
     "epochs": (0, math.inf, True),

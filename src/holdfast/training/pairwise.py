@@ -137,7 +137,7 @@ def steps(job: Job, log: MetricsLog, view: View) -> None:
             started = time.monotonic()
             rows = job.train.take(plan.rows_of_step(job.step, rows=len(job.train), batch_size=options.batch_size, seed=options.seed))
             rows = job.with_samples(rows, job.step + 1)
-            hands = plan.split([item.tokens for item in rows.items], processes=world.size, budget=options.tokens_per_microbatch)
+            hands = plan.split([item.tokens for item in rows.items], processes=world.size, budget=options.budget(world.device.type))
 
             outcome = take_gradient(world, job.scorer, job.question, rows, job.memories, hands)
             check_finite(outcome, rows.rows, job.step + 1)
@@ -199,7 +199,7 @@ def evaluate(job: Job, log: MetricsLog, view: View) -> None:
         return
     rows = job.with_samples(job.evaluation, -job.step - 1)
     lengths = [item.tokens for item in rows.items]
-    hands = plan.split(lengths, processes=job.world.size, budget=job.options.tokens_per_microbatch)
+    hands = plan.split(lengths, processes=job.world.size, budget=job.options.budget(job.world.device.type))
     job.mode(training=False)
     outcome = judge(job.question, score_all(job.world, job.scorer, rows.items, hands), rows, job.memories)
     job.mode(training=True)

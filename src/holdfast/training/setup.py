@@ -120,7 +120,7 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
     policy = load_policy(ask.model, trust_remote_code=options.trust_remote_code)
     if options.max_tokens is None:  # what the model has positions for: beyond it the numbers mean nothing
         options = replace(options, max_tokens=context_length(policy))
-        ask = replace(ask, options=options)
+    ask = replace(ask, options=options)
     tokenizer = _tokenizer_for(ask, policy, notes)
     prepared, question = _rows_and_question(world, ask, tokenizer)
     start_hash = model_hash(policy)
@@ -144,7 +144,7 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
         tokenizer=tokenizer,
         rows=prepared.train,
         seed=options.seed,
-        tokens=options.tokens_per_microbatch,
+        tokens=options.budget(world.device.type),
         trust_remote_code=options.trust_remote_code,
     )
     scorer, optimizer = world.prepare(inner, build_optimizer(inner, options))
@@ -281,7 +281,7 @@ def _reference(world: World, ask: Ask, scorer: nn.Module, prepared: Prepared, st
         fresh_adapter=fresh_adapter,
         precision=options.precision,
         cache=Path(options.reference_cache) if options.reference_cache else ask.out / "reference",
-        tokens=options.tokens_per_microbatch,
+        tokens=options.budget(world.device.type),
         trust_remote_code=options.trust_remote_code,
     )
 
