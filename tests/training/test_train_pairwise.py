@@ -467,7 +467,7 @@ def test_a_fall_back_is_counted_and_said(
     assert run.record["scoring"]["path"] == "plain"
     assert run.record["scoring"]["fallbacks"] == 1
     assert "plain path" in (run.model_path / "README.md").read_text()
-    assert difference(packed, run) < 2e-5
+    assert difference(packed, run) < 1e-4  # Adam divides by gradients that are partly rounding
 
 
 def test_trackers_get_the_numbers(tmp_path: Path, setting: dict[str, Any]) -> None:
