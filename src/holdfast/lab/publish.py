@@ -210,7 +210,8 @@ def markdown_index(results: Mapping[str, list[Result]], chosen: Sequence[Paper])
         "Sentences that could be false, each measured in a world that knows its own answer, with its rule written down "
         "(`holdfast.lab.verdict`) before the run shown here. Several thresholds (the leads of 0.01 and 0.02, the SimPO margin, the "
         "revision claim of SRPO) were set after a smaller or an earlier run on the same seeds had been seen: read those as "
-        "descriptions, not as tests that could have gone either way. Contradicted ones are published as such. `holdfast lab claims` makes this page again."
+        "descriptions, not as tests that could have gone either way. "
+        "Contradicted ones are published as such. `holdfast lab claims` makes this page again."
     )
     seconds = sum(_seconds(results[paper.name]) for paper in chosen)
     table = _markdown_table(Table(("paper", "claim", "verdict"), rows))
