@@ -101,6 +101,15 @@ def test_train_evaluate_rerun(run: Run, tiny_model_dir: Path, pairs_file: Path, 
     assert status == 2 and "hint:" in err  # the folder holds a run
 
 
+def test_a_run_has_a_folder_of_its_own_unless_told(
+    run: Run, tiny_model_dir: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run("train", "ipo", "--model", tiny_model_dir, "--data", pairs_file, "--max-steps", 1)
+    assert status == 0, err
+    assert (tmp_path / "runs/ipo/model/model.safetensors").exists()
+
+
 def test_new_model_can_be_trained(run: Run, pairs_file: Path, tmp_path: Path) -> None:
     status, _, err = run("new-model", pairs_file, "--out", tmp_path / "m", "--vocab", 300, "--hidden", 32, "--layers", 1, "--heads", 2)
     assert status == 0 and "wrote" in err

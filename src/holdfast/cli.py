@@ -90,7 +90,7 @@ def _train(name: str) -> Any:
 
             show_rows(method, n=show, **typed)
             return
-        run = train(name, **typed)
+        run = train(name, **{"out": Path("runs") / name, **typed})
         if as_json:
             print_json(run.record)
 
