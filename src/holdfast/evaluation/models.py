@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from holdfast.errors import ModelError
-from holdfast.models.load import load_policy, load_tokenizer, tokenizer_hash
+from holdfast.models.load import context_length, load_policy, load_tokenizer, tokenizer_hash
 from holdfast.scorers.reference import model_hash
 
 ADAPTER_OFF = "adapter-off"  # what a run calls the model under its adapter, which is the one it started from
@@ -59,8 +59,7 @@ def device_for(name: str) -> torch.device:
 
 def smallest_window(models: Sequence[Loaded]) -> int | None:
     """The longest prompt and answer that every one of the models takes, None where none says."""
-    windows = [getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None) for loaded in models]
-    return min((window for window in windows if window), default=None)
+    return min((window for loaded in models if (window := context_length(loaded.model))), default=None)
 
 
 def same_tokens(policy: Loaded, reference: Loaded) -> None:
