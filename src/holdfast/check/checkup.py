@@ -1,0 +1,169 @@
+"""The whole check-up: read, sample if there is much, ask every question, advise."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from holdfast.check.comparisons import Comparisons, plain_text
+from holdfast.check.finding import Asked, Finding, Probe, Status
+from holdfast.check.table import PROBES
+from holdfast.data import ReadReport, read
+from holdfast.errors import DataError, HoldfastError
+
+COLUMNS = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn())
+LARGEST = 100_000  # comparisons that are examined; of more, a sample
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """Every finding, by the name of its probe, in the order of the report."""
+
+    name: str
+    data: Comparisons
+    report: ReadReport
+    findings: Mapping[str, Finding]
+    seconds: Mapping[str, float]
+
+    def write(self, folder: Path) -> None:
+        """check.json in that folder."""
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, default=str)
+        (folder / "check.json").write_text(text + "\n", encoding="utf-8")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's own types: the same content as the page."""
+        return {
+            "data": self.name,
+            "comparisons": {"total": self.data.total, "examined": len(self.data), "ties": self.data.ties, "others": self.data.others},
+            "sample": self.data.note,
+            "read": self.report.to_dict(),
+            "findings": {name: plain(finding, self.data) for name, finding in self.findings.items()},
+            "seconds": dict(self.seconds),
+        }
+
+
+def plain(finding: Finding, data: Comparisons) -> dict[str, Any]:
+    kept = ("title", "status", "says", "of", "percent", "cannot", "numbers")
+    examples = [asdict(example) | {"where": str(data.rows[example.place].where)} for example in finding.examples]
+    return {name: getattr(finding, name) for name in kept} | {"estimate": finding.estimate.to_dict(), "examples": examples}
+
+
+def ask_all(data: Comparisons, asked: Asked, probes: Iterable[Probe] = PROBES) -> tuple[dict[str, Finding], dict[str, float]]:
+    """Every finding and its seconds. A finding that fails says so in its own place, and the others go on."""
+    probes = tuple(probes)
+    findings, seconds = {}, {}
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=asked.quiet, transient=True) as progress:
+        task = progress.add_task("", total=len(probes))
+        for probe in probes:
+            progress.update(task, description=probe.asks)
+            start = time.perf_counter()
+            findings[probe.name] = asked_safely(probe, data, asked)
+            seconds[probe.name] = time.perf_counter() - start
+            progress.advance(task)
+    return findings, seconds
+
+
+def asked_safely(probe: Probe, data: Comparisons, asked: Asked) -> Finding:
+    try:
+        return probe.run(data, asked)
+    except HoldfastError as error:
+        return Finding(probe.name.replace("_", " ").capitalize(), Status.UNKNOWN, f"Not answered: {error}")
+
+
+def check(
+    data: Any,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    shape: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    split: str | None = None,
+    rows: int = LARGEST,
+    against: Any = None,
+    model: Any = None,
+    reference: Any = None,
+    tokenizer: Any = None,
+    beta: float = 0.1,
+    population: Mapping[str, float] | None = None,
+    seed: int = 0,
+    trust_remote_code: bool = False,
+    quiet: bool = False,
+) -> Checkup:
+    """What is wrong with these preferences, before anything is trained.
+
+    Args:
+        data: a file, a folder, a hub name, a `datasets.Dataset`, or an iterable of rows
+        out: a folder for report.html, its pictures, check.json, and the rows that could not be read; nothing is written unless given
+        shape: the shape to read rows as; inferred from the columns unless given
+        columns: which column is which, ours first: {"prompt": "question"}
+        split: which split to read
+        rows: comparisons to examine; of a larger set, a seeded sample of this size
+        against: a file of rows (a test set) whose prompts must not occur here
+        model: a policy, for the findings that need one: how it ranks the pairs, how hard they are
+        reference: of that policy; itself unless given
+        tokenizer: of that policy; found beside it unless given
+        beta: of the objective to be trained; how hard a pair is depends on it
+        population: shares of the raters' groups in the population they should stand for: {"women": 0.5, "men": 0.5}
+        seed: of samples, folds and resamples
+        trust_remote_code: run code that comes with the model
+        quiet: show no progress
+
+    Raises:
+        DataError: the data cannot be read at all, or hold no comparison.
+    """
+    asked = Asked(
+        seed=seed,
+        against=None if against is None else prompts_of(against),
+        model=model,
+        reference=reference,
+        tokenizer=tokenizer,
+        beta=beta,
+        population=population,
+        trust_remote_code=trust_remote_code,
+        quiet=quiet,
+    )
+    with TemporaryDirectory() as scratch:
+        aside = Path(scratch if out is None else out) / "quarantine.jsonl"
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        found = read(data, shape=shape, columns=columns, split=split, quarantine=aside)
+    comparisons = sampled(Comparisons.of(found.rows), rows, seed)
+    if not len(comparisons):
+        raise DataError("no row is a comparison", hint="give rows with `chosen` and `rejected`")
+    name = str(data) if isinstance(data, str | os.PathLike) else ", ".join(found.report.files)
+    findings, seconds = ask_all(comparisons, asked)
+    checkup = Checkup(name, comparisons, found.report, findings, seconds)
+    if out is not None:
+        checkup.write(Path(out))
+    return checkup
+
+
+def prompts_of(source: Any) -> list[str]:
+    with TemporaryDirectory() as scratch:
+        return [plain_text(row.prompt) for row in read(source, quarantine=Path(scratch) / "aside.jsonl").rows]
+
+
+def sampled(data: Comparisons, rows: int, seed: int) -> Comparisons:
+    """The comparisons, or a seeded sample of them in the order of the file."""
+    if len(data) <= rows:
+        return data
+    places = np.sort(np.random.default_rng(seed).choice(len(data), rows, replace=False))
+    return replace(data.take(places), note=f"{rows:,} of {len(data):,} comparisons, drawn at random with seed {seed}")
+
+
+__all__ = ["Checkup", "ask_all", "check"]

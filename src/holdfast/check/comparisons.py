@@ -1,0 +1,155 @@
+"""Comparisons as a check-up sees them: the rows, and what is common to many findings, computed once.
+
+Codes are integers from 0; -1 stands for "not given". Answers are told apart by their text within a prompt; prompts by theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holdfast.types import Row, Text
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+MODEL_COLUMNS = ("chosen_model", "rejected_model"), ("chosen_source", "rejected_source"), ("chosen_generator", "rejected_generator")
+
+
+class Coded(NamedTuple):
+    """A column as integers: `names[code_N[i]]` is what row i says, -1 where it says nothing."""
+
+    code_N: Ints
+    names: tuple[Any, ...]
+
+    @property
+    def given(self) -> int:
+        """Rows that say something."""
+        return int((self.code_N >= 0).sum())
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """N comparisons without ties, in the order of the file (or of the sample).
+
+    Attributes:
+        rows: the comparisons
+        total: comparisons in the whole source; more than N where they are a sample of it
+        ties: comparisons that were ties, left out
+        others: rows that were no comparison, left out
+        note: how the sample was drawn, in a sentence; empty if there was none
+    """
+
+    rows: tuple[Row, ...]
+    total: int
+    ties: int = 0
+    others: int = 0
+    note: str = ""
+    memory: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)  # of `once`
+
+    @classmethod
+    def of(cls, rows: Iterable[Row], *, total: int | None = None, note: str = "") -> Comparisons:
+        rows = tuple(rows)
+        kept = tuple(row for row in rows if row.chosen is not None and row.rejected is not None and not row.tie)
+        ties = sum(row.tie for row in rows)
+        return cls(kept, len(kept) if total is None else total, ties, len(rows) - len(kept) - ties, note)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, places: Sequence[int] | Ints) -> Comparisons:
+        """The comparisons at these places, with nothing remembered."""
+        return Comparisons(tuple(self.rows[i] for i in places), self.total, self.ties, self.others, self.note)
+
+    def once(self, key: Hashable, make: Any) -> Any:
+        """`make()`, remembered under `key`: what several findings share and only some need (features, a fitted preference model)."""
+        if key not in self.memory:
+            self.memory[key] = make()
+        return self.memory[key]
+
+    # ------------------------------------------------------------ texts
+
+    @cached_property
+    def chosen(self) -> list[str]:
+        return [plain_text(row.chosen) for row in self.rows]
+
+    @cached_property
+    def rejected(self) -> list[str]:
+        return [plain_text(row.rejected) for row in self.rows]
+
+    @cached_property
+    def prompts(self) -> list[str]:
+        return [plain_text(row.prompt) for row in self.rows]
+
+    # ------------------------------------------------------------ who met whom
+
+    @cached_property
+    def prompt(self) -> Coded:
+        """Rows of one prompt are not independent: it is the cluster of every interval."""
+        return coded(self.prompts)
+
+    @cached_property
+    def answers_N2(self) -> Ints:
+        """Codes of (chosen, rejected): one code for each text under each prompt."""
+        codes: dict[Hashable, int] = {}
+        out = np.empty((len(self), 2), np.int64)
+        for i, (prompt, *sides) in enumerate(zip(self.prompt.code_N.tolist(), self.chosen, self.rejected, strict=True)):
+            for k, side in enumerate(sides):
+                out[i, k] = codes.setdefault((prompt, side), len(codes))
+        return out
+
+    @cached_property
+    def pair(self) -> Coded:
+        """The unordered pair of answers: rows with the same code judge the same comparison."""
+        low_N2 = np.sort(self.answers_N2, axis=1)
+        return coded(list(map(tuple, low_N2.tolist())))
+
+    @cached_property
+    def forward_N(self) -> NDArray[np.bool_]:
+        """Whether the answer of the smaller code was chosen: the verdict on the unordered pair."""
+        return self.answers_N2[:, 0] < self.answers_N2[:, 1]
+
+    @cached_property
+    def models_N2(self) -> tuple[Ints, tuple[str, ...]] | None:
+        """Codes of the models that wrote (chosen, rejected), and their names; None where the rows do not say."""
+        for pair in MODEL_COLUMNS:
+            if any(pair[0] in row.extra and pair[1] in row.extra for row in self.rows):
+                both = coded([name_or_none(row.extra.get(column)) for column in pair for row in self.rows])
+                return both.code_N.reshape(2, -1).T.copy(), both.names
+        return None
+
+    # ------------------------------------------------------------ who says so
+
+    @cached_property
+    def rater(self) -> Coded:
+        return coded([row.rater for row in self.rows])
+
+    @cached_property
+    def group(self) -> Coded:
+        return coded([row.group for row in self.rows])
+
+    @cached_property
+    def source(self) -> Coded:
+        return coded([row.source for row in self.rows])
+
+
+def coded(values: Sequence[Any]) -> Coded:
+    """Codes in the order of first appearance."""
+    codes: dict[Any, int] = {}
+    code_N = np.array([-1 if value is None else codes.setdefault(value, len(codes)) for value in values], np.int64)
+    return Coded(code_N, tuple(codes))
+
+
+def name_or_none(value: Any) -> str | None:
+    return None if value is None or value == "" else str(value)
+
+
+def plain_text(text: Text | None) -> str:
+    """What a reader sees of a text: the contents of its messages, a blank line between them."""
+    if text is None or isinstance(text, str):
+        return text or ""
+    return "\n\n".join(str(message.get("content") or "") for message in text)
