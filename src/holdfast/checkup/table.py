@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from holdfast.check.finding import Probe
-from holdfast.check.lengths import PROBE as LENGTHS
+from holdfast.checkup.finding import Probe
+from holdfast.checkup.lengths import PROBE as LENGTHS
 
 PROBES: tuple[Probe, ...] = (
     # what is there

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 from scipy.special import expit
 
-from holdfast.check.comparisons import Comparisons, Floats, Ints
+from holdfast.checkup.comparisons import Comparisons, Floats, Ints
 
 HASHED = 2**18  # columns of the bag of words
 TOPICS = 64  # dimensions that a bag of words is reduced to

@@ -15,9 +15,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from holdfast.check.comparisons import Comparisons, plain_text
-from holdfast.check.finding import Asked, Finding, Probe, Status
-from holdfast.check.table import PROBES
+from holdfast.checkup.comparisons import Comparisons, plain_text
+from holdfast.checkup.finding import Asked, Finding, Probe, Status
+from holdfast.checkup.table import PROBES
 from holdfast.data import ReadReport, read
 from holdfast.errors import DataError, HoldfastError
 

@@ -1,7 +1,7 @@
 """What a check-up says of one thing: a number with its interval, a plain sentence, the rows that show it best, and a picture.
 
-One finding is one file, `check/NAME.py`: a function `NAME(data, asked) -> Finding`, and below it `PROBE = Probe(question, NAME)`. The table
-of probes is `check/table.py`. What a finding found is in `numbers`, in JSON's own types: advice reads that, and nothing else does.
+One finding is one file, `checkup/NAME.py`: a function `NAME(data, asked) -> Finding`, and below it `PROBE = Probe(question, NAME)`. The
+table of probes is `checkup/table.py`. What a finding found is in `numbers`, in JSON's own types: advice reads that, and nothing else does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from holdfast.check.comparisons import Comparisons
+from holdfast.checkup.comparisons import Comparisons
 from holdfast.evaluation.intervals import NOTHING, Estimate
 from holdfast.report import Chart, Table
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import altair as alt
 import numpy as np
 
-from holdfast.check.comparisons import Comparisons
-from holdfast.check.finding import Asked, Example, Finding, Probe, Status
-from holdfast.check.words import percent, span
+from holdfast.checkup.comparisons import Comparisons
+from holdfast.checkup.finding import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.words import percent, span
 from holdfast.evaluation.intervals import mean_interval
 from holdfast.report import Chart, Table
 
