@@ -76,7 +76,7 @@ class Card:
 
     paper: Paper
     equation: str  # one line, in the letters of the docstring
-    tokens: Literal["sum", "mean", "sum and mean"]  # how token log-probabilities become one number an answer
+    tokens: Literal["sum", "mean", "sum and mean", "none"]  # how token log-probabilities become one number an answer, if they do
     needs: tuple[Need, ...] = ()
     departures: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()

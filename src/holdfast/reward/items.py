@@ -1,0 +1,273 @@
+"""Reward and preference models of items that meet more than once and have no text: players, models, slogans, answers.
+
+found = fit_items(winners, losers, kind="general_preference")        # any hashable names
+found.pref_AA                                                        # P(a beats b), rows and columns as found.items
+held = cross_validate(winners, losers, kind="bradley_terry")         # out-of-fold log-odds of each meeting
+
+The whole table is one smooth function of few numbers, so it is fitted at full batch by L-BFGS in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from rich.console import Console
+from rich.progress import track
+from scipy.optimize import minimize
+from torch import Tensor
+
+from holdfast.card import check
+from holdfast.errors import DataError
+from holdfast.reward.kind import RewardMethod, surprise
+from holdfast.reward.table import get
+
+Floats = NDArray[np.float64]
+START = 0.3  # standard deviation of the first vectors: at 0 a bilinear score has no slope
+
+
+@dataclass(frozen=True)
+class ItemModel:
+    """A fitted model. `output_AH` is what the head says of each item: one strength, or a vector of `dim` numbers."""
+
+    kind: str
+    items: tuple[Hashable, ...]
+    output_AH: Floats
+    log_loss: float  # mean surprise at the meetings fitted, nats
+    meetings: float  # total weight of them
+    converged: bool
+    weight_FH: Floats | None = None  # from features to outputs, where items came with features
+    _number: Mapping[Hashable, int] = field(default_factory=dict, repr=False, compare=False)
+
+    def logit(self, first: Sequence[Hashable], second: Sequence[Hashable]) -> Floats:
+        """Log-odds that each `first` beats its `second`, shape (N,). Raises DataError for an item that was not fitted."""
+        return self._score(self.output_AH[self._at(first)], self.output_AH[self._at(second)])
+
+    def logit_of_features(self, first_NF: ArrayLike, second_NF: ArrayLike) -> Floats:
+        """The same for items that were never met, by their features. Raises DataError where the fit had no features."""
+        if self.weight_FH is None:
+            raise DataError("this model was fitted without features, so it cannot judge items it has not met", hint="fit_items(features=)")
+        return self._score(np.asarray(first_NF, float) @ self.weight_FH, np.asarray(second_NF, float) @ self.weight_FH)
+
+    @property
+    def logit_AA(self) -> Floats:
+        """Log-odds of every pair: row beats column. Skew-symmetric."""
+        return self._score(self.output_AH[:, None], self.output_AH[None])
+
+    @property
+    def pref_AA(self) -> Floats:
+        """P(row beats column), rows and columns in the order of `items`; with its transpose it sums to 1."""
+        return 1 / (1 + np.exp(-self.logit_AA))
+
+    def _at(self, names: Sequence[Hashable]) -> list[int]:
+        try:
+            return [self._number[name] for name in names]
+        except KeyError as error:
+            raise DataError(f"item {error.args[0]!r} never met another, so nothing is known of it") from None
+
+    def _score(self, first: Floats, second: Floats) -> Floats:
+        made: Floats = get(self.kind).item_score(torch.from_numpy(first), torch.from_numpy(second)).numpy()
+        return made
+
+
+def fit_items(
+    winners: Sequence[Hashable],
+    losers: Sequence[Hashable],
+    *,
+    kind: str = "general_preference",
+    dim: int = 6,
+    weight: ArrayLike | None = None,
+    confidence: ArrayLike | None = None,
+    features: Mapping[Hashable, ArrayLike] | None = None,
+    ridge: float = 1.0,
+    seed: int = 0,
+    max_iterations: int = 1000,
+) -> ItemModel:
+    """Fit a preference model to who beat whom.
+
+        minimize   sum_n weight_n surprise(s(winner_n, loser_n)) + ridge/2 |outputs|^2
+
+    Bradley-Terry (`kind="bradley_terry"`) has one strength an item: a convex problem with one answer. General preference has `dim` numbers
+    an item, s = `skew_score`, and may say that items beat each other in a circle; with free lengths it contains Bradley-Terry (v = (r, 1)).
+    Its ridge is the nuclear norm of the table of log-odds (as of matrix factorization), which draws pairs that met rarely towards a draw.
+
+    Args:
+        winners: the winner of each meeting; any hashable names, N of them. A meeting may be listed as often as it took place.
+        losers: the loser of each.
+        kind: a name of `holdfast.reward.REWARDS`.
+        dim: numbers an item of general_preference; even. bradley_terry has 1 and does not read it.
+        weight: of each meeting, such as how often it was seen; 1 unless given.
+        confidence: that each label is right, 0 to 1; 1 unless given.
+        features: numbers of each item; then outputs are a linear map of them (give a constant 1 as one of them), the ridge is on the map,
+            and items that never met can be judged.
+        ridge: the inverse variance of a normal prior on each number; 1 expects log-odds of a few. 0 diverges where someone always won.
+        seed: of the first vectors.
+        max_iterations: of L-BFGS.
+
+    Returns:
+        ItemModel; `converged` is False where the iterations ran out.
+
+    Raises:
+        DataError: no meeting, lists of different length, an item that beats itself, weights or features that are not finite.
+        OptionError: an unknown kind, or a setting out of range.
+
+    Departures:
+        1. No vector is scaled to length 1 and there is no temperature: on tables the ridge does that work, and dim = 2 does not get stuck.
+    """
+    method = get(kind)
+    check("ridge", ridge, 0 <= ridge < inf, "be at least 0 and finite", hint="1 is a start")
+    check("dim", dim, dim >= 2 and dim % 2 == 0, "be even and at least 2", hint="6 is usual")
+    items, first_N, second_N, weight_N, confidence_N = _meetings(winners, losers, weight, confidence)
+    width = 1 if method.scalar else dim
+    given_AF = None if features is None else _features(items, features)
+    rows = len(items) if given_AF is None else given_AF.shape[1]
+    start = np.random.default_rng([seed, 0x17E5]).normal(scale=START, size=(rows, width))
+    if method.scalar:
+        start[:] = 0.0
+    basis = None if given_AF is None else torch.from_numpy(given_AF)
+    found, converged = _minimize(method, start, basis, first_N, second_N, weight_N, confidence_N, ridge, max_iterations)
+    output_AH = found if given_AF is None else given_AF @ found
+    with torch.no_grad():
+        logit_N = method.item_score(torch.from_numpy(output_AH)[first_N], torch.from_numpy(output_AH)[second_N])
+        loss = float((weight_N * surprise(logit_N, confidence_N)).sum() / weight_N.sum())
+    number = {item: i for i, item in enumerate(items)}
+    kept = None if given_AF is None else found
+    return ItemModel(kind, items, output_AH, loss, float(weight_N.sum()), converged, kept, number)
+
+
+def cross_validate(
+    winners: Sequence[Hashable],
+    losers: Sequence[Hashable],
+    *,
+    kind: str = "general_preference",
+    folds: int = 5,
+    clusters: Sequence[Hashable] | None = None,
+    weight: ArrayLike | None = None,
+    confidence: ArrayLike | None = None,
+    seed: int = 0,
+    progress: bool = False,
+    **settings: Any,
+) -> Floats:
+    """Log-odds of each meeting's winner from a model that did not see the meeting, shape (N,). Compare kinds on these.
+
+    Accuracy is the mean of `logit > 0` (a draw counts half); surprise is the mean of log(1 + exp(-logit)). NaN where a fold's model never
+    met one of the two.
+
+    Args:
+        winners: as for `fit_items`.
+        losers: as for `fit_items`.
+        kind: a name of `holdfast.reward.REWARDS`.
+        folds: parts; each is judged by a model fitted to the others.
+        clusters: meetings with the same label stay in one fold. Give the unordered pair as the label to ask about pairs that never met.
+        weight: as for `fit_items`.
+        confidence: as for `fit_items`.
+        seed: of folds and fits.
+        progress: show a bar, if the terminal can.
+        **settings: of `fit_items`.
+    """
+    check("folds", folds, folds >= 2, "be at least 2")
+    rows = len(winners)
+    labels = list(range(rows)) if clusters is None else list(clusters)
+    names = list(dict.fromkeys(labels))
+    if len(names) < folds:
+        raise DataError(f"{len(names)} clusters cannot fill {folds} folds", hint="fewer folds, or more data")
+    order = np.random.default_rng([seed, 0xF01D]).permutation(len(names))
+    fold_of = {names[place]: i % folds for i, place in enumerate(order.tolist())}
+    fold_N = np.array([fold_of[label] for label in labels])
+    columns = {"weight": weight, "confidence": confidence}
+    out = np.full(rows, np.nan)
+    console = Console(stderr=True)
+    bar = track(range(folds), description=f"{kind}, folds", console=console, transient=True, disable=not (progress and console.is_terminal))
+    for fold in bar:
+        train, test = np.flatnonzero(fold_N != fold), np.flatnonzero(fold_N == fold)
+        part = {name: None if value is None else np.asarray(value, float)[train] for name, value in columns.items()}
+        model = fit_items([winners[i] for i in train], [losers[i] for i in train], kind=kind, seed=seed, **part, **settings)
+        known = np.array([i for i in test if winners[i] in model._number and losers[i] in model._number], dtype=int)
+        if len(known):
+            out[known] = model.logit([winners[i] for i in known], [losers[i] for i in known])
+    return out
+
+
+# ------------------------------------------------------------------------------------------------------------------ inside
+
+
+def _meetings(
+    winners: Sequence[Hashable], losers: Sequence[Hashable], weight: ArrayLike | None, confidence: ArrayLike | None
+) -> tuple[tuple[Hashable, ...], Tensor, Tensor, Tensor, Tensor | None]:
+    if len(winners) != len(losers):
+        raise DataError(f"there are {len(winners)} winners and {len(losers)} losers", hint="one of each a meeting")
+    if not len(winners):
+        raise DataError("there is no meeting to learn from")
+    for row, (first, second) in enumerate(zip(winners, losers, strict=True)):
+        if first == second:
+            raise DataError(f"meeting {row + 1}: {first!r} meets itself", hint="drop such rows")
+        if first != first or second != second or first is None or second is None:
+            raise DataError(f"meeting {row + 1} lacks a name: {first!r} against {second!r}", hint="drop such rows")
+    items = tuple(dict.fromkeys([*winners, *losers]))
+    number = {item: i for i, item in enumerate(items)}
+    first_N = torch.tensor([number[item] for item in winners])
+    second_N = torch.tensor([number[item] for item in losers])
+    weight_N = _column("weight", weight, len(winners), high=inf)
+    if weight_N is None:
+        weight_N = torch.ones(len(winners), dtype=torch.float64)
+    if not float(weight_N.sum()) > 0:
+        raise DataError("all weights are 0")
+    return items, first_N, second_N, weight_N, _column("confidence", confidence, len(winners), high=1.0)
+
+
+def _column(name: str, given: ArrayLike | None, rows: int, *, high: float) -> Tensor | None:
+    if given is None:
+        return None
+    values = np.asarray(given, dtype=float)
+    if values.shape != (rows,):
+        raise DataError(f"{name} has shape {values.shape}, and there are {rows} meetings")
+    bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0) & (values <= high)))
+    if len(bad):
+        raise DataError(f"{name} of meeting {bad[0] + 1} is {values[bad[0]]}", hint=f"numbers from 0 to {high:g}")
+    return torch.from_numpy(values.copy())
+
+
+def _features(items: Sequence[Hashable], features: Mapping[Hashable, ArrayLike]) -> Floats:
+    missing = [item for item in items if item not in features]
+    if missing:
+        raise DataError(f"{len(missing)} items have no features, such as {missing[0]!r}")
+    rows = [np.asarray(features[item], dtype=float) for item in items]
+    wrong = next((item for item, row in zip(items, rows, strict=True) if row.shape != rows[0].shape or row.ndim != 1), None)
+    if wrong is not None:
+        raise DataError(f"the features of {wrong!r} are not as many as the others'")
+    made = np.stack(rows)
+    bad = np.flatnonzero(~np.isfinite(made).all(axis=1))
+    if len(bad):
+        raise DataError(f"the features of {items[int(bad[0])]!r} are not finite")
+    return made
+
+
+def _minimize(
+    method: RewardMethod,
+    start: Floats,
+    basis: Tensor | None,
+    first_N: Tensor,
+    second_N: Tensor,
+    weight_N: Tensor,
+    confidence_N: Tensor | None,
+    ridge: float,
+    max_iterations: int,
+) -> tuple[Floats, bool]:
+    scale = float(weight_N.sum())  # L-BFGS stops by absolute size, so the objective is a mean
+
+    def objective(flat: Floats) -> tuple[float, Floats]:
+        free = torch.from_numpy(flat.reshape(start.shape).copy()).requires_grad_()
+        output_AH = free if basis is None else basis @ free
+        cost_N = surprise(method.item_score(output_AH[first_N], output_AH[second_N]), confidence_N)
+        total = ((weight_N * cost_N).sum() + ridge / 2 * (free**2).sum()) / scale
+        (slope,) = torch.autograd.grad(total, free)
+        return float(total.detach()), slope.numpy().ravel()
+
+    options = {"maxiter": max_iterations, "maxfun": 2 * max_iterations, "gtol": 1e-8, "ftol": 1e-13}
+    found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return found.x.reshape(start.shape), bool(found.success)
