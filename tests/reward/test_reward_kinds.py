@@ -61,7 +61,7 @@ def test_a_score_turns_around_when_the_answers_change_places():
 
 
 def test_the_gate_is_read_at_the_prompt_alone_and_has_mean_one():
-    """Two planes; outputs log 3 and 0 at the prompt: softmax (3/4, 1/4), gate (1.5, 0.5). One plane scores 0.5, the other 0: 0.75 in all."""
+    """Two planes; outputs log 3 and 0 at the prompt: softmax (3/4, 1/4), gate (1.5, 0.5). Scores 0.5 and 0: 0.75 in all."""
     half = math.sqrt(0.5)
     first = [[half, 0.0, half, 0.0, 7.0, 7.0]]  # the last two are the gate's, not read here
     second = [[0.0, half, half, 0.0, -7.0, 3.0]]

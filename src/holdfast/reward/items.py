@@ -184,11 +184,11 @@ def cross_validate(
     console = Console(stderr=True)
     bar = track(range(folds), description=f"{kind}, folds", console=console, transient=True, disable=not (progress and console.is_terminal))
     for fold in bar:
-        train, test = np.flatnonzero(fold_N != fold), np.flatnonzero(fold_N == fold)
-        part = {name: None if value is None else np.asarray(value, float)[train] for name, value in columns.items()}
+        train, test = np.flatnonzero(fold_N != fold).tolist(), np.flatnonzero(fold_N == fold).tolist()
+        part: dict[str, Any] = {name: None if value is None else np.asarray(value, float)[train] for name, value in columns.items()}
         model = fit_items([winners[i] for i in train], [losers[i] for i in train], kind=kind, seed=seed, **part, **settings)
-        known = np.array([i for i in test if winners[i] in model._number and losers[i] in model._number], dtype=int)
-        if len(known):
+        known = [i for i in test if winners[i] in model._number and losers[i] in model._number]
+        if known:
             out[known] = model.logit([winners[i] for i in known], [losers[i] for i in known])
     return out
 
