@@ -1,5 +1,6 @@
 """Holdfast: train language models on preferences that cannot be fully trusted.
 
+holdfast.check(path, out="check")                                        # what is wrong with these preferences; report.html
 rows = holdfast.read(path)
 pairs = holdfast.score(policy, tokenizer, rows, reference=reference)     # Pairs, gradients through the policy
 cost_N = holdfast.preference.rdpo(pairs, beta=0.1, flip=0.2)
@@ -14,16 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holdfast import ambiguity, data, preference
+    from holdfast.checkup.checkup import check
     from holdfast.data import read
     from holdfast.evaluation.evaluation import evaluate
     from holdfast.scorers.rows import score
     from holdfast.training.pairwise import train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "ambiguity", "data", "evaluate", "preference", "read", "score", "train"]
+__all__ = ["__version__", "ambiguity", "check", "data", "evaluate", "preference", "read", "score", "train"]
 
 # Looked up when first used, so that `import holdfast` costs nothing.
 DOORS = {
+    "check": "holdfast.checkup.checkup",
     "read": "holdfast.data",
     "score": "holdfast.scorers.rows",
     "train": "holdfast.training.pairwise",

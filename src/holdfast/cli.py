@@ -140,6 +140,32 @@ def _evaluate(name: str) -> Any:
     return as_command(name, command, [*flags_of(evaluate, arguments=("model",), leave_out=("tokenizer", "columns")), file, AS_JSON], doc)
 
 
+def _check(name: str) -> Any:
+    from holdfast.checkup.checkup import check
+    from holdfast.checkup.show import show
+
+    def command(as_json: bool, folder: Path, **values: Any) -> None:
+        found = check(out=folder, **values)
+        if as_json:
+            print_json(found.to_dict())
+        else:
+            show(found, out)
+            _say("", f"the report: {folder / 'report.html'}")
+
+    folder = P(
+        "folder",
+        P.KEYWORD_ONLY,
+        default=Path("check"),
+        annotation=Annotated[Path, typer.Option("--out", help="folder of report.html, its pictures, check.json and unreadable rows")],
+    )
+    doc = (
+        "What is wrong with these preferences, and what to do about it: noise, camps, circles, shortcuts, with intervals, in minutes."
+        "\n\nholdfast check prefs.jsonl"
+    )
+    flags = flags_of(check, arguments=("data",), leave_out=("tokenizer", "out"))
+    return as_command(name, command, [*flags, folder, AS_JSON], doc)
+
+
 def _new_model(name: str) -> Any:
     from holdfast.models.small import small_model
 
@@ -162,8 +188,8 @@ def _lab(name: str) -> Any:
 class Verbs(TyperGroup):
     """The verbs in the order of a day's work; the heavy ones are made when asked for."""
 
-    HEAVY: dict[str, Callable[[str], Any]] = {"evaluate": _evaluate, "new-model": _new_model, "lab": _lab}  # noqa: RUF012
-    ORDER = ("train", "evaluate", "methods", "lab", "new-model", "rerun", "demo")
+    HEAVY: dict[str, Callable[[str], Any]] = {"check": _check, "evaluate": _evaluate, "new-model": _new_model, "lab": _lab}  # noqa: RUF012
+    ORDER = ("check", "train", "evaluate", "methods", "lab", "new-model", "rerun", "demo")
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.ORDER)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,11 +15,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from holdfast.checkup.advice import Advice, advise
 from holdfast.checkup.comparisons import Comparisons, plain_text
 from holdfast.checkup.finding import Asked, Finding, Probe, Status
 from holdfast.checkup.table import PROBES
 from holdfast.data import ReadReport, read
-from holdfast.errors import DataError, HoldfastError
+from holdfast.data.read import named_columns
+from holdfast.errors import DataError, HoldfastError, OptionError
 
 COLUMNS = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn())
 LARGEST = 100_000  # comparisons that are examined; of more, a sample
@@ -33,6 +35,7 @@ class Checkup:
     data: Comparisons
     report: ReadReport
     findings: Mapping[str, Finding]
+    advice: Advice
     seconds: Mapping[str, float]
 
     def write(self, folder: Path) -> None:
@@ -48,6 +51,7 @@ class Checkup:
             "sample": self.data.note,
             "read": self.report.to_dict(),
             "findings": {name: plain(finding, self.data) for name, finding in self.findings.items()},
+            "advice": self.advice.to_dict(),
             "seconds": dict(self.seconds),
         }
 
@@ -92,7 +96,7 @@ def check(
     *,
     out: str | os.PathLike[str] | None = None,
     shape: str | None = None,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | Sequence[str] = (),
     split: str | None = None,
     rows: int = LARGEST,
     against: Any = None,
@@ -100,7 +104,7 @@ def check(
     reference: Any = None,
     tokenizer: Any = None,
     beta: float = 0.1,
-    population: Mapping[str, float] | None = None,
+    population: Mapping[str, float] | str | os.PathLike[str] | None = None,
     seed: int = 0,
     trust_remote_code: bool = False,
     quiet: bool = False,
@@ -111,7 +115,7 @@ def check(
         data: a file, a folder, a hub name, a `datasets.Dataset`, or an iterable of rows
         out: a folder for report.html, its pictures, check.json, and the rows that could not be read; nothing is written unless given
         shape: the shape to read rows as; inferred from the columns unless given
-        columns: which column is which, ours first: {"prompt": "question"}
+        columns: which column is which, ours first: prompt=question
         split: which split to read
         rows: comparisons to examine; of a larger set, a seeded sample of this size
         against: a file of rows (a test set) whose prompts must not occur here
@@ -119,7 +123,7 @@ def check(
         reference: of that policy; itself unless given
         tokenizer: of that policy; found beside it unless given
         beta: of the objective to be trained; how hard a pair is depends on it
-        population: shares of the raters' groups in the population they should stand for: {"women": 0.5, "men": 0.5}
+        population: shares of the raters' groups in the population they should stand for: a JSON file, or {"women": 0.5, "men": 0.5}
         seed: of samples, folds and resamples
         trust_remote_code: run code that comes with the model
         quiet: show no progress
@@ -134,20 +138,21 @@ def check(
         reference=reference,
         tokenizer=tokenizer,
         beta=beta,
-        population=population,
+        population=shares_of(population),
         trust_remote_code=trust_remote_code,
         quiet=quiet,
     )
     with TemporaryDirectory() as scratch:
         aside = Path(scratch if out is None else out) / "quarantine.jsonl"
         aside.parent.mkdir(parents=True, exist_ok=True)
-        found = read(data, shape=shape, columns=columns, split=split, quarantine=aside)
+        found = read(data, shape=shape, split=split, quarantine=aside, columns=columns or None)
     comparisons = sampled(Comparisons.of(found.rows), rows, seed)
     if not len(comparisons):
         raise DataError("no row is a comparison", hint="give rows with `chosen` and `rejected`")
     name = str(data) if isinstance(data, str | os.PathLike) else ", ".join(found.report.files)
     findings, seconds = ask_all(comparisons, asked)
-    checkup = Checkup(name, comparisons, found.report, findings, seconds)
+    advice = advise(findings, data=name, reading=_reading(shape, columns, split, bool(found.report.set_aside)))
+    checkup = Checkup(name, comparisons, found.report, findings, advice, seconds)
     if out is not None:
         checkup.write(Path(out))
     return checkup
@@ -156,6 +161,28 @@ def check(
 def prompts_of(source: Any) -> list[str]:
     with TemporaryDirectory() as scratch:
         return [plain_text(row.prompt) for row in read(source, quarantine=Path(scratch) / "aside.jsonl").rows]
+
+
+def shares_of(population: Mapping[str, float] | str | os.PathLike[str] | None) -> dict[str, float] | None:
+    """Group -> share, from a mapping, JSON text, or a JSON file."""
+    if population is None or isinstance(population, Mapping):
+        return None if population is None else dict(population)
+    hint = 'a JSON object such as {"women": 0.5, "men": 0.5}, or a file that holds one'
+    try:
+        text = str(population)
+        shares = json.loads(text if text.lstrip().startswith("{") else Path(population).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OptionError(f"the population {str(population)[:80]!r} cannot be read: {error}", hint=hint) from None
+    if not isinstance(shares, dict) or not all(isinstance(share, int | float) and share >= 0 for share in shares.values()):
+        raise OptionError(f"the population {str(population)[:80]!r} is no object of shares", hint=hint)
+    return shares
+
+
+def _reading(shape: str | None, columns: Mapping[str, str] | Sequence[str], split: str | None, troubles: bool) -> tuple[str, ...]:
+    """The flags with which `holdfast train` reads the same rows."""
+    words = [word for name, value in (("--shape", shape), ("--split", split)) if value for word in (name, value)]
+    words += [word for ours, theirs in named_columns(columns).items() for word in ("--columns", f"{ours}={theirs}")]
+    return (*words, *(["--quarantine"] if troubles else []))
 
 
 def sampled(data: Comparisons, rows: int, seed: int) -> Comparisons:

@@ -46,6 +46,7 @@ class Finding:
         estimate: the number that matters most, with its interval
         of: what that number is, in words: "share of labels that are flipped"
         percent: whether it is a share, to be printed in percent
+        remedy: what to do about it in the data, before anything is trained, in one sentence; empty if nothing is to be done there
         cannot: what these data cannot tell, and what would; empty if nothing is left open
         numbers: everything found, in JSON's own types
         charts: pictures, best first
@@ -59,6 +60,7 @@ class Finding:
     estimate: Estimate = NOTHING
     of: str = ""
     percent: bool = True
+    remedy: str = ""
     cannot: str = ""
     numbers: Mapping[str, Any] = field(default_factory=dict)
     charts: Sequence[Chart] = ()

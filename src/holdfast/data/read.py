@@ -113,7 +113,7 @@ def read(
     source: Any,
     *,
     shape: str | None = None,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | Sequence[str] | None = None,
     quarantine: str | Path | None = None,
     split: str | None = None,
 ) -> Dataset:
@@ -123,7 +123,7 @@ def read(
         source: a path (JSONL, JSON, CSV, Parquet, each also gzipped), a folder written by `datasets.save_to_disk` or holding data files, a
             name on the Hugging Face hub, a `datasets.Dataset` or `DatasetDict`, an iterable of dicts, or rows made before.
         shape: the shape to read rows as; inferred from the columns when not given (see `holdfast.data.shape`).
-        columns: which column is which, ours first: `{"prompt": "question"}`.
+        columns: which column is which, ours first: `{"prompt": "question"}`, or `["prompt=question"]`.
         quarantine: a file for rows that cannot be used. Without it the first such row fails the read, once all are counted.
         split: for datasets and folders with splits, which to read (`train` if not given). For a single file, the rows whose `split` column
             has this value; all rows if not given.
@@ -144,7 +144,7 @@ def read(
     stream, files, said, column_split = _open(source, split)
     if aside is not None and any(Path(file).exists() and aside.exists() and Path(file).samefile(aside) for file in files):
         raise OptionError(f"the quarantine {aside} is the file being read", hint="name another file")
-    stream = _renamed(stream, columns, files[0]) if columns else stream
+    stream = _renamed(stream, named_columns(columns), files[0]) if columns else stream
     samples = list(itertools.islice(stream, PROBE))
     if not samples:
         raise DataError(f"{', '.join(files)}: there are no rows", hint="check the source")
@@ -248,6 +248,19 @@ def _not_here(name: str, path: Path, split: str | None) -> tuple[Iterator[Record
         raise DataError(f"{name}: there is no such file or folder", hint=hint)
     stream, label = hub.hub_dataset(name, split)
     return stream, (label,), "from the hub", None
+
+
+def named_columns(columns: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+    """Ours -> theirs, from a mapping or from "ours=theirs"."""
+    if isinstance(columns, Mapping):
+        return dict(columns)
+    named = {}
+    for pair in [columns] if isinstance(columns, str) else columns:
+        ours, equals, theirs = pair.partition("=")
+        if not (equals and ours.strip() and theirs.strip()):
+            raise OptionError(f"columns must be like prompt=question, not {pair!r}", hint="ours first, then the file's")
+        named[ours.strip()] = theirs.strip()
+    return named
 
 
 def _renamed(stream: Iterator[Record], columns: Mapping[str, str], file: str) -> Iterator[Record]:

@@ -1,0 +1,237 @@
+"""From findings to a method: the rules, all of them, in the order in which they are tried.
+
+A rule reads findings and nothing else. It applies where its `because` gives a reason, with the numbers that led to it; the first one that
+applies is the advice, the others that apply are alternatives. Each rule rests on a claim of the lab: where the claim came out against the
+paper, the rule follows the claim. What a rule says when it does not apply is what the reader sees as ruled out.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdfast.checkup.finding import Finding, Status
+from holdfast.checkup.words import percent
+
+LOUD = (Status.WARN, Status.BAD)
+SURE = 0.05  # half-width of a flip rate's interval up to which its value is passed on; beyond it, its lower end
+WORTH_TELLING = 0.05  # a flip rate below which nothing is gained by telling it
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rules may look at."""
+
+    findings: Mapping[str, Finding]
+
+    def loud(self, name: str) -> bool:
+        """Whether that finding raised its light."""
+        return name in self.findings and self.findings[name].status in LOUD
+
+    def says(self, name: str) -> str:
+        return self.findings[name].says if name in self.findings else ""
+
+    def number(self, name: str, key: str) -> Any:
+        """A number of that finding; None where it has none."""
+        return self.findings[name].numbers.get(key) if name in self.findings else None
+
+    @property
+    def flip(self) -> float | None:
+        """The flip rate to tell a method: as it was found, or the lower end where the interval is wide, since too little told does no
+        harm and too much does; None where it was not identified."""
+        found = self.number("label_noise", "flip")
+        if not self.number("label_noise", "identified") or not found or found["value"] is None or found["low"] is None:
+            return None
+        wide = found["high"] - found["low"] > 2 * SURE
+        return round(min(found["low"] if wide else found["value"], 0.49), 2)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`because(facts)` is the reason why it applies, None where it does not; `otherwise(facts)` is then why not."""
+
+    method: str
+    because: Callable[[Facts], str | None]
+    otherwise: Callable[[Facts], str]
+    claim: str  # page of docs/claims that it rests on
+    rests_on: str  # what that claim says, in a sentence
+    settings: Callable[[Facts], dict[str, Any]] = lambda facts: {}
+    reduction: str | None = None
+    flaw: str = "uniform"  # what `--confirm` plants to try it: a flaw of `holdfast lab stress`
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A method with its settings, why, and what that rests on."""
+
+    method: str
+    settings: Mapping[str, Any]
+    reduction: str | None
+    reason: str
+    claim: str
+    rests_on: str
+    flaw: str
+
+    @property
+    def label(self) -> str:
+        """ "rdpo --flip 0.21"."""
+        return " ".join([self.method, *self.flags])
+
+    @property
+    def flags(self) -> list[str]:
+        flags = [word for name, value in self.settings.items() for word in (f"--{name.replace('_', '-')}", f"{value:g}")]
+        return flags + (["--reduction", self.reduction] if self.reduction else [])
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to train, why, what else would do, what was ruled out, what to do to the data first, and the command.
+
+    `choices[0]` is the advice. `ruled_out` and `first` are sentences. `command` can be pasted into a shell as it is, M aside.
+    """
+
+    choices: tuple[Choice, ...]
+    ruled_out: tuple[tuple[str, str], ...] = ()  # method, why not
+    first: tuple[str, ...] = ()
+    command: str = ""
+    open_questions: tuple[str, ...] = field(default=())  # what could not be told, and so did not speak for or against anything
+
+    @property
+    def best(self) -> Choice:
+        return self.choices[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "method": self.best.method,
+            "settings": dict(self.best.settings),
+            "reduction": self.best.reduction,
+            "command": self.command,
+            "choices": [{**vars(choice), "settings": dict(choice.settings)} for choice in self.choices],
+            "ruled_out": [{"method": method, "why": why} for method, why in self.ruled_out],
+            "first": list(self.first),
+            "open_questions": list(self.open_questions),
+        }
+
+
+# ------------------------------------------------------------ the rules
+
+
+def _opposed_groups(facts: Facts) -> str | None:
+    return facts.says("camps") if facts.loud("camps") and facts.number("camps", "opposed_column") == "group" else None
+
+
+def _no_groups(facts: Facts) -> str:
+    if facts.loud("camps"):
+        return "there are camps, but no `group` column that tells them apart, and this reduction weighs known groups"
+    return "no known groups with opposed tastes were found; where groups merely differ in noise it does harm"
+
+
+def _careless_raters(facts: Facts) -> str | None:
+    return facts.says("raters") if facts.number("raters", "differ") else None
+
+
+def _circles(facts: Facts) -> str | None:
+    return facts.says("circles") if facts.loud("circles") else None
+
+
+def _known_flips(facts: Facts) -> str | None:
+    if facts.flip is None or facts.flip < WORTH_TELLING or facts.loud("length_bias"):
+        return None
+    return f"{facts.says('label_noise')} At a beta that is fixed, a method that is told {percent(facts.flip, 0)} ends closer to the truth."
+
+
+def _no_flips(facts: Facts) -> str:
+    if facts.flip is None:
+        return "the flip rate could not be identified, and a rate told too high does harm: plain DPO with its beta tuned does as well"
+    if facts.loud("length_bias"):
+        return "the verdicts lean on length, and its theory needs flips that do not depend on the row"
+    return f"only {percent(facts.flip, 0)} of the labels are flipped: nothing is gained by telling it"
+
+
+def _length(facts: Facts) -> str | None:
+    return facts.says("length_bias") if facts.loud("length_bias") else None
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "dpo",
+        _opposed_groups,
+        _no_groups,
+        "worst_group",
+        "With opposed tastes the worse-off group has less regret under `groups`; people on average pay for it.",
+        reduction="groups",
+        flaw="group",
+    ),
+    Rule(
+        "lcpo_dpo",
+        _careless_raters,
+        lambda facts: "raters are unknown, or their reliabilities are not told apart, and then it learns nothing that DPO does not know",
+        "lcpo_learns_reliability",
+        "Told who labeled, it learns the raters' reliabilities and ends closer to the clean optimum than rDPO told their mean.",
+    ),
+    Rule(
+        "srpo",
+        _circles,
+        lambda facts: "no circles were found, and without them DPO does as well",
+        "srpo_behavior",
+        "With circular preferences what it learns depends less on which answers happened to be compared than DPO's policy does.",
+        flaw="cycle",
+    ),
+    Rule(
+        "ln_dpo",
+        _length,
+        lambda facts: "the verdicts do not lean on length enough",
+        "ln_dpo_lengths",
+        "At the same KL it has more than twice DPO's gold reward where raters like length.",
+        flaw="length",
+    ),
+    Rule(
+        "rdpo",
+        _known_flips,
+        _no_flips,
+        "rdpo_survives_flips",
+        "Told the rate, or a little less, it ends closer to the clean optimum than DPO at the same beta; DPO with its beta tuned ties.",
+        settings=lambda facts: {"flip": facts.flip},
+    ),
+    Rule(
+        "dpo",
+        lambda facts: "Nothing was found that another objective is known to cure: tune its beta, on held-out rows.",
+        lambda facts: "",
+        "baselines_at_matched_kl",
+        "At the same KL, cDPO, IPO and KTO are within 0.05 of it on clean labels.",
+    ),
+)
+NEVER = (
+    (
+        "dpo --reduction kl, chi_square, cvar",
+        "a flipped row is a costly row: every worst case ends farther from the clean optimum than the plain mean",
+    ),
+)
+
+
+def advise(findings: Mapping[str, Finding], *, data: str = "prefs.jsonl", reading: tuple[str, ...] = ()) -> Advice:
+    """The advice that follows from these findings.
+
+    Args:
+        findings: by the name of the probe
+        data: what `--data` is to be, in the command
+        reading: further flags of the command, that say how the data are to be read
+    """
+    facts = Facts(findings)
+    reasons = [(rule, rule.because(facts)) for rule in RULES]
+    choices = tuple(
+        Choice(rule.method, rule.settings(facts), rule.reduction, reason, rule.claim, rule.rests_on, rule.flaw)
+        for rule, reason in reasons
+        if reason is not None
+    )
+    ruled_out = tuple((_name(rule), rule.otherwise(facts)) for rule, reason in reasons if reason is None)
+    first = tuple(finding.remedy for finding in findings.values() if finding.remedy and finding.status in LOUD)
+    unsure = tuple(finding.cannot for finding in findings.values() if finding.cannot and finding.status is Status.UNKNOWN)
+    words = ["holdfast", "train", choices[0].method, "--model", "M", "--data", data, *choices[0].flags, *reading]
+    return Advice(choices, (*ruled_out, *NEVER), first, shlex.join(words), unsure)
+
+
+def _name(rule: Rule) -> str:
+    return f"{rule.method} --reduction {rule.reduction}" if rule.reduction else rule.method

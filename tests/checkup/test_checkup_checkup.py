@@ -1,0 +1,69 @@
+"""The door: reads, sets aside and counts, samples with a seed, writes JSON, refuses what holds nothing."""
+
+import json
+
+import pytest
+
+import holdfast
+from holdfast.checkup.checkup import ask_all, shares_of
+from holdfast.checkup.comparisons import Comparisons
+from holdfast.checkup.finding import Asked, Probe, Status
+from holdfast.errors import DataError, OptionError
+
+
+def rows(n):
+    return [{"prompt": f"question {i}", "chosen": f"a long good answer {i}", "rejected": f"bad {i}"} for i in range(n)]
+
+
+def test_a_file_with_bad_rows_is_checked_and_they_are_counted(tmp_path):
+    path = tmp_path / "prefs.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in [*rows(30), {"prompt": "p", "chosen": "", "rejected": "x"}]) + "\n{broken\n")
+    found = holdfast.check(path, out=tmp_path / "out", quiet=True)
+    assert len(found.data) == 30 and sum(found.report.set_aside.values()) == 2
+    said = json.loads((tmp_path / "out" / "check.json").read_text())
+    assert said["comparisons"]["examined"] == 30
+    assert "--quarantine" in said["advice"]["command"]
+    assert len((tmp_path / "out" / "quarantine.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_larger_set_is_sampled_with_a_seed_and_says_so():
+    found = [holdfast.check(rows(300), rows=100, seed=seed, quiet=True).data for seed in (0, 0, 1)]
+    assert [len(data) for data in found] == [100, 100, 100] and found[0].total == 300
+    assert [r.where for r in found[0].rows] == [r.where for r in found[1].rows] != [r.where for r in found[2].rows]
+    assert "seed 0" in found[0].note
+
+
+def test_data_without_comparisons_are_refused():
+    with pytest.raises(DataError, match="comparison"):
+        holdfast.check([{"prompt": "p", "completion": "c", "label": True}] * 3, quiet=True)
+
+
+def test_columns_can_be_named_as_on_the_command_line():
+    renamed = [{"question": r["prompt"], "chosen": r["chosen"], "rejected": r["rejected"]} for r in rows(20)]
+    found = holdfast.check(renamed, columns=["prompt=question"], quiet=True)
+    assert found.data.prompts[3] == "question 3" and "--columns prompt=question" in found.advice.command
+    with pytest.raises(OptionError, match="prompt=question"):
+        holdfast.check(renamed, columns=["question"], quiet=True)
+
+
+def test_a_finding_that_fails_says_so_in_its_place_and_the_others_go_on():
+    def broken(data, asked):
+        raise DataError("no good", hint="mend it")
+
+    def fine(data, asked):
+        from holdfast.checkup.finding import Finding
+
+        return Finding("Fine", Status.GOOD, "All is well.")
+
+    findings, _ = ask_all(Comparisons.of(holdfast.read(rows(5)).rows), Asked(quiet=True), [Probe("Why?", broken), Probe("What?", fine)])
+    assert findings["broken"].status is Status.UNKNOWN and "no good" in findings["broken"].says
+    assert findings["fine"].status is Status.GOOD
+
+
+def test_a_population_is_read_from_a_mapping_text_or_file(tmp_path):
+    path = tmp_path / "shares.json"
+    path.write_text('{"a": 0.25, "b": 0.75}')
+    assert shares_of(path) == shares_of(str(path)) == shares_of('{"a": 0.25, "b": 0.75}') == {"a": 0.25, "b": 0.75}
+    for wrong in ("{}x", '{"a": "much"}', tmp_path / "absent.json"):
+        with pytest.raises(OptionError, match="population"):
+            shares_of(wrong)
