@@ -9,7 +9,8 @@ import torch
 from holdfast.errors import DataError, OptionError
 from holdfast.evaluation.difficulty import (
     alignment_gap,
-    difficulty,
+    columns,
+    costs_and_thresholds,
     dpo_cost,
     ideal_log_ratio,
     ideal_ranking,
@@ -18,7 +19,7 @@ from holdfast.evaluation.difficulty import (
     reference_error,
     threshold,
 )
-from holdfast.evaluation.ranking import wins
+from holdfast.evaluation.ranking import PairScores, wins
 from holdfast.methods import get
 from holdfast.types import Pairs, Scored
 
@@ -82,9 +83,10 @@ def test_at_the_reference_every_cost_is_log_two_and_the_verdict_is_its_own():
     c = reference_error(chosen, rejected)
     np.testing.assert_allclose(dpo_cost(chosen, rejected, c, beta=0.1), np.log(2), rtol=1e-12)
     np.testing.assert_array_equal(threshold(c, beta=0.1) >= np.log(2), c <= 0)
-    found = difficulty(chosen, rejected, chosen, rejected)
-    assert found.ranking_accuracy == found.reference_accuracy
-    assert (found.learned, found.unlearned) == (0, 0)
+    one = np.ones(100)
+    found = columns(PairScores(chosen, rejected, one, one, chosen, rejected), one)
+    assert np.nanmean(found["learned"]) == 0
+    assert np.nanmean(found["unlearned"]) == 0
 
 
 def test_where_the_reference_is_right_a_cost_of_at_most_log_two_is_right():
@@ -130,16 +132,30 @@ def test_the_whole_picture_of_eight_pairs():
     ref_chosen = np.array([-10.0, -10, -10, -10, -10, -10, -10, -10])
     c = np.array([-2.0, -1, 1, 2, 3, 4, 5, 6])
     policy_ratio = np.array([1.0, -1, 1, 1, 1, -1, -1, -1])
-    found = difficulty(policy_ratio, np.zeros(8), ref_chosen, ref_chosen + c, betas=(0.1, 2.0))
-    assert found.reference_accuracy == 0.25
-    assert found.ranking_accuracy == 0.5
-    assert found.learned == 0.5
-    assert found.unlearned == 0.5
-    assert found.learned_by_quarter == (1.0, 1.0, 0.0, 0.0)
-    assert found.idealized[0.1] == 1.0  # log 1000 > 0.1 * 6
-    assert found.idealized[2.0] == 5 / 8  # 2 c < 6.9: c up to 3
-    assert found.gap[2.0] == 1 / 8
-    assert found.idealized_range() == (0.625, 0.8125, 1.0)
+    one = np.ones(8)
+    scores = PairScores(policy_ratio, np.zeros(8), one, one, ref_chosen, ref_chosen + c)
+    found = columns(scores, one, betas=(0.1, 2.0), target_N=np.full(8, 3.0))
+    mean = {name: np.nanmean(value) for name, value in found.items()}
+    assert mean["learned"] == 0.5
+    assert mean["unlearned"] == 0.5
+    assert [mean[f"learned_quarter_{q}"] for q in (1, 2, 3, 4)] == [1.0, 1.0, 0.0, 0.0]
+    assert mean["idealized@0.1"] == 1.0  # log 1000 > 0.1 * 6
+    assert mean["idealized@2"] == 5 / 8  # 2 c < 6.9: c up to 3
+    assert mean["gap@2"] == 1 / 8
+    assert mean["idealized@own"] == 4.5 / 8  # 3 > c in four, a tie at 3
+    assert np.isnan(found["learned"]).sum() == 2  # the reference is right there: not asked
+    assert columns(PairScores(one, one, one, one), one) == {}
+
+
+def test_costs_beside_thresholds_say_who_is_ranked_rightly():
+    rng = np.random.default_rng(8)
+    w, lose, ref_w, ref_l = rng.normal(-20, 5, (4, 300))
+    one = np.ones(300)
+    found = costs_and_thresholds(PairScores(w, lose, one, one, ref_w, ref_l), beta=0.1)
+    asked = ref_l > ref_w
+    np.testing.assert_array_equal(np.isnan(found["cost"]), ~asked)
+    np.testing.assert_array_equal((found["cost"] <= found["threshold"])[asked], (w >= lose)[asked])
+    assert costs_and_thresholds(PairScores(w, lose, one, one), beta=0.1) == {}
 
 
 def test_what_cannot_be_is_refused():
@@ -147,5 +163,3 @@ def test_what_cannot_be_is_refused():
         log_odds([0.5, 1.2])
     with pytest.raises(OptionError, match="beta"):
         threshold(1.0, beta=0.0)
-    with pytest.raises(DataError, match="one length"):
-        difficulty([1.0], [1.0, 2.0], [1.0], [1.0])

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -182,7 +183,9 @@ def test_a_run_brings_its_own_reference(folders, rows, tmp_path):
     found = evaluate(run.out, data=rows, prompts=0, **FAST)
     assert found.reference["name"] == str(folders[0])
     given = evaluate(run.model_path, data=rows, reference=folders[0], prompts=0, **FAST)
-    assert found.all == given.all and found.all.margins["implicit"]["value"] != 0
+    assert replace(found.all, difficulty={}) == replace(given.all, difficulty={})  # the folder of the model alone knows no beta
+    assert found.all.difficulty["beta"] == 0.1 and given.all.difficulty["beta"] is None
+    assert found.all.margins["implicit"]["value"] != 0
     assert evaluate(run, data=rows, reference=folders[1], prompts=0, **FAST).reference["name"] == str(folders[1])
 
 
@@ -233,3 +236,42 @@ def test_a_cold_policy_is_compared_cold_and_measured_warm(folders, rows):
 def test_bad_settings_are_refused(folders, rows, wrong):
     with pytest.raises(OptionError):
         evaluate(folders[0], data=rows, **{**FAST, **wrong})
+
+
+def test_how_hard_the_pairs_are_equals_the_slow_way(folders, rows):
+    """Half the rows say how sure their label is; the other half counts as certain, odds of 1000."""
+    sure = [replace(row, confidence=0.6) if i % 2 else row for i, row in enumerate(rows)]
+    found = evaluate(folders[0], data=Dataset.of(sure), reference=folders[1], beta=0.5, prompts=0, **FAST)
+    ratio = [[slow_logp(m, row, row.chosen)[0] - slow_logp(m, row, row.rejected)[0] for row in rows] for m in folders]
+    now, before = np.array(ratio)
+    odds = np.where(np.arange(8) % 2, np.log(0.6 / 0.4), np.log(1000))
+    ideal = odds > 0.5 * -before
+    hard = found.all.difficulty
+    assert hard["beta"] == 0.5 and set(hard["idealized"]) == {"0.01", "0.1", "0.5", "1", "5", "10"}
+    assert hard["idealized"]["0.5"]["value"] == np.mean(ideal)
+    assert hard["gap"]["0.5"]["value"] == pytest.approx(np.mean(ideal.astype(float) - (now > 0)))
+    assert hard["learned"]["value"] == pytest.approx(np.mean((now > 0)[before < 0]))
+    assert hard["over_betas"]["least"]["value"] <= hard["over_betas"]["median"]["value"] <= hard["over_betas"]["greatest"]["value"]
+    assert hard["threshold"]["value"] == pytest.approx(np.mean(np.logaddexp(0, 0.5 * before)[before < 0]), abs=1e-4)
+    assert set(found.groups["warm"].difficulty) == set(hard)
+    assert any("4 of 8 comparisons say how sure" in note and "1,000 to 1" in note for note in found.notes)
+    console = Console(record=True, width=150, file=io.StringIO())
+    console.print(found.table())
+    shown = console.export_text()
+    for words in ("How hard the pairs are", "alignment gap at beta 0.5", "greatest over beta", "cost below which"):
+        assert words in shown
+    with pytest.raises(OptionError, match="beta"):
+        evaluate(folders[0], data=rows, reference=folders[1], beta=0.0, prompts=0, **FAST)
+
+
+def test_a_run_brings_its_own_beta_and_what_it_asks_of_a_pair(folders, rows, tmp_path):
+    run = train("ipo", model=str(folders[1]), data=rows, out=tmp_path / "ipo", tau=2.0, batch_size=8)
+    found = evaluate(run.out, data=rows, prompts=0, **FAST)
+    hard = found.all.difficulty
+    assert hard["beta"] is None and found.settings["objective"]["method"] == "ipo"
+    before = np.array([slow_logp(folders[1], row, row.chosen)[0] - slow_logp(folders[1], row, row.rejected)[0] for row in rows])
+    assert hard["idealized_own"]["value"] == np.mean(before + 0.25 * 999 / 1001 > 0)  # IPO's margin at tau 2, less the odds of 1000
+    assert "cost" not in hard and "cost" not in found.groups["warm"].difficulty
+    plain = evaluate(train("dpo", model=str(folders[1]), data=rows, out=tmp_path / "dpo", beta=0.3).out, data=rows, prompts=0, **FAST)
+    assert plain.all.difficulty["beta"] == 0.3
+    assert plain.all.difficulty["idealized_own"] == plain.all.difficulty["idealized"]["0.3"]  # dpo's own is the closed form

@@ -13,18 +13,15 @@ costs. Everything stays in log space: likelihood ratios of sequences overflow. F
 Departures:
     1. Ties count one half here, as everywhere in Holdfast; the paper counts them as right. A NaN stays one.
     2. The authors' code ranks the ideal policy by the quotient of two log-probabilities where an exponentiated difference is meant. A
-    quotient
-       of negative numbers prefers the less likely answer (-10 / -20 is 0.5, below 1, though e^-10 is larger), and their published idealized
-       accuracies without length normalization may carry it. We use the closed form above.
-    3. Length normalization is left to the caller. The paper's normalized idealized accuracy multiplies a reference ratio per token with
-    odds
-       that are not per token, which is the ranking of no policy.
+       quotient of negative numbers prefers the less likely answer (-10 / -20 is 0.5, below 1, though e^-10 is larger), and their published
+       idealized accuracies without length normalization may carry it. We use the closed form above.
+    3. There is no idealized accuracy per token. The paper's multiplies a reference ratio per token with odds that are not per token, which
+       is the ranking of no policy; and the optimum's own log-probabilities per token need its normalizer, which pairs do not tell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf, log
 
 import numpy as np
@@ -32,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from holdfast.card import check
 from holdfast.errors import DataError
-from holdfast.evaluation.ranking import wins
+from holdfast.evaluation.ranking import PairScores, wins
 
 Array = NDArray[np.float64]
 BETAS = (0.01, 0.1, 1.0, 5.0, 10.0)  # the paper's range
@@ -101,71 +98,47 @@ def ipo_ranking(c: ArrayLike, *, tau: float) -> Array:
     return wins(target_N, np.zeros_like(target_N))
 
 
-@dataclass(frozen=True)
-class Difficulty:
-    """What a set of pairs allows, and what came of it. Shares of rows; None where no row is asked about."""
+def columns(scores: PairScores, share_N: Array, *, betas: Sequence[float] = BETAS, target_N: Array | None = None) -> dict[str, Array]:
+    """Everything of this file for each pair (N,), NaN where a pair is not asked about; {} without a reference.
 
-    reference_accuracy: float
-    ranking_accuracy: float
-    idealized: dict[float, float]  # beta -> idealized accuracy
-    gap: dict[float, float]  # beta -> alignment gap
-    learned: float | None  # share of the reference's wrong pairs that the policy ranks rightly
-    unlearned: float | None  # share of its right pairs that the policy ranks wrongly
-    learned_by_quarter: tuple[float | None, ...]  # the same as `learned` by quarters of c, easiest first
-
-    def idealized_range(self) -> tuple[float, float, float]:
-        """Least, median and greatest over the betas, as the paper reports it."""
-        values = sorted(self.idealized.values())
-        return values[0], float(np.median(values)), values[-1]
-
-
-def difficulty(
-    chosen: ArrayLike,
-    rejected: ArrayLike,
-    ref_chosen: ArrayLike,
-    ref_rejected: ArrayLike,
-    *,
-    share: ArrayLike = 1.0,
-    betas: Sequence[float] = BETAS,
-) -> Difficulty:
-    """The whole picture from log-probabilities of policy and reference, sums over response tokens.
+        idealized@BETA, gap@BETA     the exact optimum's verdict, and what it has over the policy's
+        idealized@own, gap@own       the same of the pair's own target: `objective.Own.target_N`
+        learned, unlearned           of pairs that the reference ranks wrongly, whether the policy ranks them rightly; and the reverse
+        learned_quarter_1 .. 4       `learned` by quarters of c, easiest first
 
     Args:
-        chosen: log pi(y_w|x), shape (N,), nats
-        rejected: log pi(y_l|x)
-        ref_chosen: log pi_ref(y_w|x)
-        ref_rejected: log pi_ref(y_l|x)
-        share: share of raters who prefer the chosen answer; 1 (a single rater) counts as odds of 1000
+        scores: sums of log-probabilities under policy and reference
+        share_N: share of raters who prefer the chosen answer
         betas: at which to idealize
-
-    Raises:
-        DataError: no pairs, arrays of different lengths, or a share outside [0, 1].
+        target_N: log-ratio to the reference that the run's own cost asks of each pair
     """
-    columns = [np.asarray(x, dtype=float) for x in (chosen, rejected, ref_chosen, ref_rejected)]
-    if not len(columns[0]) or len({len(x) for x in columns}) > 1:
-        raise DataError(
-            f"four arrays of one length are needed; they have {', '.join(str(len(x)) for x in columns)}", hint="one number a pair"
-        )
-    c_N = reference_error(columns[2], columns[3])
-    now_N, before_N = wins(columns[0], columns[1]), wins(-c_N, np.zeros_like(c_N))
-    ideal = {beta: float(ideal_ranking(c_N, share, beta=beta).mean()) for beta in betas}
-    actual = float(now_N.mean())
+    s = scores
+    if s.ref_chosen_N is None or s.ref_rejected_N is None:
+        return {}
+    c_N = reference_error(s.ref_chosen_N, s.ref_rejected_N)
+    now_N = wins(s.chosen_N, s.rejected_N)
+    ideal = {f"{beta:g}": ideal_ranking(c_N, share_N, beta=beta) for beta in betas}
+    if target_N is not None:
+        ideal["own"] = wins(target_N, c_N)
+    out = {f"idealized@{name}": ideal_N for name, ideal_N in ideal.items()}
+    out |= {f"gap@{name}": ideal_N - now_N for name, ideal_N in ideal.items()}
     wrong_N = c_N > 0
+    learned_N = np.where(wrong_N, now_N == 1, np.nan)
+    out["learned"] = learned_N
+    out["unlearned"] = np.where(c_N < 0, now_N == 0, np.nan)
     edges = np.quantile(c_N[wrong_N], [0.25, 0.5, 0.75]) if wrong_N.any() else np.zeros(3)
     quarter_N = np.searchsorted(edges, c_N)
-    return Difficulty(
-        reference_accuracy=float(before_N.mean()),
-        ranking_accuracy=actual,
-        idealized=ideal,
-        gap={beta: value - actual for beta, value in ideal.items()},
-        learned=_share(now_N == 1, wrong_N),
-        unlearned=_share(now_N == 0, c_N < 0),
-        learned_by_quarter=tuple(_share(now_N == 1, wrong_N & (quarter_N == q)) for q in range(4)),
-    )
+    return out | {f"learned_quarter_{q + 1}": np.where(quarter_N == q, learned_N, np.nan) for q in range(4)}
 
 
-def _share(hit_N: NDArray[np.bool_], among_N: NDArray[np.bool_]) -> float | None:
-    return float(hit_N[among_N].mean()) if among_N.any() else None
+def costs_and_thresholds(scores: PairScores, *, beta: float) -> dict[str, Array]:
+    """DPO's cost of each pair that the reference ranks wrongly, and the cost below which it would be ranked rightly; NaN elsewhere."""
+    s = scores
+    if s.ref_chosen_N is None or s.ref_rejected_N is None:
+        return {}
+    c_N = reference_error(s.ref_chosen_N, s.ref_rejected_N)
+    found = {"cost": dpo_cost(s.chosen_N, s.rejected_N, c_N, beta=beta), "threshold": threshold(c_N, beta=beta)}
+    return {name: np.where(c_N > 0, value_N, np.nan) for name, value_N in found.items()}
 
 
 def _check_beta(beta: float) -> None:

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Group
 
+from holdfast.card import check
 from holdfast.errors import OptionError
 from holdfast.evaluation.kl import sample_kl
 from holdfast.evaluation.models import device_for, load, same_tokens, smallest_window
@@ -89,6 +90,7 @@ def evaluate(
     reward: str | Path | Reward | None = None,
     judge: str | Judge | None = None,
     by: str = "group",
+    beta: float | None = None,
     prompts: int = 256,
     samples: int = 1,
     max_new_tokens: int = 128,
@@ -123,6 +125,8 @@ def evaluate(
             folder of a reward model.
         judge: who compares answers, asked in both orders: a function `judge(prompts, first, second) -> P(first is better)` or its name.
         by: the column that tells groups apart: group, rater, source, or one of the file's own.
+        beta: of the KL penalty at which an exact optimum is asked how well it would rank; default: the run's own, from its record, where
+            its method has one. A range of betas is always shown.
         prompts: how many of the data's prompts the models answer, drawn by `seed`; 0 for none.
         samples: answers to each of those prompts.
         max_new_tokens: longest answer, in tokens.
@@ -147,6 +151,8 @@ def evaluate(
         OptionError: a judge and a reward together, a reward that returns no finite numbers, an unknown `by`.
     """
     _check(reward, judge, samples, prompts, temperature, bootstrap)
+    if beta is not None:
+        check("beta", beta, 0 < beta < math.inf, "be above 0 and finite")
     place = device_for(device)
     how: dict[str, Any] = {"device": place, "dtype": getattr(torch, dtype), "trust_remote_code": trust_remote_code}
     policy = load(model, tokenizer=tokenizer, **how)
@@ -169,10 +175,14 @@ def evaluate(
         honest = written if temperature == 1.0 else writer.write(policy, 1.0, "policy at temperature 1", stream=2)
         divergence = honest.clusters, sample_kl(policy.model, ref.model, honest.flat)
     match = _match(reward, judge, place, written, rival_written) if writer.chosen else None
-    found = Found(held, scores, written, ref_written, rival_written if rival else None, divergence, match, bootstrap, seed)
+    own = policy.own
+    beta = beta if beta is not None else own.beta if own is not None else None
+    found = Found(held, scores, written, ref_written, rival_written if rival else None, divergence, match, beta, own, bootstrap, seed)
     groups = {name: found.part(held.rows_of(name), writer.prompts_of(name)) for name in held.groups}
     settings = {
         "by": by,
+        "beta": beta,
+        "objective": own.describe() if own is not None else None,
         "prompts": len(writer.chosen),
         "samples": samples,
         "max_new_tokens": max_new_tokens,

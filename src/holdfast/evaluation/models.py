@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from holdfast.errors import ModelError
+from holdfast.evaluation.objective import Own, own_objective
 from holdfast.models.load import context_length, load_policy, load_tokenizer, tokenizer_hash
 from holdfast.scorers.reference import model_hash
 
@@ -30,6 +31,7 @@ class Loaded:
     own_reference: str | None = None
     template: str | None = None
     note: str = ""
+    own: Own | None = None  # what its run was trained to do
 
     def describe(self) -> dict[str, Any]:
         return {"name": self.name, "hash": self.hash, "parameters": int(sum(p.numel() for p in self.model.parameters()))}
@@ -47,8 +49,7 @@ def load(source: Any, *, tokenizer: Any = None, device: torch.device, dtype: tor
         source = source.out
     model = load_policy(source, trust_remote_code=trust_remote_code, dtype=dtype, trainable_adapter=False)
     tokens = load_tokenizer(_tokenizer_source(source, tokenizer), model=model, trust_remote_code=trust_remote_code)
-    reference, template, note = _from_record(Path(source))
-    return Loaded(model.to(device).eval(), tokens, os.fspath(source), model_hash(model), reference, template, note)
+    return Loaded(model.to(device).eval(), tokens, os.fspath(source), model_hash(model), **_from_record(Path(source)))
 
 
 def device_for(name: str) -> torch.device:
@@ -88,15 +89,16 @@ def _tokenizer_source(source: Any, tokenizer: Any) -> Any:
     )
 
 
-def _from_record(folder: Path) -> tuple[str | None, str | None, str]:
-    """(reference, template, note) of a run: the reference it was trained against, or the policy as it was before training."""
+def _from_record(folder: Path) -> dict[str, Any]:
+    """What a run's record knows: the reference it was trained against (or the policy as it was before training), template, objective."""
     path = folder / "run.json"
     if not path.is_file():
-        return None, None, ""
+        return {}
     record = json.loads(path.read_text(encoding="utf-8"))
-    call, template = record.get("call", {}), record.get("options", {}).get("template")
+    known = {"template": record.get("options", {}).get("template"), "own": own_objective(record)}
+    call = record.get("call", {})
     given = call.get("reference")
     named = call.get("model") if given in (None, ADAPTER_OFF) else given
     if isinstance(named, str):
-        return named, template, ""
-    return None, template, f"{path} cannot name the run's reference, which was given in memory; hint: --reference MODEL"
+        return known | {"own_reference": named}
+    return known | {"note": f"{path} cannot name the run's reference, which was given in memory; hint: --reference MODEL"}

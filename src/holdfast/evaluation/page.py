@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import altair as alt
+
 from holdfast.evaluation.evaluation import Evaluation
 from holdfast.evaluation.parts import Part
-from holdfast.evaluation.show import MARGINS, RANKING, number, percent
+from holdfast.evaluation.show import LEARNED, MARGINS, RANKING, at_beta, difficulty_rows, number, percent
 from holdfast.report import Chart, Details, Page, Section, Table, Tile
-from holdfast.report.marks import intervals
+from holdfast.report.marks import colors, intervals
 from holdfast.types import Text
 
 SHOWN = 20  # prompts whose answers can be read on the page; all are in the JSON
@@ -18,6 +20,8 @@ SHOWN = 20  # prompts whose answers can be read on the page; all are in the JSON
 def page_of(evaluation: Evaluation) -> Page:
     """The whole page."""
     sections = [_ranking(evaluation.all)]
+    if evaluation.all.difficulty:
+        sections.append(_difficulty(evaluation))
     if evaluation.all.prompts_answered:
         sections.append(_written(evaluation))
     if evaluation.groups:
@@ -38,6 +42,9 @@ def lead(evaluation: Evaluation) -> str:
         than = "That is {} its reference."
         said.append(_against_nothing(gained, than.format("more than"), than.format("less than"), than.format("not told apart from")))
         said.append(f"Its implicit reward ranks {percent(part.ranking['implicit_reward'])}.")
+    ideal, gap = at_beta(part)
+    if ideal and gap and ideal["value"] is not None:
+        said.append(f"An exact optimum would rank {percent(ideal)} rightly: the alignment gap is {percent(gap)}.")
     win = part.win_rate.get("win_rate")
     if win and win["value"] is not None:
         shifted = {key: None if win[key] is None else win[key] - 0.5 for key in ("value", "low", "high")}
@@ -109,6 +116,73 @@ def _ranking(part: Part) -> Section:
     return Section("How it ranks the rows' own answers", text, chart=charts, table=[shown, moved])
 
 
+def _difficulty(evaluation: Evaluation) -> Section:
+    part, own = evaluation.all, evaluation.settings.get("objective")
+    found = part.difficulty
+    text = (
+        "How well could any policy rank these pairs that pays beta for each nat away from this reference? The exact optimum ranks a pair "
+        "rightly if the log-odds of its label exceed beta c, where c is by how many nats the reference prefers the rejected answer. A low "
+        "ranking accuracy is a failure only as far as the gap to that says.\n\n"
+        "DPO's cost of a pair tells its ranking exactly: it is ranked rightly if and only if the cost is at most -log sigma(beta c). Mean "
+        "costs say nothing of that."
+    )
+    if own is not None and own["no_target"]:
+        text += f"\n\nWhat {own['method']} itself asks of a single pair is not defined: {own['no_target']}."
+    rows = [[label, percent(estimate) if share else number(estimate, 3)] for label, estimate, share in difficulty_rows(part, own)]
+    quarters = {f"{name} quarter": found[f"learned_quarter_{q}"] for q, name in enumerate(("easiest", "second", "third", "hardest"), 1)}
+    charts = [
+        Chart(
+            ideal_curve(part),
+            "idealized-ranking",
+            "Idealized ranking accuracy by beta with its 95% interval; policy and reference as they are. A diamond marks the run's beta.",
+            "idealized ranking accuracy over beta, policy and reference as level lines",
+        )
+    ]
+    if any(estimate["value"] is not None for estimate in quarters.values()):
+        caption = (
+            f"{LEARNED['learned'].capitalize()}, by quarters of how wrong the reference is, the least wrong first; 95% intervals over "
+            "prompts."
+        )
+        rows_q = [_point(name, estimate) for name, estimate in quarters.items()]
+        charts.append(
+            Chart(
+                intervals(rows_q, names=list(quarters), title="ranked rightly by the policy", percent=True), "learned-by-quarter", caption
+            )
+        )
+    return Section("How hard the pairs are", text, chart=charts, table=Table(["", "value"], rows))
+
+
+def ideal_curve(part: Part) -> alt.LayerChart:
+    """Idealized accuracy over beta, with the policy's and the reference's own as level lines."""
+    found = part.difficulty
+    rows = [
+        {"beta": float(name), "own": float(name) == found["beta"], **{key: estimate[key] for key in ("value", "low", "high")}}
+        for name, estimate in found["idealized"].items()
+        if estimate["value"] is not None
+    ]
+    level = [{"name": who, "value": part.ranking[who]["value"]} for who in ("policy", "reference")]
+    names = ["idealized", "policy", "reference"]
+    percents = alt.Axis(format="%", tickCount=6)
+    x = alt.X("beta:Q", title="beta", scale=alt.Scale(type="log"), axis=alt.Axis(values=[row["beta"] for row in rows], format="~g"))
+    y = alt.Y("value:Q", title="ranking accuracy", axis=percents, scale=alt.Scale(zero=False))
+    base = alt.Chart(alt.Data(values=rows)).transform_calculate(name="'idealized'")
+    bars = base.mark_rule(strokeWidth=2, opacity=0.55).encode(
+        x=x, y=alt.Y("low:Q", title="ranking accuracy"), y2="high:Q", color=colors(names)
+    )
+    line = base.mark_line().encode(x=x, y=y, color=colors(names))
+    dots = base.mark_point(size=90, filled=True, opacity=1).encode(
+        x=x,
+        y=y,
+        color=colors(names),
+        shape=alt.Shape("own:N", scale=alt.Scale(domain=[False, True], range=["circle", "diamond"]), legend=None),
+        tooltip=["beta:Q", *(alt.Tooltip(f"{key}:Q", format=".1%") for key in ("value", "low", "high"))],
+    )
+    levels = (
+        alt.Chart(alt.Data(values=level)).mark_rule(strokeDash=[6, 4], strokeWidth=2).encode(y=y, color=colors(names), tooltip=["name:N"])
+    )
+    return alt.layer(levels, bars, line, dots).properties(height=260)
+
+
 def _written(evaluation: Evaluation) -> Section:
     part, settings = evaluation.all, evaluation.settings
     rows: list[list[Any]] = [[f"KL(policy || reference), {name}", number(estimate)] for name, estimate in part.kl.items()]
@@ -139,12 +213,13 @@ def _groups(evaluation: Evaluation) -> Section:
     key, title = ("win_rate", "win rate") if "win_rate" in evaluation.all.win_rate else ("policy", "ranking accuracy, policy")
     pick = {name: part.win_rate["win_rate"] if key == "win_rate" else part.ranking["policy"] for name, part in evaluation.groups.items()}
     chart = intervals([_point(name, estimate) for name, estimate in pick.items()], names=list(pick), title=title, percent=True, mark_at=0.5)
-    columns = ["", "comparisons", "policy", "implicit reward", "win rate"]
+    columns = ["", "comparisons", "policy", "implicit reward", "idealized", "alignment gap", "win rate"]
     rows = [
         [
             name,
             part.comparisons,
             *(percent(part.ranking.get(k)) for k in ("policy", "implicit_reward")),
+            *map(percent, at_beta(part)),
             percent(part.win_rate.get("win_rate")),
         ]
         for name, part in evaluation.groups.items()

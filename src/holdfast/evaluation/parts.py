@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from holdfast.evaluation.difficulty import BETAS, columns, costs_and_thresholds
 from holdfast.evaluation.kl import SampleKL, kl_estimates
+from holdfast.evaluation.objective import Own
 from holdfast.evaluation.ranking import PairScores, accuracies, estimates, margins
 from holdfast.evaluation.rows import Held
 from holdfast.evaluation.samples import Samples, lengths
@@ -27,6 +29,7 @@ class Part:
     kl: dict[str, Any] = field(default_factory=dict)
     lengths: dict[str, Any] = field(default_factory=dict)
     win_rate: dict[str, Any] = field(default_factory=dict)
+    difficulty: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Found:
     rival_written: Samples | None
     divergence: tuple[list[int], SampleKL] | None
     match: Match | None
+    beta: float | None  # of the KL penalty, where one is known
+    own: Own | None
     bootstrap: int
     seed: int
 
@@ -57,7 +62,30 @@ class Found:
             kl=self._kl(asked),
             lengths={name: lengths(samples, asked, **how) for name, samples in named.items() if samples is not None and len(asked)},
             win_rate=self.match.summary(asked, **how) if self.match is not None else {},
+            difficulty=self._difficulty(rows, clusters) if self.scores.ref_chosen_N is not None and len(rows) else {},
         )
+
+    def _difficulty(self, rows: NDArray[np.int64], clusters: Sequence[Hashable]) -> dict[str, Any]:
+        """Idealized accuracy and alignment gap by beta, their least, median and greatest over the paper's betas, and what became of the
+        pairs that the reference ranks wrongly."""
+        scores, share_N = self.scores.take(rows), self.held.share_N[rows]
+        betas = sorted({*BETAS, *([self.beta] if self.beta is not None else [])})
+        target_N = self.own.target_N(share_N) if self.own is not None else None
+        values = columns(scores, share_N, betas=betas, target_N=target_N)
+        if self.beta is not None:
+            values |= costs_and_thresholds(scores, beta=self.beta)
+        found = {name: value.to_dict() for name, value in estimates(values, clusters, resamples=self.bootstrap, seed=self.seed).items()}
+        ideal = {f"{beta:g}": found.pop(f"idealized@{beta:g}") for beta in betas}
+        gap = {f"{beta:g}": found.pop(f"gap@{beta:g}") for beta in betas}
+        ordered = sorted((f"{beta:g}" for beta in BETAS), key=lambda name: ideal[name]["value"] or 0.0)
+        spread = dict(zip(("least", "median", "greatest"), (ordered[0], ordered[len(ordered) // 2], ordered[-1]), strict=True))
+        return {
+            "beta": self.beta,
+            "idealized": ideal,
+            "gap": gap,
+            "over_betas": {name: {"beta": float(at), **ideal[at]} for name, at in spread.items()},
+            **{name.replace("@", "_"): value for name, value in found.items()},
+        }
 
     def _kl(self, asked: NDArray[np.int64]) -> dict[str, Any]:
         if self.divergence is None or not len(asked):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from holdfast.data.read import read
 from holdfast.data.render import tokenize
 from holdfast.errors import OptionError
+from holdfast.evaluation.difficulty import CERTAIN
 from holdfast.evaluation.models import Loaded
 from holdfast.evaluation.ranking import PairScores
 from holdfast.scorers.text import TextScorer, score_in_chunks
@@ -46,6 +47,12 @@ class Held:
     def rows_of(self, group: str) -> NDArray[np.int64]:
         """Positions in `pairs` of the comparisons of a group."""
         return np.array([n for n, i in enumerate(self.pairs) if self.group_of[i] == group], dtype=np.int64)
+
+    @property
+    def share_N(self) -> NDArray[np.float64]:
+        """How sure each comparison's label is, by its own `confidence`; 1 where it has none."""
+        known = (self.rows[i].confidence for i in self.pairs)
+        return np.array([1.0 if share is None else share for share in known], dtype=float)
 
     def describe(self) -> dict[str, Any]:
         prompts = len({tuple(item.prompt) for item in self.items})
@@ -89,6 +96,12 @@ def held_rows(
         notes.append(f"{ties:,} ties have no better answer and are not ranked; their prompts are still answered")
     if len(pairs) + ties < len(rows):
         notes.append(f"{len(rows) - ties - len(pairs):,} rows are single answers and are not ranked; their prompts are still answered")
+    sure = sum(rows[i].confidence is not None for i in pairs)
+    if pairs:
+        notes.append(
+            f"idealized ranking: {sure:,} of {len(pairs):,} comparisons say how sure their label is (column `confidence`); one that does "
+            f"not counts as certain, which is odds of {1 / CERTAIN:,.0f} to 1"
+        )
     notes += [f"set aside {count:,}: {reason}" for reason, count in known.report.set_aside.items()]
     if len(rows) < len(known.rows):
         notes.append(f"set aside {len(known.rows) - len(rows):,}: too long or not to be rendered; see {quarantine}")

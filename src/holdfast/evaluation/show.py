@@ -29,6 +29,45 @@ MARGINS = {
 }
 
 
+LEARNED = {
+    "learned": "of the pairs that the reference ranks wrongly, now right",
+    "unlearned": "of the pairs that it ranks rightly, now wrong",
+}
+
+
+def difficulty_rows(part: Part, own: dict[str, Any] | None) -> list[tuple[str, dict[str, Any], bool]]:
+    """(label, estimate, whether it is a share) of everything that says how hard the pairs are."""
+    found = part.difficulty
+    if not found:
+        return []
+    rows: list[tuple[str, dict[str, Any], bool]] = [
+        (f"idealized ranking accuracy, {name} over beta (at {value['beta']:g})", value, True) for name, value in found["over_betas"].items()
+    ]
+    if found["beta"] is not None:
+        at = f"{found['beta']:g}"
+        rows.append((f"idealized ranking accuracy at beta {at}", found["idealized"][at], True))
+        rows.append((f"alignment gap at beta {at} (idealized minus policy)", found["gap"][at], True))
+    else:
+        at = f"{found['over_betas']['median']['beta']:g}"
+        rows.append((f"alignment gap at the median, beta {at} (idealized minus policy)", found["gap"][at], True))
+    if "idealized_own" in found and own is not None:
+        rows.append((f"a perfect optimizer of {own['method']} would rank rightly", found["idealized_own"], True))
+    rows += [(label, found[name], True) for name, label in LEARNED.items()]
+    if "cost" in found:
+        rows.append((f"DPO cost at beta {at} of pairs the reference ranks wrongly", found["cost"], False))
+        rows.append(("cost below which they would be ranked rightly, pair by pair", found["threshold"], False))
+    return rows
+
+
+def at_beta(part: Part) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Idealized accuracy and alignment gap at the run's beta, else at the beta of the median."""
+    found = part.difficulty
+    if not found:
+        return None, None
+    at = f"{found['beta'] if found['beta'] is not None else found['over_betas']['median']['beta']:g}"
+    return found["idealized"][at], found["gap"][at]
+
+
 def percent(estimate: dict[str, Any] | None) -> str:
     """61.3% (58.0 to 64.5), or n/a."""
     if not estimate or estimate["value"] is None:
@@ -49,6 +88,8 @@ def tables(evaluation: Evaluation) -> Group:
     """Every number of `all` with its interval, the main ones of each group, and the notes."""
     part = evaluation.all
     blocks: list[RenderableType] = [_heading(evaluation), _answers_of_rows(part)]
+    if part.difficulty:
+        blocks.append(_difficulty(evaluation))
     if part.prompts_answered:
         blocks.append(_written(evaluation))
     if evaluation.groups:
@@ -75,6 +116,15 @@ def _answers_of_rows(part: Part) -> Table:
         table.add_row(f"ranking accuracy: {label}", *_cells(part.ranking.get(name), 100, 1, "%"))
     for name, label in MARGINS.items():
         table.add_row(f"nats: {label}", *_cells(part.margins.get(name)))
+    return table
+
+
+def _difficulty(evaluation: Evaluation) -> Table:
+    table = Table(title="How hard the pairs are", title_justify="left", title_style="bold")
+    for column in ("", "mean", "interval"):
+        table.add_column(column, justify="left" if not column else "right")
+    for label, estimate, share in difficulty_rows(evaluation.all, evaluation.settings.get("objective")):
+        table.add_row(label, *(_cells(estimate, 100, 1, "%") if share else _cells(estimate, digits=3)))
     return table
 
 
@@ -110,13 +160,13 @@ def _written(evaluation: Evaluation) -> Table:
 
 def _groups(evaluation: Evaluation) -> Table:
     table = Table(title=f"By {evaluation.settings['by']} (lowest marked *)", title_justify="left", title_style="bold")
-    for column in ("", "comparisons", "policy", "implicit reward", "win rate"):
+    for column in ("", "comparisons", "policy", "implicit reward", "idealized", "alignment gap", "win rate"):
         table.add_column(column, justify="left" if not column else "right")
     for name, part in evaluation.groups.items():
         cells = [("policy", part.ranking.get("policy")), ("implicit_reward", part.ranking.get("implicit_reward"))]
         shown = [percent(estimate) + (" *" if evaluation.worst_group.get(key) == name else "") for key, estimate in cells]
         win = percent(part.win_rate.get("win_rate")) + (" *" if evaluation.worst_group.get("win_rate") == name else "")
-        table.add_row(Line(name), f"{part.comparisons:,}", *shown, win)
+        table.add_row(Line(name), f"{part.comparisons:,}", *shown, *map(percent, at_beta(part)), win)
     return table
 
 
