@@ -91,7 +91,10 @@ def test_train_evaluate_rerun(run: Run, tiny_model_dir: Path, pairs_file: Path, 
     assert status == 0, err
     record = json.loads(out[out.index("{\n") :])
     assert record["status"] == "finished" and record["settings"]["flip"] == 0.2
-    status, out, err = run("evaluate", folder, "--data", pairs_file, "--prompts", 2, "--max-new-tokens", 4, "--bootstrap", 50, "--json")
+    page = tmp_path / "pages" / "report.html"
+    short = ["--prompts", 2, "--max-new-tokens", 4, "--bootstrap", 50]
+    status, out, err = run("evaluate", folder, "--data", pairs_file, *short, "--json", "--report", page)
+    assert "How hard the pairs are" in page.read_text() and (page.parent / "idealized-ranking.png").stat().st_size > 1000
     assert status == 0, err
     assert 0 <= json.loads(out)["all"]["ranking"]["policy"]["value"] <= 1
     status, _, err = run("rerun", folder, "--out", tmp_path / "again")

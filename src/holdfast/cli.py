@@ -118,26 +118,30 @@ class Methods(TyperGroup):
 def _evaluate(name: str) -> Any:
     from holdfast.evaluation.evaluation import evaluate
 
-    def command(as_json: bool, out_file: Path | None, **values: Any) -> None:
+    def command(as_json: bool, out_file: Path | None, page: Path | None, **values: Any) -> None:
         found = evaluate(**values)
         if out_file is not None:
             found.write(out_file)
+        if page is not None:
+            found.report(page)
         if as_json:
             print_json(found.to_dict())
         else:
             out.print(found.table())
 
-    file = P(
-        "out_file",
-        P.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[Path | None, typer.Option("--out", help="write the JSON here as well")],
-    )
+    def file(parameter: str, flag_name: str, said: str) -> P:
+        kind = Annotated[Path | None, typer.Option(flag_name, help=said)]
+        return P(parameter, P.KEYWORD_ONLY, default=None, annotation=kind)
+
+    files = [
+        file("out_file", "--out", "write the JSON here as well"),
+        file("page", "--report", "write a page with charts here, report.html say; its pictures go beside it"),
+    ]
     doc = (
         "What held-out rows say about a policy against its reference: ranking accuracy, margins, KL, lengths, win rate, with intervals."
         "\n\nholdfast evaluate runs/rdpo --data held_out.jsonl"
     )
-    return as_command(name, command, [*flags_of(evaluate, arguments=("model",), leave_out=("tokenizer", "columns")), file, AS_JSON], doc)
+    return as_command(name, command, [*flags_of(evaluate, arguments=("model",), leave_out=("tokenizer", "columns")), *files, AS_JSON], doc)
 
 
 def _check(name: str) -> Any:

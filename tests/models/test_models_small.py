@@ -92,6 +92,17 @@ def test_texts_may_be_preference_rows(tmp_path):
         assert len(tokenizer(word, add_special_tokens=False)["input_ids"]) == 1
 
 
+def test_rows_that_cannot_be_used_are_set_aside_when_asked(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text(
+        '{"prompt": "a b", "chosen": "the sea", "rejected": ""}\n' + '{"prompt": "a b", "chosen": "the sea", "rejected": "c"}\n' * 3
+    )
+    with pytest.raises(DataError, match="rejected"):
+        small_model(file, tmp_path / "m", vocab=300, hidden=8, layers=1, heads=1)
+    small_model(file, tmp_path / "m", vocab=300, hidden=8, layers=1, heads=1, quarantine=tmp_path / "q.jsonl")
+    assert (tmp_path / "q.jsonl").read_text().count("\n") == 1
+
+
 def test_a_line_that_is_not_utf8_is_named(tmp_path):
     file = tmp_path / "texts.txt"
     file.write_bytes(b"good\n\xff\xfe bad\n")

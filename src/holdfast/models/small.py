@@ -45,6 +45,7 @@ def small_model(
     max_tokens: int = 1024,
     tied: bool = True,
     seed: int = 0,
+    quarantine: str | Path | None = None,
 ) -> Path:
     """Make a tokenizer and a randomly initialized Llama, and save both to `out`.
 
@@ -67,6 +68,7 @@ def small_model(
         max_tokens: longest prompt and answer together, in tokens.
         tied: use one matrix for the embedding and the output.
         seed: seed of the initial weights.
+        quarantine: a file for rows that cannot be used; without it the first one is an error.
 
     Returns:
         the folder.
@@ -76,7 +78,7 @@ def small_model(
         DataError: if there is no text to learn from, or `texts` names no file.
     """
     _check_sizes(vocab, hidden, layers, heads, kv_heads, max_tokens)
-    tokenizer = learn_tokenizer(_texts(texts), vocab=vocab, max_tokens=max_tokens)
+    tokenizer = learn_tokenizer(_texts(texts, quarantine), vocab=vocab, max_tokens=max_tokens)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
@@ -146,7 +148,7 @@ def _check_sizes(vocab: int, hidden: int, layers: int, heads: int, kv_heads: int
         raise OptionError(f"kv_heads is {kv_heads}, which does not divide heads = {heads}")
 
 
-def _texts(source: str | Path | Iterable[str]) -> Iterator[str]:
+def _texts(source: str | Path | Iterable[str], quarantine: str | Path | None) -> Iterator[str]:
     if not isinstance(source, str | Path):
         yield from source
         return
@@ -156,7 +158,7 @@ def _texts(source: str | Path | Iterable[str]) -> Iterator[str]:
     if re.search(r"\.(txt|text|md)(\.gz)?$", path.name):
         yield from _lines(path)
     else:
-        yield from _texts_of_rows(path)
+        yield from _texts_of_rows(path, quarantine)
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -168,10 +170,10 @@ def _lines(path: Path) -> Iterator[str]:
                 raise DataError(f"{path}:{number}: not UTF-8 ({error.reason})", hint="save the file as UTF-8") from error
 
 
-def _texts_of_rows(path: Path) -> Iterator[str]:
+def _texts_of_rows(path: Path, quarantine: str | Path | None) -> Iterator[str]:
     from holdfast.data.read import read
 
-    for row in read(path):
+    for row in read(path, quarantine=quarantine):
         for text in (row.prompt, row.chosen, row.rejected, row.answer):
             if isinstance(text, str):
                 yield text
