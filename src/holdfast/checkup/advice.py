@@ -59,7 +59,7 @@ class Rule:
     rests_on: str  # what that claim says, in a sentence
     settings: Callable[[Facts], dict[str, Any]] = lambda facts: {}
     reduction: str | None = None
-    flaw: str = "uniform"  # what `--confirm` plants to try it: a flaw of `holdfast lab stress`
+    flaw: str | None = "uniform"  # what `--confirm` plants to try it, as `holdfast lab stress` names it; None: what is there is enough
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,18 @@ class Choice:
     reason: str
     claim: str
     rests_on: str
-    flaw: str
+    flaw: str | None
 
     @property
     def label(self) -> str:
         """ "rdpo --flip 0.21"."""
         return " ".join([self.method, *self.flags])
+
+    @property
+    def arm(self) -> str:
+        """As `holdfast lab stress` writes it: "rdpo:flip=0.21"."""
+        settings = [f"{name}={value:g}" for name, value in self.settings.items()]
+        return ":".join(filter(None, [self.method, ",".join(settings + ([f"reduction={self.reduction}"] if self.reduction else []))]))
 
     @property
     def flags(self) -> list[str]:
@@ -162,7 +168,7 @@ RULES: tuple[Rule, ...] = (
         "worst_group",
         "With opposed tastes the worse-off group has less regret under `groups`; people on average pay for it.",
         reduction="groups",
-        flaw="group",
+        flaw=None,
     ),
     Rule(
         "lcpo_dpo",
@@ -170,6 +176,7 @@ RULES: tuple[Rule, ...] = (
         lambda facts: "raters are unknown, or their reliabilities are not told apart, and then it learns nothing that DPO does not know",
         "lcpo_learns_reliability",
         "Told who labeled, it learns the raters' reliabilities and ends closer to the clean optimum than rDPO told their mean.",
+        flaw="rater",
     ),
     Rule(
         "srpo",

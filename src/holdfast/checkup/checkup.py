@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -22,6 +22,9 @@ from holdfast.checkup.table import PROBES
 from holdfast.data import ReadReport, read
 from holdfast.data.read import named_columns
 from holdfast.errors import DataError, HoldfastError, OptionError
+
+if TYPE_CHECKING:
+    from holdfast.checkup.confirm import Confirmation
 
 COLUMNS = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn())
 LARGEST = 100_000  # comparisons that are examined; of more, a sample
@@ -37,6 +40,7 @@ class Checkup:
     findings: Mapping[str, Finding]
     advice: Advice
     seconds: Mapping[str, float]
+    confirmation: Confirmation | None = None
 
     def write(self, folder: Path) -> None:
         """check.json in that folder."""
@@ -52,6 +56,7 @@ class Checkup:
             "read": self.report.to_dict(),
             "findings": {name: plain(finding, self.data) for name, finding in self.findings.items()},
             "advice": self.advice.to_dict(),
+            "confirmation": None if self.confirmation is None else self.confirmation.to_dict(),
             "seconds": dict(self.seconds),
         }
 
@@ -105,6 +110,7 @@ def check(
     tokenizer: Any = None,
     beta: float = 0.1,
     population: Mapping[str, float] | str | os.PathLike[str] | None = None,
+    confirm: bool = False,
     seed: int = 0,
     trust_remote_code: bool = False,
     quiet: bool = False,
@@ -124,6 +130,7 @@ def check(
         tokenizer: of that policy; found beside it unless given
         beta: of the objective to be trained; how hard a pair is depends on it
         population: shares of the raters' groups in the population they should stand for: a JSON file, or {"women": 0.5, "men": 0.5}
+        confirm: train the top choices and plain DPO small on these rows with a flaw planted, and say whether the advice held (minutes)
         seed: of samples, folds and resamples
         trust_remote_code: run code that comes with the model
         quiet: show no progress
@@ -152,7 +159,13 @@ def check(
     name = str(data) if isinstance(data, str | os.PathLike) else ", ".join(found.report.files)
     findings, seconds = ask_all(comparisons, asked)
     advice = advise(findings, data=name, reading=_reading(shape, columns, split, bool(found.report.set_aside)))
-    checkup = Checkup(name, comparisons, found.report, findings, advice, seconds)
+    confirmation = None
+    if confirm:
+        from holdfast.checkup.confirm import confirm as tried
+
+        with TemporaryDirectory() as scratch:
+            confirmation = tried(comparisons, findings, advice, Path(scratch), model=model, quiet=quiet)
+    checkup = Checkup(name, comparisons, found.report, findings, advice, seconds, confirmation)
     if out is not None:
         checkup.write(Path(out))
     return checkup

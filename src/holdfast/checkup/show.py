@@ -38,5 +38,7 @@ def show(checkup: Checkup, console: Console) -> None:
         console.print(Text.assemble("  or ", (other.label, "bold"), f": {other.reason}"))
     for method, why in advice.ruled_out:
         console.print(Text.assemble(("  not ", "dim"), (method, "dim bold"), (f": {why}", "dim")))
+    if checkup.confirmation is not None:
+        console.print(Text(f"\n{checkup.confirmation.says}"))
     console.print()
     console.print(Text(advice.command), soft_wrap=True)

@@ -59,7 +59,7 @@ def claims(
 @lab_app.command()
 def stress(
     data: Annotated[str, typer.Option(help="a file or folder of comparisons; text-world; or world for exact tables")],
-    flaw: Annotated[str, typer.Option(help="uniform, length, group, cycle; several with commas")] = "uniform",
+    flaw: Annotated[str, typer.Option(help="uniform, length, group, rater, cycle; several with commas")] = "uniform",
     rates: Annotated[str, typer.Option(help="rates to plant, with commas")] = "0,0.1,0.2,0.3,0.4",
     methods: Annotated[
         str, typer.Option(help="methods with commas, each with settings of its own if wanted: dpo,rdpo:flip=0.2")

@@ -25,7 +25,13 @@ from holdfast.lab.engine import Engine, run_all
 from holdfast.lab.verdict import Interval, over_seeds
 from holdfast.methods import get
 
-FLAWS = {"uniform": "flip", "length": "flip_by_length", "group": "flip_by_group", "cycle": "cycles"}  # short name -> holdfast.data.corrupt
+FLAWS = {  # short name -> holdfast.data.corrupt
+    "uniform": "flip",
+    "length": "flip_by_length",
+    "group": "flip_by_group",
+    "rater": "flip_by_rater",
+    "cycle": "cycles",
+}
 ALIASES = {"flips": "uniform", "flip": "uniform", "cycles": "cycle", "groups": "group"}
 TOLERANCE = 0.05  # a fall of less than this from its own score at the lowest rate counts as surviving
 ABOVE_HALF = 0.49  # the highest flip rate that a method can be told
@@ -33,11 +39,12 @@ ABOVE_HALF = 0.49  # the highest flip rate that a method can be told
 
 @dataclass(frozen=True)
 class Arm:
-    """A method with settings of its own: "rdpo:flip=0.2"."""
+    """A method with settings of its own: "rdpo:flip=0.2", "dpo:reduction=groups"."""
 
     label: str
     name: str
     settings: Mapping[str, float]
+    reduction: str | None = None
 
     @property
     def method(self) -> Method:
@@ -148,7 +155,7 @@ def stress(
 
     Args:
         data: whatever `holdfast.read` takes; "text-world" for the demo's world of text; "world" for exact tables.
-        flaw: uniform, length, group or cycle; several are planted one at a time.
+        flaw: uniform, length, group, rater or cycle; several are planted one at a time.
         rates: the rates, in rising order; the lowest is what falls are measured from.
         methods: names of the table, each with settings of its own if wanted: "rdpo:flip=0.2".
         seeds: repetitions; each draws its own flaw, order of rows and (on a world) world.
@@ -220,13 +227,16 @@ def arm_named(text: str) -> Arm:
     """
     name, _, rest = text.strip().partition(":")
     own = settings_of(get(name).objective)
-    settings = {}
+    settings, reduction = {}, None
     for part in filter(None, rest.split(",")):
         setting, _, value = part.partition("=")
+        if setting == "reduction":
+            reduction = value
+            continue
         try:
             settings[setting] = float(value)
         except ValueError:
             raise OptionError(f"cannot read {part!r} in {text!r}", hint=f"write it as {name}:setting=number") from None
         if setting not in own:
             raise OptionError(f"{name} does not read {setting}", hint=f"its settings are {', '.join(own)}")
-    return Arm(text.strip(), name, settings)
+    return Arm(text.strip(), name, settings, reduction)

@@ -208,7 +208,7 @@ def accuracy(
 
     flawed, planted = plant(train_rows, flaw, rate, seed)
     with tempfile.TemporaryDirectory(prefix="holdfast-stress-") as folder, _silence():
-        run = train(arm.name, model=start, data=Dataset.of(flawed), out=folder, seed=seed, **options, **settings)
+        run = train(arm.name, model=start, data=Dataset.of(flawed), out=folder, seed=seed, reduction=arm.reduction, **options, **settings)
         found = evaluate(run.out, data=Dataset.of(held), reference=start, prompts=0, bootstrap=0, progress=False)
         right = found.per_row["implicit_reward"]
     return {"right": [float(x) for x in right], "realized": planted.realized}

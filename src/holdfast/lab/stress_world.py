@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from holdfast.card import settings_of
-from holdfast.errors import DataError
+from holdfast.errors import DataError, OptionError
 from holdfast.lab.engine import Work
 from holdfast.lab.fit import newton
 from holdfast.lab.stress import Arm, Score
@@ -37,6 +37,8 @@ class WorldPlan:
     measure: str = MEASURE
 
     def work(self, flaw: str, rate: float, arm: Arm) -> list[Work]:
+        if arm.reduction is not None:
+            raise OptionError(f"{arm.label}: tables are fitted with each method's own reduction", hint="try a reduction on rows of text")
         return [
             Work(
                 f"{arm.label}, {flaw} {rate:g}",
