@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test lint types docs bench-pairwise clean
+.PHONY: demo test lint types docs bench-pairwise bench-check clean
 
 demo: $(STAMP)
 	$(BIN)/holdfast demo --out demo
@@ -26,6 +26,9 @@ docs: $(STAMP)
 
 bench-pairwise: $(STAMP)
 	$(BIN)/python benchmarks/pairwise.py
+
+bench-check: $(STAMP)
+	$(BIN)/python benchmarks/check.py
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; hint: make PYTHON=/path/to/python3.11"; exit 1; }

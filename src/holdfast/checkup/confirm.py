@@ -133,7 +133,7 @@ def confirm(
 
     best = advice.best
     rate = 0.0 if best.flaw is None else rate
-    sizes = {"rows": rows, "held_out": held_out, "epochs": epochs, "seeds": seeds}
+    sizes: dict[str, Any] = {"rows": rows, "held_out": held_out, "epochs": epochs, "seeds": seeds}
     plan = TextPlan.prepare(Dataset.of(data.rows), folder, model=model, learning_rate=3e-4, beta=None, quarantine=True, **sizes)
     arms = {name: arm_named(text) for name, text in arms_of(advice, rate, Facts(findings).flip or 0.0).items()}
     work = [piece for arm in arms.values() for piece in plan.work(best.flaw or "uniform", rate, arm)]
