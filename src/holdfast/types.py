@@ -56,6 +56,7 @@ class Row:
     confidence: float | None = None  # probability that the label is right, 0 to 1
     weight: float | None = None  # how much the row counts in the average
     tie: bool = False
+    named: bool = False  # chosen and rejected are names (of models, teams, players) that met, not texts
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -6,12 +6,11 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -19,7 +18,7 @@ from holdfast.checkup.advice import Advice, advise
 from holdfast.checkup.comparisons import Comparisons, plain_text
 from holdfast.checkup.finding import Asked, Finding, Probe, Status
 from holdfast.checkup.table import PROBES
-from holdfast.data import ReadReport, read
+from holdfast.data import Dataset, ReadReport, Sample, read
 from holdfast.data.read import named_columns
 from holdfast.errors import DataError, HoldfastError, OptionError
 
@@ -152,8 +151,11 @@ def check(
     with TemporaryDirectory() as scratch:
         aside = Path(scratch if out is None else out) / "quarantine.jsonl"
         aside.parent.mkdir(parents=True, exist_ok=True)
-        found = read(data, shape=shape, split=split, quarantine=aside, columns=columns or None)
-    comparisons = sampled(Comparisons.of(found.rows), rows, seed)
+        known = isinstance(data, Dataset)  # nothing can be set aside any more
+        found = read(
+            data, shape=shape, split=split, quarantine=None if known else aside, columns=columns or None, sample=Sample(rows, seed)
+        )
+    comparisons = Comparisons.read(found)
     if not len(comparisons):
         raise DataError("no row is a comparison", hint="give rows with `chosen` and `rejected`")
     name = str(data) if isinstance(data, str | os.PathLike) else ", ".join(found.report.files)
@@ -196,14 +198,6 @@ def _reading(shape: str | None, columns: Mapping[str, str] | Sequence[str], spli
     words = [word for name, value in (("--shape", shape), ("--split", split)) if value for word in (name, value)]
     words += [word for ours, theirs in named_columns(columns).items() for word in ("--columns", f"{ours}={theirs}")]
     return (*words, *(["--quarantine"] if troubles else []))
-
-
-def sampled(data: Comparisons, rows: int, seed: int) -> Comparisons:
-    """The comparisons, or a seeded sample of them in the order of the file."""
-    if len(data) <= rows:
-        return data
-    places = np.sort(np.random.default_rng(seed).choice(len(data), rows, replace=False))
-    return replace(data.take(places), note=f"{rows:,} of {len(data):,} comparisons, drawn at random with seed {seed}")
 
 
 __all__ = ["Checkup", "ask_all", "check"]

@@ -6,17 +6,23 @@ Codes are integers from 0; -1 stands for "not given". Answers are told apart by 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from holdfast.data import Dataset, ReadReport
 from holdfast.types import Row, Text
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+YES, NO = (
+    frozenset({"1", "1.0", "true", "yes", "first", "a", "left", "chosen"}),
+    frozenset({"0", "0.0", "false", "no", "second", "b", "right", "rejected", "2", "2.0"}),
+)
+FIRST_COLUMNS = ("chosen_first", "chosen_position", "chosen_order", "first_shown", "shown_first", "position", "order")
 MODEL_COLUMNS = ("chosen_model", "rejected_model"), ("chosen_source", "rejected_source"), ("chosen_generator", "rejected_generator")
 
 
@@ -42,6 +48,7 @@ class Comparisons:
         ties: comparisons that were ties, left out
         others: rows that were no comparison, left out
         note: how the sample was drawn, in a sentence; empty if there was none
+        report: how the rows were read, with what was set aside and counts over the whole source; None where a program made them
     """
 
     rows: tuple[Row, ...]
@@ -49,6 +56,7 @@ class Comparisons:
     ties: int = 0
     others: int = 0
     note: str = ""
+    report: ReadReport | None = None
     memory: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)  # of `once`
 
     @classmethod
@@ -58,12 +66,19 @@ class Comparisons:
         ties = sum(row.tie for row in rows)
         return cls(kept, len(kept) if total is None else total, ties, len(rows) - len(kept) - ties, note)
 
+    @classmethod
+    def read(cls, found: Dataset) -> Comparisons:
+        """The comparisons of a read, which may have kept a sample of them."""
+        kept = cls.of(found.rows, note=found.report.sampled)
+        counts = found.report.counts
+        return replace(kept, total=counts["comparisons"], ties=counts["ties"], others=counts["others"], report=found.report)
+
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, places: Sequence[int] | Ints) -> Comparisons:
         """The comparisons at these places, with nothing remembered."""
-        return Comparisons(tuple(self.rows[i] for i in places), self.total, self.ties, self.others, self.note)
+        return replace(self, rows=tuple(self.rows[i] for i in places), memory={})
 
     def once(self, key: Hashable, make: Any) -> Any:
         """`make()`, remembered under `key`: what several findings share and only some need (features, a fitted preference model)."""
@@ -91,6 +106,16 @@ class Comparisons:
     def prompt(self) -> Coded:
         """Rows of one prompt are not independent: it is the cluster of every interval."""
         return coded(self.prompts)
+
+    @cached_property
+    def named(self) -> bool:
+        """Whether these are contests between names, of which no text is known."""
+        return bool(self.rows) and all(row.named for row in self.rows)
+
+    @cached_property
+    def cluster_N(self) -> Ints:
+        """Codes of what is drawn again in an interval: prompts; unordered pairs of answers where every row has the same prompt."""
+        return self.prompt.code_N if len(self.prompt.names) > 1 else self.pair.code_N
 
     @cached_property
     def answers_N2(self) -> Ints:
@@ -121,6 +146,15 @@ class Comparisons:
                 both = coded([name_or_none(row.extra.get(column)) for column in pair for row in self.rows])
                 return both.code_N.reshape(2, -1).T.copy(), both.names
         return None
+
+    @cached_property
+    def first_N(self) -> Ints:
+        """1 where the chosen answer was shown first, 0 where the rejected one was, -1 where the row does not say."""
+        for column in FIRST_COLUMNS:
+            if any(column in row.extra for row in self.rows):
+                said = [str(row.extra.get(column, "")).strip().lower() for row in self.rows]
+                return np.array([1 if word in YES else 0 if word in NO else -1 for word in said], np.int64)
+        return np.full(len(self), -1)
 
     # ------------------------------------------------------------ who says so
 

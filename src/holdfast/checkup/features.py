@@ -157,7 +157,7 @@ def cross_fit(x_ND: Any, cluster_N: Ints, *, seed: int = 0, fit: Fit = Fit(), fo
 
 def preference_model(data: Comparisons, *, seed: int = 0) -> CrossFitted:
     """The check-up's own model: logistic on `dense_ND`, cross-fitted by prompt. Shared by the findings."""
-    return data.once(("preference", seed), lambda: cross_fit(dense_ND(data, seed=seed), data.prompt.code_N, seed=seed))
+    return data.once(("preference", seed), lambda: cross_fit(dense_ND(data, seed=seed), data.cluster_N, seed=seed))
 
 
 def names_of_surface() -> Sequence[str]:

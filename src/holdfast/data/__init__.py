@@ -4,11 +4,13 @@ from holdfast.data import corrupt
 from holdfast.data.read import Dataset, ReadReport, content_hash, read
 from holdfast.data.render import TokenizedSet, TokenReport, tokenize
 from holdfast.data.show import show
+from holdfast.data.tally import Sample
 from holdfast.data.unfold import Unfolded, unfold
 
 __all__ = [
     "Dataset",
     "ReadReport",
+    "Sample",
     "TokenReport",
     "TokenizedSet",
     "Unfolded",

@@ -46,7 +46,7 @@ class Form:
         return fields.text(value, name)
 
 
-def _conversation(prompt: Text, **answers: Text) -> Parts:
+def conversation_of(prompt: Text, **answers: Text) -> Parts:
     """Prompt and answers in one form: all text, or the prompt as messages and each answer as the assistant's words.
 
     Answers that repeat the prompt's messages in front are freed of them.
@@ -68,7 +68,7 @@ def _conversation(prompt: Text, **answers: Text) -> Parts:
     return parts
 
 
-def _differing(parts: Parts) -> Parts:
+def differing(parts: Parts) -> Parts:
     chosen, rejected = parts["chosen"], parts["rejected"]
     same = chosen.strip() == rejected.strip() if isinstance(chosen, str) and isinstance(rejected, str) else chosen == rejected
     if same:
@@ -78,7 +78,7 @@ def _differing(parts: Parts) -> Parts:
 
 def preference(record: Mapping[str, Any], form: Form) -> Parsed:
     prompt, chosen, rejected = (form.text(record, name) for name in ("prompt", "chosen", "rejected"))
-    parts = _differing(_conversation(prompt, chosen=chosen, rejected=rejected))
+    parts = differing(conversation_of(prompt, chosen=chosen, rejected=rejected))
     return Parsed([parts], frozenset({"prompt", "chosen", "rejected"}))
 
 
@@ -87,7 +87,7 @@ def implicit(record: Mapping[str, Any], form: Form) -> Parsed:
     for name, answer in (("chosen", chosen), ("rejected", rejected)):
         if isinstance(answer, str):
             fields.string(answer, name)
-    parts = _differing(_conversation(prompt, chosen=chosen, rejected=rejected))
+    parts = differing(conversation_of(prompt, chosen=chosen, rejected=rejected))
     return Parsed([parts], frozenset({"chosen", "rejected"}))
 
 
@@ -100,7 +100,7 @@ def ranked(record: Mapping[str, Any], form: Form) -> Parsed:
         raise RowError(f"`{column}` is not a list of two or more answers", field=column, cure="give two or more answers a row")
     texts, own = zip(*(_entry(entry, column) for entry in entries), strict=True)
     scores, used = _scores(record, own, column)
-    answers = [_conversation(prompt, answer=text) for text in texts]
+    answers = [conversation_of(prompt, answer=text) for text in texts]
     rows, equal = [], 0
     for left, right in combinations(range(len(answers)), 2):
         if scores[left] == scores[right]:
@@ -109,7 +109,7 @@ def ranked(record: Mapping[str, Any], form: Form) -> Parsed:
         best, worst = (left, right) if scores[left] > scores[right] else (right, left)
         parts = {"prompt": answers[best]["prompt"], "chosen": answers[best]["answer"], "rejected": answers[worst]["answer"]}
         extra = {"score_chosen": scores[best], "score_rejected": scores[worst]}
-        rows.append(_differing({**parts, "strength": scores[best] - scores[worst], "extra": extra}))
+        rows.append(differing({**parts, "strength": scores[best] - scores[worst], "extra": extra}))
     return Parsed(rows, frozenset({"prompt", column, *used}), equal)
 
 
@@ -158,7 +158,7 @@ def unpaired(record: Mapping[str, Any], form: Form) -> Parsed:
 
 def supervised(record: Mapping[str, Any], form: Form) -> Parsed:
     column = _first(record, ANSWER)
-    parts = _conversation(form.text(record, "prompt"), **{column: form.text(record, column)})
+    parts = conversation_of(form.text(record, "prompt"), **{column: form.text(record, column)})
     return Parsed([{"prompt": parts["prompt"], "answer": parts[column]}], frozenset({"prompt", column}))
 
 

@@ -20,6 +20,7 @@ from holdfast.data.fields import plain
 from holdfast.data.files import READERS, records, suffix
 from holdfast.data.lines import Record
 from holdfast.data.shape import PROBE, Found, infer
+from holdfast.data.tally import Reservoir, Sample
 from holdfast.data.trouble import BadRow, RowError, Troubles
 from holdfast.errors import DataError, OptionError
 from holdfast.types import Row, Where
@@ -43,12 +44,16 @@ class ReadReport:
     notes: tuple[str, ...] = ()
     quarantine: str | None = None
     content_hash: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)  # over the whole source: see `Tally.counts`
+    sampled: str = ""  # how the rows were drawn, in a sentence; empty if all were kept
 
     def lines(self) -> list[str]:
         """The report as text, a fact a line."""
         said = [f"read {self.read:,} rows from {', '.join(self.files)}", f"shape: {self.shape}: {self.why}"]
         said.append(f"kept {self.kept:,}" + (f", giving {self.rows:,} pairs" if self.rows != self.kept else ""))
         said += [f"set aside {n:,}: {reason}" for reason, n in self.set_aside.items()]
+        if self.sampled:
+            said.append(self.sampled)
         if self.equal_scores:
             said.append(f"no pair from {self.equal_scores:,} pairs of answers with equal scores")
         if self.quarantine and self.set_aside:
@@ -75,7 +80,11 @@ class Dataset(Sequence[Row]):
         """A dataset of rows that were not read from anywhere: corrupted ones, say."""
         rows = tuple(rows)
         files = tuple(dict.fromkeys(row.where.file for row in rows))
-        report = ReadReport(files, "rows", why, len(rows), len(rows), len(rows), content_hash=content_hash(rows))
+        kept = Reservoir()
+        kept.add(rows)
+        report = ReadReport(
+            files, "rows", why, len(rows), len(rows), len(rows), content_hash=content_hash(rows), counts=kept.tally.counts()
+        )
         return cls(rows, report)
 
     def __len__(self) -> int:
@@ -116,6 +125,7 @@ def read(
     columns: Mapping[str, str] | Sequence[str] | None = None,
     quarantine: str | Path | None = None,
     split: str | None = None,
+    sample: Sample | None = None,
 ) -> Dataset:
     """Read preference data, demonstrations or documents into rows.
 
@@ -127,6 +137,7 @@ def read(
         quarantine: a file for rows that cannot be used. Without it the first such row fails the read, once all are counted.
         split: for datasets and folders with splits, which to read (`train` if not given). For a single file, the rows whose `split` column
             has this value; all rows if not given.
+        sample: keep a uniform sample of the comparisons and nothing else, so that memory is bounded by it. Counts are of the whole.
 
     Raises:
         DataError: a file that cannot be read, columns that no shape fits, bad rows without a quarantine, or no row left.
@@ -137,9 +148,9 @@ def read(
             raise OptionError(
                 "these rows were read before; shape, columns, quarantine and split come too late", hint="pass them to the first read"
             )
-        return source
+        return _sampled(source, sample) if sample else source
     if isinstance(source, Sequence) and not isinstance(source, str | bytes) and source and all(isinstance(row, Row) for row in source):
-        return read(Dataset.of(source), shape=shape, columns=columns, quarantine=quarantine, split=split)
+        return read(Dataset.of(source), shape=shape, columns=columns, quarantine=quarantine, split=split, sample=sample)
     aside = Path(quarantine).expanduser() if quarantine is not None else None
     stream, files, said, column_split = _open(source, split)
     if aside is not None and any(Path(file).exists() and aside.exists() and Path(file).samefile(aside) for file in files):
@@ -151,13 +162,19 @@ def read(
     if column_split is not None and not any(record.value and "split" in record.value for record in samples):
         raise DataError(f"{files[0]}: there is no column `split` to choose `{column_split}` by", hint="leave split out")
     found = infer(samples, file=files[0], shape=shape)
-    return _parse(itertools.chain(samples, stream), found, Troubles(aside), files, said, column_split)
+    return _parse(itertools.chain(samples, stream), found, Troubles(aside), files, said, column_split, sample)
 
 
 def _parse(
-    stream: Iterable[Record], found: Found, troubles: Troubles, files: tuple[str, ...], said: str, column_split: str | None
+    stream: Iterable[Record],
+    found: Found,
+    troubles: Troubles,
+    files: tuple[str, ...],
+    said: str,
+    column_split: str | None,
+    sample: Sample | None,
 ) -> Dataset:
-    rows: list[Row] = []
+    made_rows = Reservoir(sample)
     quiet: Counter[str] = Counter()
     read = equal_scores = 0
     seen: set[Where] = set()  # kept only where one file is read in parts
@@ -182,28 +199,39 @@ def _parse(
             quiet["every answer has the same score"] += 1
             continue
         carried.update(dict.fromkeys(made[0].extra))
-        rows += made
+        made_rows.add(made)
     whole = frozenset(files)
     troubles.settle(read, stage=STAGE, seen=lambda where: where.file in whole if column_split is None else where in seen)
     kept = read - troubles.total - quiet.total()
-    if not rows:
+    if not made_rows.seen:
         reasons = "; ".join(f"{n} x {reason}" for reason, n in quiet.items())
         raise DataError(f"{', '.join(files)}: no row is left of {read} ({reasons})", hint="choose another split, or check the scores")
+    rows, counts = made_rows.rows, made_rows.tally.counts()
     report = ReadReport(
         files=files,
         shape=found.shape.name,
         why=f"{found.why}; {said}" if said else found.why,
         read=read,
         kept=kept,
-        rows=len(rows),
+        rows=made_rows.seen,
         set_aside={**dict(troubles.counts.most_common()), **quiet},
         equal_scores=equal_scores,
         columns=tuple(carried),
         notes=found.notes,
         quarantine=str(troubles.quarantine) if troubles.quarantine else None,
         content_hash=content_hash(rows),
+        counts=counts,
+        sampled=sample.says(counts["comparisons"]) if sample and counts["comparisons"] > sample.rows else "",
     )
-    return Dataset(tuple(rows), report)
+    return Dataset(rows, report)
+
+
+def _sampled(known: Dataset, sample: Sample) -> Dataset:
+    kept = Reservoir(sample)
+    kept.add(known.rows)
+    total = kept.tally.comparisons
+    report = replace(known.report, sampled=sample.says(total) if total > sample.rows else "", content_hash=content_hash(kept.rows))
+    return Dataset(kept.rows, report)
 
 
 def _bad(record: Record, trouble: RowError) -> BadRow:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.data import fields, parsers
+from holdfast.data import contests, fields, parsers
 from holdfast.data.lines import Record
 from holdfast.data.parsers import ANSWER, ANSWERS, ORDERS, Form, Parsed
 from holdfast.data.transcript import choose_split, split_text
@@ -120,6 +120,9 @@ SHAPES = (
     Shape(
         "ranked", (("prompt",), ANSWERS, (*ORDERS, "answers with scores")), "prompt, answers, and scores, ranks or ranking", parsers.ranked
     ),
+    Shape(
+        "contests", (("two sides",), ("a verdict",)), "two sides and who won (winner, loser; or model_a, model_b, winner)", contests.contest
+    ),
     Shape("unpaired", (("prompt",), ANSWER, ("label",)), "prompt, completion (or answer, response), label", parsers.unpaired),
     Shape("supervised", (("prompt",), ANSWER), "prompt, completion (or answer, response)", parsers.supervised),
     Shape("messages", (("messages",),), "messages: conversations, of which the last turn is the answer", parsers.conversation),
@@ -136,7 +139,7 @@ def _there(value: Mapping[str, Any]) -> set[str]:
         entries = value.get(name)
         if isinstance(entries, list) and entries and isinstance(entries[0], Mapping) and {"score", "rank"} & entries[0].keys():
             there.add("answers with scores")
-    return there
+    return there | contests.marks(there)
 
 
 def shape_of(value: Mapping[str, Any]) -> Shape | None:

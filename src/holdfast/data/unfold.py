@@ -52,6 +52,9 @@ def unfold(rows: Iterable[Row], method: Method, *, needs: Iterable[Need] = ()) -
     rows = tuple(rows)
     wanted = tuple(dict.fromkeys((*method.card.needs, *method.reduction.needs, *needs)))
     aside: Counter[str] = Counter()
+    if rows and all(row.named for row in rows):
+        hint = "`holdfast check` reads who beat whom; to train, give `prompt`, `chosen` and `rejected` as texts"
+        raise NeedError("texts", f"{method.name} trains on texts; the rows say who beat whom, by name, first {rows[0].where}", hint=hint)
     reads = _pairs if isinstance(method, PairMethod) else _judged if "label" in wanted else _answers
     found = tuple(reads(rows, aside))
     if not found:
@@ -64,7 +67,9 @@ def unfold(rows: Iterable[Row], method: Method, *, needs: Iterable[Need] = ()) -
 
 def _pairs(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
     for row in rows:
-        if row.chosen is None or row.rejected is None:
+        if row.named:
+            aside["contests between names, without texts"] += 1
+        elif row.chosen is None or row.rejected is None:
             aside["single answers, where comparisons are read"] += 1
         elif row.tie:
             aside["ties"] += 1
@@ -74,7 +79,9 @@ def _pairs(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
 
 def _judged(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
     for row in rows:
-        if row.chosen is not None and row.rejected is not None:
+        if row.named:
+            aside["contests between names, without texts"] += 1
+        elif row.chosen is not None and row.rejected is not None:
             if row.tie:
                 aside["ties"] += 1
                 continue
@@ -88,7 +95,9 @@ def _judged(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
 
 def _answers(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
     for row in rows:
-        if row.chosen is not None:
+        if row.named:
+            aside["contests between names, without texts"] += 1
+        elif row.chosen is not None:
             if row.tie:
                 aside["ties"] += 1
                 continue

@@ -1,0 +1,103 @@
+"""Who beat whom: every way of saying it, the order kept, and what is refused."""
+
+import pytest
+
+from holdfast.data import read, unfold
+from holdfast.errors import DataError, NeedError
+from holdfast.methods import get
+
+
+def only(row, **options):
+    (got,) = read([row], **options)
+    return got
+
+
+def seen(row):
+    return row.chosen, row.rejected, row.tie, row.extra.get("chosen_first"), row.named
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"winner": "x", "loser": "y"}, ("x", "y", False, None, True)),
+        ({"winner": 3, "loser": 7}, ("3", "7", False, None, True)),
+        ({"first": "x", "second": "y", "winner": "y"}, ("y", "x", False, False, True)),
+        ({"first": "2", "second": "1", "winner": "1"}, ("1", "2", False, False, True)),  # a name wins over a place
+        ({"first": "x", "second": "y", "winner": 1}, ("x", "y", False, True, True)),
+        ({"model_a": "x", "model_b": "y", "winner": "model_b"}, ("y", "x", False, False, True)),
+        ({"model_a": "x", "model_b": "y", "winner": "B"}, ("y", "x", False, False, True)),
+        ({"model_a": "x", "model_b": "y", "winner": "tie (bothbad)"}, ("x", "y", True, True, True)),
+        ({"generator_1": "x", "generator_2": "y", "preference": 1.0}, ("x", "y", False, True, True)),
+        ({"generator_1": "x", "generator_2": "y", "preference": 2}, ("y", "x", False, False, True)),
+        ({"generator_1": "x", "generator_2": "y", "preference": 1.5}, ("x", "y", True, True, True)),
+        ({"generator_1": "x", "generator_2": "y", "preference": 0}, ("x", "y", True, True, True)),
+        ({"home": "x", "away": "y", "home_goals": 0, "away_goals": 2}, ("y", "x", False, False, True)),
+        ({"home": "x", "away": "y", "home_goals": 1, "away_goals": 1}, ("x", "y", True, True, True)),
+    ],
+)
+def test_each_way_of_saying_who_won(row, expected):
+    got = read([row])
+    assert got.report.shape == "contests"
+    assert seen(got[0]) == expected
+    assert {got[0].extra["chosen_model"], got[0].extra["rejected_model"]} == {"x", "y"} or not {"x", "y"} & {got[0].chosen}
+
+
+def test_scores_and_graded_preferences_become_strength():
+    goals = only({"home": "x", "away": "y", "home_goals": 1, "away_goals": 4})
+    assert (goals.strength, goals.extra["score_chosen"], goals.extra["score_rejected"]) == (3.0, 4.0, 1.0)
+    assert only({"generator_1": "x", "generator_2": "y", "preference": 1.25}).strength == 0.5
+    assert only({"generator_1": "x", "generator_2": "y", "preference": 2}).strength is None
+
+
+def test_columns_are_renamed_and_the_match_is_kept():
+    got = only(
+        {"host": "x", "guest": "y", "h": 2, "a": 0, "season": "2020"},
+        columns={"first": "host", "second": "guest", "first_score": "h", "second_score": "a"},
+    )
+    assert seen(got) == ("x", "y", False, True, True) and got.extra["season"] == "2020"
+    assert only({"item": 12, "model_a": "x", "model_b": "y", "winner": "a"}).prompt == "12"
+
+
+def test_contests_in_csv(tmp_path):
+    path = tmp_path / "games.csv"
+    path.write_text("home,away,home_goals,away_goals\nx,y,3,1\nz,x,0,0\ny,z,,1\n")
+    aside = tmp_path / "aside.jsonl"
+    got = read(path, quarantine=aside)
+    assert [seen(row) for row in got] == [("x", "y", False, True, True), ("z", "x", True, True, True)]
+    assert got.report.set_aside == {"`home_goals` is empty": 1}
+
+
+def test_with_a_prompt_and_both_texts_they_are_comparisons():
+    row = {"prompt": "hi", "response_a": "short", "response_b": "long", "model_a": "m", "model_b": "n", "winner": "model_b"}
+    got = only(row)
+    assert seen(got) == ("long", "short", False, False, False)
+    assert (got.prompt, got.extra["chosen_model"], got.extra["rejected_model"]) == ("hi", "n", "m")
+    messages = [{"role": "user", "content": "hi"}]
+    talk = {**row, "prompt": messages, "response_a": [*messages, {"role": "assistant", "content": "short"}]}
+    assert only(talk).rejected == "short"
+    with pytest.raises(DataError, match="are the same"):
+        only({**row, "response_a": "long"})
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"winner": "x", "loser": "x"}, "a side meets itself"),
+        ({"model_a": "x", "model_b": "y", "winner": "z"}, "`winner` is neither side"),
+        ({"generator_1": "x", "generator_2": "y", "preference": 7}, "`preference` is not from 1 to 2"),
+        ({"first": "x", "second": "y", "first_score": 1, "second_score": float("nan")}, "`second_score` is not finite"),
+        ({"prompt": "hi", "winner": "x", "loser": "y"}, '"chosen": "winner", "rejected": "loser"'),  # with a prompt they may be texts
+    ],
+)
+def test_what_is_no_contest(row, says):
+    with pytest.raises(DataError, match=says):
+        read([row])
+
+
+def test_names_are_not_trained_on():
+    names = read([{"winner": "x", "loser": "y"}])
+    for method in ("dpo", "sft", "kto"):
+        with pytest.raises(NeedError, match="trains on texts; the rows say who beat whom"):
+            unfold(names, get(method))
+    text = read([{"prompt": "hi", "chosen": "a", "rejected": "b"}])
+    assert unfold([*names, *text], get("dpo")).set_aside == {"contests between names, without texts": 1}
