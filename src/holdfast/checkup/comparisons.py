@@ -18,11 +18,10 @@ from holdfast.types import Row, Text
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-YES, NO = (
-    frozenset({"1", "1.0", "true", "yes", "first", "a", "left", "chosen"}),
-    frozenset({"0", "0.0", "false", "no", "second", "b", "right", "rejected", "2", "2.0"}),
-)
-FIRST_COLUMNS = ("chosen_first", "chosen_position", "chosen_order", "first_shown", "shown_first", "position", "order")
+YES = frozenset({"true", "yes", "first", "a", "left", "chosen"})
+NO = frozenset({"false", "no", "second", "b", "right", "rejected"})
+SHOWN_FIRST = ("chosen_first", "first_shown", "shown_first")  # 1 is yes
+PLACES = ("chosen_position", "chosen_order", "chosen_place")  # counted from 0 or from 1
 MODEL_COLUMNS = ("chosen_model", "rejected_model"), ("chosen_source", "rejected_source"), ("chosen_generator", "rejected_generator")
 
 
@@ -150,10 +149,11 @@ class Comparisons:
     @cached_property
     def first_N(self) -> Ints:
         """1 where the chosen answer was shown first, 0 where the rejected one was, -1 where the row does not say."""
-        for column in FIRST_COLUMNS:
-            if any(column in row.extra for row in self.rows):
-                said = [str(row.extra.get(column, "")).strip().lower() for row in self.rows]
-                return np.array([1 if word in YES else 0 if word in NO else -1 for word in said], np.int64)
+        for column in (*SHOWN_FIRST, *PLACES):
+            said = [str(row.extra.get(column, "")).strip().lower().removesuffix(".0") for row in self.rows]
+            if any(said):
+                numbers = ("1", "0") if column in SHOWN_FIRST else ("0", "1") if "0" in said else ("1", "2")
+                return np.array([int(w in YES or w == numbers[0]) if w in YES | NO | {*numbers} else -1 for w in said], np.int64)
         return np.full(len(self), -1)
 
     # ------------------------------------------------------------ who says so

@@ -37,9 +37,7 @@ TEXTS: tuple[Pair, ...] = (("response_a", "response_b"), ("answer_a", "answer_b"
 PROMPTS = ("prompt", "instruction", "question")
 MATCHES = ("item", "question_id", *PROMPTS)  # what a contest of names was about, if it says
 WON_LOST: Pair = ("winner", "loser")
-TIES = frozenset(
-    {"tie", "draw", "both", "neither", "tie (bothbad)", "tie (both bad)", "bothbad", "both_bad", "both bad", "1.5", "0.5", "="}
-)
+TIES = frozenset({"tie", "draw", "both", "neither", "tie (bothbad)", "tie (both bad)", "bothbad", "both_bad", "1.5", "0.5"})
 FIRST = frozenset({"first", "1", "1.0", "a", "left", *(first for first, _ in SIDES)})
 SECOND = frozenset({"second", "2", "2.0", "b", "right", *(second for _, second in SIDES)})
 
@@ -56,11 +54,9 @@ def contest(record: Mapping[str, Any], form: Form) -> Parsed:
     """One contest. The first side of a tie stands as `chosen`."""
     there = {key for key, value in record.items() if fields.present(value)}
     sides = _pair(SIDES, there)
-    if sides is None:
-        names, won, used, more = *_won_lost(record), WON_LOST, {}
-    else:
-        names = _name(record, sides[0]), _name(record, sides[1])
-        won, used, more = _verdict(record, sides, names, there)
+    one, two = sides or WON_LOST
+    names = _name(record, one), _name(record, two)
+    won, used, more = _verdict(record, sides, names) if sides else (0, WON_LOST, {})
     if names[0] == names[1] and names[0]:
         raise RowError("a side meets itself", field=(sides or WON_LOST)[0], detail=names[0][:40], cure="remove the row")
     texts, read = _texts(record, there) if sides else (None, ())
@@ -83,11 +79,7 @@ def contest(record: Mapping[str, Any], form: Form) -> Parsed:
     return Parsed([differing(parts) if texts else parts], frozenset({*(sides or ()), *used, *read}))
 
 
-def _won_lost(record: Mapping[str, Any]) -> tuple[Pair, int]:
-    return (_name(record, "winner"), _name(record, "loser")), 0
-
-
-def _verdict(record: Mapping[str, Any], sides: Pair, names: Pair, there: set[str]) -> tuple[int | None, tuple[str, ...], dict[str, Any]]:
+def _verdict(record: Mapping[str, Any], sides: Pair, names: Pair) -> tuple[int | None, tuple[str, ...], dict[str, Any]]:
     """The side that won (0, 1, None for a tie), the columns that said so, and what else they say."""
     if "winner" in record:
         return _named_winner(record, sides, names), ("winner",), {}

@@ -121,7 +121,10 @@ SHAPES = (
         "ranked", (("prompt",), ANSWERS, (*ORDERS, "answers with scores")), "prompt, answers, and scores, ranks or ranking", parsers.ranked
     ),
     Shape(
-        "contests", (("two sides",), ("a verdict",)), "two sides and who won (winner, loser; or model_a, model_b, winner)", contests.contest
+        "contests",
+        (("two sides",), ("a verdict",)),
+        "two sides and a verdict (model_a, model_b, winner; or winner, loser)",
+        contests.contest,
     ),
     Shape("unpaired", (("prompt",), ANSWER, ("label",)), "prompt, completion (or answer, response), label", parsers.unpaired),
     Shape("supervised", (("prompt",), ANSWER), "prompt, completion (or answer, response)", parsers.supervised),
