@@ -5,5 +5,6 @@ best = maxmin(reward_KSA, log_ref_SA, beta=0.1)     # the policy whose worst gro
 """
 
 from holdfast.pluralism.mixture import Mixture, hard, held_out, mixture, soft
+from holdfast.pluralism.representativeness import Representativeness, labels_for, radius, representativeness
 
-__all__ = ["Mixture", "hard", "held_out", "mixture", "soft"]
+__all__ = ["Mixture", "Representativeness", "hard", "held_out", "labels_for", "mixture", "radius", "representativeness", "soft"]

@@ -1,0 +1,256 @@
+"""Whom the raters stand for: the gap between what a system was fitted to and what a stated population would say."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import ceil, inf, isfinite, log, sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from holdfast.card import check
+from holdfast.errors import DataError
+
+Floats = NDArray[np.float64]
+
+
+class Gap(NamedTuple):
+    """A number with its interval: `low <= value <= high`."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class GroupGap:
+    """One group: its share of the population and of the data, its mean value, and how far that lies from what the system sees."""
+
+    group: Hashable
+    target: float
+    share: float
+    rows: int
+    raters: int
+    mean: float | None  # None where no row speaks for the group
+    gap: Gap  # mean - seen, with an interval that holds for all groups at once
+
+
+@dataclass(frozen=True)
+class Representativeness:
+    """What `representativeness` found.
+
+    Attributes:
+        seen: the value that the system was fitted to.
+        population: the value of the stated population, as far as the data know it: groups without rows are left out.
+        average: |population - seen|, the epsilon of the definition.
+        worst: the largest |group - seen|. An average can be 0 while it is not.
+        worst_group: whose that is.
+        composition: half the sum of |target - share|: how much of the data would have to change hands.
+        groups: each group, in the order of the population.
+        absent: groups of the population that have no row. Their value may be anything, and the intervals allow for it.
+        stray: rows whose group the population does not name, left out.
+        unknown: rows without a group or without a value, left out.
+        level: of the intervals.
+    """
+
+    seen: float
+    population: float
+    average: Gap
+    worst: Gap
+    worst_group: Hashable
+    composition: float
+    groups: tuple[GroupGap, ...]
+    absent: tuple[Hashable, ...]
+    stray: int
+    unknown: int
+    level: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {
+            "average": self.average._asdict(),
+            "worst": self.worst._asdict(),
+            "groups": [asdict(group) | {"gap": group.gap._asdict()} for group in self.groups],
+        }
+
+
+def representativeness(
+    value_N: ArrayLike,
+    group_N: Sequence[Hashable | None],
+    population: Mapping[Any, float],
+    *,
+    rater_N: Sequence[Hashable | None] | None = None,
+    seen: float | None = None,
+    level: float = 0.95,
+) -> Representativeness:
+    """How far a system's idea of what people value lies from what a stated population values.
+
+        epsilon = | sum_h w_h V_h - seen |,    worst = max_h | V_h - seen |          (the paper's definition of epsilon-representative)
+
+    w_h is a group's share of the population, V_h the mean of its rows' values: does the policy rank this row as its rater did, does its
+    answer beat another in the rater's eyes. `seen`, unless given, is the mean over the rows as they came, which is what an average over
+    the data optimizes: sum_h (share_h of the data) V_h. Then equal shares give epsilon 0, whatever people value.
+
+    Intervals are Student's, from the spread between raters within each group (rows of one rater are not independent); data shares are
+    taken as they are, not as a draw. The groups' intervals hold together (Bonferroni), and so does that of the worst. Where the data
+    know nothing of a group (no row, or all rows from one rater) its V_h may be anything from 0 to 1, and the intervals say so.
+
+    Args:
+        value_N: a number from 0 to 1 for each row; NaN where there is none.
+        group_N: the group of each row; None where not known.
+        population: group -> share; divided by their sum. Rows of groups that it does not name are left out and counted.
+        rater_N: who gave each row; a row of None stands alone. Without it every row counts as its own rater.
+        seen: what the system was fitted to, if it is not the mean over these rows.
+        level: of the intervals.
+
+    Raises:
+        DataError: no usable row, values outside 0 to 1, lists of different length, or shares that are negative, not finite or all 0.
+        OptionError: level or seen out of range.
+    """
+    check("level", level, 0 < level < 1, "lie between 0 and 1")
+    check("seen", seen, seen is None or 0 <= seen <= 1, "lie between 0 and 1")
+    names, target_K = _population(population)
+    value, place, rater = _rows(value_N, group_N, rater_N, names)
+    kept = place >= 0
+    if not kept.any():
+        raise DataError(
+            "no row has a value and a group that the population names", hint=f"the population names {', '.join(map(str, names))}"
+        )
+    known = _groups(value[kept], place[kept], rater[kept], len(names))
+    share_K = known.rows_K / known.rows_K.sum()
+    given = share_K @ np.nan_to_num(known.mean_K) if seen is None else seen
+    there_K = known.rows_K > 0
+    told = float(target_K[there_K] @ known.mean_K[there_K] / target_K[there_K].sum()) if target_K[there_K].sum() > 0 else float(given)
+    own_K = share_K if seen is None else np.zeros(len(names))  # how the groups' means enter `seen`
+    constant = 0.0 if seen is None else seen
+    average = _absolute(told - given, *known.span(target_K - own_K, constant, 1 - level))
+    gaps = []
+    for k in range(len(names)):
+        weight_K = np.eye(len(names))[k] - own_K
+        low, high = known.span(weight_K, constant, (1 - level) / len(names))
+        gaps.append(Gap(float(np.clip(known.mean_K[k] - given, low, high)) if there_K[k] else (low + high) / 2, low, high))
+    sizes = [_absolute(*gap) for gap in gaps]
+    worst = max(range(len(names)), key=lambda k: (there_K[k], sizes[k].value))
+    return Representativeness(
+        seen=float(given),
+        population=told,
+        average=average,
+        worst=Gap(sizes[worst].value, max(size.low for size in sizes), max(size.high for size in sizes)),
+        worst_group=names[worst],
+        composition=float(abs(target_K - share_K).sum() / 2),
+        groups=tuple(
+            GroupGap(
+                names[k],
+                float(target_K[k]),
+                float(share_K[k]),
+                int(known.rows_K[k]),
+                int(known.raters_K[k]),
+                float(known.mean_K[k]) if there_K[k] else None,
+                gaps[k],
+            )
+            for k in range(len(names))
+        ),
+        absent=tuple(name for name, there in zip(names, there_K, strict=True) if not there),
+        stray=int((place == STRAY).sum()),
+        unknown=int((place == UNKNOWN).sum()),
+        level=level,
+    )
+
+
+def labels_for(epsilon: float, *, groups: int = 1, level: float = 0.95) -> int:
+    """Labels that each group must give before its mean (of values from 0 to 1) is known to epsilon, all groups at once.
+
+        n = ceil( ln(2 groups / (1 - level)) / (2 epsilon^2) )          (Hoeffding, and a union over groups)
+
+    One mean to 0.01 at level 0.999 takes 38,005; each of 200 groups 64,497, together 12.9 million: the paper's "10^7" is the number of
+    groups at work, not an exponential.
+    """
+    check("epsilon", epsilon, 0 < epsilon < inf, "be above 0 and finite")
+    check("groups", groups, isinstance(groups, int) and groups >= 1, "be a whole number of at least 1")
+    check("level", level, 0 < level < 1, "lie between 0 and 1")
+    return ceil(log(2 * groups / (1 - level)) / (2 * epsilon**2))
+
+
+def radius(n: int, *, groups: int = 1, level: float = 0.95) -> float:
+    """How well n labels a group know the mean of each of them, whatever its distribution on 0 to 1: Hoeffding, all groups at once."""
+    check("n", n, n >= 1, "be at least 1")
+    check("groups", groups, isinstance(groups, int) and groups >= 1, "be a whole number of at least 1")
+    check("level", level, 0 < level < 1, "lie between 0 and 1")
+    return sqrt(log(2 * groups / (1 - level)) / (2 * n))
+
+
+# ------------------------------------------------------------ parts
+
+STRAY, UNKNOWN = -2, -1
+
+
+class _Known(NamedTuple):
+    """What the data know of K groups: rows, raters, mean, and the variance of that mean with its degrees of freedom."""
+
+    rows_K: Floats
+    raters_K: Floats
+    mean_K: Floats
+    variance_K: Floats
+
+    def span(self, weight_K: Floats, constant: float, alpha: float) -> tuple[float, float]:
+        """An interval of sum_k weight_k V_k - constant, where a V_k of which nothing is known lies anywhere from 0 to 1."""
+        told = self.raters_K >= 2
+        part_K = np.where(told, weight_K**2 * np.nan_to_num(self.variance_K), 0.0)
+        total = float(part_K.sum())
+        free = total**2 / float((part_K[told] ** 2 / (self.raters_K[told] - 1)).sum()) if total > 0 else inf  # Welch and Satterthwaite
+        half = float(stats.t.ppf(1 - alpha / 2, free)) * sqrt(total) if total > 0 else 0.0
+        center = float(weight_K[told] @ self.mean_K[told]) - constant
+        open_K = np.where(told, 0.0, weight_K)
+        low, high = center - half + open_K.clip(max=0).sum(), center + half + open_K.clip(min=0).sum()
+        return max(-1.0, float(low)), min(1.0, float(high))
+
+
+def _groups(value_N: Floats, place_N: NDArray[np.int64], rater_N: NDArray[np.int64], groups: int) -> _Known:
+    rows_K = np.bincount(place_N, minlength=groups).astype(float)
+    with np.errstate(invalid="ignore"):
+        mean_K = np.bincount(place_N, value_N, minlength=groups) / rows_K
+    both, cell_N = np.unique(np.stack([place_N, rater_N]), axis=1, return_inverse=True)
+    cell_N = cell_N.ravel()
+    own_C = both[0]
+    raters_K = np.bincount(own_C, minlength=groups).astype(float)
+    spread_C = np.bincount(cell_N, value_N - mean_K[place_N])  # a rater's sum of deviations
+    with np.errstate(invalid="ignore", divide="ignore"):
+        variance_K = np.bincount(own_C, spread_C**2, minlength=groups) / rows_K**2 * raters_K / (raters_K - 1)
+        # Where all raters agree there is no spread to see; add two rows of each kind (Agresti and Coull).
+        padded_K = (mean_K * raters_K + 2) / (raters_K + 4)
+        least_K = np.where(variance_K > 0, 0.0, padded_K * (1 - padded_K) / (raters_K + 4))
+    return _Known(rows_K, raters_K, mean_K, np.maximum(variance_K, least_K))
+
+
+def _absolute(value: float, low: float, high: float) -> Gap:
+    """The interval of |d| from that of d."""
+    least = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
+    return Gap(abs(value), min(least, abs(value)), max(abs(low), abs(high), abs(value)))
+
+
+def _population(population: Mapping[Any, float]) -> tuple[list[Any], Floats]:
+    names, share_K = list(population), np.array([float(share) for share in population.values()])
+    if not len(names) or not np.isfinite(share_K).all() or (share_K < 0).any() or share_K.sum() <= 0:
+        raise DataError(f"a population's shares are finite, at least 0 and not all 0; these are {dict(population)}", hint="group=share")
+    return names, share_K / share_K.sum()
+
+
+def _rows(
+    value_N: ArrayLike, group_N: Sequence[Hashable | None], rater_N: Sequence[Hashable | None] | None, names: list[Any]
+) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
+    value = np.asarray(value_N, dtype=float)
+    sizes = {"values": value.shape, "groups": (len(group_N),)} | ({} if rater_N is None else {"raters": (len(rater_N),)})
+    if len(set(sizes.values())) > 1 or value.ndim != 1:
+        raise DataError(f"one value, one group and one rater a row, but {', '.join(f'{what} {n}' for what, n in sizes.items())}")
+    bad = np.flatnonzero((value < 0) | (value > 1))
+    if len(bad):
+        raise DataError(f"the value of row {bad[0]} is {value[bad[0]]}, outside 0 to 1", hint="put values on a scale from 0 to 1 first")
+    number = {name: k for k, name in enumerate(names)}
+    missing = [group is None or not isfinite(v) for group, v in zip(group_N, value.tolist(), strict=True)]
+    place = [UNKNOWN if gone else number.get(group, STRAY) for gone, group in zip(missing, group_N, strict=True)]
+    codes: dict[Hashable, int] = {}
+    given = [None] * len(value) if rater_N is None else rater_N
+    rater = [codes.setdefault(("row", i) if who is None else ("rater", who), len(codes)) for i, who in enumerate(given)]
+    return value, np.array(place, np.int64), np.array(rater, np.int64)
