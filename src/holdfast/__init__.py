@@ -14,15 +14,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast import ambiguity, data, preference
+    from holdfast import ambiguity, data, preference, reward
     from holdfast.checkup.checkup import check
     from holdfast.data import read
     from holdfast.evaluation.evaluation import evaluate
     from holdfast.scorers.rows import score
     from holdfast.training.pairwise import train
+    from holdfast.training.reward import train_reward
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "ambiguity", "check", "data", "evaluate", "preference", "read", "score", "train"]
+__all__ = ["__version__", "ambiguity", "check", "data", "evaluate", "preference", "read", "reward", "score", "train", "train_reward"]
 
 # Looked up when first used, so that `import holdfast` costs nothing.
 DOORS = {
@@ -30,9 +31,10 @@ DOORS = {
     "read": "holdfast.data",
     "score": "holdfast.scorers.rows",
     "train": "holdfast.training.pairwise",
+    "train_reward": "holdfast.training.reward",
     "evaluate": "holdfast.evaluation.evaluation",
 }
-ROOMS = ("ambiguity", "data", "preference")
+ROOMS = ("ambiguity", "data", "preference", "reward")
 
 
 def __getattr__(name: str) -> Any:

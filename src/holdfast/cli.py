@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,18 +59,31 @@ def print_json(value: Any) -> None:
 
 
 def _train(name: str) -> Any:
-    """`holdfast train NAME`: the flags of `train`, of its options, and the method's own signature."""
-    from holdfast.card import settings_of
+    """`holdfast train NAME`."""
     from holdfast.methods import get
-    from holdfast.pages import help_of, summary_of
-    from holdfast.training import options
     from holdfast.training.pairwise import train
 
-    method = get(name)
-    defaults, helps = options.Options(), options.helps()
+    return _training("train", name, get(name), train)
+
+
+def _train_reward(name: str) -> Any:
+    """`holdfast train-reward NAME`."""
+    from holdfast.reward import get
+    from holdfast.training.reward import DEFAULTS, train_reward
+
+    return _training("train-reward", name, get(name), train_reward, DEFAULTS)
+
+
+def _training(verb: str, name: str, method: Any, door: Callable[..., Any], changed: Mapping[str, Any] | None = None) -> Any:
+    """The flags of a training door, of its options (where `changed` are the door's own defaults), and the method's own signature."""
+    from holdfast.card import settings_of
+    from holdfast.pages import help_of, summary_of
+    from holdfast.training import options
+
+    defaults, helps = {**vars(options.Options()), **(changed or {})}, options.helps()
     own = [flag(s, type(p.default), p.default, help_of(method, s), f"What {name} reads") for s, p in settings_of(method.objective).items()]
-    shared = [flag(o, kind, getattr(defaults, o), helps[o], "How the run is carried out") for o, kind in options.kinds().items()]
-    fixed = flags_of(train, leave_out=("method", "tokenizer"), panel="What goes in and out")
+    shared = [flag(o, kind, defaults[o], helps[o], "How the run is carried out") for o, kind in options.kinds().items()]
+    fixed = flags_of(door, leave_out=("method", "kind", "tokenizer"), panel="What goes in and out")
     show = flag("show", int, 0, "print so many rendered examples with the response mask visible, and stop", "What goes in and out")
     json_flag = P(
         "as_json",
@@ -82,7 +95,7 @@ def _train(name: str) -> Any:
     def command(ctx: typer.Context, show: int, as_json: bool, **values: Any) -> None:
         for extra in ctx.args:  # a flag that nobody reads is an error that says who does
             if not extra.startswith("--"):
-                raise OptionError(f"unexpected argument {extra!r}", hint=f"holdfast train {name} --help")
+                raise OptionError(f"unexpected argument {extra!r}", hint=f"holdfast {verb} {name} --help")
             options.split_options(method, {extra[2:].partition("=")[0].replace("-", "_"): None})
         typed = given(ctx, values)
         if show:
@@ -90,12 +103,12 @@ def _train(name: str) -> Any:
 
             show_rows(method, n=show, **typed)
             return
-        run = train(name, **{"out": Path("runs") / name, **typed})
+        run = door(name, **{"out": Path("runs") / name, **typed})
         if as_json:
             print_json(run.record)
 
     out_flag = [p.replace(default=str(Path("runs") / name)) if p.name == "out" else p for p in fixed]
-    doc = f"{summary_of(method)}.\n\nholdfast train {name} --model M --data prefs.jsonl --out runs/{name}"
+    doc = f"{summary_of(method)}.\n\nholdfast {verb} {name} --model M --data prefs.jsonl --out runs/{name}"
     parameters = [CTX, *out_flag, show, json_flag, *own, *shared]
     return as_command(name, command, parameters, doc, ignore_unknown_options=True, allow_extra_args=True)
 
@@ -110,6 +123,18 @@ class Methods(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         return _train(cmd_name)
+
+
+class Kinds(TyperGroup):
+    """One sub-command a kind of reward model."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        from holdfast.reward import REWARDS
+
+        return list(REWARDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return _train_reward(cmd_name)
 
 
 # ------------------------------------------------------------ evaluate, new-model
@@ -193,7 +218,7 @@ class Verbs(TyperGroup):
     """The verbs in the order of a day's work; the heavy ones are made when asked for."""
 
     HEAVY: dict[str, Callable[[str], Any]] = {"check": _check, "evaluate": _evaluate, "new-model": _new_model, "lab": _lab}  # noqa: RUF012
-    ORDER = ("check", "train", "evaluate", "methods", "lab", "new-model", "rerun", "demo")
+    ORDER = ("check", "train", "train-reward", "evaluate", "methods", "lab", "new-model", "rerun", "demo")
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.ORDER)
@@ -215,11 +240,26 @@ train_app = typer.Typer(
     cls=Methods, no_args_is_help=True, help="Train with a method of the table: holdfast train dpo --model M --data prefs.jsonl"
 )
 app.add_typer(train_app, name="train")
+reward_app = typer.Typer(
+    cls=Kinds,
+    no_args_is_help=True,
+    help="Train a reward or preference model: holdfast train-reward bradley_terry --model M --data prefs.jsonl",
+)
+app.add_typer(reward_app, name="train-reward")
 
 
 @train_app.callback()
 def _methods_group() -> None:
     """Train with a method of the table. `holdfast train METHOD --help` shows its own settings."""
+
+
+@reward_app.callback()
+def _rewards_group() -> None:
+    """Train a reward or preference model on comparisons. `holdfast train-reward KIND --help` shows its own settings.
+
+    bradley_terry gives each answer a number, which `holdfast evaluate --reward RUN` reads. general_preference judges pairs, also where they
+    beat each other in circles, and is read by `holdfast evaluate --judge RUN`.
+    """
 
 
 def _version(show: bool) -> None:

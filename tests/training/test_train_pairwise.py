@@ -461,7 +461,7 @@ def test_a_fall_back_is_counted_and_said(
     def broken(self: TextScorer, items: Any) -> Any:
         raise RuntimeError("no such kernel")
 
-    monkeypatch.setattr(TextScorer, "_packed", broken)
+    monkeypatch.setattr(TextScorer, "packed", broken)
     run = train("dpo", out=tmp_path / "run", **setting)
     assert "fell back to the plain path, because the packed forward failed: RuntimeError: no such kernel" in capsys.readouterr().out
     assert run.record["scoring"]["path"] == "plain"

@@ -22,7 +22,7 @@ from holdfast.data.template import Chat, Marks, Rendered, renderer
 from holdfast.data.trees import Tree, trees_of
 from holdfast.data.trouble import BadRow, RowError, Troubles
 from holdfast.errors import DataError, OptionError
-from holdfast.types import Row, Text, Tokenized
+from holdfast.types import Row, Text, Tokenized, Where
 
 STAGE = "tokenize"
 CHUNK = 1024  # rows whose texts are tokenized in one call
@@ -148,6 +148,37 @@ def tokenize(
         notes += ["mismatched answers repeat: one prompt has more than half of the rows"] if paired.replaced else []
     troubles.settle(len(rows), stage=STAGE, seen={row.where for row in rows}.__contains__)
     return TokenizedSet(items, [rows[item.row] for item in items], _report(items, len(rows), troubles, maker, notes))
+
+
+def written_answers(
+    prompts: Sequence[Text], answers: Sequence[Sequence[str]], tokenizer: Any, *, template: str = "auto"
+) -> list[Tokenized]:
+    """Prompts with answers that some model wrote, for a reward model to read: branches "0", "1", ... of each prompt.
+
+    What a policy writes is judged however bad it is: an empty answer is an end-of-sequence token alone, and one that holds such a token
+    ends there.
+
+    Raises:
+        DataError: a prompt that cannot be rendered; its number is named.
+    """
+    marks = Marks.of(tokenizer)
+    maker = _Maker(marks, renderer(template, marks), None, None, (), 0)
+    items = []
+    for number, (prompt, texts) in enumerate(zip(prompts, answers, strict=True), start=1):
+        row = Row(Where("prompts", number), prompt)
+        try:
+            marks.refuse_literal(prompt, "prompt")
+            shown = maker.rendered.prompt(row)
+            ids, *parts = maker._ids([shown, *(maker.rendered.answer(row, shown, text) for text in texts)])
+            branches = {str(g): _ended(part, marks.eos) for g, part in enumerate(parts)}
+            items.append(Tokenized(maker._prompt(ids), branches, number - 1))
+        except RowError as trouble:
+            raise DataError(f"prompt {number} cannot be rendered: {trouble}") from trouble
+    return items
+
+
+def _ended(ids: list[int], eos: int) -> list[int]:
+    return [*(ids[: ids.index(eos)] if eos in ids else ids), eos]
 
 
 def _quarantine(on_bad: str | None, quarantine: str | Path | None) -> Path | None:

@@ -123,7 +123,8 @@ def evaluate(
         against: the opponent of the win rate; default: the reference.
         reward: who scores answers: a function `reward(prompts, answers) -> scores`, "package.module:function", "file.py:function", or the
             folder of a reward model.
-        judge: who compares answers, asked in both orders: a function `judge(prompts, first, second) -> P(first is better)` or its name.
+        judge: who compares answers, asked in both orders: a function `judge(prompts, first, second) -> P(first is better)`, its name, or
+            the folder of a preference model that `train_reward` left.
         by: the column that tells groups apart: group, rater, source, or one of the file's own.
         beta: of the KL penalty at which an exact optimum is asked how well it would rank; default: the run's own, from its record, where
             its method has one. A range of betas is always shown.
@@ -227,7 +228,7 @@ def _check(reward: Any, judge: Any, samples: int, prompts: int, temperature: flo
 
 def _match(reward: Any, judge: Any, device: torch.device, policy: Samples, rival: Samples | None) -> Match | None:
     if judge is not None:
-        return play_judge(judge_from(judge), name_of(judge), policy, rival)
+        return play_judge(judge_from(judge, device=device), name_of(judge), policy, rival)
     return play_reward(reward_from(reward, device=device), name_of(reward), policy, rival) if reward is not None else None
 
 

@@ -3,8 +3,9 @@
     reward(prompts, answers) -> one score an answer, higher is better
     judge(prompts, first, second) -> one probability a pair that the first answer is better
 
-Prompts come as the rows have them, text or messages. A name is "package.module:function" or "path/to/file.py:function". A folder or hub
-name is a sequence-classification model with one output; prompt and answer are put through its own chat template if it has one.
+Prompts come as the rows have them, text or messages. A name is "package.module:function" or "path/to/file.py:function". A folder that
+`holdfast train-reward` left is read as it was trained, and is a judge too. Any other folder or hub name is a sequence-classification model
+with one output; prompt and answer are put through its own chat template if it has one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from holdfast.errors import ModelError, OptionError
+from holdfast.evaluation.judge import RewardModel, is_reward_model
 from holdfast.types import Text
 
 Reward = Callable[[Sequence[Text], Sequence[str]], Any]
@@ -33,18 +35,23 @@ def reward_from(source: str | Path | Reward, *, device: torch.device | str = "cp
         return source
     if _names_function(str(source)):
         return _function(str(source))
+    if is_reward_model(source):
+        return RewardModel.load(source, device=device).reward
     return reward_model(source, device=device, batch=batch)
 
 
-def judge_from(source: str | Judge) -> Judge:
-    """A pairwise judge: a function or the name of one."""
+def judge_from(source: str | Path | Judge, *, device: torch.device | str = "cpu") -> Judge:
+    """A pairwise judge: a function, the name of one, or the folder of a reward or preference model trained here."""
     if callable(source):
         return source
-    if not _names_function(source):
-        raise OptionError(
-            f"{source!r} does not name a judge", hint='"package.module:function" or "file.py:function"; a reward model goes to --reward'
-        )
-    return _function(source)
+    if _names_function(str(source)):
+        return _function(str(source))
+    if is_reward_model(source):
+        return RewardModel.load(source, device=device).prefer
+    raise OptionError(
+        f"{str(source)!r} does not name a judge",
+        hint='"package.module:function", "file.py:function", or a folder that `holdfast train-reward` left; other reward models: --reward',
+    )
 
 
 def name_of(source: object) -> str:

@@ -47,7 +47,7 @@ def load_policy(
         return source
     place = resolve(source)
     base_dtype: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": trust_remote_code}
-    if _is_adapter(place):
+    if is_adapter_folder(place):
         from peft import PeftModel
 
         base = _adapter_base(place)
@@ -58,7 +58,7 @@ def load_policy(
             raise ModelError(f"the adapter in {place} does not load: {error}") from error
         check_policy(model)
         return model
-    _check_files(place)
+    check_files(place)
     return _load_causal(place, base_dtype)
 
 
@@ -175,7 +175,7 @@ def _load_causal(place: str, how: dict[str, Any]) -> Any:
 _REMOTE_HINT = "only safetensors are read; a model that brings its own code also needs trust_remote_code"
 
 
-def _check_files(place: str) -> None:
+def check_files(place: str) -> None:
     folder = Path(place)
     if not folder.is_dir():
         return
@@ -191,7 +191,7 @@ def _check_files(place: str) -> None:
         raise ModelError(f"{folder} has no safetensors weights")
 
 
-def _is_adapter(place: str) -> bool:
+def is_adapter_folder(place: str) -> bool:
     return (Path(place) / "adapter_config.json").is_file()
 
 
@@ -210,7 +210,7 @@ def _read_tokenizer(source: Source, trust_remote_code: bool) -> Any:
     if folder.is_dir() and not any(
         (folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
     ):
-        if _is_adapter(place):
+        if is_adapter_folder(place):
             return _read_tokenizer(_adapter_base(place), trust_remote_code)
         raise ModelError(f"{folder} has no tokenizer", hint="save the tokenizer there too, or give one with tokenizer=")
     try:

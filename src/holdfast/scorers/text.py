@@ -8,117 +8,35 @@ scorer.verify(items)             # packed against plain on these very items; fal
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from holdfast.errors import ModelError
-from holdfast.scorers.attention import install
+from holdfast.scorers.branches import BranchScorer, Path, Verification, causal_model
 from holdfast.scorers.head import token_logp
-from holdfast.scorers.layout import pack
 from holdfast.scorers.plain import score_plain
 from holdfast.types import Scored, Tokenized
 
-Path = Literal["packed", "plain"]
-
-# Largest difference of a token's log-probability that float rounding explains, nats, by the precision of the forward pass.
-TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-6, torch.bfloat16: 0.75, torch.float16: 0.1}
+__all__ = ["Path", "TextScorer", "Verification", "causal_model", "chunks_by_tokens", "score_in_chunks"]
 
 
-@dataclass(frozen=True)
-class Verification:
-    """What the first batch said about the packed path."""
+class TextScorer(BranchScorer):
+    """The policy as every method sees it: log-probabilities of response tokens, nats."""
 
-    path: Path  # the path in use from now on
-    worst_nats: float  # largest difference of a token's log-probability between packed and plain; nan where packed raised
-    tolerance_nats: float
-    reason: str = ""  # why the plain path is used, if it is
+    scores = "log-probabilities"
 
-    @property
-    def fell_back(self) -> bool:
-        return bool(self.reason)
-
-
-class TextScorer(nn.Module):
-    """The policy as every method sees it: items in, log-probabilities out. Wrap this in DDP or FSDP, not the model inside."""
-
-    def __init__(self, model: Any, *, path: Path = "packed"):
-        super().__init__()
-        self.model = model
-        self.path: Path = path
-        self.fallbacks = 0
-        self._reason = ""
-        inner = causal_model(model)
-        self._no_split_modules = getattr(inner, "_no_split_modules", None)  # where accelerate looks for FSDP's units
-        if path == "packed":
-            self._try_install(inner)
-
-    def _try_install(self, inner: Any) -> None:
-        if getattr(inner, "_is_stateful", False):
-            self._fall_back("the model keeps a recurrent state, which cannot branch")
-            return
-        try:
-            install(inner)
-        except (ValueError, KeyError, AttributeError) as error:
-            self._fall_back(f"the model does not take an attention function: {error}")
-
-    def _fall_back(self, reason: str) -> None:
-        self.path, self._reason = "plain", reason
-        self.fallbacks += 1
-
-    def forward(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
-        if not items:
-            raise ValueError("nothing to score: items is empty")
-        return self._packed(items) if self.path == "packed" else score_plain(self.model, items, device=self.device)
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device
-
-    def _packed(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
-        layout = pack(items).to(self.device)
+    def packed(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
         inner = causal_model(self.model)
         decoder, head, vocabulary = _split(inner)
-        # A ready-made 4-D mask is passed on by every model as it is, which saves making one; the attention reads the layout instead.
-        unread = layout.ids_L.new_zeros(1, 1, 1, 1, dtype=torch.bool)
-        hidden_LH = decoder(
-            input_ids=layout.ids_L[None], position_ids=layout.position_L[None], attention_mask=unread, use_cache=False, branches=layout
-        ).last_hidden_state[0]
+        hidden_LH, layout = self.hidden_states(decoder, items)
         logp_R = token_logp(hidden_LH[layout.predictor_R], layout.target_R, head, vocabulary=vocabulary)
         padded = torch.cat([logp_R, logp_R.new_zeros(1)])
         return {name: Scored(padded[index], (index < len(logp_R)).to(padded.dtype)) for name, index in layout.index_NT.items()}
 
-    @torch.no_grad()
-    def verify(self, items: Sequence[Tokenized]) -> Verification:
-        """Compare packed with plain on real rows, without dropout and without touching the random state; keep plain where they differ."""
-        tolerance = TOLERANCE.get(_forward_dtype(self.model), 1e-3)
-        if self.path == "plain":
-            return Verification("plain", float("nan"), tolerance, self._reason)
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            plain = score_plain(self.model, items, device=self.device)
-            try:
-                packed = self._packed(items)
-            except (ModelError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-                if isinstance(error, torch.OutOfMemoryError):
-                    raise
-                self._fall_back(f"the packed forward failed: {type(error).__name__}: {error}")
-                return Verification(self.path, float("nan"), tolerance, self._reason)
-        finally:
-            self.model.train(was_training)
-        worst = max(float((packed[name].logp_NT - plain[name].logp_NT).abs().max()) for name in plain)
-        if not worst <= tolerance:  # NaN falls back too
-            self._fall_back(f"packed and plain log-probabilities differ by {worst:.3g} nats on a token (tolerance {tolerance:g})")
-        return Verification(self.path, worst, tolerance, self._reason)
-
-
-def causal_model(model: Any) -> Any:
-    """The Hugging Face model itself, out of a peft wrapper if it is in one."""
-    get = getattr(model, "get_base_model", None)
-    return get() if callable(get) else model
+    def plain(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
+        return score_plain(self.model, items, device=self.device)
 
 
 def _split(inner: Any) -> tuple[Any, Callable[[Tensor], Tensor], int]:
@@ -141,13 +59,6 @@ def _split(inner: Any) -> tuple[Any, Callable[[Tensor], Tensor], int]:
         return torch.tanh(logits / cap) * cap if cap else logits
 
     return decoder, head, config.vocab_size
-
-
-def _forward_dtype(model: nn.Module) -> torch.dtype:
-    device = next(model.parameters()).device.type
-    if torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device)
-    return next(p.dtype for p in model.parameters() if p.is_floating_point())
 
 
 def score_in_chunks(scorer: Any, items: Sequence[Tokenized], *, tokens: int = 8192) -> list[dict[str, Tensor]]:

@@ -16,6 +16,8 @@ BARS = "▁▂▃▄▅▆▇█"
 # What a reader looks for first, under the names of metrics.py, and how it is written.
 SHOWN = (
     ("loss", "loss", "{:.4f}"),
+    ("reward/accuracy", "accuracy", "{:.3f}"),
+    ("reward/log_odds", "log-odds of the chosen", "{:+.3f}"),
     ("implicit_reward/margin", "margin, nats", "{:+.3f}"),
     ("implicit_reward/accuracy", "reward accuracy", "{:.3f}"),
     ("ranking/accuracy", "ranking accuracy", "{:.3f}"),

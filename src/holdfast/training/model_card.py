@@ -14,7 +14,7 @@ def model_card(record: Mapping[str, Any], method: Method) -> str:
     """README.md of the model folder, with the front matter that the Hugging Face hub reads."""
     card = method.card
     call = record["call"]
-    lines = [*_front_matter(record, method), "", f"# {_title(call.get('model'), method.name)}", ""]
+    lines = [*front_matter(record, method), "", f"# {title(call.get('model'), method.name)}", ""]
     lines += [f"Trained with Holdfast {record['versions'].get('holdfast', '')} by the method `{method.name}`."]
     lines += ["", "## Method", "", f"    cost = {card.equation}", ""]
     arxiv = f", arXiv {card.paper.arxiv}" if card.paper.arxiv else ""
@@ -23,28 +23,30 @@ def model_card(record: Mapping[str, Any], method: Method) -> str:
     lines += [f"Reference: {record['reference']}." if record["reference"] else "No reference model."]
     if card.departures:
         lines += ["", "Departures from the paper:", "", *(f"{n}. {text}" for n, text in enumerate(card.departures, start=1))]
-    lines += ["", "## Settings", "", *_table(("setting", "value"), [(f"`{name}`", value) for name, value in record["settings"].items()])]
+    lines += ["", "## Settings", "", *table(("setting", "value"), [(f"`{name}`", value) for name, value in record["settings"].items()])]
     lines += [
         "",
-        *_table(("option", "value", "meaning"), [(f"`{name}`", record["options"][name], text) for name, text in _changed(record)]),
+        *table(("option", "value", "meaning"), [(f"`{name}`", record["options"][name], text) for name, text in changed(record)]),
     ]
-    lines += ["", "## Data", "", *_data(record)]
+    lines += ["", "## Data", "", *data_lines(record)]
     lines += ["", "## Results", "", *_results(record)]
     lines += ["", "## Limitations", "", *_limitations(record)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _front_matter(record: Mapping[str, Any], method: Method) -> list[str]:
+def front_matter(
+    record: Mapping[str, Any], method: Method, *, purpose: str = "text-generation", tag: str = "preference-optimization"
+) -> list[str]:
     call = record["call"]
     lines = ["---", f"library_name: {'peft' if record['options']['lora_rank'] else 'transformers'}"]
-    if _is_hub_name(call.get("model")):
+    if is_hub_name(call.get("model")):
         lines.append(f"base_model: {call['model']}")
-    if _is_hub_name(call.get("data")):
+    if is_hub_name(call.get("data")):
         lines += ["datasets:", f"- {call['data']}"]
-    return [*lines, "tags:", "- holdfast", f"- {method.name}", "- preference-optimization", "pipeline_tag: text-generation", "---"]
+    return [*lines, "tags:", "- holdfast", f"- {method.name}", f"- {tag}", f"pipeline_tag: {purpose}", "---"]
 
 
-def _is_hub_name(value: Any) -> bool:
+def is_hub_name(value: Any) -> bool:
     return (
         isinstance(value, str)
         and 0 < len(value) < 97
@@ -54,11 +56,11 @@ def _is_hub_name(value: Any) -> bool:
     )
 
 
-def _title(model: Any, method: str) -> str:
+def title(model: Any, method: str) -> str:
     return f"{Path(model).name if isinstance(model, str) else 'model'}, {method}"
 
 
-def _changed(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+def changed(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Options that say how the model came about: those that are not at rest."""
     rest = Options()
     always = {"learning_rate", "batch_size", "schedule", "seed", "precision"}
@@ -76,7 +78,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _data(record: Mapping[str, Any]) -> list[str]:
+def data_lines(record: Mapping[str, Any]) -> list[str]:
     data = record["data"]
     lines = [f"- read {data['read']:,} rows from {', '.join(Path(file).name for file in data['files'])} as {data['shape']}"]
     counts = record["train_rows"]
@@ -95,11 +97,11 @@ def _results(record: Mapping[str, Any]) -> list[str]:
     if not last:
         return ["No rows were held out, so there is nothing to report that training itself did not see."]
     rows = [
-        (f"`{name.removeprefix('eval/')}`", _number(first.get(name)), _number(value))
+        (f"`{name.removeprefix('eval/')}`", number(first.get(name)), number(value))
         for name, value in last.items()
         if name.startswith("eval/")
     ]
-    return ["On held-out rows, before and after training:", "", *_table(("metric", "before", "after"), rows)]
+    return ["On held-out rows, before and after training:", "", *table(("metric", "before", "after"), rows)]
 
 
 def _limitations(record: Mapping[str, Any]) -> list[str]:
@@ -115,7 +117,7 @@ def _limitations(record: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
+def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
     if not rows:
         return ["None."]
     return [
@@ -125,5 +127,5 @@ def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
     ]
 
 
-def _number(value: Any) -> str:
+def number(value: Any) -> str:
     return "" if value is None else f"{value:.6g}"

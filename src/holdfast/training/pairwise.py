@@ -16,6 +16,7 @@ import errno
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,7 @@ from holdfast.training.files import disk_errors, whole_folder
 from holdfast.training.guard import check_finite, check_gradient, check_start
 from holdfast.training.live import View
 from holdfast.training.log import MetricsLog
-from holdfast.training.metrics import batch_metrics, memory_metrics, peak_memory_gib, prefixed
-from holdfast.training.model_card import model_card
+from holdfast.training.metrics import memory_metrics, peak_memory_gib, prefixed
 from holdfast.training.options import split_options
 from holdfast.training.policy import final_weights, save_policy
 from holdfast.training.record import now, read_record, recordable, repeatable_call
@@ -38,6 +38,7 @@ from holdfast.training.run import METRICS, Run
 from holdfast.training.setup import Ask, Job, begin, open_run
 from holdfast.training.signals import Interrupted, Interruption
 from holdfast.training.step import Memories, Outcome, Rows, judge, score_all, take_gradient
+from holdfast.training.trainee import JUDGE
 from holdfast.training.world import World
 
 
@@ -78,15 +79,25 @@ def train(
     method = get(method) if isinstance(method, str) else method
     options, settings = split_options(method, options_and_settings)
     given = {"model": model, "data": data, "eval_data": eval_data, "reference": reference, "tokenizer": tokenizer, "reduction": reduction}
+    call = written_call(method, given, options_and_settings)
+    return carry_out(
+        Ask(method, options, settings, model, data, Path(out), reference, eval_data, tokenizer, reduction, call), resume=resume
+    )
+
+
+def written_call(method: Method, given: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of a call as the record holds them."""
     call = {"method": method.name, **{name: recordable(value) for name, value in given.items() if value is not None}}
-    call |= {name: recordable(value) for name, value in options_and_settings.items()}
-    folder = Path(out)
-    world = World(precision=options.precision, track=options.track, folder=folder)
-    before = read_record(folder)
-    open_run(world, folder, before, resume)
+    return call | {name: recordable(value) for name, value in more.items()}
+
+
+def carry_out(ask: Ask, *, resume: bool) -> Run:
+    """Do what was asked, or go on with it, and leave a record however it ends."""
+    world = World(precision=ask.options.precision, track=ask.options.track, folder=ask.out)
+    before = read_record(ask.out)
+    open_run(world, ask.out, before, resume)
     if before is not None and before["status"] == "finished":
-        return Run(folder)
-    ask = Ask(method, options, settings, model, data, folder, reference, eval_data, tokenizer, reduction, call)
+        return Run(ask.out)
     job = begin(world, ask, before)
     try:
         run_to_the_end(job)
@@ -95,7 +106,7 @@ def train(
         job.record["error"] = f"{type(error).__name__}: {error}"
         job.save_record()
         raise
-    return Run(folder)
+    return Run(ask.out)
 
 
 def run_to_the_end(job: Job) -> None:
@@ -161,7 +172,7 @@ def steps(job: Job, log: MetricsLog, view: View) -> None:
             metrics = {
                 "step": job.step,
                 "epoch": job.step / plan.steps_in_epoch(len(job.train), options.batch_size),
-                **batch_metrics(outcome, groups=job.question.groups, robust=job.robust),
+                **job.trainee.metrics(outcome, groups=job.question.groups, robust=job.robust),
                 **memory_metrics(job.memories.method, job.question.raters),
                 "gradient_norm": gradient_norm,
                 "learning_rate": learning_rate,
@@ -203,7 +214,8 @@ def evaluate(job: Job, log: MetricsLog, view: View) -> None:
     job.mode(training=False)
     outcome = judge(job.question, score_all(job.world, job.scorer, rows.items, hands), rows, job.memories)
     job.mode(training=True)
-    metrics = {"step": job.step, **prefixed("eval", batch_metrics(outcome, groups=job.question.groups, robust=job.robust))}
+    job.last_look = outcome
+    metrics = {"step": job.step, **prefixed("eval", job.trainee.metrics(outcome, groups=job.question.groups, robust=job.robust))}
     note(job, log, metrics)
     view.evaluation(job.step, metrics)
 
@@ -244,6 +256,8 @@ def finish(job: Job, view: View) -> None:
         if evaluations:
             job.record["results"] |= {"eval_before": evaluations[0], "eval_after": evaluations[-1]}
         job.record["results"] |= {"last_step": last[0]} if last else {}
+        if job.last_look is not None and job.evaluation is not None:
+            job.record["results"] |= job.trainee.results(job.last_look, job.evaluation, job.out)
         job.record |= {"status": "finished", "finished": now()}
         job.record.pop("error", None)
         try:
@@ -252,7 +266,7 @@ def finish(job: Job, view: View) -> None:
             with disk_errors(), whole_folder(run.model_path) as folder:
                 with progress_bars_only_on_terminals():
                     save_policy(job.policy, job.tokenizer, weights, folder)
-                (folder / "README.md").write_text(model_card(job.record, job.question.method), encoding="utf-8")
+                (folder / "README.md").write_text(job.trainee.card(job.record, job.question.method), encoding="utf-8")
         except OSError as error:
             raise RunError(f"the model cannot be written: {error}", hint="make room, then resume=True") from error
         job.save_record()
@@ -286,6 +300,10 @@ def rerun(record: str | os.PathLike[str], *, out: str | os.PathLike[str], **chan
         raise RunError(f"{path} is not a run record")
     before["call"] |= changes
     call = repeatable_call(before, path)
+    if before.get("trains") == JUDGE:
+        from holdfast.training.reward import train_reward
+
+        return train_reward(call.pop("method"), out=out, **call)
     return train(call.pop("method"), out=out, **call)
 
 

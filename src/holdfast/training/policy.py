@@ -19,8 +19,8 @@ PREFIX = "model."  # of the policy inside its scorer
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
-def with_adapter(policy: Any, options: Options) -> Any:
-    """A fresh LoRA adapter around the policy. It changes nothing until it is trained."""
+def with_adapter(policy: Any, options: Options, task: str) -> Any:
+    """A fresh LoRA adapter around the model, `task` in peft's words. It changes nothing until it is trained."""
     from peft import LoraConfig, PeftModel, get_peft_model
 
     if isinstance(policy, PeftModel):
@@ -31,7 +31,7 @@ def with_adapter(policy: Any, options: Options) -> Any:
         lora_alpha=options.lora_alpha or 2 * options.lora_rank,
         lora_dropout=options.lora_dropout,
         target_modules=targets,
-        task_type="CAUSAL_LM",
+        task_type=task,
     )
     try:
         return get_peft_model(policy, config)
@@ -108,6 +108,8 @@ def save_policy(policy: Any, tokenizer: Any, weights: dict[str, Tensor], folder:
             base = str(config.base_model_name_or_path or "")
             config.base_model_name_or_path = str(Path(base).resolve()) if base and Path(base).is_dir() else base
         policy.save_pretrained(folder, state_dict=weights, safe_serialization=True, save_embedding_layers=False)
+        if any(config.task_type == "SEQ_CLS" for config in policy.peft_config.values()):
+            policy.get_base_model().config.save_pretrained(folder)  # the base's own config knows nothing of the head
         (folder / "README.md").unlink(missing_ok=True)
     else:
         policy.save_pretrained(folder, state_dict=weights, safe_serialization=True)

@@ -109,7 +109,7 @@ def hold_out(rows: Sequence[Row], *, fraction: float, seed: int) -> tuple[list[i
     """(rows to train on, rows to evaluate on), as indices. Rows that share a prompt stay on one side, so that none is half known."""
     by_prompt: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
-        by_prompt.setdefault(_prompt_key(row), []).append(index)
+        by_prompt.setdefault(prompt_key(row), []).append(index)
     wanted = max(1, round(fraction * len(rows)))
     away: list[int] = []
     clusters = list(by_prompt.values())
@@ -155,10 +155,10 @@ def _tokens(rows: Dataset, method: Method, tokenizer: Any, options: Options, asi
 
 
 def _prompts(rows: Sequence[Row]) -> set[str]:
-    return {_prompt_key(row) for row in rows}
+    return {prompt_key(row) for row in rows}
 
 
-def _prompt_key(row: Row) -> str:
+def prompt_key(row: Row) -> str:
     return json.dumps(row.prompt, default=dict)
 
 

@@ -46,9 +46,12 @@ class Run:
         return self.out / "model"
 
     def load(self) -> tuple[Any, Any]:
-        """(model, tokenizer), on CPU in float32."""
+        """(model, tokenizer), on CPU in float32: a policy, or the classifier of a reward model."""
+        from holdfast.models.judges import load_judge
         from holdfast.models.load import load_policy, load_tokenizer
+        from holdfast.training.trainee import JUDGE
 
         if not self.model_path.is_dir():
             raise RunError(f"{self.out} has no model: the run is {self.status}", hint="finish it with resume=True")
-        return load_policy(self.model_path), load_tokenizer(self.model_path)
+        load = load_judge if self.record.get("trains") == JUDGE else load_policy
+        return load(self.model_path), load_tokenizer(self.model_path)

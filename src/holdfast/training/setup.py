@@ -19,9 +19,9 @@ from torch import nn
 from holdfast.ambiguity import REDUCTIONS, parse
 from holdfast.card import Method, Reduction, costs, initial_memory, settings_of
 from holdfast.errors import NeedError, OptionError, RunError
-from holdfast.models.load import context_length, load_policy, load_tokenizer
+from holdfast.models.load import context_length, load_tokenizer
+from holdfast.scorers.branches import BranchScorer, Verification
 from holdfast.scorers.reference import model_hash
-from holdfast.scorers.text import TextScorer, Verification
 from holdfast.training import plan
 from holdfast.training.files import TEMPORARY, sweep
 from holdfast.training.options import Options
@@ -30,7 +30,8 @@ from holdfast.training.prepare import Prepared, prepare
 from holdfast.training.record import check_same, new_record, now, write_record
 from holdfast.training.reference import Reference, reference_log_probs, with_reference
 from holdfast.training.samples import Sampler, sampler_for
-from holdfast.training.step import Memories, Question, Rows
+from holdfast.training.step import Memories, Outcome, Question, Rows
+from holdfast.training.trainee import POLICY, Trainee
 from holdfast.training.world import World
 from holdfast.types import Answers, Batch, Pairs, Scored
 
@@ -54,6 +55,7 @@ class Ask:
     tokenizer: Any
     reduction: str | Reduction | None
     call: Mapping[str, Any]
+    trainee: Trainee = POLICY
 
 
 @dataclass
@@ -76,7 +78,9 @@ class Job:
     record: dict[str, Any]
     said: list[str]
     checks_start: bool
+    trainee: Trainee = POLICY
     sampler: Sampler | None = None
+    last_look: Outcome | None = None  # at the held-out rows
     step: int = 0
     seconds: float = 0.0
     metrics_bytes: int = 0
@@ -117,22 +121,23 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
         sweep(out)
     world.wait()
     notes: list[str] = []
-    policy = load_policy(ask.model, trust_remote_code=options.trust_remote_code)
+    policy = ask.trainee.load(ask.model, options)
     if options.max_tokens is None:  # what the model has positions for: beyond it the numbers mean nothing
         options = replace(options, max_tokens=context_length(policy))
     ask = replace(ask, options=options)
     tokenizer = _tokenizer_for(ask, policy, notes)
+    ask.trainee.ready(policy, tokenizer, options)
     prepared, question = _rows_and_question(world, ask, tokenizer)
     start_hash = model_hash(policy)
     torch.manual_seed(options.seed)
     fresh_adapter = bool(options.lora_rank)
     if fresh_adapter:
-        policy = with_adapter(policy, options)
+        policy = with_adapter(policy, options, ask.trainee.adapter_task)
     if options.gradient_checkpointing:
         enable_checkpointing(policy)
     if not world.sharded:
         policy.to(world.device)
-    inner = TextScorer(policy, path=options.path)
+    inner = ask.trainee.scorer(policy, path=options.path)
     set_mode(inner, dropout=False, checkpointing=False)
     first = plan.rows_of_step(0, rows=len(prepared.train), batch_size=options.batch_size, seed=options.seed)
     verification = verify(world, inner, prepared.train.take(first[:VERIFIED_ROWS]))
@@ -163,6 +168,7 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
         call=ask.call,
         facts={
             **prepared.facts,
+            "trains": ask.trainee.what,
             "groups": list(prepared.groups),
             "reference": None if reference is None else reference.who,
             "scoring": {**asdict(verification), "fallbacks": inner.fallbacks},
@@ -198,6 +204,7 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
         record=record,
         said=[*prepared.said, *(f"note: {note}" for note in notes), *_said(world, verification, reference, record)],
         checks_start=reference is not None and reference.is_start,
+        trainee=ask.trainee,
         sampler=sampler,
     )
 
@@ -216,7 +223,7 @@ def try_settings(method: Method, settings: Mapping[str, Any]) -> None:
         costs(method, batch, settings, initial_memory(method))
 
 
-def verify(world: World, scorer: TextScorer, rows: Rows) -> Verification:
+def verify(world: World, scorer: BranchScorer, rows: Rows) -> Verification:
     """Packed against plain on the rows of the first batch; all processes keep to the plain path where one of them must."""
     worst = None
     with world.accelerator.autocast():

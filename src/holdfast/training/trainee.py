@@ -1,0 +1,63 @@
+"""What a run trains, as far as the loop must know: how it is loaded, scored, measured and described. The loop itself knows no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from holdfast.card import Method
+from holdfast.models.load import load_policy
+from holdfast.scorers.branches import BranchScorer
+from holdfast.scorers.branches import Path as ScoringPath
+from holdfast.scorers.text import TextScorer
+from holdfast.training.metrics import batch_metrics
+from holdfast.training.model_card import model_card
+from holdfast.training.options import Options
+from holdfast.training.step import Outcome, Rows
+
+POLICY_NAME, JUDGE = "policy", "reward model"  # `trains` in a run's record
+
+
+class Scorer(Protocol):
+    def __call__(self, model: Any, *, path: ScoringPath) -> BranchScorer: ...
+
+
+class Metrics(Protocol):
+    def __call__(self, outcome: Outcome, *, groups: Sequence[str], robust: bool) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A policy, or a model that judges.
+
+    Attributes:
+        what: its name in the record.
+        load: `load(source, options)`, the model before its first step; the same source, options and seed give the same model.
+        scorer: `scorer(model, path=...)`, items in, a `Scored` a branch out.
+        metrics: what is measured of a batch.
+        adapter_task: peft's name for what an adapter is put on.
+        card: `card(record, method)`, the README beside the weights.
+        ready: `ready(model, tokenizer, options)`, last touches once the tokenizer is there.
+        results: `results(outcome, rows, out)`, what the last look at the held-out rows adds to the record and to the run's folder.
+    """
+
+    what: str
+    load: Callable[[Any, Options], Any]
+    scorer: Scorer
+    metrics: Metrics
+    adapter_task: str
+    card: Callable[[dict[str, Any], Method], str]
+    ready: Callable[[Any, Any, Options], None] = lambda model, tokenizer, options: None
+    results: Callable[[Outcome, Rows, Path], dict[str, Any]] = lambda outcome, rows, out: {}
+
+
+POLICY = Trainee(
+    what=POLICY_NAME,
+    load=lambda source, options: load_policy(source, trust_remote_code=options.trust_remote_code),
+    scorer=TextScorer,
+    metrics=batch_metrics,
+    adapter_task="CAUSAL_LM",
+    card=model_card,
+)
