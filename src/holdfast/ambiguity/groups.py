@@ -55,8 +55,13 @@ def groups(*, k: int, step: float = 0.01) -> Reduction:
         share_N = torch.where(p_N > 0, p_N / mass_K[group_N], 0.0)
         paid_N = torch.where(p_N > 0, share_N * cost_N.detach(), 0.0)
         cost_K = p_N.new_zeros(k).index_add(0, group_N, paid_N)
-        log_weight_K = torch.log_softmax(state["log_weight_K"].to(cost_K) + step * cost_K, dim=0)
+        log_weight_K = toward_worst(state["log_weight_K"].to(cost_K), cost_K, step)
         scalar = expectation((log_weight_K.exp()[group_N] * share_N).to(cost_N.dtype), cost_N)
         return scalar, {"log_weight_K": log_weight_K.to(state["log_weight_K"])}
 
     return Reduction(name=f"groups:k={k!r},step={step!r}", init=init, apply=apply, needs=("group",))
+
+
+def toward_worst(log_weight_K: Tensor, cost_K: Tensor, step: float) -> Tensor:
+    """One step of exponentiated gradient on the simplex: w_k proportional to w_k exp(step c_k). Logarithms, so that none is ever lost."""
+    return torch.log_softmax(log_weight_K + step * cost_K, dim=0)

@@ -4,7 +4,24 @@ found = mixture(x_ND, rater_N, k=2)                 # camps among raters, from d
 best = maxmin(reward_KSA, log_ref_SA, beta=0.1)     # the policy whose worst group is served best
 """
 
+from holdfast.pluralism.maxmin import MaxMin, gains, maxmin, policy_for, pool_toward_worst, regrets
 from holdfast.pluralism.mixture import Mixture, hard, held_out, mixture, soft
 from holdfast.pluralism.representativeness import Representativeness, labels_for, radius, representativeness
 
-__all__ = ["Mixture", "Representativeness", "hard", "held_out", "labels_for", "mixture", "radius", "representativeness", "soft"]
+__all__ = [
+    "MaxMin",
+    "Mixture",
+    "Representativeness",
+    "gains",
+    "hard",
+    "held_out",
+    "labels_for",
+    "maxmin",
+    "mixture",
+    "policy_for",
+    "pool_toward_worst",
+    "radius",
+    "regrets",
+    "representativeness",
+    "soft",
+]
