@@ -4,15 +4,20 @@ found = mixture(x_ND, rater_N, k=2)                 # camps among raters, from d
 best = maxmin(reward_KSA, log_ref_SA, beta=0.1)     # the policy whose worst group is served best
 """
 
+from holdfast.pluralism.groupwise import Groupwise, OnlineRidge, Stream, groupwise
 from holdfast.pluralism.maxmin import MaxMin, gains, maxmin, policy_for, pool_toward_worst, regrets
 from holdfast.pluralism.mixture import Mixture, hard, held_out, mixture, soft
 from holdfast.pluralism.representativeness import Representativeness, labels_for, radius, representativeness
 
 __all__ = [
+    "Groupwise",
     "MaxMin",
     "Mixture",
+    "OnlineRidge",
     "Representativeness",
+    "Stream",
     "gains",
+    "groupwise",
     "hard",
     "held_out",
     "labels_for",
