@@ -115,6 +115,32 @@ def test_what_is_published_holds_the_sentence_the_verdict_and_the_numbers(tmp_pa
     assert "Contradicted" in page_of(PAPER, results["planted"]).html() or "contradicted" in markdown(PAPER, results["planted"])
 
 
+def luck(seeds, *, x):
+    """Arm a is ahead on the seeds that were looked at, and behind on all others."""
+    return {"a": {"q": [x + 0.01 * s if s < 1000 else -x for s in seeds]}, "b": {"q": [0.001 * s for s in seeds]}}
+
+
+def test_fresh_seeds_overrule_what_was_chosen_after_a_look(tmp_path):
+    paper = replace(PAPER, claims=(CLAIM, replace(CLAIM, says="a leads by luck.", measure=luck)))
+    results = runner.run([paper], fresh=1000, workers=1, folder=tmp_path / "cache", quiet=True)
+    steady, lucky = results["planted"]
+    assert steady.found.seeds == tuple(range(1000, 1008)) and not steady.changed
+    assert (lucky.first.verdict, lucky.ruling.verdict, lucky.changed) == ("supported", "contradicted", True)
+    assert facts_of(lucky)["verdict_on_first_seeds"] == "supported" and facts_of(lucky)["fresh"] == 1000
+    publish(results, [paper], tmp_path / "out", docs=tmp_path / "docs")
+    index = (tmp_path / "docs" / "README.md").read_text()
+    assert "They differ in 1 of 2." in index and "| **contradicted** | supported |" in index and "--fresh 1000" in index
+    page = (tmp_path / "docs" / "planted.md").read_text()
+    assert "8 seeds that nobody looked at before; on the first 8, supported (3 of 3 predictions hold)" in page
+    assert "lab claims planted --fresh 1000" in page
+    plain = runner.run([paper], workers=1, folder=tmp_path / "cache", quiet=True)
+    publish(plain, [paper], tmp_path / "out", docs=tmp_path / "docs")
+    assert "read the verdicts as descriptions" in (tmp_path / "docs" / "README.md").read_text()
+    for bad in (3, -1000):  # three more than range(8) are mostly the same seeds
+        with pytest.raises(OptionError, match="fresh"):
+            runner.run([paper], fresh=bad, workers=1, folder=tmp_path / "cache", quiet=True)
+
+
 def test_every_claim_of_the_house_is_well_formed():
     every = papers()
     assert len(every) >= 12

@@ -28,6 +28,9 @@ def claims(
     names: Annotated[list[str] | None, typer.Argument(help="files of claims; all of them unless given")] = None,
     folder: Annotated[Path, typer.Option("--out", help="where pages, pictures and results.json go")] = Path("claims"),
     quick: Annotated[bool, typer.Option("--quick", help="a few seeds: shows that claims run; verdicts are marked quick")] = False,
+    fresh: Annotated[
+        int, typer.Option(help="add this to every seed, 1000 say: verdicts on seeds that nobody looked at; the first ones' stand beside")
+    ] = 0,
     workers: Annotated[int | None, typer.Option(help="processes; one a processor unless given")] = None,
     engine: Annotated[str, typer.Option(help="local, or ray for a Ray cluster")] = "local",
     address: Annotated[str | None, typer.Option(help="address of the Ray cluster; this machine unless given")] = None,
@@ -42,7 +45,7 @@ def claims(
 
     started = monotonic()
     chosen = papers(names or ())
-    results = run(chosen, quick=quick, workers=workers, engine=engine, address=address, folder=cache)  # type: ignore[arg-type]
+    results = run(chosen, quick=quick, fresh=fresh, workers=workers, engine=engine, address=address, folder=cache)  # type: ignore[arg-type]
     publish(results, chosen, folder, docs=docs)
     if as_json:
         print(json.dumps({name: [facts_of(r) for r in found] for name, found in results.items()}, indent=1, ensure_ascii=False))
@@ -51,7 +54,10 @@ def claims(
     for paper in chosen:
         for result in results[paper.name]:
             style = STYLES[result.ruling.verdict]
-            table.add_row(f"[dim]{paper.name}[/]\n{result.claim.says}", f"[{style}]{result.verdict}[/]", str(len(result.found.seeds)))
+            verdict = f"[{style}]{result.verdict}[/]"
+            if result.changed and result.first is not None:
+                verdict += f"\n[dim]first seeds: {result.first.verdict}[/]"
+            table.add_row(f"[dim]{paper.name}[/]\n{result.claim.says}", verdict, str(len(result.found.seeds)))
     out.print(table)
     err.print(f"{folder / 'index.html'}, in {monotonic() - started:.0f} s", highlight=False)
 

@@ -49,6 +49,8 @@ def facts_of(result: Result) -> dict[str, Any]:
         "says": claim.says,
         "verdict": result.ruling.verdict,
         "quick": result.quick,
+        "fresh": result.fresh,
+        "verdict_on_first_seeds": None if result.first is None else result.first.verdict,
         "why": result.ruling.why,
         "tests": [dict(test) for test in result.ruling.tests],
         "paper": claim.paper_number,
@@ -142,7 +144,7 @@ def page_of(paper: Paper, results: Sequence[Result]) -> Page:
         claim = result.claim
         shown = charts.pop(figure_key(claim), None)
         text = f"{claim.says}\n\nThe paper: {claim.paper_number}." + (f"\n\n{claim.notes}" if claim.notes else "")
-        tile = Tile("Verdict", result.verdict, result.ruling.why, TONES[result.ruling.verdict])
+        tile = Tile("Verdict", result.verdict, f"{result.ruling.why}{seeds_said(result)}", TONES[result.ruling.verdict])
         tests = Table(
             ("prediction", "predicted", "found", "ruling"),
             [_test_row(test) for test in result.ruling.tests],
@@ -173,9 +175,38 @@ def index_of(results: Mapping[str, list[Result]], chosen: Sequence[Paper]) -> Pa
     every = [result for paper in chosen for result in results[paper.name]]
     count = {verdict: sum(r.ruling.verdict == verdict for r in every) for verdict in TONES}
     tiles = [Tile(verdict.capitalize(), str(n), tone=TONES[verdict]) for verdict, n in count.items()]
-    rows = [(f"{paper.name}.html", i, r.claim.says, r.verdict) for paper in chosen for i, r in enumerate(results[paper.name], 1)]
+    rows = [
+        (f"{paper.name}.html", i, r.claim.says, r.verdict, r.first and r.first.verdict)
+        for paper in chosen
+        for i, r in enumerate(results[paper.name], 1)
+    ]
     lead = "Sentences that could be false, each measured in a world that knows its own answer. A contradicted one stays on the list."
-    return Page("Claims", lead, [Section("Verdicts", table=Table(("page", "claim", "says", "verdict"), rows))], tiles)
+    section = Section("Verdicts", _how_fresh(every), table=Table(("page", "claim", "says", "verdict", "on the first seeds"), rows))
+    return Page("Claims", lead, [section], tiles)
+
+
+def seeds_said(result: Result) -> str:
+    """What is to be said of the seeds, for the end of a sentence."""
+    seeds = f"; {len(result.found.seeds)} seeds"
+    if result.first is None:
+        return seeds
+    same = "likewise" if not result.changed else f"{result.first.verdict} ({result.first.why})"
+    return f"{seeds} that nobody looked at before; on the first {len(result.found.seeds)}, {same}"
+
+
+def _how_fresh(every: Sequence[Result]) -> str:
+    """What the verdicts are worth, by the seeds they rest on."""
+    if not every or any(r.first is None for r in every):
+        return (
+            "Thresholds were chosen while these seeds, or some of them, were looked at: read the verdicts as descriptions. Verdicts on "
+            "seeds that nobody looked at: `holdfast lab claims --fresh 1000`."
+        )
+    changed = [r for r in every if r.changed]
+    return (
+        f"Some thresholds were chosen after a look at a claim's first seeds, so each claim was run again, unchanged, on as many seeds that "
+        f"nobody had looked at ({every[0].fresh:,} and up). The verdict is theirs; that of the first seeds stands beside it. They "
+        f"differ in {len(changed)} of {len(every)}."
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------------ Markdown
@@ -188,8 +219,7 @@ def markdown(paper: Paper, results: Sequence[Result]) -> str:
         claim = result.claim
         parts.append(f"## {i}. {claim.says}")
         parts.append(
-            f"**{result.verdict.capitalize()}.** {result.ruling.why.capitalize()}; {len(result.found.seeds)} seeds. The paper: "
-            f"{claim.paper_number}."
+            f"**{result.verdict.capitalize()}.** {result.ruling.why.capitalize()}{seeds_said(result)}. The paper: {claim.paper_number}."
         )
         if claim.notes:
             parts.append(claim.notes)
@@ -199,23 +229,32 @@ def markdown(paper: Paper, results: Sequence[Result]) -> str:
             parts.append(chart.caption)
             parts.append(_markdown_table(numbers(result.found, claim.of)))
         parts.append(_markdown_table(Table(("prediction", "predicted", "found", "ruling"), [_test_row(t) for t in result.ruling.tests])))
-    parts.append(f"Made by `holdfast lab claims {paper.name}` in {_time(results)} of one core.")
+    parts.append(f"Made by `holdfast lab claims {paper.name}{_option(results)}` in {_time(results)} of one core.")
     return "\n\n".join(parts) + "\n"
 
 
 def markdown_index(results: Mapping[str, list[Result]], chosen: Sequence[Paper]) -> str:
-    rows = [(f"[{paper.title}]({paper.name}.md)", r.claim.says, f"**{r.verdict}**") for paper in chosen for r in results[paper.name]]
     every = [r for paper in chosen for r in results[paper.name]]
+    columns = ("paper", "claim", "verdict") + (("on the first seeds",) if all(r.first for r in every) else ())
+    rows = [
+        (f"[{paper.title}]({paper.name}.md)", r.claim.says, f"**{r.verdict}**", *([r.first.verdict] if r.first else []))
+        for paper in chosen
+        for r in results[paper.name]
+    ]
     lead = (
-        "Sentences that could be false, each measured in a world that knows its own answer, with its rule written down "
-        "(`holdfast.lab.verdict`) before the run shown here. Several thresholds (the leads of 0.01 and 0.02, the SimPO margin, the "
-        "revision claim of SRPO) were set after a smaller or an earlier run on the same seeds had been seen: read those as "
-        "descriptions, not as tests that could have gone either way. "
-        "Contradicted ones are published as such. `holdfast lab claims` makes this page again."
+        "Sentences that could be false, each measured in a world that knows its own answer, by a rule that is part of the claim "
+        f"(`holdfast.lab.verdict`). {_how_fresh(every)} Contradicted ones are published as such. `holdfast lab claims{_option(every)}` "
+        "makes this page again."
     )
+    count = ", ".join(f"{sum(r.ruling.verdict == verdict for r in every)} {verdict}" for verdict in TONES)
     seconds = sum(_seconds(results[paper.name]) for paper in chosen)
-    table = _markdown_table(Table(("paper", "claim", "verdict"), rows))
-    return f"# Claims\n\n{lead}\n\n{table}\n\n{len(every)} claims, {seconds / 60:.0f} minutes of one core.\n"
+    end = f"{len(every)} claims: {count}; {seconds / 60:.0f} minutes of one core."
+    return f"# Claims\n\n{lead}\n\n{_markdown_table(Table(columns, rows))}\n\n{end}\n"
+
+
+def _option(results: Sequence[Result]) -> str:
+    """What to type to get the same seeds again."""
+    return f" --fresh {results[0].fresh}" if results and results[0].fresh else ""
 
 
 def _seconds(results: Sequence[Result]) -> float:
