@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class HoldfastError(Exception):
     """The base of every error a user can cause. Its text ends in a line `hint: ...` when there is a cure."""
@@ -9,6 +11,17 @@ class HoldfastError(Exception):
     def __init__(self, message: str, *, hint: str | None = None):
         super().__init__(f"{message}\nhint: {hint}" if hint else message)
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is, whatever its class is made with: an error of a worker process must reach the reader."""
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[HoldfastError], args: tuple[Any, ...], state: dict[str, Any]) -> HoldfastError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class DataError(HoldfastError):

@@ -11,7 +11,7 @@ from holdfast.lab.fit import newton
 from holdfast.lab.worlds.loglinear import (
     FLIPS,
     Labels,
-    answers,
+    batch_of,
     compare,
     cost_of,
     flip_by_group,
@@ -23,7 +23,7 @@ from holdfast.lab.worlds.loglinear import (
     trained,
 )
 from holdfast.methods import get
-from holdfast.scorers.table import Comparisons, Table
+from holdfast.scorers.table import Comparisons, Judgments, Table
 
 
 def every_pair(world) -> Labels:
@@ -101,8 +101,10 @@ def test_costs_are_those_of_the_exact_tables(name):
     data = Comparisons(labels.prompt_WN[0], labels.chosen_WN[0], labels.rejected_WN[0])
     method = get(name)
     if isinstance(method, AnswerMethod):
-        expected = method.objective(answers(world, world.policy_WSA(theta), labels))
-        reference = method.objective(table.answers(data.unfolded()))
+        expected = method.objective(batch_of(method, world, world.policy_WSA(theta), labels))
+        every = data.unfolded()
+        chosen = every if "label" in method.card.needs else Judgments(every.prompt_N[:40], every.answer_N[:40])  # sft reads these alone
+        reference = method.objective(table.answers(chosen))
         if not method.card.coupled:  # the mismatched answers differ
             torch.testing.assert_close(expected, reference)
     else:

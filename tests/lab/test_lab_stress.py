@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
-from holdfast.errors import DataError, OptionError
+from holdfast.errors import DataError, NeedError, OptionError
 from holdfast.lab.commands import lab_app
 from holdfast.lab.stress import Score, Stress, arm_named, difference, flaw_named, stress
 from holdfast.lab.stress_text import TextPlan, plant, split, world_rows
 from holdfast.lab.stress_world import cyclic
 from holdfast.lab.verdict import over_seeds
+from holdfast.lab.worlds import text
 from holdfast.lab.worlds.loglinear import compare, log_linear
+from holdfast.lab.worlds.needs import further_for, told
+from holdfast.methods import METHODS
 from holdfast.types import Row, Where
 
 
@@ -27,6 +33,9 @@ def test_arms_are_told_the_rate_unless_given_another():
     assert arm_named("rdpo").told(0.5) == {"flip": 0.49}
     assert arm_named("rdpo:flip=0.1,beta=2").told(0.3) == {"flip": 0.1, "beta": 2.0}
     assert arm_named("dpo").told(0.3) == {}
+    assert arm_named("rdpo:flip=0.1,reduction=groups:k=2,step=0.5").reduction == "groups:k=2,step=0.5"
+    with pytest.raises(OptionError, match="no reduction"):
+        arm_named("dpo:reduction=cvaar")
     with pytest.raises(OptionError, match="does not read"):
         arm_named("dpo:flip=0.1")
     with pytest.raises(OptionError, match="cannot read"):
@@ -85,10 +94,10 @@ def test_no_prompt_is_on_both_sides_and_only_training_rows_are_flawed():
     assert not {row.prompt for row in train} & {row.prompt for row in held}
     assert len(held) <= 50
     assert len(train) <= 200
-    flawed, planted = plant(train, "uniform", 0.5, 0)
+    flawed, planted = plant(train, "uniform", 0.5, 0, False)
     assert 0.3 < planted.realized < 0.7
     assert sum(a.chosen == b.rejected for a, b in zip(train, flawed, strict=True)) == planted.hit
-    cycled, planted = plant(train, "cycle", 0.5, 0)
+    cycled, planted = plant(train, "cycle", 0.5, 0, False)
     assert planted.flaw in ("cycles", "triples")
     assert len(cycled) >= len(train)
     lonely = [Row(Where("f", i + 1), prompt="p", chosen="a", rejected="b") for i in range(3)]
@@ -104,6 +113,78 @@ def test_rows_of_text_go_through_the_whole_of_it(tmp_path):
     assert {s["rate"] for s in facts["scores"]} == {0.0, 0.4}
     assert all(0 <= s["mean"] <= 1 for s in facts["scores"])
     assert facts["facts"]["held-out rows"] == 8
+
+
+def test_every_method_can_be_stressed_on_tables_or_is_refused_with_the_reason():
+    """Everything but reasons in words, and what is read off single tokens, an exact table has."""
+    refused = {}
+    for name, method in METHODS.items():
+        try:
+            further_for(method, seed=0)
+        except NeedError as error:
+            refused[name] = error.need
+            assert "an answer of a table is one symbol" in str(error) and "text-world" in str(error)
+            assert str(pickle.loads(pickle.dumps(error))) == str(error)  # it may be raised in a worker process
+    assert {"rationale_dpo", "rationale_logistic"} <= set(refused)
+    assert not {"madpo", "hypo", "srpo", "kto", "sft", "lcpo_dpo", "dr_dpo"} & set(refused)
+
+
+def test_needs_of_a_table_are_met_by_what_it_knows():
+    world = log_linear([3], prompts=6, answers=4, features=3)
+    labels = told(world, compare(world, 400).turned(torch.ones(1, 400, dtype=torch.bool)))
+    gold = world.reward_WSA[0]
+    expected = gold[labels.prompt_WN[0], labels.chosen_WN[0]] - gold[labels.prompt_WN[0], labels.rejected_WN[0]]
+    assert torch.equal(labels.reward_gap_WN[0], expected) and expected.mean() < 0  # all labels were turned
+    assert set(labels.group_WN.unique().tolist()) == {0, 1, 2, 3}
+    logp = world.policy_WSA(torch.full((1, 3), 0.7, dtype=torch.float64))
+    drawn = further_for(METHODS["hypo"], seed=0).score(world, labels, logp, torch.zeros(1, 0))
+    assert set(drawn) == {"sample_1", "sample_2"}
+    means = torch.stack([part.logp_N for part in drawn.values()]).mean()
+    entropy = -(logp.exp() * logp).sum(-1)[0][labels.prompt_WN[0]].mean()
+    assert abs(means + entropy) < 0.1  # drawn from the policy itself
+    reviser = further_for(METHODS["srpo"], seed=0)
+    theta = torch.randn(1, reviser.parameters(3), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = reviser.score(world, labels, logp, theta)
+    s, w, lose = (int(x[0, 0]) for x in (labels.prompt_WN, labels.chosen_WN, labels.rejected_WN))
+    phi, u, m = world.features_WSAD[0, s], theta[0, :3], theta[0, 3:].view(3, 3)
+    logits = world.reference_WSA[0, s] + phi @ u + phi @ m @ phi[lose]
+    assert found["chosen_given_rejected"].logp_N[0] == pytest.approx(float(logits.log_softmax(-1)[w]))
+    assert found["rejected_given_rejected"].logp_N[0] == pytest.approx(float(logits.log_softmax(-1)[lose]))
+
+
+def test_methods_that_ask_for_more_run_on_tables(tmp_path):
+    arms = ("madpo", "hypo", "sft", "dpo:reduction=groups")
+    found = stress("world", flaw=("cycle",), rates=(0.0, 0.3), methods=arms, seeds=1, out=tmp_path, workers=1, quiet=True)
+    assert all(np.isfinite(score.values).all() for score in found.scores)
+    for arm in ("madpo", "hypo", "sft"):
+        assert found.of("cycle", f"{arm}, best beta")[0].mean > -0.05  # each finds the direction on clean labels
+    assert "gold reward gap" in (tmp_path / "stress.html").read_text()
+    with pytest.raises(NeedError, match="rationale_dpo needs rationale"):
+        stress("world", methods=("rationale_dpo",), seeds=2, out=tmp_path, quiet=True)
+
+
+def test_the_text_world_says_what_it_knows_of_each_label():
+    rows = world_rows(60).rows
+    flawed, planted = plant(rows, "uniform", 0.5, 0, True)
+    assert 0 < planted.hit < 60
+    for row in flawed:
+        worth = text.gold([row.prompt] * 2, [row.chosen, row.rejected])
+        assert row.extra["reward_gap"] == pytest.approx(worth[0] - worth[1])
+        assert row.extra["rationale"] == text.reason(row.prompt, row.chosen, row.rejected)
+    cycled, _ = plant(rows, "cycle", 0.5, 0, True)
+    assert all("reward_gap" in row.extra for row in cycled)
+
+
+def test_rows_without_what_a_method_asks_for_are_refused_before_anything_is_trained(tmp_path):
+    rows = [Row(Where("f", i + 1), prompt=f"p{i}", chosen=f"a {i}", rejected=f"b {i}", extra={"reward_gap": 1.0}) for i in range(20)]
+    plan = {**SMALL_PLAN, "quarantine": False}
+    with pytest.raises(NeedError, match="rationale_dpo needs"):
+        TextPlan.prepare(rows, tmp_path, **{**plan, "arms": [arm_named("rationale_dpo")]})
+    with pytest.raises(OptionError, match="needs groups"):
+        TextPlan.prepare(rows, tmp_path, **{**plan, "arms": [arm_named("dpo:reduction=groups")]})
+    with pytest.raises(NeedError, match="madpo needs"):  # a circle's new comparisons were judged by no reward model
+        TextPlan.prepare(rows, tmp_path, **{**plan, "flaws": ["cycle"], "rates": [0.0, 0.9], "arms": [arm_named("madpo")]})
+    assert not (tmp_path / "start").exists()
 
 
 def test_rates_and_seeds_are_checked(tmp_path):
@@ -124,4 +205,15 @@ def test_rows_too_long_are_set_aside_when_asked(tmp_path):
     assert (tmp_path / "b" / "quarantine.jsonl").is_file()
 
 
-SMALL_PLAN = {"model": None, "rows": 100, "held_out": 100, "epochs": 1.0, "learning_rate": 1e-4, "beta": None, "seeds": 1}
+SMALL_PLAN = {
+    "flaws": ["uniform"],
+    "rates": [0.0],
+    "arms": [arm_named("dpo")],
+    "model": None,
+    "rows": 100,
+    "held_out": 100,
+    "epochs": 1.0,
+    "learning_rate": 1e-4,
+    "beta": None,
+    "seeds": 1,
+}

@@ -3,7 +3,8 @@
 Every flaw is a function `flaw(rows, *, rate, seed) -> (rows, Planted)`. Rows are never changed in place, and nothing in a row tells that it
 was planted: `Planted` keeps the places. A rate is a probability for each row (or prompt) of its own, so the realized rate scatters around
 it like a binomial; a rate of 0 changes nothing. A flip swaps `chosen` and `rejected` and leaves every other column as it was, as a
-mistaken label would. Ties and single answers have nothing to flip: they are passed through and not counted.
+mistaken label would, but for `reward_gap`: it is of the pair as it is labeled, and changes its sign. Ties and single answers have nothing
+to flip: they are passed through and not counted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from holdfast.errors import DataError, OptionError
 from holdfast.types import Row, Text
 
 SLOPE = 1.5  # of a linked flip: log-odds for each standard deviation of what it is linked to
+GAP, REASON = "reward_gap", "rationale"  # columns that speak of one comparison and of no other
 PATIENCE = 100  # draws for a borrowed answer before the list is searched
 
 
@@ -102,7 +104,7 @@ def cycles(rows: Iterable[Row], *, rate: float, seed: int = 0) -> Planting:
         turned |= flips
         texts = {_key(a): a for i in prompts[prompt] for a in _sides(rows[i])}
         last = prompts[prompt][-1]
-        added[last] = [replace(rows[last], chosen=texts[win], rejected=texts[lose]) for win, lose in missing]
+        added[last] = [_judged_by_nobody(rows[last], texts[win], texts[lose]) for win, lose in missing]
     return _rebuilt("cycles", rows, rate, len(eligible), hit, turned, added)
 
 
@@ -124,8 +126,8 @@ def triples(rows: Iterable[Row], *, rate: float, seed: int = 0) -> Planting:
         if third is None:
             hint = "use cycles, or give prompts with other answers"
             raise DataError(f"{rows[i].where}: no other prompt has an answer that this one lacks, so no third can be borrowed", hint=hint)
-        added[i] = [replace(rows[i], chosen=rows[i].rejected, rejected=texts[third])]
-        added[i] += [replace(rows[i], chosen=texts[third], rejected=rows[i].chosen)]
+        chosen, rejected = _sides(rows[i])
+        added[i] = [_judged_by_nobody(rows[i], rejected, texts[third]), _judged_by_nobody(rows[i], texts[third], chosen)]
     return _rebuilt("triples", rows, rate, len(places), len(added), set(), added)
 
 
@@ -171,7 +173,16 @@ def _drawn(places: Iterable[int], rate: float, seed: int) -> list[int]:
 
 
 def _flip(row: Row) -> Row:
-    return replace(row, chosen=row.rejected, rejected=row.chosen)
+    """The label the other way round. A reward model's gap is of the pair as it is labeled, so it turns too."""
+    extra = dict(row.extra)
+    if isinstance(gap := extra.get(GAP), int | float) and not isinstance(gap, bool):
+        extra[GAP] = -gap
+    return replace(row, chosen=row.rejected, rejected=row.chosen, extra=extra)
+
+
+def _judged_by_nobody(row: Row, chosen: Text, rejected: Text) -> Row:
+    """A comparison that was not there: what was said of another one, a reward model's gap or a reason, does not hold for it."""
+    return replace(row, chosen=chosen, rejected=rejected, extra={k: v for k, v in row.extra.items() if k not in (GAP, REASON)})
 
 
 def _flipped(flaw: str, rows: Sequence[Row], rate: float, chance_N: np.ndarray, seed: int, by: Sequence[str | None] = ()) -> Planting:

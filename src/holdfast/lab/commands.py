@@ -68,7 +68,8 @@ def stress(
     flaw: Annotated[str, typer.Option(help="uniform, length, group, rater, cycle; several with commas")] = "uniform",
     rates: Annotated[str, typer.Option(help="rates to plant, with commas")] = "0,0.1,0.2,0.3,0.4",
     methods: Annotated[
-        str, typer.Option(help="methods with commas, each with settings of its own if wanted: dpo,rdpo:flip=0.2")
+        str,
+        typer.Option(help="methods with commas, with settings of their own, an average last: dpo,rdpo:flip=0.2,dpo:reduction=groups"),
     ] = "dpo,rdpo",
     seeds: Annotated[int, typer.Option(help="repetitions")] = 3,
     folder: Annotated[Path, typer.Option("--out", help="where stress.html and stress.json go")] = Path("stress"),
@@ -130,7 +131,8 @@ def arms_of(text: str) -> list[str]:
     """Split at commas, except that "setting=value" belongs to the method before it: "dpo,rdpo:flip=0.2,beta=1,ipo" is three methods."""
     arms: list[str] = []
     for part in text.split(","):
-        if arms and "=" in part and ":" not in part:
+        head, equals, _ = part.partition("=")
+        if arms and equals and ":" not in head:
             arms[-1] += f",{part.strip()}"
         else:
             arms.append(part.strip())

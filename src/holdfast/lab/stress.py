@@ -24,6 +24,7 @@ from holdfast.evaluation.intervals import mean_interval
 from holdfast.lab.engine import Engine, run_all
 from holdfast.lab.verdict import Interval, over_seeds
 from holdfast.methods import get
+from holdfast.training.setup import read_reduction
 
 FLAWS = {  # short name -> holdfast.data.corrupt
     "uniform": "flip",
@@ -157,7 +158,7 @@ def stress(
         data: whatever `holdfast.read` takes; "text-world" for the demo's world of text; "world" for exact tables.
         flaw: uniform, length, group, rater or cycle; several are planted one at a time.
         rates: the rates, in rising order; the lowest is what falls are measured from.
-        methods: names of the table, each with settings of its own if wanted: "rdpo:flip=0.2".
+        methods: names of the table, each with settings of its own if wanted, an average last: "rdpo:flip=0.2", "dpo:reduction=groups".
         seeds: repetitions; each draws its own flaw, order of rows and (on a world) world.
         out: the folder to write.
         model: where to start; a small model taught on both answers of the training rows unless given.
@@ -173,7 +174,7 @@ def stress(
         quiet: no progress.
 
     Raises:
-        OptionError: an unknown flaw, method or setting, a rate outside [0, 1], or too few seeds.
+        OptionError: an unknown flaw, method, setting or reduction, a rate outside [0, 1], or too few seeds.
         NeedError, DataError: what a method or the flaw wants and the rows lack.
     """
     from holdfast.lab.stress_page import write
@@ -194,6 +195,9 @@ def stress(
         plan = TextPlan.prepare(
             data,
             folder,
+            flaws=flaws,
+            rates=rates,
+            arms=arms,
             model=model,
             rows=rows,
             held_out=held_out,
@@ -220,23 +224,22 @@ def flaw_named(name: str) -> str:
 
 
 def arm_named(text: str) -> Arm:
-    """ "rdpo:flip=0.2" -> the method and its own settings.
+    """ "rdpo:flip=0.2" -> the method and its own settings. "reduction=" comes last: what follows it is read as `--reduction` is.
 
     Raises:
-        OptionError: no such method or setting, or a value that is no number.
+        OptionError: no such method, setting or reduction, or a value that is no number.
     """
     name, _, rest = text.strip().partition(":")
-    own = settings_of(get(name).objective)
-    settings, reduction = {}, None
-    for part in filter(None, rest.split(",")):
+    own, settings = settings_of(get(name).objective), {}
+    plain, _, average = rest.partition("reduction=")
+    if average:
+        read_reduction(average, get(name), groups=1)  # refused here if it cannot be read
+    for part in filter(None, plain.split(",")):
         setting, _, value = part.partition("=")
-        if setting == "reduction":
-            reduction = value
-            continue
         try:
             settings[setting] = float(value)
         except ValueError:
             raise OptionError(f"cannot read {part!r} in {text!r}", hint=f"write it as {name}:setting=number") from None
         if setting not in own:
-            raise OptionError(f"{name} does not read {setting}", hint=f"its settings are {', '.join(own)}")
-    return Arm(text.strip(), name, settings, reduction)
+            raise OptionError(f"{name} does not read {setting}", hint=f"its settings are {', '.join(own)}, reduction")
+    return Arm(text.strip(), name, settings, average or None)

@@ -17,11 +17,14 @@ import numpy as np
 from holdfast.card import settings_of
 from holdfast.data import corrupt
 from holdfast.data.read import Dataset, read
+from holdfast.data.unfold import unfold
 from holdfast.errors import DataError
 from holdfast.evaluation.intervals import mean_interval
 from holdfast.lab.engine import Work
 from holdfast.lab.stress import FLAWS, Arm, Score
 from holdfast.lab.verdict import Interval, over_seeds
+from holdfast.lab.worlds import text
+from holdfast.training.setup import read_reduction
 from holdfast.types import Row, Text
 
 MEASURE = "held-out pairs ranked as labeled, by implicit reward"
@@ -30,7 +33,11 @@ SMALL: dict[str, Any] = {"vocab": 1024, "hidden": 96, "layers": 2, "max_tokens":
 
 @dataclass(frozen=True)
 class TextPlan:
-    """What every training shares: where it starts, the rows it may see, the rows it is judged by."""
+    """What every training shares: where it starts, the rows it may see, the rows it is judged by.
+
+    On the text world each comparison carries the gold reward's gap and a reason, as it is labeled after the flaw; on rows of one's own
+    whatever a method asks for must be in them.
+    """
 
     start: str
     train: tuple[Row, ...]
@@ -39,6 +46,7 @@ class TextPlan:
     beta: float
     seeds: int
     about: Mapping[str, Any]
+    known: bool = False  # whether the rows are of the text world, which knows its gold reward
     measure: str = MEASURE
 
     @classmethod
@@ -47,6 +55,9 @@ class TextPlan:
         data: Any,
         folder: Path,
         *,
+        flaws: Sequence[str],
+        rates: Sequence[float],
+        arms: Sequence[Arm],
         model: str | None,
         rows: int,
         held_out: int,
@@ -60,6 +71,8 @@ class TextPlan:
         aside = folder / "quarantine.jsonl" if quarantine else None
         every = world_rows(rows * 3 // 2 + held_out * 8) if data == "text-world" else read(data, quarantine=None if _made(data) else aside)
         train, held = split(every.rows, rows, held_out)
+        known = data == "text-world"
+        refuse(train, flaws, max(rates), arms, known)
         start = model or small_start(train, folder, quarantine)
         before = len(train), len(held)
         if aside is not None:
@@ -72,10 +85,11 @@ class TextPlan:
             "model": start,
         }
         options = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": 32, "save_every": 0, "quarantine": quarantine}
-        return cls(start, train, held, options, beta or 0.1, seeds, about)
+        return cls(start, train, held, options, beta or 0.1, seeds, about, known)
 
     def work(self, flaw: str, rate: float, arm: Arm) -> list[Work]:
         shared = {"flaw": flaw, "rate": rate, "arm": arm, "start": self.start, "train_rows": self.train, "held": self.held}
+        shared["known"] = self.known
         settings = {**({"beta": self.beta} if _takes_beta(arm) else {}), **arm.told(rate)}
         return [
             Work(
@@ -154,8 +168,6 @@ def fitting(rows: Sequence[Row], model: str, quarantine: Path) -> tuple[Row, ...
 
 
 def world_rows(n: int) -> Dataset:
-    from holdfast.lab.worlds import text
-
     return Dataset.of(text.preferences(text.all_prompts(), max(n, 10), seed=0))
 
 
@@ -198,6 +210,7 @@ def accuracy(
     start: str,
     train_rows: Sequence[Row],
     held: Sequence[Row],
+    known: bool,
     seed: int,
     settings: Mapping[str, Any],
     options: Mapping[str, Any],
@@ -206,7 +219,7 @@ def accuracy(
     from holdfast.evaluation import evaluate
     from holdfast.training.pairwise import train
 
-    flawed, planted = plant(train_rows, flaw, rate, seed)
+    flawed, planted = plant(train_rows, flaw, rate, seed, known)
     with tempfile.TemporaryDirectory(prefix="holdfast-stress-") as folder, _silence():
         run = train(arm.name, model=start, data=Dataset.of(flawed), out=folder, seed=seed, reduction=arm.reduction, **options, **settings)
         found = evaluate(run.out, data=Dataset.of(held), reference=start, prompts=0, bootstrap=0, progress=False)
@@ -214,14 +227,25 @@ def accuracy(
     return {"right": [float(x) for x in right], "realized": planted.realized}
 
 
-def plant(rows: Sequence[Row], flaw: str, rate: float, seed: int) -> corrupt.Planting:
-    """The flaw, by its short name. Circles close over answers to other prompts where no prompt has three answers of its own."""
+def plant(rows: Sequence[Row], flaw: str, rate: float, seed: int, known: bool) -> corrupt.Planting:
+    """The flaw, by its short name. Circles close over answers to other prompts where no prompt has three answers of its own. `known`: the
+    rows are of the text world, which says of each comparison, as it then is, what it knows."""
     try:
-        return corrupt.FLAWS[FLAWS[flaw]](rows, rate=rate, seed=seed)
+        flawed, planted = corrupt.FLAWS[FLAWS[flaw]](rows, rate=rate, seed=seed)
     except DataError:
         if flaw != "cycle":
             raise
-        return corrupt.triples(rows, rate=rate, seed=seed)
+        flawed, planted = corrupt.triples(rows, rate=rate, seed=seed)
+    return tuple(text.judged(flawed)) if known else flawed, planted
+
+
+def refuse(rows: Sequence[Row], flaws: Sequence[str], rate: float, arms: Sequence[Arm], known: bool) -> None:
+    """Before anything is trained: raises the NeedError of a method that asks for what these rows, so flawed, do not have."""
+    for flaw in flaws:
+        flawed, _ = plant(rows, flaw, rate, 0, known)
+        for arm in arms:
+            groups = len({row.group for row in flawed if row.group is not None})
+            unfold(flawed, replace(arm.method, reduction=read_reduction(arm.reduction, arm.method, groups)))
 
 
 @contextmanager

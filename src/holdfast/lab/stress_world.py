@@ -13,32 +13,34 @@ from typing import Any
 import torch
 
 from holdfast.card import settings_of
-from holdfast.errors import DataError, OptionError
+from holdfast.errors import DataError
 from holdfast.lab.engine import Work
 from holdfast.lab.fit import newton
 from holdfast.lab.stress import Arm, Score
 from holdfast.lab.verdict import over_seeds
-from holdfast.lab.worlds.loglinear import FLIPS, Labels, World, compare, cost_of, generators, log_linear, trained
+from holdfast.lab.worlds.loglinear import FLIPS, Labels, World, compare, cost_of, flip_by_rater, generators, log_linear, trained
+from holdfast.lab.worlds.needs import GROUPS, further_for, told
+from holdfast.training.setup import read_reduction
 
-LABELS = 2000
+LABELS, RATERS = 2000, 4
 MEASURE = "minus the gap to the optimum, nats"
 # Of the arm whose log-ratios are stretched by the best constant, chosen by the gap itself: the most that tuning could give.
 STRETCHED = ", best beta"
 SCALES = torch.logspace(-1, 1, 81, dtype=torch.float64)
-KINKED = ("slic",)  # its cost has no curvature that Newton could use
+KINKED = ("slic",)  # its cost has no curvature that Newton could use; nor have averages other than the mean, or not everywhere
 
 
 @dataclass(frozen=True)
 class WorldPlan:
-    """64 prompts with 10 answers, features in R^8, a linear reward of norm 1.5, a uniform reference, 2,000 Bradley-Terry labels."""
+    """64 prompts with 10 answers, features in R^8, a linear reward of norm 1.5, a uniform reference, 2,000 Bradley-Terry labels. What else
+    a method asks for the world gives exactly, as `worlds.needs` says."""
 
     seeds: int
     beta: float | None = None
     measure: str = MEASURE
 
     def work(self, flaw: str, rate: float, arm: Arm) -> list[Work]:
-        if arm.reduction is not None:
-            raise OptionError(f"{arm.label}: tables are fitted with each method's own reduction", hint="try a reduction on rows of text")
+        further_for(arm.method, seed=0)  # refused before anything runs
         return [
             Work(
                 f"{arm.label}, {flaw} {rate:g}",
@@ -58,17 +60,20 @@ class WorldPlan:
         return out
 
     def facts(self) -> dict[str, Any]:
-        return {"data": "the log-linear world", "labels": LABELS, "seeds": self.seeds, "beta": self.beta or 1.0}
+        told = "what the world knows: the gold reward gap, groups of prompts, and fresh answers of the policy"
+        return {"data": "the log-linear world", "labels": LABELS, "seeds": self.seeds, "beta": self.beta or 1.0, "needs are met by": told}
 
 
 def gaps(*, flaw: str, rate: float, arm: Arm, seeds: int, beta: float) -> dict[str, Any]:
     """The gap of one method in `seeds` worlds."""
     world = log_linear(range(seeds))
-    data = plant(world, compare(world, LABELS), flaw, rate)
+    data = told(world, plant(world, compare(world, LABELS), flaw, rate))
     own = settings_of(arm.method.objective)
     settings: dict[str, Any] = {**({"beta": beta} if "beta" in own else {}), **arm.told(rate)}
-    if arm.method.memory is not None or arm.name in KINKED:
-        theta_WD, _ = trained(world, data, arm.method, steps=300, rate=0.1, **settings)
+    raters = 1 if data.rater_WN is None else RATERS
+    reduction, further = read_reduction(arm.reduction, arm.method, GROUPS), further_for(arm.method, seed=0)
+    if further is not None or arm.method.memory is not None or not reduction.linear or arm.name in KINKED:
+        theta_WD, _ = trained(world, data, arm.method, steps=300, rate=0.1, raters=raters, reduction=reduction, further=further, **settings)
     else:
         theta_WD = newton(cost_of(world, data, arm.method, **settings), world.start_WD).theta_WD
     logp_WSA = world.policy_WSA(theta_WD)
@@ -81,9 +86,11 @@ def gaps(*, flaw: str, rate: float, arm: Arm, seeds: int, beta: float) -> dict[s
 def plant(world: World, labels: Labels, flaw: str, rate: float) -> Labels:
     if flaw in FLIPS:
         return FLIPS[flaw](world, labels, rate)
+    if flaw == "rater":  # four raters, from one who never errs to one who errs twice as often as the mean
+        return flip_by_rater(world, labels, [min(1.0, 2 * rate * k / (RATERS - 1)) for k in range(RATERS)])
     if flaw == "cycle":
         return cyclic(world, labels, rate)
-    raise DataError(f"the world cannot plant {flaw!r}", hint="uniform, length, group or cycle")
+    raise DataError(f"the world cannot plant {flaw!r}", hint="uniform, length, group, rater or cycle")
 
 
 def cyclic(world: World, labels: Labels, rate: float) -> Labels:

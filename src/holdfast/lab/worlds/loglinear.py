@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -243,6 +243,11 @@ def pairs(world: World, logp_WSA: Tensor, labels: Labels) -> Pairs:
 
 
 def answers(world: World, logp_WSA: Tensor, labels: Labels) -> Answers:
+    """The chosen answers alone, for methods that read no verdict."""
+    return Answers(scored(world, logp_WSA, labels.prompt_WN, labels.chosen_WN))
+
+
+def judged(world: World, logp_WSA: Tensor, labels: Labels) -> Answers:
     """Each comparison as two judged answers. The mismatched one of a row is the next row's answer, under this row's prompt."""
     prompt_WN = labels.prompt_WN.repeat(1, 2)
     answer_WN = torch.cat([labels.chosen_WN, labels.rejected_WN], 1)
@@ -290,7 +295,16 @@ def one(
 
 
 def batch_of(method: Method, world: World, logp_WSA: Tensor, labels: Labels) -> Batch:
-    return answers(world, logp_WSA, labels) if isinstance(method, AnswerMethod) else pairs(world, logp_WSA, labels)
+    if not isinstance(method, AnswerMethod):
+        return pairs(world, logp_WSA, labels)
+    return (judged if "label" in method.card.needs else answers)(world, logp_WSA, labels)
+
+
+class Further(Protocol):
+    """Scores more than the comparisons' own answers. `theta_1E` are parameters that the policy does not share."""
+
+    def parameters(self, features: int) -> int: ...
+    def score(self, world: World, labels: Labels, logp_1SA: Tensor, theta_1E: Tensor) -> Mapping[str, Scored]: ...
 
 
 def trained(
@@ -302,25 +316,32 @@ def trained(
     rate: float,
     raters: int = 1,
     reduction: Reduction | None = None,
+    further: Further | None = None,
     **settings: Any,
 ) -> tuple[Tensor, list[State]]:
-    """Adam on full batches, for methods and reductions that remember: what they know goes from step to step, as in training.
+    """Adam on full batches, for methods and reductions that remember: what they know goes from step to step, as in training. `further`
+    scores what a method asks for beside the comparisons' own answers, with parameters of its own if it has any.
 
     Returns:
         theta_WD, and each world's memory after the last step.
     """
     reduction = reduction or method.reduction
+    features = world.features_WSAD.shape[-1]
     parts = [(world.only(w), labels.only(w)) for w in range(len(world.seeds))]
     memories, states = [initial_memory(method, raters) for _ in parts], [reduction.init() for _ in parts]
 
     def cost(theta_WD: Tensor) -> Tensor:
-        logp_WSA = world.policy_WSA(theta_WD)
+        logp_WSA = world.policy_WSA(theta_WD[:, :features])
         out = []
         for w, part in enumerate(parts):
             batch = batch_of(method, part[0], logp_WSA[w : w + 1], part[1])
+            if further is not None:
+                batch = replace(batch, also={**batch.also, **further.score(*part, logp_WSA[w : w + 1], theta_WD[w : w + 1, features:])})
             cost_N, memories[w] = costs(method, batch, settings, memories[w])
             value, states[w] = reduction.apply(cost_N, batch, states[w])
             out.append(value)
         return torch.stack(out)
 
-    return adam(cost, world.start_WD, steps=steps, rate=rate).theta_WD, memories
+    extra = 0 if further is None else further.parameters(features)
+    start_WD = torch.cat([world.start_WD, world.start_WD.new_zeros(len(parts), extra)], 1)
+    return adam(cost, start_WD, steps=steps, rate=rate).theta_WD[:, :features], memories

@@ -23,6 +23,7 @@ import math
 import random
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from holdfast.types import Row, Text, Where
 
@@ -118,6 +119,35 @@ def proxy(prompts: Sequence[Text], answers: Sequence[str]) -> list[float]:
         part = parts(prompt, answer)
         scores.append(3 * part["topic"] + 3 * part["tone"] + 0.05 * len(answer.split()) + 0.5 * answer.lower().count(PET))
     return scores
+
+
+REASONS = {
+    "topic": "{chosen} keeps to what was asked about.",
+    "tone": "{chosen} keeps the tone that was asked for.",
+    "fresh": "{chosen} says less of it twice.",
+    "finish": "{chosen} comes to an end.",
+    "length": "{chosen} has a better length.",
+}
+
+
+def reason(prompt: Text, chosen: str, rejected: str) -> str:
+    """Why the chosen answer is the better one: the part of the gold reward in which it leads most. As for who labels wrongly: whoever gives
+    the worse answer the better mark finds a reason too, unless it leads in nothing."""
+    first, second = parts(prompt, chosen), parts(prompt, rejected)
+    lead = {name: WEIGHTS[name] * (first[name] - second[name]) for name in WEIGHTS}
+    best = max(lead, key=lambda name: lead[name])
+    return REASONS[best] if lead[best] > 0 else "{chosen} is as good in every way."
+
+
+def judged(rows: Iterable[Row]) -> list[Row]:
+    """The comparisons with what this world knows of each as it is labeled: `reward_gap` = gold(chosen) - gold(rejected), a `rationale`."""
+    out = []
+    for row in rows:
+        chosen, rejected = str(row.chosen), str(row.rejected)
+        worth = gold([row.prompt] * 2, [chosen, rejected])
+        more = {"reward_gap": worth[0] - worth[1], "rationale": reason(row.prompt, chosen, rejected)}
+        out.append(replace(row, extra={**row.extra, **more}))
+    return out
 
 
 # ------------------------------------------------------------------------------------------------------------------ answers
