@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from holdfast.checkup.contents import PROBE as CONTENTS
+from holdfast.checkup.contradictions import PROBE as CONTRADICTIONS
+from holdfast.checkup.duplicates import PROBE as DUPLICATES
+from holdfast.checkup.empties import PROBE as EMPTIES
 from holdfast.checkup.finding import Probe
-from holdfast.checkup.lengths import PROBE as LENGTHS
+from holdfast.checkup.leaks import PROBE as LEAKS
+from holdfast.checkup.length_bias import PROBE as LENGTH_BIAS
+from holdfast.checkup.position_bias import PROBE as POSITION_BIAS
+from holdfast.checkup.sources import PROBE as SOURCES
 
 PROBES: tuple[Probe, ...] = (
     # what is there
-    LENGTHS,
+    CONTENTS,
+    EMPTIES,
+    DUPLICATES,
+    LEAKS,
+    CONTRADICTIONS,
+    # shortcuts
+    LENGTH_BIAS,
+    POSITION_BIAS,
+    SOURCES,
 )

@@ -17,7 +17,7 @@ from typing import Any
 
 from holdfast.data import fields
 from holdfast.data.parsers import Form, Parsed, Parts, conversation_of, differing
-from holdfast.data.trouble import RowError
+from holdfast.data.trouble import RowError, empty
 
 Pair = tuple[str, str]
 SIDES: tuple[Pair, ...] = (
@@ -93,7 +93,7 @@ def _verdict(record: Mapping[str, Any], sides: Pair, names: Pair) -> tuple[int |
     columns = _pair(SCORES, set(record)) or SCORES[0]
     one, two = (fields.number(record.get(column), column, parse=True) for column in columns)
     if one is None or two is None:
-        raise RowError(f"`{columns[one is not None]}` is empty", field=columns[one is not None], cure="give both scores, or remove the row")
+        raise RowError(empty(columns[one is not None]), field=columns[one is not None], cure="give both scores, or remove the row")
     won = None if one == two else int(two > one)
     return won, columns, {"strength": abs(one - two), "scores": (one, two)}
 
@@ -127,7 +127,7 @@ def _match(record: Mapping[str, Any]) -> str:
 def _name(record: Mapping[str, Any], column: str) -> str:
     name = fields.name_of(fields.required(record, column), column)
     if name is None:
-        raise RowError(f"`{column}` is empty", field=column, cure=f"write a `{column}`, or remove the row")
+        raise RowError(empty(column), field=column, cure=f"write a `{column}`, or remove the row")
     return name
 
 

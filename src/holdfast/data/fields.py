@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from holdfast.data.trouble import RowError
+from holdfast.data.trouble import RowError, empty
 from holdfast.types import Message, Text
 
 ASSISTANT = ("assistant", "model")  # the roles under which a conversation may hold the answer
@@ -34,7 +34,7 @@ def string(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise RowError(f"`{name}` has the wrong type", field=name, detail=f"{_kind(value)}, not text", cure="write it as a string")
     if not value.strip():
-        raise RowError(f"`{name}` is empty", field=name, cure=f"write a `{name}`, or remove the row")
+        raise RowError(empty(name), field=name, cure=f"write a `{name}`, or remove the row")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
@@ -48,7 +48,7 @@ def messages(value: Any, name: str) -> tuple[Message, ...]:
     if not is_messages(value):
         raise RowError(f"`{name}` has the wrong type", field=name, detail=f"{_kind(value)}, not a list of messages", cure="write messages")
     if not value:
-        raise RowError(f"`{name}` is empty", field=name, detail="a list of no messages", cure=f"write a `{name}`, or remove the row")
+        raise RowError(empty(name), field=name, detail="a list of no messages", cure=f"write a `{name}`, or remove the row")
     return tuple(_message(item, name, place) for place, item in enumerate(value))
 
 
@@ -107,7 +107,7 @@ def reply(value: Text, name: str) -> Text:
     if message.keys() == {"role", "content"}:
         return string(message["content"], name)
     if not message["content"].strip() and not message.get("tool_calls"):
-        raise RowError(f"`{name}` is empty", field=name, cure=f"write a `{name}`, or remove the row")
+        raise RowError(empty(name), field=name, cure=f"write a `{name}`, or remove the row")
     return value
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from holdfast.data import fields
 from holdfast.data.transcript import Split, split_text
-from holdfast.data.trouble import RowError
+from holdfast.data.trouble import SAME, RowError, empty
 from holdfast.types import Message, Text
 
 ANSWER = ("completion", "answer", "response")  # names of the column with a single answer
@@ -64,7 +64,7 @@ def conversation_of(prompt: Text, **answers: Text) -> Parts:
             answer = answer[len(asked) :]
         parts[name] = fields.reply(answer, name)
     if not any(message["content"].strip() for message in asked):
-        raise RowError("`prompt` is empty", field="prompt", cure="write a `prompt`, or remove the row")
+        raise RowError(empty("prompt"), field="prompt", cure="write a `prompt`, or remove the row")
     return parts
 
 
@@ -72,7 +72,7 @@ def differing(parts: Parts) -> Parts:
     chosen, rejected = parts["chosen"], parts["rejected"]
     same = chosen.strip() == rejected.strip() if isinstance(chosen, str) and isinstance(rejected, str) else chosen == rejected
     if same:
-        raise RowError("`chosen` and `rejected` are the same", field="rejected", cure="remove the row: it says nothing")
+        raise RowError(SAME, field="rejected", cure="remove the row: it says nothing")
     return parts
 
 
@@ -152,7 +152,7 @@ def unpaired(record: Mapping[str, Any], form: Form) -> Parsed:
     parsed = supervised(record, form)
     label = fields.boolean(fields.required(record, "label"), "label")
     if label is None:
-        raise RowError("`label` is empty", field="label", cure="write true or false, or remove the row")
+        raise RowError(empty("label"), field="label", cure="write true or false, or remove the row")
     return Parsed([{**parsed.rows[0], "desirable": label}], parsed.used | {"label"})
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from holdfast.data.fields import ASSISTANT
-from holdfast.data.trouble import RowError
+from holdfast.data.trouble import SAME, RowError
 from holdfast.types import Message, Text
 
 Split = Callable[[Text, Text], tuple[Text, Text, Text]]  # (chosen, rejected) -> (prompt, chosen, rejected)
@@ -31,7 +31,7 @@ def split_messages(chosen: Text, rejected: Text) -> tuple[Text, Text, Text]:
             break
         shared += 1
     if shared == len(chosen) == len(rejected):
-        raise RowError("`chosen` and `rejected` are the same", field="rejected", cure="remove the row: it says nothing")
+        raise RowError(SAME, field="rejected", cure="remove the row: it says nothing")
     if len(chosen) - shared != 1 or len(rejected) - shared != 1:
         detail = f"{len(chosen) - shared} and {len(rejected) - shared} turns after the {shared} that they share"
         raise RowError(
@@ -80,7 +80,7 @@ def split_text(chosen: Text, rejected: Text) -> tuple[Text, Text, Text]:
     if not isinstance(chosen, str) or not isinstance(rejected, str):
         raise RowError("`chosen` and `rejected` are not both text", field="chosen", cure="write both sides alike")
     if chosen.strip() == rejected.strip():
-        raise RowError("`chosen` and `rejected` are the same", field="rejected", cure="remove the row: it says nothing")
+        raise RowError(SAME, field="rejected", cure="remove the row: it says nothing")
     shared = _shared_beginning(chosen, rejected)
     at = shared.rfind("\n") + 1
     if not shared[:at].strip():

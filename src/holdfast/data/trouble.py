@@ -22,6 +22,14 @@ from holdfast.types import Where
 EXAMPLES = 5  # shown in one error; every kind of trouble is counted besides
 
 
+SAME = "`chosen` and `rejected` are the same"  # a reason that the check-up counts, as `empty` is
+
+
+def empty(name: str) -> str:
+    """The reason of a row whose field holds nothing."""
+    return f"`{name}` is empty"
+
+
 class RowError(Exception):
     """One row cannot be used. `reason` is the same for every row with the same fault; `detail` is about this one."""
 

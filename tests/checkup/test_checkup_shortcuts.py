@@ -1,0 +1,133 @@
+"""Length, position and writers: planted slopes are recovered, and nothing is found where nothing was planted."""
+
+import numpy as np
+import pytest
+from checkup_rows import QUIET, comparisons, drawable, plain_rows
+from scipy.special import expit
+
+from holdfast.checkup.finding import Status
+from holdfast.checkup.length_bias import length_bias, slope_of
+from holdfast.checkup.position_bias import first_bonus, position_bias
+from holdfast.checkup.sources import sources
+
+
+def by_length(n, slope, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(n):
+        one, two = (letter * int(k) for letter, k in zip("vw", rng.integers(10, 400, 2), strict=True))
+        wins = bool(rng.random() < expit(slope * (np.log1p(len(one)) - np.log1p(len(two)))))
+        rows.append({"prompt": f"question {i}", "chosen": (one, two)[not wins], "rejected": (one, two)[wins]})
+    return rows
+
+
+# ------------------------------------------------------------ length
+
+
+def test_a_planted_slope_is_recovered():
+    found = drawable(length_bias(comparisons(by_length(1500, 1.5)), QUIET))
+    assert found.estimate.low < 1.5 < found.estimate.high and found.estimate.high - found.estimate.low < 0.5
+    assert found.status in (Status.WARN, Status.BAD) and found.numbers["longer_wins"]["value"] > 0.65
+    assert sum(bin["pairs"] for bin in found.numbers["bins"]) == 1500 - found.numbers["equal"]
+    assert length_bias(comparisons(by_length(800, 0.0)), QUIET).status is Status.GOOD
+
+
+def test_the_slope_equals_a_library_s_and_knows_no_direction():
+    from sklearn.linear_model import LogisticRegression
+
+    x = np.random.default_rng(0).normal(size=300) + 0.3
+    sign = np.where(np.arange(300) % 2, 1.0, -1.0)
+    model = LogisticRegression(C=1e9, fit_intercept=False, tol=1e-10).fit((x * sign)[:, None], sign > 0)
+    found = slope_of(x, np.arange(300), level=0.95)
+    assert found.value == pytest.approx(float(model.coef_[0, 0]), abs=1e-4)
+    assert slope_of(-x, np.arange(300), level=0.95).value == pytest.approx(-found.value)
+
+
+def test_repeated_rows_do_not_narrow_the_slope_s_interval():
+    x = np.random.default_rng(1).normal(size=200) + 0.2
+    once, thrice = slope_of(x, np.arange(200), level=0.95), slope_of(np.tile(x, 3), np.tile(np.arange(200), 3), level=0.95)
+    assert thrice.high - thrice.low == pytest.approx(once.high - once.low, rel=0.02)
+
+
+def test_length_that_decides_everything_has_no_interval():
+    assert slope_of(np.ones(5), np.arange(5), level=0.95).low is None
+    assert length_bias(comparisons([{"prompt": "p", "chosen": "ab", "rejected": "cd"}]), QUIET).status is Status.UNKNOWN
+
+
+# ------------------------------------------------------------ position
+
+
+def league(n, bonus, seed=0, players=8, fixed=False):
+    rng = np.random.default_rng(seed)
+    strength = rng.normal(size=players)
+    rows = []
+    for _ in range(n):
+        one, two = rng.choice(players, 2, replace=False)
+        if fixed and one > two:
+            one, two = two, one
+        won = rng.random() < expit(bonus + strength[one] - strength[two])
+        rows.append({"first": f"team {one}", "second": f"team {two}", "winner": "first" if won else "second"})
+    return rows
+
+
+def test_the_place_is_told_from_strength():
+    found = drawable(position_bias(comparisons(league(3000, 0.6)), QUIET))
+    assert found.estimate.low < expit(0.6) < found.estimate.high
+    assert found.status is Status.WARN and found.numbers["identified"]
+    assert position_bias(comparisons(league(3000, 0.0)), QUIET).status is Status.GOOD
+
+
+def test_sides_that_never_change_places_are_not_identified():
+    rows = [{"first": "a", "second": f"m{i % 5}", "winner": "first" if i % 3 else "second"} for i in range(60)]
+    found = position_bias(comparisons(rows), QUIET)
+    assert found.status is Status.UNKNOWN and not found.numbers["identified"] and found.cannot
+
+
+def test_the_bonus_equals_the_closed_form_of_two_players():
+    """Two players, each first half of the time: the odds are exp(b + s) and exp(b - s), so b is their mean log-odds."""
+    first = np.repeat([0, 0, 1, 1], [30, 10, 24, 16])
+    won = np.repeat([True, False, True, False], [30, 10, 24, 16])
+    bonus, apart = first_bonus(first, 1 - first, won, 2, np.arange(80), level=0.95)
+    assert bonus.value == pytest.approx((np.log(3) + np.log(1.5)) / 2, abs=2e-3) and apart == pytest.approx(1.0)
+
+
+def test_columns_that_say_who_came_first():
+    pair = {"prompt": "p", "chosen": "x", "rejected": "y"}
+    for column, values, expected in (
+        ("chosen_first", [True, False, None], [1, 0, -1]),
+        ("chosen_first", [1, 0, "?"], [1, 0, -1]),
+        ("chosen_position", [0, 1], [1, 0]),
+        ("chosen_position", [1, 2], [1, 0]),
+        ("first_shown", ["chosen", "rejected"], [1, 0]),
+        ("chosen_order", ["A", "b"], [1, 0]),
+    ):
+        rows = [{**pair, "prompt": f"p{i}", column: value} for i, value in enumerate(values)]
+        assert comparisons(rows).first_N.tolist() == expected
+
+
+def test_verdicts_that_stay_with_the_place():
+    a, b = {"prompt": "p", "chosen": "x", "rejected": "y"}, {"prompt": "p", "chosen": "y", "rejected": "x"}
+    rows = [{**a, "chosen_first": True}, {**b, "chosen_first": True}, {**a, "prompt": "q", "chosen_first": True}]
+    rows.append({**a, "prompt": "q", "chosen_first": False})
+    found = drawable(position_bias(comparisons(rows), QUIET))
+    assert (found.numbers["both_orders"]["pairs"], found.numbers["both_orders"]["stay"]) == (2, 0.5)
+
+
+# ------------------------------------------------------------ writers
+
+
+def written(n, edge, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = plain_rows(n, seed)
+    for row in rows:
+        won = ("strong", "weak") if rng.random() < 0.5 + edge else ("weak", "strong")
+        row["chosen_model"], row["rejected_model"] = won if rng.random() < 0.9 else ("weak", "weak")
+    return rows
+
+
+def test_names_that_give_the_label_away():
+    found = drawable(sources(comparisons(written(800, 0.48)), QUIET))
+    assert found.status is Status.BAD and found.estimate.value == pytest.approx(0.98, abs=0.02)
+    assert found.numbers["same_model"] == pytest.approx(0.1, abs=0.04) and next(iter(found.numbers["wins"])) == "strong"
+    assert sources(comparisons(written(800, 0.0)), QUIET).status is Status.GOOD
+    assert sources(comparisons(plain_rows(10)), QUIET).status is Status.ABSENT
