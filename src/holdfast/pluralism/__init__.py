@@ -8,13 +8,17 @@ from holdfast.pluralism.groupwise import Groupwise, OnlineRidge, Stream, groupwi
 from holdfast.pluralism.maxmin import MaxMin, gains, maxmin, policy_for, pool_toward_worst, regrets
 from holdfast.pluralism.mixture import Mixture, hard, held_out, mixture, soft
 from holdfast.pluralism.representativeness import Representativeness, labels_for, radius, representativeness
+from holdfast.pluralism.subsets import RULES, Rule, Selected, positions, proportional, quality, select
 
 __all__ = [
+    "RULES",
     "Groupwise",
     "MaxMin",
     "Mixture",
     "OnlineRidge",
     "Representativeness",
+    "Rule",
+    "Selected",
     "Stream",
     "gains",
     "groupwise",
@@ -25,8 +29,12 @@ __all__ = [
     "mixture",
     "policy_for",
     "pool_toward_worst",
+    "positions",
+    "proportional",
+    "quality",
     "radius",
     "regrets",
     "representativeness",
+    "select",
     "soft",
 ]
