@@ -49,6 +49,7 @@ def batch_for(method: Method, seed: int = 0) -> Batch:
     if method.takes is Pairs:
         gap_N, sure_N = torch.randn(N, generator=generator), torch.rand(N, generator=generator)
         more |= {"confidence_N": sure_N, "reward_gap_N": gap_N, "rater_N": torch.arange(N) % RATERS}
+        more |= {"log_odds_N2": torch.randn(N, 2, generator=generator), "win_rate_N2": torch.rand(N, 2, generator=generator)}
         return Pairs(sequences(seed), sequences(seed + 1), **more, also=also)
     return Answers(sequences(seed), desirable_N=torch.arange(N) % 2 == 0, **more, also=also)
 
@@ -69,8 +70,9 @@ def without(batch: Batch, need: str) -> Batch:
         return changed(batch, lambda _, part: replace(part, ref_logp_NT=None))
     if need in BRANCHES:
         return replace(batch, also={name: part for name, part in batch.also.items() if name not in BRANCHES[need]})
-    field = {"label": "desirable_N", "group": "group_N", "confidence": "confidence_N", "reward_gap": "reward_gap_N"}[need]
-    return replace(batch, **{field: None}) if hasattr(batch, field) else batch
+    field = {"label": "desirable_N", "group": "group_N", "confidence": "confidence_N", "reward_gap": "reward_gap_N"}
+    field |= {"log_odds": "log_odds_N2", "win_rate": "win_rate_N2"}
+    return replace(batch, **{field[need]: None}) if hasattr(batch, field[need]) else batch
 
 
 def cost_and_memory(method: Method, batch: Batch, **settings: float) -> tuple[Tensor, State]:

@@ -18,7 +18,9 @@ from torch import Tensor
 from holdfast.errors import NeedError, OptionError
 from holdfast.types import Answers, Batch, Pairs
 
-Need = Literal["reference", "label", "mismatched", "group", "confidence", "reward_gap", "revision", "rationale", "samples"]
+Need = Literal[
+    "reference", "label", "mismatched", "group", "confidence", "reward_gap", "revision", "rationale", "samples", "log_odds", "win_rate"
+]
 
 NEEDS: Mapping[Need, str] = {
     "reference": "a reference model; hint: --reference MODEL (the default is the policy as it was before training)",
@@ -29,6 +31,10 @@ NEEDS: Mapping[Need, str] = {
     "revision": "each answer again after a prompt that shows one and asks to improve it; the data room makes these from the pairs",
     "rationale": "the reason why the chosen answer is better; hint: add a `rationale` column, the reason in words",
     "samples": "two or more answers to each prompt that the policy draws itself, new at every step; `train` draws them",
+    "log_odds": "how each answer fares against the policy that wrote it, as log-odds; hint: `holdfast selfplay` makes such rows: "
+    "columns chosen_log_odds and rejected_log_odds",
+    "win_rate": "how each answer fares against the policy that wrote it, as a probability; hint: `holdfast selfplay` makes such rows: "
+    "columns chosen_win_rate and rejected_win_rate",
     "reward_gap": "a reward model's opinion of each pair; hint: add a `reward_gap` column, r(chosen) - r(rejected)",
 }
 

@@ -137,6 +137,49 @@ class Kinds(TyperGroup):
         return _train_reward(cmd_name)
 
 
+def _selfplay(name: str) -> Any:
+    """`holdfast selfplay`: flags of the function and of training; settings of the method by name, since any method may be played."""
+    from holdfast.training import options
+    from holdfast.training.selfplay import OURS, selfplay
+
+    helps, defaults = options.helps(), options.Options()
+    shared = [
+        flag(o, kind, getattr(defaults, o), helps[o], "How each round trains")
+        for o, kind in options.kinds().items()
+        if o not in OURS and not o.startswith("eval_") and o not in ("shape", "columns", "split")
+    ]
+
+    def command(ctx: typer.Context, setting: list[str], as_json: bool, **values: Any) -> None:
+        typed = given(ctx, values)
+        for pair in setting:
+            key, _, number = pair.partition("=")
+            try:
+                typed[key.strip()] = float(number)
+            except ValueError:
+                raise OptionError(f"--setting is {pair!r}", hint="a setting of the method, such as --setting beta=1") from None
+        played = selfplay(**{"out": Path("runs") / "selfplay", **typed})
+        if as_json:
+            print_json(played.record)
+
+    extra = P(
+        "setting",
+        P.KEYWORD_ONLY,
+        default=[],
+        annotation=Annotated[list[str], typer.Option(help="a setting of the method: beta=1; may be repeated", show_default=False)],
+    )
+    fixed = flags_of(selfplay, leave_out=("sampler", "progress"), panel="What goes in and out")
+    fixed = [p.replace(default=str(Path("runs") / "selfplay")) if p.name == "out" else p for p in fixed]
+    doc = (
+        "Improve a policy against its own answers by a judge's verdicts: answer, compare, take a step, again.\n\n"
+        "A judge may prefer A to B, B to C and C to A. Then no answer is best; steps of self-play (gpo) go around the best mixture, and "
+        "the mixture of all rounds' policies comes near it, which iterated DPO (dpo) need not. The report has win rates, KL and "
+        "exploitability of every round.\n\n"
+        "holdfast train-reward general_preference --model M --data prefs.jsonl --out runs/judge\n\n"
+        "holdfast selfplay --model M --data prompts.jsonl --judge runs/judge --setting beta=1 --rounds 3"
+    )
+    return as_command(name, command, [CTX, *fixed, extra, AS_JSON, *shared], doc)
+
+
 # ------------------------------------------------------------ evaluate, new-model
 
 
@@ -217,8 +260,14 @@ def _lab(name: str) -> Any:
 class Verbs(TyperGroup):
     """The verbs in the order of a day's work; the heavy ones are made when asked for."""
 
-    HEAVY: dict[str, Callable[[str], Any]] = {"check": _check, "evaluate": _evaluate, "new-model": _new_model, "lab": _lab}  # noqa: RUF012
-    ORDER = ("check", "train", "train-reward", "evaluate", "methods", "lab", "new-model", "rerun", "demo")
+    HEAVY: dict[str, Callable[[str], Any]] = {  # noqa: RUF012
+        "check": _check,
+        "selfplay": _selfplay,
+        "evaluate": _evaluate,
+        "new-model": _new_model,
+        "lab": _lab,
+    }
+    ORDER = ("check", "train", "train-reward", "selfplay", "evaluate", "methods", "lab", "new-model", "rerun", "demo")
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.ORDER)

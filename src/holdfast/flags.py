@@ -14,7 +14,7 @@ P = inspect.Parameter
 
 # Python takes loaded models, rows and functions where the command line takes their names.
 NAMES: Mapping[str, Any] = {
-    **dict.fromkeys(("model", "data", "texts", "out"), str),
+    **dict.fromkeys(("model", "data", "texts", "out", "method"), str),
     **dict.fromkeys(("reference", "against", "reward", "judge", "quarantine", "eval_data", "reduction", "population"), str | None),
     "columns": tuple[str, ...],
 }

@@ -11,6 +11,7 @@ from holdfast.preference.cdpo import METHOD as CDPO
 from holdfast.preference.cpo import METHOD as CPO
 from holdfast.preference.dpo import METHOD as DPO
 from holdfast.preference.dr_dpo import METHOD as DR_DPO
+from holdfast.preference.gpo import METHOD as GPO
 from holdfast.preference.hypo import METHOD as HYPO
 from holdfast.preference.ipo import METHOD as IPO
 from holdfast.preference.kto import METHOD as KTO
@@ -61,6 +62,8 @@ METHODS: dict[str, Method] = {
     "srpo": SRPO,
     "rationale_dpo": RATIONALE_DPO,
     "rationale_logistic": RATIONALE_LOGISTIC,
+    # steps of self-play
+    "gpo": GPO,
     # single answers
     "kto": KTO,
 }

@@ -149,6 +149,8 @@ class Pairs:
     group_N: Tensor | None = None  # whose label it is, as integers 0..K-1
     rater_N: Tensor | None = None  # who labeled, as integers 0..R-1; missing means that all labels are one rater's
     reward_gap_N: Tensor | None = None  # a reward model's opinion: r(chosen) - r(rejected)
+    log_odds_N2: Tensor | None = None  # of chosen and of rejected against an answer of the policy that wrote them, a judge's opinion
+    win_rate_N2: Tensor | None = None  # likewise as probabilities, 0 to 1
     also: Mapping[str, Scored] = field(default_factory=dict)  # further sequences a method asked for
 
     def __len__(self) -> int:

@@ -124,8 +124,9 @@ def test_a_record_is_enough_to_do_it_again(tmp_path: Path, setting: dict[str, An
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_trains(name: str, tmp_path: Path, setting: dict[str, Any], pair_rows: list[dict[str, Any]]) -> None:
+    fares = {f"{side}_{what}": value for side, value in (("chosen", 0.7), ("rejected", 0.2)) for what in ("log_odds", "win_rate")}
     rows = [
-        {**row, "confidence": 0.9, "reward_gap": 0.3, "rater": "xy"[n % 2], "rationale": "cats are red"}
+        {**row, "confidence": 0.9, "reward_gap": 0.3, "rater": "xy"[n % 2], "rationale": "cats are red", **fares}
         for n, row in enumerate(pair_rows[:12])
     ]
     setting["data"].write_text("".join(json.dumps(row) + "\n" for row in rows))

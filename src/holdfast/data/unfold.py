@@ -146,6 +146,16 @@ def _reward_gap(rows: Sequence[Row], name: str) -> None:
     _refuse("reward_gap", name, rows, [row for row in rows if not _is_number(row.extra.get("reward_gap"))])
 
 
+def _of_both(need: Need) -> Callable[[Sequence[Row], str], None]:
+    """Both answers have a number of that name."""
+
+    def refuse(rows: Sequence[Row], name: str) -> None:
+        lacks = [row for row in rows if not all(_is_number(row.extra.get(f"{side}_{need}")) for side in ("chosen", "rejected"))]
+        _refuse(need, name, rows, lacks)
+
+    return refuse
+
+
 def _rationale(rows: Sequence[Row], name: str) -> None:
     _refuse("rationale", name, rows, [row for row in rows if not _is_words(row.extra.get("rationale"))])
 
@@ -168,6 +178,8 @@ CHECKS: Mapping[str, Callable[[Sequence[Row], str], None]] = {
     "group": _group,
     "confidence": _confidence,
     "reward_gap": _reward_gap,
+    "log_odds": _of_both("log_odds"),
+    "win_rate": _of_both("win_rate"),
     "rationale": _rationale,
     "mismatched": _mismatched,
 }

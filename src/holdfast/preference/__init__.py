@@ -5,6 +5,7 @@ from holdfast.preference.cdpo import cdpo
 from holdfast.preference.cpo import cpo
 from holdfast.preference.dpo import dpo
 from holdfast.preference.dr_dpo import dr_dpo
+from holdfast.preference.gpo import gpo
 from holdfast.preference.hypo import hypo
 from holdfast.preference.ipo import ipo
 from holdfast.preference.kto import kto
@@ -30,6 +31,7 @@ __all__ = [
     "cpo",
     "dpo",
     "dr_dpo",
+    "gpo",
     "hypo",
     "ipo",
     "kto",

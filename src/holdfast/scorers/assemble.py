@@ -45,6 +45,8 @@ def assemble(
         group_N=group_N,
         rater_N=torch.tensor([raters.index(row.rater) for row in rows], device=device) if raters else None,
         reward_gap_N=_column([_number(row.extra.get("reward_gap")) for row in rows], device),
+        log_odds_N2=_of_both("log_odds", rows, device),
+        win_rate_N2=_of_both("win_rate", rows, device),
         also={name: scored for name, scored in parts.items() if name not in ("chosen", "rejected")},
     )
 
@@ -54,6 +56,13 @@ def _column(values: Sequence[float | None], device: torch.device, missing: float
     if all(value is None for value in values) or (missing is None and any(value is None for value in values)):
         return None
     return torch.tensor([missing if value is None else value for value in values], dtype=torch.float32, device=device)
+
+
+def _of_both(name: str, rows: Sequence[Row], device: torch.device) -> Tensor | None:
+    """The columns chosen_NAME and rejected_NAME side by side."""
+    both = [_column([_number(row.extra.get(f"{side}_{name}")) for row in rows], device) for side in ("chosen", "rejected")]
+    found = [column for column in both if column is not None]
+    return torch.stack(found, dim=1) if len(found) == 2 else None
 
 
 def _number(value: object) -> float | None:

@@ -1,0 +1,319 @@
+"""Self-play on text: a policy answers, a judge compares its answers with each other, and a step is taken; again and again.
+
+    run = selfplay("gpo", model="runs/sft", data="prompts.jsonl", judge="runs/judge", out="runs/selfplay", rounds=3, beta=1.0)
+
+A round: draw answers from the current policy, ask the judge about all pairs of a prompt's answers, write the comparisons down, and train
+on them with a method of the table: a solver's learned twin (`gpo`), or any other method, as a control (`dpo` is iterated DPO).
+
+    out/selfplay.json                     what was asked, and each round's numbers
+    out/rounds/001/pairs.jsonl            the comparisons
+    out/rounds/001/run/                   a run of `train`, with its model: the policy of round 1
+    out/watched/001.json                  its answers to the prompts that are set aside to watch it by
+    out/report.html
+
+Each part is written whole or not at all, so a run that is stopped anywhere goes on to the same numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from rich.console import Console
+
+from holdfast.card import Method
+from holdfast.data.render import written_answers
+from holdfast.errors import OptionError, RunError
+from holdfast.evaluation.generate import Generated, text_of
+from holdfast.evaluation.judge import RewardModel
+from holdfast.evaluation.kl import sample_kl
+from holdfast.evaluation.reward_source import Judge, name_of
+from holdfast.methods import get
+from holdfast.models.load import load_policy, load_tokenizer, resolve
+from holdfast.training.files import sweep, whole_folder, write_json
+from holdfast.training.options import split_options
+from holdfast.training.pairwise import train
+from holdfast.training.prompts import read_prompts, split_prompts
+from holdfast.training.record import now, recordable, versions
+from holdfast.training.run import Run
+from holdfast.training.sampler import HFSampler, Sampler
+from holdfast.training.selfplay_report import selfplay_page, standings
+from holdfast.training.verdicts import Pairing, Verdicts, comparisons
+from holdfast.types import Text
+
+RECORD = "selfplay.json"
+OURS = ("quarantine", "save_every")  # set for every round
+
+
+@dataclass(frozen=True)
+class SelfPlay:
+    """A folder of self-play."""
+
+    out: Path
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What was asked, and the numbers of each round."""
+        found: dict[str, Any] = json.loads((self.out / RECORD).read_text(encoding="utf-8"))
+        return found
+
+    def policy(self, number: int = -1) -> Path:
+        """The folder of a round's policy: the last one's unless told otherwise; 0 is the start."""
+        record = self.record
+        number = range(record["rounds"] + 1)[number]
+        return Path(record["start"]) if number == 0 else round_folder(self.out, number) / "run" / "model"
+
+
+def selfplay(
+    method: str | Method = "gpo",
+    *,
+    model: str | os.PathLike[str],
+    data: Any,
+    judge: str | os.PathLike[str] | Judge | RewardModel,
+    out: str | os.PathLike[str],
+    rounds: int = 3,
+    samples: int = 5,
+    prompts: int = 256,
+    watched: int = 64,
+    pairing: Pairing = "best_worst",
+    reference: Literal["previous", "start"] = "previous",
+    max_new_tokens: int = 128,
+    temperature: float = 1.0,
+    sampler: Sampler | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    **options_and_settings: Any,
+) -> SelfPlay:
+    """Improve a policy against its own answers by a judge's verdicts, round by round.
+
+    Against a judge whose preferences run in circles there is no best answer, only a best mixture (the minimax winner); single steps of
+    self-play go around it, and the mixture of all rounds' policies comes near. The report shows both.
+
+    Args:
+        method: how a round trains: a name of the table. gpo takes steps on log-odds; dpo is iterated DPO.
+        model: the policy to start from: hub name, folder, or run folder.
+        data: prompts: texts, or rows of any shape that `holdfast.read` takes, of which only the prompts are read.
+        judge: the folder of a reward or preference model of `train_reward`, "package.module:function", "file.py:function", or a function
+            `judge(prompts, first, second) -> P(first is better)`.
+        out: the folder of everything.
+        rounds: how often.
+        samples: answers drawn to each prompt.
+        prompts: prompts answered in each round, drawn anew from the data.
+        watched: prompts set aside for watching the policies by; never trained on.
+        pairing: best_worst trains on the best and the worst of the samples; independent on the first two, with the label drawn.
+        reference: which policy a round's steps are measured from: the previous round's, as solvers want it, or the start.
+        max_new_tokens: longest answer, in tokens.
+        temperature: of the answers trained on; those to the watched prompts are drawn at 1.
+        sampler: where answers come from; Hugging Face generate unless given.
+        resume: go on with what is in `out`.
+        progress: show bars, if the terminal can.
+        **options_and_settings: of `train`, and the method's own settings.
+
+    Raises:
+        OptionError, DataError, NeedError, ModelError: as `train`, before anything is drawn where possible.
+        RunError: `out` holds something else, or a round in which no two answers differ.
+    """
+    method = get(method) if isinstance(method, str) else method
+    given = {name: value for name, value in options_and_settings.items() if name not in OURS}
+    options, settings = split_options(method, given)
+    if reference not in ("previous", "start"):
+        raise OptionError(f"reference is {reference!r}", hint="previous, or start")
+    check_sizes(rounds=rounds, samples=samples, prompts=prompts, watched=watched, max_new_tokens=max_new_tokens)
+    start = _start(model)
+    tokenizer = load_tokenizer(start)
+    everything = read_prompts(data)
+    training, watching = split_prompts(everything, watched, options.seed)
+    asked = {
+        "method": method.name,
+        "settings": settings,
+        "start": str(start),
+        "judge": judge.name if isinstance(judge, RewardModel) else name_of(judge),
+        "rounds": rounds,
+        "samples": samples,
+        "prompts": prompts,
+        "watched": len(watching),
+        "pairing": pairing,
+        "reference": reference,
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "given": {name: recordable(value) for name, value in given.items()},
+        "data": hashlib.sha256(json.dumps(everything, sort_keys=True, default=dict).encode()).hexdigest(),
+    }
+    folder = Path(out)
+    record = open_folder(folder, asked, resume)
+    play = _Play(
+        folder, method, start, tokenizer, Verdicts.of(os.fspath(judge) if isinstance(judge, os.PathLike) else judge), training, watching,
+        sampler or HFSampler(max_new_tokens, temperature, progress=progress),
+        sampler or HFSampler(max_new_tokens, 1.0, progress=progress),
+        asked, given, options.seed, options.template, record,
+    )  # fmt: skip
+    play.watch(0, start)
+    for number in range(1, rounds + 1):
+        play.round(number)
+    play.finish()
+    return SelfPlay(folder)
+
+
+@dataclass
+class _Play:
+    """Self-play under way."""
+
+    out: Path
+    method: Method
+    start: Path
+    tokenizer: Any
+    verdicts: Verdicts
+    training: Sequence[Text]
+    watching: Sequence[Text]
+    sampler: Sampler
+    watcher: Sampler
+    asked: Mapping[str, Any]
+    given: Mapping[str, Any]
+    seed: int
+    template: str
+    record: dict[str, Any]
+
+    def round(self, number: int) -> None:
+        """Draw, compare, train, watch: whatever of it is not done yet."""
+        folder = round_folder(self.out, number)
+        before = self.start if number == 1 else round_folder(self.out, number - 1) / "run" / "model"
+        if not (folder / "pairs.jsonl").is_file():
+            self._draw(number, before, folder)
+        reference = None if self.asked["reference"] == "previous" else str(self.start)
+        note = f"round {number} of {self.asked['rounds']}"
+        if not (folder / "run" / "model").is_dir():
+            say(f"{note}: training on {sum(1 for _ in (folder / 'pairs.jsonl').open())} comparisons")
+        seed = self.seed + 1000 * number
+        train(
+            self.method,
+            model=str(before),
+            data=folder / "pairs.jsonl",
+            out=folder / "run",
+            reference=reference,
+            resume=True,
+            quarantine=True,
+            save_every=50,
+            **{**self.given, "seed": seed},
+        )
+        self.watch(number, folder / "run" / "model")
+
+    def _draw(self, number: int, policy: Path, folder: Path) -> None:
+        rng = np.random.default_rng([self.seed, number])
+        some = rng.permutation(len(self.training))[: self.asked["prompts"]].tolist()
+        chosen = [self.training[i] for i in some]
+        say(f"round {number} of {self.asked['rounds']}: {len(chosen)} prompts, {self.asked['samples']} answers each")
+        drawn = self.sampler(policy, self._ids(chosen), samples=self.asked["samples"], seed=self.seed * 7919 + 2 * number)
+        texts = [[text_of(self.tokenizer, one) for one in row] for row in drawn]
+        pref_PGG = self.verdicts.tables(chosen, texts)
+        rows, aside = comparisons(chosen, texts, pref_PGG, pairing=self.asked["pairing"], seed=self.seed * 7919 + number)
+        if not rows:
+            raise RunError(
+                f"round {number}: no prompt has two answers that differ",
+                hint="more samples, or a higher temperature",
+            )
+        shutil.rmtree(folder, ignore_errors=True)
+        with whole_folder(folder) as half:
+            (half / "pairs.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+            cut = float(np.mean([not one.ended for row in drawn for one in row]))
+            write_json(half / "drawn.json", {"prompts": len(chosen), "comparisons": len(rows), "set_aside": aside, "cut_off": cut})
+
+    def watch(self, number: int, policy: Path) -> None:
+        """A policy's answers to the watched prompts, and how far it is from the start."""
+        folder = self.out / "watched"
+        path = folder / f"{number:03d}.json"
+        if path.is_file():
+            return
+        drawn = self.watcher(policy, self._ids(self.watching), samples=self.asked["samples"], seed=self.seed * 7919 + 2 * number + 1)
+        held = {"answers": [[text_of(self.tokenizer, one) for one in row] for row in drawn], "kl_N": self._kl(policy, drawn)}
+        held["cut_off"] = float(np.mean([not one.ended for row in drawn for one in row]))
+        held["length"] = float(np.mean([one.length for row in drawn for one in row]))
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, held)
+
+    def _kl(self, policy: Path, drawn: Sequence[Sequence[Generated]]) -> list[float]:
+        """KL to the start along each answer, nats."""
+        flat = [one for row in drawn for one in row]
+        if policy == self.start:
+            return [0.0] * len(flat)
+        models = [load_policy(place, trainable_adapter=False) for place in (policy, self.start)]
+        return [float(x) for x in sample_kl(models[0], models[1], flat).exact_N]
+
+    def _ids(self, prompts: Sequence[Text]) -> list[Sequence[int]]:
+        return [item.prompt for item in written_answers(prompts, [[] for _ in prompts], self.tokenizer, template=self.template)]
+
+    def finish(self) -> None:
+        """How every round's policy fares against every other's, the record, and the page."""
+        rounds = range(1, self.asked["rounds"] + 1)
+        watched = [json.loads((self.out / "watched" / f"{n:03d}.json").read_text(encoding="utf-8")) for n in (0, *rounds)]
+        answers = [[text for held in watched for text in held["answers"][p]] for p in range(len(self.watching))]
+        pref_PGG = self.verdicts.tables(self.watching, answers)
+        found = standings(pref_PGG, rounds=self.asked["rounds"], samples=self.asked["samples"], watched=watched, seed=self.seed)
+        draws = [json.loads((round_folder(self.out, n) / "drawn.json").read_text()) for n in rounds]
+        losses = [_last_loss(Run(round_folder(self.out, n) / "run")) for n in rounds]
+        self.record |= {"status": "finished", "finished": now(), "standings": found, "draws": draws, "losses": losses}
+        write_json(self.out / RECORD, self.record)
+        texts = [[held["answers"][p] for held in watched] for p in range(len(self.watching))]
+        selfplay_page(self.record, list(self.watching), texts).write(self.out / "report.html")
+        say(f"the policy is in {round_folder(self.out, self.asked['rounds']) / 'run' / 'model'}, the report in {self.out / 'report.html'}")
+
+
+# ------------------------------------------------------------ parts
+
+
+def say(text: str) -> None:
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def round_folder(out: Path, number: int) -> Path:
+    return out / "rounds" / f"{number:03d}"
+
+
+def check_sizes(**sizes: int) -> None:
+    least = {"samples": 2}
+    for name, value in sizes.items():
+        if value < least.get(name, 1):
+            raise OptionError(f"{name} is {value}; it must be at least {least.get(name, 1)}")
+
+
+def _start(model: str | os.PathLike[str]) -> Path:
+    if not isinstance(model, str | os.PathLike):
+        raise OptionError("self-play begins with a model that lies in a folder or on the hub, so that rounds can go back to it")
+    return Path(resolve(model))
+
+
+def open_folder(out: Path, asked: Mapping[str, Any], resume: bool) -> dict[str, Any]:
+    """The record to go on with, or a new one."""
+    path = out / RECORD
+    if path.is_file():
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not resume:
+            raise RunError(f"{out} already holds self-play ({record['status']})", hint="resume=True goes on with it")
+        plain = json.loads(json.dumps(asked))
+        for name, value in plain.items():
+            if name != "rounds" and record.get(name) != value:
+                raise RunError(f"this is not the self-play that is to be resumed: {name} was {record.get(name)!r} and is now {value!r}")
+        if plain["rounds"] < record["rounds"]:
+            raise RunError(f"{out} was to take {record['rounds']} rounds, and now {plain['rounds']}", hint="more rounds may be added")
+        record |= {"rounds": plain["rounds"], "status": "running"}
+    else:
+        if out.exists() and any(out.iterdir()):
+            raise RunError(f"{out} is not empty and holds no self-play", hint="give another out folder")
+        out.mkdir(parents=True, exist_ok=True)
+        record = {"status": "running", "started": now(), **asked, "versions": versions()}
+    sweep(out)
+    if (out / "rounds").is_dir():
+        sweep(out / "rounds")
+    write_json(path, record)
+    return record
+
+
+def _last_loss(run: Run) -> dict[str, float]:
+    lines = [line for line in run.metrics if "loss" in line]
+    return {"first": lines[0]["loss"], "last": lines[-1]["loss"]}
