@@ -9,6 +9,7 @@ from holdfast.pluralism.maxmin import MaxMin, gains, maxmin, policy_for, pool_to
 from holdfast.pluralism.mixture import Mixture, hard, held_out, mixture, soft
 from holdfast.pluralism.representativeness import Representativeness, labels_for, radius, representativeness
 from holdfast.pluralism.subsets import RULES, Rule, Selected, positions, proportional, quality, select
+from holdfast.pluralism.trilemma import Trilemma, growth, robustness, trials_for, trilemma, typos
 
 __all__ = [
     "RULES",
@@ -20,8 +21,10 @@ __all__ = [
     "Rule",
     "Selected",
     "Stream",
+    "Trilemma",
     "gains",
     "groupwise",
+    "growth",
     "hard",
     "held_out",
     "labels_for",
@@ -35,6 +38,10 @@ __all__ = [
     "radius",
     "regrets",
     "representativeness",
+    "robustness",
     "select",
     "soft",
+    "trials_for",
+    "trilemma",
+    "typos",
 ]
