@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_a_card_of_rows():
     assert again.robustness == shaken.robustness
     assert trilemma(rows, likes_good, {"a": 1}, floor=0.5).robustness is None
     json.dumps(shaken.to_dict())
-    console = rich.console.Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = rich.console.Console(width=200, record=True, file=io.StringIO())
     console.print(shaken.table())
     assert "worst gap (b)" in console.export_text()
 

@@ -248,7 +248,7 @@ def trilemma(
 
 
 def typos(rate: float) -> Perturb[Any]:
-    """Perturbed rows: within the words of each prompt (of a conversation, its last message) this share of neighboring letters change places.
+    """Perturbed rows: within the words of each prompt (of a conversation, its last message) this share of neighbors trade places.
     Answers and labels stay."""
     from dataclasses import replace
 
