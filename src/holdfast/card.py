@@ -19,7 +19,19 @@ from holdfast.errors import NeedError, OptionError
 from holdfast.types import Answers, Batch, Pairs
 
 Need = Literal[
-    "reference", "label", "mismatched", "group", "confidence", "reward_gap", "revision", "rationale", "samples", "log_odds", "win_rate"
+    "reference",
+    "label",
+    "mismatched",
+    "group",
+    "confidence",
+    "reward_gap",
+    "revision",
+    "rationale",
+    "samples",
+    "log_odds",
+    "win_rate",
+    "earlier_win_rate",
+    "earlier_gap",
 ]
 
 NEEDS: Mapping[Need, str] = {
@@ -33,8 +45,12 @@ NEEDS: Mapping[Need, str] = {
     "samples": "two or more answers to each prompt that the policy draws itself, new at every step; `train` draws them",
     "log_odds": "how each answer fares against the policy that wrote it, as log-odds; hint: `holdfast selfplay` makes such rows: "
     "columns chosen_log_odds and rejected_log_odds",
-    "win_rate": "how each answer fares against the policy that wrote it, as a probability; hint: `holdfast selfplay` makes such rows: "
-    "columns chosen_win_rate and rejected_win_rate",
+    "win_rate": "how each answer fares against an opponent's, as a probability; hint: `holdfast selfplay` makes such rows: columns "
+    "chosen_win_rate and rejected_win_rate",
+    "earlier_win_rate": "how each answer fares against the policy of the round before; hint: `holdfast selfplay` makes such rows: columns "
+    "chosen_earlier_win_rate and rejected_earlier_win_rate",
+    "earlier_gap": "what an earlier policy says of each pair; hint: `holdfast selfplay` makes such rows: a column earlier_gap, "
+    "log pi(chosen) - log pi(rejected) in nats",
     "reward_gap": "a reward model's opinion of each pair; hint: add a `reward_gap` column, r(chosen) - r(rejected)",
 }
 

@@ -6,6 +6,16 @@ from difflib import get_close_matches
 
 from holdfast.card import Method
 from holdfast.errors import OptionError
+from holdfast.games.apo import METHOD as APO
+from holdfast.games.egpo import METHOD as EGPO
+from holdfast.games.halpern import METHOD as HALPERN
+from holdfast.games.inpo import METHOD as INPO
+from holdfast.games.mirror_descent import METHOD as MIRROR_DESCENT
+from holdfast.games.nash_md import METHOD as NASH_MD
+from holdfast.games.online_ipo import METHOD as ONLINE_IPO
+from holdfast.games.optimistic import METHOD as OPTIMISTIC
+from holdfast.games.spo_win_rate import METHOD as SPO_WIN_RATE
+from holdfast.games.sppo import METHOD as SPPO
 from holdfast.preference.beta_dpo import METHOD as BETA_DPO
 from holdfast.preference.cdpo import METHOD as CDPO
 from holdfast.preference.cpo import METHOD as CPO
@@ -62,8 +72,18 @@ METHODS: dict[str, Method] = {
     "srpo": SRPO,
     "rationale_dpo": RATIONALE_DPO,
     "rationale_logistic": RATIONALE_LOGISTIC,
-    # steps of self-play
+    # rounds of self-play
     "gpo": GPO,
+    "mirror_descent": MIRROR_DESCENT,
+    "nash_md": NASH_MD,
+    "sppo": SPPO,
+    "online_ipo": ONLINE_IPO,
+    "optimistic": OPTIMISTIC,
+    "egpo": EGPO,
+    "inpo": INPO,
+    "spo_win_rate": SPO_WIN_RATE,
+    "apo": APO,
+    "halpern": HALPERN,
     # single answers
     "kto": KTO,
 }

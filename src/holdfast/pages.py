@@ -234,7 +234,9 @@ def limit_line(name: str, limit: Limit) -> str:
 def usage(method: Method) -> str:
     flags = "".join(f" --{name} {value:g}" for name, value in defaults(method).items())
     options = "".join(f", {name}={value:g}" for name, value in defaults(method).items())
-    call = f"holdfast.preference.{method.name}({kind(method)}{', memory' if method.memory else ''}{options})"
+    module = method.objective.__module__
+    room = "holdfast.preference" if module.startswith("holdfast.preference.") else module
+    call = f"{room}.{method.name}({kind(method)}{', memory' if method.memory else ''}{options})"
     return (
         f"```sh\nholdfast train {method.name} --model MODEL --data prefs.jsonl{flags}\n```\n\n"
         f"```python\n{'cost_N, memory' if method.memory else 'cost_N'} = {call}\n"

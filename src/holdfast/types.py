@@ -150,7 +150,9 @@ class Pairs:
     rater_N: Tensor | None = None  # who labeled, as integers 0..R-1; missing means that all labels are one rater's
     reward_gap_N: Tensor | None = None  # a reward model's opinion: r(chosen) - r(rejected)
     log_odds_N2: Tensor | None = None  # of chosen and of rejected against an answer of the policy that wrote them, a judge's opinion
-    win_rate_N2: Tensor | None = None  # likewise as probabilities, 0 to 1
+    win_rate_N2: Tensor | None = None  # P(beats an opponent's answer) of chosen and of rejected, 0 to 1, a judge's opinion
+    earlier_win_rate_N2: Tensor | None = None  # likewise against the policy of the round before
+    earlier_gap_N: Tensor | None = None  # log pi(chosen) - log pi(rejected) under an earlier policy than the one in training, nats
     also: Mapping[str, Scored] = field(default_factory=dict)  # further sequences a method asked for
 
     def __len__(self) -> int:

@@ -124,11 +124,9 @@ def test_a_record_is_enough_to_do_it_again(tmp_path: Path, setting: dict[str, An
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_trains(name: str, tmp_path: Path, setting: dict[str, Any], pair_rows: list[dict[str, Any]]) -> None:
-    fares = {f"{side}_{what}": value for side, value in (("chosen", 0.7), ("rejected", 0.2)) for what in ("log_odds", "win_rate")}
-    rows = [
-        {**row, "confidence": 0.9, "reward_gap": 0.3, "rater": "xy"[n % 2], "rationale": "cats are red", **fares}
-        for n, row in enumerate(pair_rows[:12])
-    ]
+    numbers = {"confidence": 0.9, "reward_gap": 0.3, "chosen_win_rate": 0.7, "rejected_win_rate": 0.2, "earlier_gap": 1.5}
+    numbers |= {"chosen_earlier_win_rate": 0.6, "rejected_earlier_win_rate": 0.3, "chosen_log_odds": 0.8, "rejected_log_odds": -1.4}
+    rows = [{**row, **numbers, "rater": "xy"[n % 2], "rationale": "cats are red"} for n, row in enumerate(pair_rows[:12])]
     setting["data"].write_text("".join(json.dumps(row) + "\n" for row in rows))
     run = train(name, out=tmp_path / "run", eval_fraction=0.2, **{**setting, "max_steps": 2, "tokens_per_microbatch": 120})
     lines = run.metrics

@@ -142,16 +142,11 @@ def _confidence(rows: Sequence[Row], name: str) -> None:
     _refuse("confidence", name, rows, [row for row in rows if row.confidence is None])
 
 
-def _reward_gap(rows: Sequence[Row], name: str) -> None:
-    _refuse("reward_gap", name, rows, [row for row in rows if not _is_number(row.extra.get("reward_gap"))])
-
-
-def _of_both(need: Need) -> Callable[[Sequence[Row], str], None]:
-    """Both answers have a number of that name."""
+def _numbers(need: Need, *columns: str) -> Callable[[Sequence[Row], str], None]:
+    """Every row has a number in each of these columns."""
 
     def refuse(rows: Sequence[Row], name: str) -> None:
-        lacks = [row for row in rows if not all(_is_number(row.extra.get(f"{side}_{need}")) for side in ("chosen", "rejected"))]
-        _refuse(need, name, rows, lacks)
+        _refuse(need, name, rows, [row for row in rows if not all(_is_number(row.extra.get(column)) for column in columns)])
 
     return refuse
 
@@ -177,9 +172,11 @@ def _mismatched(rows: Sequence[Row], name: str) -> None:
 CHECKS: Mapping[str, Callable[[Sequence[Row], str], None]] = {
     "group": _group,
     "confidence": _confidence,
-    "reward_gap": _reward_gap,
-    "log_odds": _of_both("log_odds"),
-    "win_rate": _of_both("win_rate"),
+    "reward_gap": _numbers("reward_gap", "reward_gap"),
+    "log_odds": _numbers("log_odds", "chosen_log_odds", "rejected_log_odds"),
+    "win_rate": _numbers("win_rate", "chosen_win_rate", "rejected_win_rate"),
+    "earlier_win_rate": _numbers("earlier_win_rate", "chosen_earlier_win_rate", "rejected_earlier_win_rate"),
+    "earlier_gap": _numbers("earlier_gap", "earlier_gap"),
     "rationale": _rationale,
     "mismatched": _mismatched,
 }

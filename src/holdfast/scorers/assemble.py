@@ -44,9 +44,11 @@ def assemble(
         confidence_N=_column([row.confidence for row in rows], device),
         group_N=group_N,
         rater_N=torch.tensor([raters.index(row.rater) for row in rows], device=device) if raters else None,
-        reward_gap_N=_column([_number(row.extra.get("reward_gap")) for row in rows], device),
+        reward_gap_N=_extra("reward_gap", rows, device),
         log_odds_N2=_of_both("log_odds", rows, device),
         win_rate_N2=_of_both("win_rate", rows, device),
+        earlier_win_rate_N2=_of_both("earlier_win_rate", rows, device),
+        earlier_gap_N=_extra("earlier_gap", rows, device),
         also={name: scored for name, scored in parts.items() if name not in ("chosen", "rejected")},
     )
 
@@ -58,9 +60,13 @@ def _column(values: Sequence[float | None], device: torch.device, missing: float
     return torch.tensor([missing if value is None else value for value in values], dtype=torch.float32, device=device)
 
 
+def _extra(name: str, rows: Sequence[Row], device: torch.device) -> Tensor | None:
+    return _column([_number(row.extra.get(name)) for row in rows], device)
+
+
 def _of_both(name: str, rows: Sequence[Row], device: torch.device) -> Tensor | None:
     """The columns chosen_NAME and rejected_NAME side by side."""
-    both = [_column([_number(row.extra.get(f"{side}_{name}")) for row in rows], device) for side in ("chosen", "rejected")]
+    both = [_extra(f"{side}_{name}", rows, device) for side in ("chosen", "rejected")]
     found = [column for column in both if column is not None]
     return torch.stack(found, dim=1) if len(found) == 2 else None
 

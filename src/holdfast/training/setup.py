@@ -218,8 +218,9 @@ def try_settings(method: Method, settings: Mapping[str, Any]) -> None:
         batch = Answers(one, torch.tensor([True, False]), group_N=whose, also=also)
     else:
         some = torch.full((2,), 0.5)
-        fares = dict.fromkeys(("log_odds_N2", "win_rate_N2"), torch.full((2, 2), 0.5))
-        batch = Pairs(one, one, confidence_N=some, group_N=whose, rater_N=whose, reward_gap_N=some, **fares, also=also)
+        columns = {"confidence_N": some, "group_N": whose, "rater_N": whose, "reward_gap_N": some, "earlier_gap_N": some}
+        columns |= dict.fromkeys(("log_odds_N2", "win_rate_N2", "earlier_win_rate_N2"), torch.full((2, 2), 0.5))
+        batch = Pairs(one, one, **columns, also=also)
     with suppress(NeedError):  # of something that only real rows have
         costs(method, batch, settings, initial_memory(method))
 
