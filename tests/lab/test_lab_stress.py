@@ -90,7 +90,7 @@ def test_cycles_turn_prompts_into_circles():
 
 def test_no_prompt_is_on_both_sides_and_only_training_rows_are_flawed():
     rows = world_rows(300).rows
-    train, held = split(rows, 200, 50)
+    train, held, unit = split(rows, 200, 50)
     assert not {row.prompt for row in train} & {row.prompt for row in held}
     assert len(held) <= 50
     assert len(train) <= 200
@@ -100,9 +100,21 @@ def test_no_prompt_is_on_both_sides_and_only_training_rows_are_flawed():
     cycled, planted = plant(train, "cycle", 0.5, 0, False)
     assert planted.flaw in ("cycles", "triples")
     assert len(cycled) >= len(train)
-    lonely = [Row(Where("f", i + 1), prompt="p", chosen="a", rejected="b") for i in range(3)]
     with pytest.raises(DataError, match="at least two"):
-        split(lonely, 10, 10)
+        split(rows[:1], 10, 10)
+    assert unit == "prompt"
+
+
+def test_rows_of_one_prompt_are_held_out_by_rater_or_one_by_one():
+    voters = [Row(Where("f", i + 1), prompt="which film?", chosen="a", rejected="b", rater=f"r{i % 10}") for i in range(60)]
+    train, held, unit = split(voters, 100, 100)
+    assert unit == "rater" and len(train) + len(held) == 60
+    assert not {row.rater for row in train} & {row.rater for row in held}
+    assert len({row.rater for row in held}) == 2
+    train, held, unit = split([replace(row, rater=None) for row in voters], 20, 5)
+    assert (unit, len(train), len(held)) == ("row", 20, 5)
+    places = [row.where.line for row in train]
+    assert places == sorted(places) and places != list(range(1, 21))  # drawn from all of the file, in its order
 
 
 def test_rows_of_text_go_through_the_whole_of_it(tmp_path):

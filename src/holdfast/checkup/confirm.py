@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from holdfast.checkup.advice import Advice, Choice, Facts
-from holdfast.checkup.comparisons import Comparisons, Floats, Ints, coded, plain_text
+from holdfast.checkup.comparisons import Comparisons, Floats, Ints, coded
 from holdfast.checkup.finding import Finding
 from holdfast.checkup.words import count
 from holdfast.data import Dataset
@@ -125,7 +125,7 @@ def confirm(
         quiet: no progress
 
     Raises:
-        DataError: fewer than two prompts, or the flaw cannot be planted in these rows.
+        DataError: fewer than two comparisons, or the flaw cannot be planted in these rows.
     """
     from holdfast.lab.engine import run_all
     from holdfast.lab.stress import arm_named
@@ -133,13 +133,26 @@ def confirm(
 
     best = advice.best
     rate = 0.0 if best.flaw is None else rate
-    sizes: dict[str, Any] = {"rows": rows, "held_out": held_out, "epochs": epochs, "seeds": seeds}
-    plan = TextPlan.prepare(Dataset.of(data.rows), folder, model=model, learning_rate=3e-4, beta=None, quarantine=True, **sizes)
     arms = {name: arm_named(text) for name, text in arms_of(advice, rate, Facts(findings).flip or 0.0).items()}
+    plan = TextPlan.prepare(
+        Dataset.of(data.rows),
+        folder,
+        flaws=[best.flaw or "uniform"],
+        rates=[rate],
+        arms=list(arms.values()),
+        model=model,
+        rows=rows,
+        held_out=held_out,
+        epochs=epochs,
+        learning_rate=3e-4,
+        beta=None,
+        seeds=seeds,
+        quarantine=True,
+    )
     work = [piece for arm in arms.values() for piece in plan.work(best.flaw or "uniform", rate, arm)]
     done = run_all(work, workers=workers, quiet=quiet)
     group_N = coded([row.group for row in plan.held]).code_N if best.reduction else np.zeros(len(plan.held), np.int64)
-    prompt_N = coded([plain_text(row.prompt) for row in plan.held]).code_N
+    prompt_N = coded(plan.units).code_N
     right_ASN = np.array([d.result["right"] for d in done]).reshape(len(arms), seeds, len(plan.held))
     return compared(
         dict(zip(arms, right_ASN, strict=True)),

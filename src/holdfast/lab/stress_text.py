@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -70,7 +70,7 @@ class TextPlan:
         """Read and split the rows; make and teach a small model unless one is given."""
         aside = folder / "quarantine.jsonl" if quarantine else None
         every = world_rows(rows * 3 // 2 + held_out * 8) if data == "text-world" else read(data, quarantine=None if _made(data) else aside)
-        train, held = split(every.rows, rows, held_out)
+        train, held, unit = split(every.rows, rows, held_out)
         known = data == "text-world"
         refuse(train, flaws, max(rates), arms, known)
         start = model or small_start(train, folder, quarantine)
@@ -81,11 +81,17 @@ class TextPlan:
             "data": str(data) if isinstance(data, str | Path) else "rows",
             "training rows": len(train),
             "held-out rows": len(held),
+            "held out by": unit,
             "set aside": sum(every.report.set_aside.values()) + sum(before) - len(train) - len(held),
             "model": start,
         }
         options = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": 32, "save_every": 0, "quarantine": quarantine}
         return cls(start, train, held, options, beta or 0.1, seeds, about, known)
+
+    @property
+    def units(self) -> list[Hashable]:
+        """What each held-out row shares with no training row: its prompt, its rater, or itself."""
+        return [dict(UNITS)[self.about["held out by"]](row) for row in self.held]
 
     def work(self, flaw: str, rate: float, arm: Arm) -> list[Work]:
         shared = {"flaw": flaw, "rate": rate, "arm": arm, "start": self.start, "train_rows": self.train, "held": self.held}
@@ -108,7 +114,7 @@ class TextPlan:
         for (flaw, rate, label), runs in cells.items():
             values = tuple(float(np.mean(f["right"])) for f in runs)
             per_row = np.mean([f["right"] for f in runs], axis=0)
-            by_rows = mean_interval(per_row, [_key(row.prompt) for row in self.held])
+            by_rows = mean_interval(per_row, self.units)
             rows = (
                 None
                 if by_rows.low is None or by_rows.high is None
@@ -128,21 +134,37 @@ def _takes_beta(arm: Arm) -> bool:
     return "beta" in settings_of(arm.method.objective) and arm.method.card.tokens == "sum"
 
 
-def split(rows: Sequence[Row], most: int, held_out: int) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    """A fifth of the prompts is held out, drawn with a fixed seed; both sides are cut to size. Ties and single answers stay out.
+UNITS: tuple[tuple[str, Callable[[Row], Hashable]], ...] = (
+    ("prompt", lambda row: _key(row.prompt)),
+    ("rater", lambda row: (row.rater,)),
+    ("row", lambda row: str(row.where)),
+)
+
+
+def split(rows: Sequence[Row], most: int, held_out: int) -> tuple[tuple[Row, ...], tuple[Row, ...], str]:
+    """A fifth of the prompts is held out, drawn with a fixed seed; both sides are cut to size by a draw that keeps their order. Rows that
+    all have one prompt are held out by rater, or else one by one. Ties and single answers stay out.
+
+    Returns:
+        rows to train on, rows to judge by, and what no two of them share: "prompt", "rater" or "row"
 
     Raises:
-        DataError: fewer than two prompts with a comparison.
+        DataError: fewer than two comparisons.
     """
     pairs = [row for row in rows if row.chosen is not None and row.rejected is not None and not row.tie]
-    prompts = list(dict.fromkeys(_key(row.prompt) for row in pairs))
-    if len(prompts) < 2:
-        raise DataError(f"{len(prompts)} prompts have a comparison; at least two are needed, to hold one out", hint="give more rows")
-    random.Random("stress").shuffle(prompts)
-    aside = set(prompts[: max(1, len(prompts) // 5)])
-    held = [row for row in pairs if _key(row.prompt) in aside]
-    train = [row for row in pairs if _key(row.prompt) not in aside]
-    return tuple(train[:most]), tuple(held[:held_out])
+    if len(pairs) < 2:
+        raise DataError(f"{len(pairs)} rows are comparisons; at least two are needed, to hold one out", hint="give more rows")
+    unit, of = next((name, of) for name, of in UNITS if name == "row" or len({of(row) for row in pairs}) > 1)
+    names = list(dict.fromkeys(of(row) for row in pairs))
+    dice = random.Random("stress")
+    dice.shuffle(names)
+    aside = set(names[: max(1, len(names) // 5)])
+    sides = [[row for row in pairs if (of(row) in aside) == away] for away in (False, True)]
+    train, held = (
+        tuple(side[i] for i in sorted(dice.sample(range(len(side)), min(n, len(side)))))
+        for side, n in zip(sides, (most, held_out), strict=True)
+    )
+    return train, held, unit
 
 
 def _key(text: Text) -> Hashable:
