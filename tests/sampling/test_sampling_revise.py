@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,6 @@ import torch
 
 from holdfast.data import tokenize
 from holdfast.errors import OptionError
-from holdfast.sampling import revise as module
 from holdfast.sampling.revise import revise
 from holdfast.types import Row, Where
 
@@ -23,7 +23,7 @@ def test_each_round_shows_the_last_under_the_training_prompt(tiny_tokenizer: Any
         asked.append([list(ids) for ids in prompts])
         return [[SimpleNamespace(ids=tokenizer(f" cat {len(asked)}", add_special_tokens=False)["input_ids"])] for _ in prompts]
 
-    monkeypatch.setattr(module, "generate", fake)
+    monkeypatch.setattr(sys.modules["holdfast.sampling.draw"], "generate", fake)
     rounds = revise(None, tiny_tokenizer, ["why the cat", "the dog"], [" a dog", ""], steps=2)
     assert rounds == [[" a dog", ""], ["cat 1", "cat 1"], ["cat 2", "cat 2"]]
     for shown, ids in ((" a dog", asked[0][0]), ("cat 1", asked[1][0])):

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast.data.render import tokenize
 from holdfast.data.template import Chat, Marks, renderer
 from holdfast.data.trees import revise_prompt
 from holdfast.errors import OptionError
-from holdfast.evaluation.generate import generate, text_of
-from holdfast.types import Row, Text, Where
-
-ANYTHING = "."  # a row must have an answer to be tokenized; only its prompt is used
+from holdfast.sampling.draw import draw
+from holdfast.types import Text
 
 
 def revise(
@@ -51,11 +48,7 @@ def revise(
     chat = isinstance(renderer(template, Marks.of(tokenizer)), Chat)
     rounds = [list(answers)]
     for step in range(steps if prompts else 0):
-        rows = [
-            Row(Where(f"revision {step + 1}", n), prompt=revise_prompt(prompt, shown, chat=chat), answer=ANYTHING, desirable=True)
-            for n, (prompt, shown) in enumerate(zip(prompts, rounds[-1], strict=True), 1)
-        ]
-        asked = [item.prompt for item in tokenize(rows, tokenizer, template=template, progress=False).items]
-        drawn = generate(model, tokenizer, asked, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed + step)
-        rounds.append([text_of(tokenizer, one) for (one,) in drawn])
+        asked = [revise_prompt(prompt, shown, chat=chat) for prompt, shown in zip(prompts, rounds[-1], strict=True)]
+        how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "template": template}
+        rounds.append([text for (text,) in draw(model, tokenizer, asked, seed=seed + step, **how)])
     return rounds

@@ -1,0 +1,62 @@
+"""Answers drawn from a model, as text, for whatever is done with them at inference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from holdfast.data.render import tokenize
+from holdfast.evaluation.generate import generate, text_of
+from holdfast.types import Row, Text, Where
+
+ANYTHING = "."  # a row must have an answer to be tokenized; only its prompt is used
+
+
+def draw(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Text],
+    *,
+    samples: int = 1,
+    max_new_tokens: int = 256,
+    temperature: float = 1.0,
+    template: str = "auto",
+    seed: int = 0,
+    batch: int = 64,
+    progress: bool = False,
+) -> list[list[str]]:
+    """`samples` answers to each prompt, prompts rendered as in training.
+
+    Args:
+        model: a causal language model
+        tokenizer: the model's
+        prompts: strings, or conversations
+        samples: answers to each prompt
+        max_new_tokens: the most tokens of an answer; one that reaches it is cut off
+        temperature: of the draws; 0 takes the most probable token
+        template: as in `tokenize`
+        seed: of the draws
+        batch: answers generated at once
+        progress: a bar over the answers
+    """
+    if not prompts:
+        return []
+    rows = [Row(Where("prompts", n), prompt=prompt, answer=ANYTHING, desirable=True) for n, prompt in enumerate(prompts, 1)]
+    asked = [item.prompt for item in tokenize(rows, tokenizer, template=template, progress=False).items]
+    with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
+        task = bar.add_task("answers", total=len(asked) * samples)
+        drawn = generate(
+            model,
+            tokenizer,
+            asked,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            samples=samples,
+            seed=seed,
+            batch=batch,
+            progress=lambda n: bar.advance(task, n),
+        )
+    return [[text_of(tokenizer, answer) for answer in row] for row in drawn]
