@@ -42,7 +42,10 @@ class Checkup:
     confirmation: Confirmation | None = None
 
     def write(self, folder: Path) -> None:
-        """check.json in that folder."""
+        """report.html with its pictures, and check.json, in that folder."""
+        from holdfast.checkup.page import page_of
+
+        page_of(self).write(folder / "report.html")
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, default=str)
         (folder / "check.json").write_text(text + "\n", encoding="utf-8")
 
@@ -61,7 +64,7 @@ class Checkup:
 
 
 def plain(finding: Finding, data: Comparisons) -> dict[str, Any]:
-    kept = ("title", "status", "says", "of", "percent", "cannot", "numbers")
+    kept = ("title", "status", "says", "of", "percent", "remedy", "cannot", "numbers")
     examples = [asdict(example) | {"where": str(data.rows[example.place].where)} for example in finding.examples]
     return {name: getattr(finding, name) for name in kept} | {"estimate": finding.estimate.to_dict(), "examples": examples}
 

@@ -12,6 +12,7 @@ import altair as alt
 import vl_convert
 
 from holdfast.errors import OptionError
+from holdfast.report.visible import visible
 
 PALETTE = ("#3b7dd0", "#d9722e", "#3d8f5f", "#8a63b5", "#c2456b", "#7a7f87")  # tell apart on white and on near-black, and in gray
 PICTURE_WIDTH, PICTURE_SCALE = 680, 2.0
@@ -36,6 +37,7 @@ CONFIG: dict[str, Any] = {
         "domainColor": "#b4b9c0",
         "tickColor": "#b4b9c0",
     },
+    "axisQuantitative": {"tickCount": 6},
     "legend": {"orient": "top", "title": None, "labelFontSize": 13, "labelColor": "#22262b", "labelLimit": 300, "symbolStrokeWidth": 3}
     | GRAY,
     "header": {"labelFontSize": 13, "labelColor": "#22262b", "title": None},
@@ -103,12 +105,12 @@ def inert_json(value: Any) -> str:
 
 
 def _drawable(value: Any) -> Any:
-    """The same without line and paragraph separators in its texts: Vega's expressions, into which names go, cannot hold them."""
+    """The same with every text visible: Vega's expressions, into which names go, cannot hold line separators, and pictures no controls."""
     if isinstance(value, dict):
-        return {_drawable(key): _drawable(entry) for key, entry in value.items()}
+        return {visible(key): _drawable(entry) for key, entry in value.items()}
     if isinstance(value, list):
         return [_drawable(entry) for entry in value]
-    return value.replace("\u2028", " ").replace("\u2029", " ") if isinstance(value, str) else value
+    return visible(value) if isinstance(value, str) else value
 
 
 def _takes_width(spec: dict[str, Any]) -> bool:

@@ -23,9 +23,12 @@ import jinja2
 from holdfast import __version__
 from holdfast.errors import OptionError
 from holdfast.report.charts import Chart, inert_json, javascript
+from holdfast.report.pair import Pair
+from holdfast.report.visible import visible
 
 MISSING = "n/a"
 NOTHING_ELSE = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
+LIGHTS = {"bad": "Problem", "warn": "Look here", "unknown": "Cannot tell", "good": "Fine"}  # worst first, and the words beside the color
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,11 @@ class Table:
         columns = [[row[i] for row in self.rows if row[i] != ""] for i in range(len(self.columns))]
         return [bool(cells) and all(looks_numeric(cell) for cell in cells) for cells in columns]
 
+    @property
+    def small(self) -> bool:
+        """A name and a number a row, which an eye must not lose on the way across the page."""
+        return len(self.columns) == 2 and self.numeric[1]
+
 
 @dataclass(frozen=True)
 class Details:
@@ -69,7 +77,16 @@ class Details:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, paragraphs (blank lines part them), and whatever shows what they say."""
+    """A heading, paragraphs (blank lines part them), and whatever shows what they say.
+
+    Attributes:
+        light: one of `LIGHTS`: the section is a finding, and its `text` up to the first blank line stands in the page's summary
+        asks: the question that a finding answers
+        aside: paragraphs with a name, set apart: ("What these data cannot tell", "...")
+        command: something to paste into a shell, with a button that copies it
+        measure: the one number of a finding, with its interval
+        pairs: rows that show it, best first
+    """
 
     title: str
     text: str = ""
@@ -77,6 +94,16 @@ class Section:
     table: Table | Sequence[Table] | None = None
     details: Sequence[Details] = ()
     tiles: Sequence[Tile] = ()
+    measure: Tile | None = None
+    light: str = ""
+    asks: str = ""
+    aside: Sequence[tuple[str, str]] = ()
+    command: str = ""
+    pairs: Sequence[Pair] = ()
+
+    def __post_init__(self) -> None:
+        if self.light and self.light not in LIGHTS:
+            raise OptionError(f"{self.light!r} is no light", hint=f"one of {', '.join(LIGHTS)}, or nothing")
 
     @property
     def charts(self) -> list[Chart]:
@@ -100,23 +127,32 @@ class Page:
     def charts(self) -> list[Chart]:
         return [chart for section in self.sections for chart in section.charts]
 
+    @property
+    def findings(self) -> list[tuple[int, Section]]:
+        """The sections that are findings, with their numbers, worst first: the summary."""
+        numbered = [(i, section) for i, section in enumerate(self.sections, 1) if section.light]
+        return sorted(numbered, key=lambda one: list(LIGHTS).index(one[1].light))
+
+    @property
+    def rows_shown(self) -> int:
+        return sum(len(section.pairs) for section in self.sections)
+
     def html(self) -> str:
         charts = self.charts()
         names = [chart.name for chart in charts]
         if len(set(names)) != len(names):
             raise OptionError(f"two charts of one page share a name: {sorted(names)}")
         style, starter = _resource("page.css"), _resource("page.js")
-        scripts = [javascript(), starter] if charts else []
+        scripts = [javascript(), starter] if charts else [starter]
         policy = f"{NOTHING_ELSE}; script-src {_allowed(scripts)}"
-        return _template().render(
-            page=self, style=style, scripts=scripts, policy=policy, specs={c.name: inert_json(c.page_spec()) for c in charts}
-        )
+        specs = {chart.name: inert_json(chart.page_spec()) for chart in charts}
+        return _template().render(page=self, lights=LIGHTS, style=style, scripts=scripts, policy=policy, specs=specs)
 
     def write(self, path: str | Path) -> list[Path]:
         """Write the page, and each chart as a picture beside it. Returns every path written, the page first."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.html(), encoding="utf-8")
+        path.write_text(self.html(), encoding="utf-8", newline="\n")
         return [path, *(chart.save_picture(path.parent) for chart in self.charts())]
 
 
@@ -141,10 +177,17 @@ def _resource(name: str) -> str:
 
 
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
     environment.filters["cell"] = cell_text
     environment.filters["paragraphs"] = lambda text: [part.strip() for part in text.split("\n\n") if part.strip()]
     return environment.from_string(_resource("page.html"))
+
+
+def _shown(value: object) -> object:
+    """Every text on its way into the template; what is marked as safe is ours."""
+    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _allowed(scripts: Sequence[str]) -> str:
