@@ -1,0 +1,92 @@
+"""Exact answers to compare with: a linear program for the game, Newton's method for the game with its KL term."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import lu_factor, lu_solve
+from scipy.optimize import linprog
+
+from holdfast.card import check
+from holdfast.errors import RunError
+from holdfast.games.certificate import gap
+from holdfast.games.game import Floats, Game, log_softmax
+
+
+def linear_program(game: Game, *, method: str = "highs") -> Floats:
+    """A minimax winner by HiGHS: minimize t over p >= 0, sum p = 1, (P - 1/2) p <= t. The game's KL term is left out.
+
+    Args:
+        game: the game.
+        method: `highs`, `highs-ds` (simplex) or `highs-ipm` (interior point), as in scipy.
+
+    Raises:
+        RunError: HiGHS found no optimum.
+    """
+    answers = len(game)
+    cost = np.zeros(answers + 1)
+    cost[-1] = 1
+    below_AB = np.hstack([game.skew_AA, -np.ones((answers, 1))])
+    one_1B = np.ones((1, answers + 1))
+    one_1B[0, -1] = 0
+    found = linprog(cost, A_ub=below_AB, b_ub=np.zeros(answers), A_eq=one_1B, b_eq=[1], bounds=[(0, None)] * answers + [(None, None)], method=method)
+    if found.x is None:
+        raise RunError(f"HiGHS found no solution: {found.message}")
+    pi_A: Floats = np.clip(found.x[:-1], 0, None)
+    return pi_A / pi_A.sum()
+
+
+def regularized(game: Game, *, tolerance: float = 1e-14) -> Floats:
+    """log p* of the only equilibrium of the game with its KL term: log p* = log p_ref + P p* / beta + const.
+
+    Newton's method on that fixed point, for a beta that falls to the game's by steps, each begun at the last one's solution.
+
+    Raises:
+        OptionError: the game has no KL term.
+        RunError: Newton's method stalled, as it does where beta is lost in rounding.
+    """
+    check("beta", game.beta, game.beta > 0, "be above 0 for this", hint="linear_program solves the game itself")
+    beta, log_pi_A = max(1.0, game.beta), game.log_ref_A
+    while True:
+        log_pi_A, left = _newton(game, log_pi_A, beta, tolerance)
+        if left > max(1e3 * tolerance, 1e-16 / beta) * 1e3:
+            raise RunError(f"no equilibrium found at beta {beta:g}: Newton's method stalled with a residual of {left:.1e}")
+        if beta == game.beta:
+            return log_pi_A
+        beta = max(game.beta, beta / 4)
+
+
+def _newton(game: Game, log_pi_A: Floats, beta: float, tolerance: float) -> tuple[Floats, float]:
+    skew_AA, ref_A = game.skew_AA, game.log_ref_A
+    theta_A = log_pi_A
+
+    def residual(theta_A: Floats) -> Floats:
+        out: Floats = theta_A - log_softmax(ref_A + skew_AA @ np.exp(theta_A) / beta)
+        return out
+
+    miss_A = residual(theta_A)
+    for _ in range(100):
+        left = float(np.abs(miss_A).max())
+        if left <= tolerance:
+            break
+        pi_A = np.exp(theta_A)
+        jacobian_AA = -(skew_AA * pi_A) / beta
+        jacobian_AA += (skew_AA @ pi_A / beta)[:, None] * pi_A
+        jacobian_AA += np.outer(np.ones(len(pi_A)), pi_A @ (skew_AA * pi_A) / beta)  # the normalizer moves too
+        jacobian_AA[np.diag_indices(len(pi_A))] += 1
+        move_A = lu_solve(lu_factor(jacobian_AA), miss_A)
+        size = 1.0
+        while size > 1e-6:
+            tried_A = log_softmax(theta_A - size * move_A)
+            tried_miss_A = residual(tried_A)
+            if np.abs(tried_miss_A).max() < (1 - 0.1 * size) * left:
+                break
+            size /= 2
+        else:
+            break
+        theta_A, miss_A = tried_A, tried_miss_A
+    return theta_A, float(np.abs(miss_A).max())
+
+
+def certified(game: Game, log_pi_A: Floats) -> float:
+    """The gap of a policy given by its logarithm."""
+    return gap(game, np.exp(log_pi_A))
