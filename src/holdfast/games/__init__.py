@@ -36,7 +36,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from holdfast.games.certificate import exploitability, gap
+from holdfast.games.exact import linear_program, regularized
+from holdfast.games.game import Game, Oracle, from_judge, from_votes
 from holdfast.games.roles import Roles
+from holdfast.games.solve import Solution, solve
+from holdfast.games.state import State
 
 ROLES: Mapping[str, Roles] = {
     "mirror_descent": Roles("start", "current", "current"),
@@ -50,3 +55,19 @@ ROLES: Mapping[str, Roles] = {
     "spo_win_rate": Roles("current", opponent="current"),
     "apo": Roles("current", "before", pairing="independent"),
 }
+
+__all__ = [
+    "ROLES",
+    "Game",
+    "Oracle",
+    "Roles",
+    "Solution",
+    "State",
+    "exploitability",
+    "from_judge",
+    "from_votes",
+    "gap",
+    "linear_program",
+    "regularized",
+    "solve",
+]

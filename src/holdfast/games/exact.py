@@ -8,7 +8,6 @@ from scipy.optimize import linprog
 
 from holdfast.card import check
 from holdfast.errors import RunError
-from holdfast.games.certificate import gap
 from holdfast.games.game import Floats, Game, log_softmax
 
 
@@ -28,7 +27,9 @@ def linear_program(game: Game, *, method: str = "highs") -> Floats:
     below_AB = np.hstack([game.skew_AA, -np.ones((answers, 1))])
     one_1B = np.ones((1, answers + 1))
     one_1B[0, -1] = 0
-    found = linprog(cost, A_ub=below_AB, b_ub=np.zeros(answers), A_eq=one_1B, b_eq=[1], bounds=[(0, None)] * answers + [(None, None)], method=method)
+    found = linprog(
+        cost, A_ub=below_AB, b_ub=np.zeros(answers), A_eq=one_1B, b_eq=[1], bounds=[(0, None)] * answers + [(None, None)], method=method
+    )
     if found.x is None:
         raise RunError(f"HiGHS found no solution: {found.message}")
     pi_A: Floats = np.clip(found.x[:-1], 0, None)
@@ -85,8 +86,3 @@ def _newton(game: Game, log_pi_A: Floats, beta: float, tolerance: float) -> tupl
             break
         theta_A, miss_A = tried_A, tried_miss_A
     return theta_A, float(np.abs(miss_A).max())
-
-
-def certified(game: Game, log_pi_A: Floats) -> float:
-    """The gap of a policy given by its logarithm."""
-    return gap(game, np.exp(log_pi_A))

@@ -11,6 +11,7 @@ from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
 from holdfast.games._regression import miss, win_gap
 from holdfast.games.game import Floats, Oracle, log_softmax
+from holdfast.games.inclusions import monotone, of_game
 from holdfast.games.state import State
 from holdfast.types import Pairs
 
@@ -31,6 +32,21 @@ def step(oracle: Oracle, state: State, *, eta: float = 0.5) -> State:
 def anchored(log_pi_A: Floats, first_A: Floats, gain_A: Floats, *, eta: float, anchor: float) -> Floats:
     """(1 - anchor) log pi + anchor log pi_0 + eta gain, normalized."""
     return log_softmax((1 - anchor) * log_pi_A + anchor * first_A + eta * gain_A)
+
+
+def reduced_step(oracle: Oracle, state: State, *, inner: float = 2.0, seed: int = 0) -> State:
+    """Halpern's iteration on the resolvent, in Euclid's geometry, each resolvent from random columns of the matrix (variance reduction).
+
+    One iterate of `inclusions.monotone`; a column costs 1 / A of a call. The game's KL term is not played, and noise is that of the
+    columns.
+    """
+    iterates, before = state.memory.get("iterates"), state.memory.get("calls", 0)
+    if iterates is None:
+        iterates = monotone(of_game(oracle.game), state.pi_A, seed=seed, inner=inner)
+    at = next(iterates)
+    oracle.calls += (at.calls - before) / len(oracle.game)
+    with np.errstate(divide="ignore"):
+        return state.then(np.log(at.u_D), iterates=iterates, calls=at.calls)
 
 
 def halpern(pairs: Pairs, *, eta: float = 10.0, anchor: float = 0.5) -> Tensor:

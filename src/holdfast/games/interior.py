@@ -1,7 +1,7 @@
 """An interior-point method for preference games, whose matrix is its own dual: one factorization of A x A a step.
 
-With S = P - 1/2 (skew) look for p, s > 0 with S p + s = t 1, sum p = 1. Since p^T S p = 0, p^T s = t holds by itself: t is at once the bound
-on what any answer wins and the complementarity to be driven to 0. Newton's step towards p_i s_i = mu is
+With S = P - 1/2 (skew) look for p, s > 0 with S p + s = t 1, sum p = 1. Since p^T S p = 0, p^T s = t holds by itself: t is at once the
+bound on what any answer wins and the complementarity to be driven to 0. Newton's step towards p_i s_i = mu is
 
     (diag(s / p) - S) dp + dt 1 = (mu - p s) / p,   sum dp = 0,
 
