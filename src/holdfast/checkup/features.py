@@ -20,6 +20,7 @@ from holdfast.checkup.comparisons import Comparisons, Floats, Ints
 HASHED = 2**18  # columns of the bag of words
 TOPICS = 64  # dimensions that a bag of words is reduced to
 FOLDS = 5
+FARTHEST = 3.0
 
 # ------------------------------------------------------------ what an answer looks like, whatever it says
 
@@ -86,7 +87,8 @@ def words_ND(data: Comparisons) -> sparse.csr_matrix:
 def dense_ND(data: Comparisons, *, seed: int = 0) -> Floats:
     """The default features of preference models: standardized `surface_ND`, and the leading `TOPICS` directions of `words_ND`.
 
-    No column is centered: a difference turned around must be its own negative.
+    No column is centered: a difference turned around must be its own negative. Values are cut at `FARTHEST` standard deviations, so that
+    no row is judged by the error of one weight.
     """
 
     def make() -> Floats:
@@ -96,10 +98,11 @@ def dense_ND(data: Comparisons, *, seed: int = 0) -> Floats:
         topics = min(TOPICS, len(data) // 10, words.shape[1] - 1)
         parts = [surface_ND(data)]
         if topics >= 1 and words.nnz:
-            parts.append(TruncatedSVD(topics, random_state=seed, n_iter=3).fit_transform(words))
+            with np.errstate(divide="ignore", invalid="ignore"):  # of rows that are all the same, it divides by their variance
+                parts.append(TruncatedSVD(topics, random_state=seed, n_iter=3).fit_transform(words))
         x_ND = np.hstack(parts)
         scale_D = np.sqrt((x_ND**2).mean(0))
-        return x_ND[:, scale_D > 1e-9] / scale_D[scale_D > 1e-9]
+        return np.clip(x_ND[:, scale_D > 1e-9] / scale_D[scale_D > 1e-9], -FARTHEST, FARTHEST)
 
     return data.once(("dense", seed), make)
 

@@ -7,6 +7,7 @@ from holdfast.checkup.contradictions import PROBE as CONTRADICTIONS
 from holdfast.checkup.duplicates import PROBE as DUPLICATES
 from holdfast.checkup.empties import PROBE as EMPTIES
 from holdfast.checkup.finding import Probe
+from holdfast.checkup.label_noise import PROBE as LABEL_NOISE
 from holdfast.checkup.leaks import PROBE as LEAKS
 from holdfast.checkup.length_bias import PROBE as LENGTH_BIAS
 from holdfast.checkup.position_bias import PROBE as POSITION_BIAS
@@ -19,6 +20,8 @@ PROBES: tuple[Probe, ...] = (
     DUPLICATES,
     LEAKS,
     CONTRADICTIONS,
+    # whether the labels can be believed
+    LABEL_NOISE,
     # shortcuts
     LENGTH_BIAS,
     POSITION_BIAS,

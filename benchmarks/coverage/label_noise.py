@@ -1,0 +1,73 @@
+"""Label noise: Bradley-Terry verdicts on made answers, flipped at a known rate; raters of one pair; and texts that say nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from scipy.special import expit
+
+from coverage.case import Case, Trial, judged
+from holdfast.checkup.comparisons import Comparisons
+from holdfast.checkup.finding import Asked
+from holdfast.checkup.label_noise import MODEL, label_noise
+from holdfast.evaluation.intervals import Estimate
+from holdfast.types import Row, Where
+
+WORDS, WORTH_SD = 100, 2.0  # a made language: each word is worth something; a fifth of what an answer is worth is in no word
+RATES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4)
+
+
+def answers(rng: np.random.Generator, n: int, worth_W: np.ndarray, strength: float) -> tuple[list[str], np.ndarray]:
+    """Answers of 20 to 60 words, and their worth."""
+    lengths = rng.integers(20, 61, n)
+    ids = [rng.integers(0, WORDS, length) for length in lengths]
+    return [" ".join(f"w{i}" for i in words) for words in ids], np.array([strength * worth_W[words].sum() for words in ids])
+
+
+def pairs(seed: int, *, n: int, flip: float, strength: float = 1.0) -> Comparisons:
+    rng = np.random.default_rng(seed)
+    worth_W = rng.normal(size=WORDS) * WORTH_SD * (rng.random(WORDS) < 0.1)  # a tenth of the words matter
+    (a, worth_a), (b, worth_b) = answers(rng, n, worth_W, strength), answers(rng, n, worth_W, strength)
+    first = (rng.random(n) < expit(worth_a - worth_b)) ^ (rng.random(n) < flip)
+    return Comparisons.of(
+        Row(Where("made", i + 1), f"question {i // 2}", a[i] if first[i] else b[i], b[i] if first[i] else a[i]) for i in range(n)
+    )
+
+
+def judged_pairs(seed: int, *, n: int, flips: tuple[float, ...], per_pair: int) -> Comparisons:
+    """Each pair is judged by `per_pair` of the raters, each of whom is wrong at a rate of his own."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(n):
+        for rater in rng.choice(len(flips), per_pair, replace=False):
+            win, lose = (f"a {i}", f"b {i}") if rng.random() >= flips[rater] else (f"b {i}", f"a {i}")
+            rows.append(Row(Where("made", len(rows) + 1), f"question {i}", win, lose, rater=f"r{rater}"))
+    return Comparisons.of(rows)
+
+
+def by_model(seed: int, *, flip: float, n: int = 4000, strength: float = 1.0) -> Trial:
+    found = label_noise(pairs(seed, n=n, flip=flip, strength=strength), Asked(seed=seed))
+    return judged(found, flip, Estimate(**found.numbers["routes"][MODEL]))
+
+
+def by_raters(seed: int, *, flips: tuple[float, ...], per_pair: int = 3, n: int = 300) -> Trial:
+    return judged(label_noise(judged_pairs(seed, n=n, flips=flips, per_pair=per_pair), Asked(seed=seed)), float(np.mean(flips)))
+
+
+CASES = [
+    *(Case("label_noise", "4,000 pairs, no raters, Bradley-Terry", f"{rate:.0%}", partial(by_model, flip=rate)) for rate in RATES),
+    *(
+        Case(
+            "label_noise",
+            "weak texts: 1,000 pairs, a tenth of the strength",
+            f"{rate:.0%}",
+            partial(by_model, flip=rate, n=1000, strength=0.1),
+        )
+        for rate in (0.0, 0.2)
+    ),
+    *(Case("label_noise", "300 pairs by 3 of 8 raters alike", f"{rate:.0%}", partial(by_raters, flips=(rate,) * 8)) for rate in RATES),
+    Case(
+        "label_noise", "300 pairs by 3 of 8 raters unlike (2 to 45%)", "14%", partial(by_raters, flips=(0.02,) * 4 + (0.1, 0.1, 0.4, 0.45))
+    ),
+]
