@@ -18,7 +18,8 @@ from holdfast import ambiguity, card, types
 from holdfast.lab import fit
 from holdfast.lab.claim import Claim
 
-ROOMS = ("holdfast.lab.worlds.", "holdfast.reward.")  # of what a claim's file imports, whose code its numbers hang on
+# Rooms of what a claim's file imports, whose code its numbers hang on.
+ROOMS = ("holdfast.lab.worlds.", "holdfast.lab.frontier", "holdfast.reward.", "holdfast.pluralism.", "holdfast.sampling.")
 
 
 def default_folder() -> Path:
@@ -64,7 +65,7 @@ def key(claim: Claim, point: Mapping[str, Any], seeds: tuple[int, ...]) -> str:
     from holdfast import methods
 
     room = [inspect.getmodule(methods.get(name).objective) for name in claim.methods]
-    helpers = [m for name, m in sys.modules.items() if name.startswith(ROOMS) or name == "holdfast.lab.frontier"]
+    helpers = [m for name, m in sys.modules.items() if name.startswith(ROOMS)]
     mine = [sys.modules[claim.module], claim.world, fit, card, types, ambiguity, *helpers_of(claim, helpers)]
     digest = hashlib.sha256(sources([m for m in [*mine, *room] if m is not None]).encode())
     digest.update(json.dumps([claim.module, claim.measure.__name__, dict(point), list(seeds)], sort_keys=True, default=str).encode())
