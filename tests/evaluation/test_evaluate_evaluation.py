@@ -275,3 +275,25 @@ def test_a_run_brings_its_own_beta_and_what_it_asks_of_a_pair(folders, rows, tmp
     plain = evaluate(train("dpo", model=str(folders[1]), data=rows, out=tmp_path / "dpo", beta=0.3).out, data=rows, prompts=0, **FAST)
     assert plain.all.difficulty["beta"] == 0.3
     assert plain.all.difficulty["idealized_own"] == plain.all.difficulty["idealized"]["0.3"]  # dpo's own is the closed form
+
+
+def test_best_of_several_answers_is_chosen_by_one_and_judged_by_another(folders, rows):
+    def a_count(prompts, answers):
+        return [answer.count("a") for answer in answers]
+
+    how = {"data": rows, "reference": folders[1], "reward": world.gold, "samples": 2, **FAST}
+    many = evaluate(folders[0], **{**how, "samples": 8})
+    best = evaluate(folders[0], best_of=4, select=a_count, **how)
+    for plain, kept in zip(many.texts, best.texts, strict=True):  # the same draws, four to a choice
+        chosen = [max(plain["policy"][i : i + 4], key=lambda text: text.count("a")) for i in (0, 4)]
+        assert kept["policy"] == chosen
+        assert kept["policy_reward"] == pytest.approx(world.gold([kept["prompt"]] * 2, chosen))
+        assert len(kept["opponent"]) == 2
+    assert best.settings["best_of"] == 4
+    assert best.settings["select"].endswith("a_count")
+    assert best.all.kl == many.all.kl  # of the policy itself
+    assert evaluate(folders[0], best_of=4, select=a_count, **{**how, "prompts": 0, "reward": None}).texts == []
+    with pytest.raises(OptionError, match="hint: --select"):
+        evaluate(folders[0], best_of=4, **how)
+    with pytest.raises(OptionError, match="hint: --best-of"):
+        evaluate(folders[0], select=a_count, **how)

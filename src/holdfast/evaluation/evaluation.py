@@ -28,7 +28,7 @@ from holdfast.evaluation.parts import Found, Part, worst_groups
 from holdfast.evaluation.ranking import accuracies
 from holdfast.evaluation.reward_source import Judge, Reward, judge_from, name_of, reward_from
 from holdfast.evaluation.rows import held_rows
-from holdfast.evaluation.samples import Samples
+from holdfast.evaluation.samples import Samples, best_of_samples
 from holdfast.evaluation.show import tables
 from holdfast.evaluation.winrate import Match, play_judge, play_reward
 from holdfast.evaluation.writing import Writer
@@ -89,6 +89,8 @@ def evaluate(
     against: Any = None,
     reward: str | Path | Reward | None = None,
     judge: str | Judge | None = None,
+    best_of: int = 1,
+    select: str | Path | Reward | None = None,
     by: str = "group",
     beta: float | None = None,
     prompts: int = 256,
@@ -125,6 +127,9 @@ def evaluate(
             folder of a reward model.
         judge: who compares answers, asked in both orders: a function `judge(prompts, first, second) -> P(first is better)`, its name, or
             the folder of a preference model that `train_reward` left.
+        best_of: draw so many answers for each one of the policy's that is judged, and keep the best under `select`. The opponent draws
+            one. The divergence stays that of the policy itself.
+        select: who chooses among them, named as `reward` is; another than judges, or the choice is judged by its own errors.
         by: the column that tells groups apart: group, rater, source, or one of the file's own.
         beta: of the KL penalty at which an exact optimum is asked how well it would rank; default: the run's own, from its record, where
             its method has one. A range of betas is always shown.
@@ -152,6 +157,7 @@ def evaluate(
         OptionError: a judge and a reward together, a reward that returns no finite numbers, an unknown `by`.
     """
     _check(reward, judge, samples, prompts, temperature, bootstrap)
+    chooser = _chooser(best_of, select)
     if beta is not None:
         check("beta", beta, 0 < beta < math.inf, "be above 0 and finite")
     place = device_for(device)
@@ -168,12 +174,17 @@ def evaluate(
     scores = held.scores(policy, ref)
     window = smallest_window([loaded for loaded in (policy, ref, rival) if loaded is not None])
     writer = Writer(held, prompts, samples, max_new_tokens, seed, batch, template, progress, window)
-    written = writer.write(policy, temperature, "policy")
+    drawn = writer.write(policy, temperature, "policy", times=best_of)
+    written = (
+        drawn
+        if chooser is None or not writer.chosen
+        else best_of_samples(drawn, reward_from(chooser, device=place), name_of(chooser), best_of)
+    )
     ref_written = writer.write(ref, temperature, "reference", stream=1) if ref is not None else None
     rival_written = writer.write(rival, temperature, "opponent", stream=1, own_tokens=True) if rival is not None else ref_written
     divergence = None
     if ref is not None and writer.chosen:
-        honest = written if temperature == 1.0 else writer.write(policy, 1.0, "policy at temperature 1", stream=2)
+        honest = drawn if temperature == 1.0 else writer.write(policy, 1.0, "policy at temperature 1", stream=2)
         divergence = honest.clusters, sample_kl(policy.model, ref.model, honest.flat)
     match = _match(reward, judge, place, written, rival_written) if writer.chosen else None
     own = policy.own
@@ -195,6 +206,8 @@ def evaluate(
         "device": str(place),
         "reward": name_of(reward) if reward is not None else None,
         "judge": name_of(judge) if judge is not None else None,
+        "best_of": best_of,
+        "select": name_of(select) if select is not None else None,
         "opponent": "against" if rival else "reference" if ref else None,
     }
     return Evaluation(
@@ -224,6 +237,16 @@ def _check(reward: Any, judge: Any, samples: int, prompts: int, temperature: flo
         raise OptionError(
             f"samples {samples}, prompts {prompts}, temperature {temperature} and bootstrap {bootstrap} cannot be negative, nor samples 0"
         )
+
+
+def _chooser(best_of: int, select: Any) -> Any:
+    """Who chooses among several answers, None where there is one."""
+    check("best_of", best_of, isinstance(best_of, int) and best_of >= 1, "be a whole number of at least 1")
+    if best_of > 1 and select is None:
+        raise OptionError(f"best_of is {best_of}, but nobody says which answer is best", hint="--select REWARD")
+    if best_of == 1 and select is not None:
+        raise OptionError("select chooses among several answers, and best_of is 1", hint="--best-of 5")
+    return select
 
 
 def _match(reward: Any, judge: Any, device: torch.device, policy: Samples, rival: Samples | None) -> Match | None:

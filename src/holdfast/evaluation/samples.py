@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from holdfast.evaluation.generate import Generated
 from holdfast.evaluation.intervals import mean_interval
+from holdfast.evaluation.reward_source import Reward, checked
 from holdfast.types import Text
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -56,3 +57,12 @@ def lengths(samples: Samples, prompts: NDArray[np.int64], *, resamples: int, see
         "max": int(tokens.max()),
         "cut_off": mean_interval(cut, clusters, resamples=resamples, seed=seed).to_dict(),
     }
+
+
+def best_of_samples(drawn: Samples, reward: Reward, name: str, n: int) -> Samples:
+    """Of every n answers to a prompt, in the order drawn, the one of highest reward."""
+    score_PSN = checked(reward(drawn.flat_prompts, drawn.flat_texts), len(drawn.flat), name).reshape(len(drawn.prompts), -1, n)
+    place_PS = score_PSN.argmax(2) if score_PSN.size else np.zeros(score_PSN.shape[:2], np.int64)
+    kept_PS = (place_PS + n * np.arange(place_PS.shape[1])).tolist()
+    answers = [[row[i] for i in kept] for row, kept in zip(drawn.answers, kept_PS, strict=True)]
+    return Samples(drawn.prompts, answers, [[row[i] for i in kept] for row, kept in zip(drawn.texts, kept_PS, strict=True)])

@@ -54,8 +54,9 @@ class Writer:
         """Positions in `chosen` of the prompts that some row of a group asks."""
         return np.array([p for p, rows in enumerate(self._rows) if any(self.held.group_of[i] == group for i in rows)], dtype=np.int64)
 
-    def write(self, loaded: Loaded, temperature: float, who: str, *, stream: int = 0, own_tokens: bool = False) -> Samples:
-        """The model's answers. `stream` keeps the random numbers of models apart; `own_tokens` renders prompts for its own tokenizer."""
+    def write(self, loaded: Loaded, temperature: float, who: str, *, stream: int = 0, own_tokens: bool = False, times: int = 1) -> Samples:
+        """The model's answers. `stream` keeps the random numbers of models apart; `own_tokens` renders prompts for its own tokenizer;
+        `times` as many answers are drawn."""
         rows = [self.held.rows[i] for i in self.chosen]
         if own_tokens and rows:
             ids = [item.prompt for item in tokenize(rows, loaded.tokenizer, template=loaded.template or self.template).items]
@@ -63,14 +64,14 @@ class Writer:
             ids = [self.held.items[i].prompt for i in self.chosen]
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=not (self.progress and console.is_terminal)) as bar:
-            task = bar.add_task(f"answers of the {who}", total=len(ids) * self.samples)
+            task = bar.add_task(f"answers of the {who}", total=len(ids) * self.samples * times)
             answers = generate(
                 loaded.model,
                 loaded.tokenizer,
                 ids,
                 max_new_tokens=self.max_new_tokens,
                 temperature=temperature,
-                samples=self.samples,
+                samples=self.samples * times,
                 seed=3 * self.seed + stream,
                 batch=self.batch,
                 progress=lambda n: bar.advance(task, n),
