@@ -11,6 +11,7 @@ from holdfast.checkup.label_noise import PROBE as LABEL_NOISE
 from holdfast.checkup.leaks import PROBE as LEAKS
 from holdfast.checkup.length_bias import PROBE as LENGTH_BIAS
 from holdfast.checkup.position_bias import PROBE as POSITION_BIAS
+from holdfast.checkup.raters import PROBE as RATERS
 from holdfast.checkup.sources import PROBE as SOURCES
 
 PROBES: tuple[Probe, ...] = (
@@ -22,6 +23,7 @@ PROBES: tuple[Probe, ...] = (
     CONTRADICTIONS,
     # whether the labels can be believed
     LABEL_NOISE,
+    RATERS,
     # shortcuts
     LENGTH_BIAS,
     POSITION_BIAS,

@@ -1,0 +1,143 @@
+"""How reliable each rater is, and whether raters differ at all.
+
+The one-coin model (Dawid and Skene 1979, with one number a rater): each pair has a side that is right; rater r takes it with probability
+a_r, whatever the pair. Raters' a_r share a Beta prior whose mean (at least one half: people are right more often than not, without which
+nothing is identified) and strength are not known either. Everything unknown is drawn by Gibbs sampling, so that a rater with few verdicts
+is drawn to the others and has a wide interval, and the doubt about who is right is in every interval.
+
+Which side is right is told by the pair's other raters, or by a preference model that never saw the verdict (`side_P`), or by both.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import betaln, expit, logit
+
+from holdfast.checkup.comparisons import Floats, Ints
+
+MEANS = np.linspace(0.5, 0.98, 25)  # of the prior
+STRENGTHS = np.linspace(0.58, 0.02, 29) ** -2 - 1  # a + b of the Beta: even steps of its spread
+WARM_UP, SWEEPS = 150, 600
+EDGE = 1e-3
+
+
+class Reliabilities(NamedTuple):
+    """a by rater with its interval, and the mean and spread (standard deviation) of the prior that raters share, each with its own."""
+
+    value_R: Floats
+    low_R: Floats
+    high_R: Floats
+    mean: tuple[float, float, float]  # value, low, high
+    spread: tuple[float, float, float]
+    right_N: Floats  # of each verdict: the probability that it is right
+
+
+def reliabilities(
+    forward_N: Floats,
+    pair_N: Ints,
+    rater_N: Ints,
+    raters: int,
+    *,
+    side_P: Floats | None = None,
+    effect: float = 1.0,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Reliabilities:
+    """a of each rater.
+
+    Args:
+        forward_N: +1 or -1, the side of its pair that a verdict is for
+        pair_N: the pair, a code from 0
+        rater_N: the rater, a code from 0 to `raters` - 1
+        raters: their number
+        side_P: log-odds, before any verdict, that a pair's right side is +1; 0 unless given
+        effect: what a rater's verdicts count less, where they depend on one another (1: not at all)
+        level: of the intervals
+        seed: of the draws
+    """
+    rng = np.random.default_rng([seed, 0xD5])
+    pairs = int(pair_N.max()) + 1
+    prior_P = np.zeros(pairs) if side_P is None else side_P
+    m, s = (part.ravel() for part in np.meshgrid(MEANS, STRENGTHS, indexing="ij"))
+    plus, minus = m * s, (1 - m) * s
+    constant = raters * betaln(plus, minus)
+    said_R = np.bincount(rater_N, minlength=raters)
+    a_R, at = np.full(raters, 0.8), int(np.argmin(abs(m - 0.8) + abs(s - 10)))
+    kept_SR, hyper_S2, right_N = np.empty((SWEEPS, raters)), np.empty((SWEEPS, 2)), np.zeros(len(forward_N))
+    for sweep in range(-WARM_UP, SWEEPS):
+        odds_P = prior_P + np.bincount(pair_N, weights=forward_N * logit(a_R)[rater_N], minlength=pairs)
+        side = np.where(rng.random(pairs) < expit(odds_P), 1.0, -1.0)
+        agree_R = np.bincount(rater_N, weights=side[pair_N] == forward_N, minlength=raters)
+        a_R = np.clip(rng.beta(plus[at] + agree_R / effect, minus[at] + (said_R - agree_R) / effect), EDGE, 1 - EDGE)
+        chance = (plus - 1) * np.log(a_R).sum() + (minus - 1) * np.log1p(-a_R).sum() - constant
+        at = int(np.argmax(chance + rng.gumbel(size=len(chance))))
+        if sweep >= 0:
+            kept_SR[sweep], hyper_S2[sweep] = a_R, (m[at], np.sqrt(m[at] * (1 - m[at]) / (1 + s[at])))
+            right_N += expit(forward_N * odds_P[pair_N]) / SWEEPS
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    low_R, high_R = np.quantile(kept_SR, tails, axis=0)
+    mean, spread = (_summary(h_S, tails) for h_S in hyper_S2.T)
+    return Reliabilities(kept_SR.mean(0), low_R, high_R, mean, spread, right_N)
+
+
+def _summary(drawn_S: Floats, tails: list[float]) -> tuple[float, float, float]:
+    low, high = map(float, np.quantile(drawn_S, tails))
+    return float(drawn_S.mean()), low, high
+
+
+# ------------------------------------------------------------ do raters differ?
+
+
+class Apart(NamedTuple):
+    """Whether raters differ beyond chance: p of the whole, and of each rater that he agrees less than the rest (for all raters at once)."""
+
+    p: float
+    p_low_R: Floats
+    excess_R: Floats  # mean score: agreement with the others beyond what was expected
+
+
+class Scores(NamedTuple):
+    """Scores that raters got, and which of them could as well be any other's.
+
+    `value_V` are values, exchangeable within a `pool_V` if raters are alike; entry E is a value `at_E` of a rater `rater_E`.
+    """
+
+    value_V: Floats
+    pool_V: Ints
+    at_E: Ints
+    rater_E: Ints
+
+
+def differ(scores: Scores, raters: int, *, resamples: int, seed: int) -> Apart:
+    """A test by exchange: values are dealt anew within their pools.
+
+    The whole is judged by the sum over raters of squared totals, the score test of a variance between raters, which gives weight to
+    those who say much. Each rater is judged by his standardized total against the lowest of all raters' in each deal.
+    """
+    order = np.argsort(scores.pool_V, kind="stable")
+    pool_V = scores.pool_V[order].astype(float)
+    place_V = np.empty(len(order), np.int64)
+    place_V[order] = np.arange(len(order))
+    at_E = place_V[scores.at_E]
+    _, pool, size = np.unique(scores.pool_V[order], return_inverse=True, return_counts=True)
+    value_V = scores.value_V[order] - (np.bincount(pool, weights=scores.value_V[order]) / size)[pool]
+    spread_V = (np.bincount(pool, weights=value_V**2) / size)[pool]
+    sd_R = np.sqrt(np.bincount(scores.rater_E, weights=spread_V[at_E], minlength=raters))
+
+    def total(value_V: Floats) -> Floats:
+        return np.asarray(np.bincount(scores.rater_E, weights=value_V[at_E], minlength=raters))
+
+    def standard(total_R: Floats) -> Floats:
+        return np.where(sd_R > 1e-9, total_R / np.maximum(sd_R, 1e-9), 0.0)
+
+    seen_R = total(value_V)
+    z_R, rng = standard(seen_R), np.random.default_rng(seed)
+    larger, lower_R = 1.0, np.ones(raters)
+    for _ in range(resamples):
+        dealt_R = total(value_V[np.argsort(pool_V + 0.5 * rng.random(len(pool_V)))])
+        larger += float((dealt_R**2).sum()) >= float((seen_R**2).sum()) - 1e-9
+        lower_R += standard(dealt_R).min() <= z_R + 1e-9
+    entries_R = np.bincount(scores.rater_E, minlength=raters)
+    return Apart(larger / (resamples + 1), lower_R / (resamples + 1), seen_R / np.maximum(entries_R, 1))
