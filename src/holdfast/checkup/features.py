@@ -7,7 +7,8 @@ therefore a logistic regression without an intercept in which each row is shown 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,71 +18,116 @@ from scipy.special import expit
 
 from holdfast.checkup.comparisons import Comparisons, Floats, Ints
 
-HASHED = 2**18  # columns of the bag of words
 TOPICS = 64  # dimensions that a bag of words is reduced to
+LEARNED_FROM = 20_000  # rows that these dimensions are learned from
+RARE = 3  # answers that a word must stand in
+LONGEST = 20_000  # characters of an answer that are looked at: a book in one cell must not cost minutes
 FOLDS = 5
 FARTHEST = 3.0
 
 # ------------------------------------------------------------ what an answer looks like, whatever it says
 
-WORD = re.compile(r"\w+")
-LIST_ITEM = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])\s", re.M)
-HEADING = re.compile(r"^#{1,6}\s", re.M)
-SORRY = re.compile(r"\b(?:sorry|apologi[sz]e|i can(?:no|')t|i am (?:not able|unable)|as an ai)\b", re.I)
+LIST_ITEM = re.compile(r"^[ \t]*(?:[-*\u2022]|\d{1,3}[.)])[ \t]", re.M)
+HEADING = re.compile(r"^#{1,6}[ \t]", re.M)
+SORRY = ("sorry", "apologi", "i can't", "i can\u2019t", "i cannot", "unable to", "not able to", "as an ai")
+DIGITS, CAPITALS = b"0123456789", bytes(range(ord("A"), ord("Z") + 1))
+BEYOND_ASCII = bytes(range(128, 256))
+ENDS = (".", "!", "?", ")", '"')
+
+LAYOUT = ("length", "words", "lines", "list items", "headings", "bold", "code")
+MARKS = ("question marks", "exclamation marks", "commas", "quotation marks", "links", "refusal or apology")
+COUNTED = (*LAYOUT, *MARKS)  # as log(1 + count)
+SHARES = ("digits", "capitals", "non-ASCII", "starts in lower case", "ends in a full stop")
+SURFACE = (*COUNTED, *SHARES)
 
 
-def _share(letters: Callable[[str], bool]) -> Callable[[str], float]:
-    return lambda text: sum(map(letters, text)) / max(1, len(text))
+def surface_of(text: str) -> tuple[float, ...]:
+    """The `SURFACE` features of one answer, counts as they are."""
+    text = text[:LONGEST]
+    count = text.count
+    lower, raw = text.lower(), text.encode("utf-8", "replace")
+    size = max(1, len(text))
+    lines = count("\n")
+    return (
+        len(text),
+        len(text.split()),
+        lines,
+        len(LIST_ITEM.findall(text)),
+        len(HEADING.findall(text)) if "#" in text else 0,
+        count("**"),
+        count("`"),
+        count("?"),
+        count("!"),
+        count(","),
+        count('"') + count("\u201c"),
+        count("http"),
+        sum(map(lower.count, SORRY)),
+        (len(raw) - len(raw.translate(None, DIGITS))) / size,
+        (len(raw) - len(raw.translate(None, CAPITALS))) / size,
+        (len(text) - len(raw.translate(None, BEYOND_ASCII))) / size,
+        text[:1].islower(),
+        text.rstrip()[-1:] in ENDS,
+    )
 
 
-def _count(pattern: re.Pattern[str]) -> Callable[[str], float]:
-    return lambda text: float(np.log1p(sum(1 for _ in pattern.finditer(text))))
+def surface_2ND(data: Comparisons) -> Floats:
+    """`SURFACE` features of the chosen (0) and the rejected (1) answers; counts as log(1 + count)."""
 
+    def make() -> Floats:
+        out = np.array([[surface_of(text) for text in side] for side in (data.chosen, data.rejected)], float)
+        out = out.reshape(2, len(data), len(SURFACE))
+        out[..., : len(COUNTED)] = np.log1p(out[..., : len(COUNTED)])
+        return out
 
-SURFACE: dict[str, Callable[[str], float]] = {
-    "length": lambda text: float(np.log1p(len(text))),
-    "words": _count(WORD),
-    "lines": lambda text: float(np.log1p(text.count("\n"))),
-    "list items": _count(LIST_ITEM),
-    "headings": _count(HEADING),
-    "bold": lambda text: float(np.log1p(text.count("**"))),
-    "code": lambda text: float(np.log1p(text.count("`"))),
-    "question marks": lambda text: float(np.log1p(text.count("?"))),
-    "exclamation marks": lambda text: float(np.log1p(text.count("!"))),
-    "commas": lambda text: float(np.log1p(text.count(","))),
-    "quotation marks": lambda text: float(np.log1p(text.count('"') + text.count("\u201c"))),
-    "links": lambda text: float(np.log1p(text.count("http"))),
-    "digits": _share(str.isdigit),
-    "capitals": _share(str.isupper),
-    "non-ASCII": lambda text: 0.0 if text.isascii() else _share(lambda letter: letter > "\x7f")(text),
-    "starts in lower case": lambda text: float(text[:1].islower()),
-    "ends in a full stop": lambda text: float(text.rstrip()[-1:] in (".", "!", "?", ")", '"')),
-    "refusal or apology": _count(SORRY),
-}
+    found: Floats = data.once("surface", make)
+    return found
 
 
 def surface_ND(data: Comparisons) -> Floats:
     """Differences of the `SURFACE` features, one column each, as they are (not standardized)."""
+    chosen_ND, rejected_ND = surface_2ND(data)
+    return chosen_ND - rejected_ND
 
-    def make() -> Floats:
-        sides = [np.array([[feature(text) for feature in SURFACE.values()] for text in side]) for side in (data.chosen, data.rejected)]
-        return (sides[0] - sides[1]).reshape(len(data), len(SURFACE))
 
-    return data.once("surface", make)
+TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+def bags(texts: Iterable[str]) -> tuple[sparse.csr_matrix, list[str]]:
+    """Which words each text holds, 0 or 1, and the words: those that stand in at least `RARE` texts. Marks are words."""
+    number: dict[str, int] = {}
+    columns, ends = array("i"), array("q", [0])
+    for text in texts:
+        for word in set(TOKEN.findall(text[:LONGEST].lower())):
+            columns.append(number.setdefault(word, len(number)))
+        ends.append(len(columns))
+    held_NV = sparse.csr_matrix(
+        (np.ones(len(columns), np.float32), np.frombuffer(columns, np.int32), np.frombuffer(ends, np.int64)),
+        shape=(len(ends) - 1, len(number)),
+    )
+    often = np.bincount(held_NV.indices, minlength=len(number)) >= RARE
+    kept = sorted((word, column) for word, column in number.items() if often[column])  # sets have no order of their own
+    return held_NV[:, [column for _, column in kept]], [word for word, _ in kept]
+
+
+def words_2NV(data: Comparisons) -> tuple[sparse.csr_matrix, list[str]]:
+    """Bags of words of all chosen and then all rejected answers, weighed by inverse document frequency, each of unit length."""
+
+    def make() -> tuple[sparse.csr_matrix, list[str]]:
+        held_NV, words = bags([*data.chosen, *data.rejected])
+        times_V = np.bincount(held_NV.indices, minlength=len(words))
+        held_NV.data *= (1 + np.log((1 + held_NV.shape[0]) / (1 + times_V))).astype(np.float32)[held_NV.indices]
+        size_N = np.sqrt(np.asarray(held_NV.multiply(held_NV).sum(1)).ravel())
+        held_NV.data /= np.repeat(np.maximum(size_N, 1e-9), np.diff(held_NV.indptr)).astype(np.float32)
+        return held_NV, words
+
+    found: tuple[sparse.csr_matrix, list[str]] = data.once("words", make)
+    return found
 
 
 def words_ND(data: Comparisons) -> sparse.csr_matrix:
-    """Differences of bags of words: words that occur, hashed, weighed by inverse document frequency, each answer of unit length."""
-
-    def make() -> sparse.csr_matrix:
-        from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
-
-        hashed = HashingVectorizer(n_features=HASHED, alternate_sign=False, binary=True, norm=None, token_pattern=r"(?u)\b\w+\b|[^\w\s]")
-        sides = hashed.transform([*data.chosen, *data.rejected])
-        weighed = TfidfTransformer().fit_transform(sides)
-        return (weighed[: len(data)] - weighed[len(data) :]).tocsr()
-
-    return data.once("words", make)
+    """Differences of `words_2NV`."""
+    both_NV, _ = words_2NV(data)
+    return (both_NV[: len(data)] - both_NV[len(data) :]).tocsr()
 
 
 def dense_ND(data: Comparisons, *, seed: int = 0) -> Floats:
@@ -99,7 +145,8 @@ def dense_ND(data: Comparisons, *, seed: int = 0) -> Floats:
         parts = [surface_ND(data)]
         if topics >= 1 and words.nnz:
             with np.errstate(divide="ignore", invalid="ignore"):  # of rows that are all the same, it divides by their variance
-                parts.append(TruncatedSVD(topics, random_state=seed, n_iter=3).fit_transform(words))
+                some = np.random.default_rng(seed).permutation(len(data))[:LEARNED_FROM]
+                parts.append(TruncatedSVD(topics, random_state=seed, n_iter=2).fit(words[some]).transform(words))
         x_ND = np.hstack(parts)
         scale_D = np.sqrt((x_ND**2).mean(0))
         return np.clip(x_ND[:, scale_D > 1e-9] / scale_D[scale_D > 1e-9], -FARTHEST, FARTHEST)
@@ -164,4 +211,4 @@ def preference_model(data: Comparisons, *, seed: int = 0) -> CrossFitted:
 
 
 def names_of_surface() -> Sequence[str]:
-    return tuple(SURFACE)
+    return SURFACE

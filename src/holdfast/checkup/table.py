@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from holdfast.checkup.circles import PROBE as CIRCLES
 from holdfast.checkup.contents import PROBE as CONTENTS
 from holdfast.checkup.contradictions import PROBE as CONTRADICTIONS
 from holdfast.checkup.duplicates import PROBE as DUPLICATES
 from holdfast.checkup.empties import PROBE as EMPTIES
 from holdfast.checkup.finding import Probe
+from holdfast.checkup.inverted import PROBE as INVERTED
 from holdfast.checkup.label_noise import PROBE as LABEL_NOISE
 from holdfast.checkup.leaks import PROBE as LEAKS
 from holdfast.checkup.length_bias import PROBE as LENGTH_BIAS
 from holdfast.checkup.position_bias import PROBE as POSITION_BIAS
 from holdfast.checkup.raters import PROBE as RATERS
+from holdfast.checkup.separability import PROBE as SEPARABILITY
 from holdfast.checkup.sources import PROBE as SOURCES
 
 PROBES: tuple[Probe, ...] = (
@@ -21,10 +24,14 @@ PROBES: tuple[Probe, ...] = (
     DUPLICATES,
     LEAKS,
     CONTRADICTIONS,
+    INVERTED,
     # whether the labels can be believed
     LABEL_NOISE,
     RATERS,
+    # who beats whom
+    CIRCLES,
     # shortcuts
+    SEPARABILITY,
     LENGTH_BIAS,
     POSITION_BIAS,
     SOURCES,

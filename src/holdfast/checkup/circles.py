@@ -1,0 +1,360 @@
+"""Preferences that run in circles: A over B, B over C, C over A, more often than noise alone would have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+from scipy.stats import t as student
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from holdfast.checkup.comparisons import Comparisons, Floats, Ints
+from holdfast.checkup.finding import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.tournament import Tournament, Transitive, cyclic_share, energies, fit, refit
+from holdfast.checkup.words import count, percent, span
+from holdfast.evaluation.intervals import NOTHING, Estimate, mean_interval
+from holdfast.report import Chart, Table
+
+DRAWS = 199  # worlds drawn from the best transitive model
+FEWER = 99  # where there are many units
+MANY = 30_000  # units
+SURE = 0.02  # chance of a false alarm
+LARGE = 0.1  # a cyclic share of the variance from which the light is red
+REPEATED = 0.2  # share of pairs that must have met again for the variance to be split
+SHOWN, SIDE = 10, 24
+LEARNED = 30_000  # units up to which models that can hold circles are tried on unseen meetings
+
+
+@dataclass(frozen=True)
+class Level:
+    """One kind of thing that meets more than once."""
+
+    what: str  # "answer", "model", "name"
+    winner_N: Ints
+    loser_N: Ints
+    unit_N: Ints
+    names: Any  # code -> what to call it
+
+
+@dataclass(frozen=True)
+class Rings:
+    """What was found at one level."""
+
+    level: Level
+    t: Tournament
+    model: Transitive
+    share: Estimate  # of the variance that no ranking explains
+    cyclic: float
+    by_chance: Floats  # cyclic share of the triangles in worlds drawn from the model
+    triangles: int
+    cycles: int
+    p: float
+    held_out: dict[str, Any]
+
+    @property
+    def excess(self) -> float:
+        return self.cyclic - float(self.by_chance.mean())
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "nodes": len(self.t.nodes),
+            "pairs": len(self.t.edge_E2),
+            "meetings": len(self.t.at_U),
+            "rings": self.t.rings,
+            "triangles": self.triangles,
+            "cycles": self.cycles,
+            "cyclic_share_of_triangles": self.cyclic,
+            "by_chance": float(self.by_chance.mean()),
+            "share_of_variance": self.share.to_dict(),
+            "p": self.p,
+            "held_out": self.held_out,
+        }
+
+
+def circles(data: Comparisons, asked: Asked) -> Finding:
+    """Whether answers (within a prompt), models (across prompts) or named players beat each other in circles.
+
+    Results are compared with those of worlds drawn from the best transitive model, by two measures: the cyclic share of the triangles, and
+    the share of the noise-corrected variance of the win rates that the model leaves over (the split of Jiang et al. 2011, "HodgeRank",
+    taken about a ranking with any link and not about a linear one). p is twice the smaller of both, times the number of levels.
+    """
+    title, of = "Circles", "share of the variance of win rates that no ranking explains"
+    levels = [(level, t) for level in _levels(data) if (t := Tournament.of(level.winner_N, level.loser_N, level.unit_N)).rings > 0]
+    if not levels:
+        kind = "names" if data.named else "answers or models"
+        says = f"No {kind} met in a ring (A with B, B with C, C with A), so there can be no circles."
+        return Finding(
+            title, Status.ABSENT, says, cannot="Circles show only where each of three has met the other two.", numbers={"levels": {}}
+        )
+    with threadpool_limits(1, user_api="blas"):  # thousands of small fits: threads that wait for each other cost more than they give
+        rings = [_measure(level, t, asked, len(levels)) for level, t in levels]
+    worst = min(rings, key=lambda r: (_status(r) is Status.GOOD, r.p))
+    status = _status(worst)
+    identified = worst.share.value is not None
+    estimate = worst.share if identified else Estimate(worst.cyclic, n=worst.triangles)
+    examples, table = _worst(data, worst)
+    return Finding(
+        title,
+        status,
+        " ".join(_says(r) for r in rings),
+        estimate,
+        of if identified else "share of the triangles that are cycles, weighed by their margins",
+        remedy="Do not boil these preferences down to one score: use a preference model, and a method that seeks an equilibrium."
+        if status is not Status.GOOD
+        else "",
+        cannot="Most pairs met only once, so the variance cannot be split; the triangles can be counted." if not identified else "",
+        numbers={"p": worst.p, "level": worst.level.what, "levels": {r.level.what: r.to_dict() for r in rings}},
+        charts=[_chance_chart(worst), _matrix_chart(worst)],
+        tables=[_table(rings), *([table] if table.rows else [])],
+        examples=examples,
+    )
+
+
+def _levels(data: Comparisons) -> list[Level]:
+    levels = []
+    if not data.named:
+        winner, loser = data.answers_N2.T
+        levels.append(Level("answer", winner, loser, np.arange(len(data)), _texts(data)))
+    if data.models_N2 is not None:
+        models_N2, names = data.models_N2
+        known = np.flatnonzero((models_N2 >= 0).all(axis=1) & (models_N2[:, 0] != models_N2[:, 1]))
+        apart = np.arange(len(data)) if data.named and len(data.prompt.names) == 1 else data.pair.code_N
+        if len(names) > 2 and len(known):
+            winner, loser = models_N2[known].T
+            levels.append(Level("name" if data.named else "model", winner, loser, apart[known], names))
+    return levels
+
+
+class _texts:  # noqa: N801
+    """Code of an answer -> its text, looked up when it is shown."""
+
+    def __init__(self, data: Comparisons):
+        self.data = data
+
+    def __getitem__(self, code: int) -> str:
+        row, side = np.argwhere(self.data.answers_N2 == code)[0]
+        text = (self.data.chosen, self.data.rejected)[side][row]
+        return " ".join(text.split())[:60]
+
+
+# ------------------------------------------------------------ the measures and their null
+
+
+def _measure(level: Level, t: Tournament, asked: Asked, levels: int) -> Rings:
+    rng = np.random.default_rng(asked.seed)
+    model = fit(t, rng)
+    triangle_T3 = t.triangle_T3
+    draws = FEWER if len(t.at_U) > MANY else DRAWS
+    cyclic, (total, left) = cyclic_share(t, triangle_T3), energies(t, model.fitted_E)
+    null_B2 = _drawn(t, model, model.expected_E, triangle_T3, draws, rng)
+    p = 1.0
+    split = float((t.n_E > 1).mean()) >= REPEATED and total > 0
+    tests = [(null_B2[:, 0] >= cyclic - 1e-12).sum()] if len(triangle_T3) else []
+    tests += [(null_B2[:, 1] >= left).sum()] if split else []
+    if tests:
+        p = float(min(1.0, levels * len(tests) * (1 + min(tests)) / (draws + 1)))
+    share = _split(t, model, total, left - float(null_B2[:, 1].mean()), null_B2, triangle_T3, rng, asked) if split else NOTHING
+    cyclic_T, weight_T = t.turns(triangle_T3)
+    decided = int((weight_T > 0).sum())
+    held_out = _unseen(t, asked) if p <= 0.5 else {}
+    return Rings(level, t, model, share, cyclic, null_B2[:, 0], decided, int(cyclic_T.sum()), p, held_out)
+
+
+def _drawn(t: Tournament, model: Transitive, p_E: Floats, triangle_T3: Ints, draws: int, rng: np.random.Generator) -> Floats:
+    """(cyclic share of the triangles, energy left over, total energy) in worlds drawn from chances, models fitted anew: (draws, 3)."""
+    out = np.zeros((draws, 3))
+    for b in range(draws):
+        drawn = t.again(p_E, rng)
+        _, fitted_E = refit(drawn, model.ridge, model.score_V)
+        total, left = energies(drawn, fitted_E)
+        out[b] = cyclic_share(drawn, triangle_T3), left, total
+    return out
+
+
+def _split(
+    t: Tournament, model: Transitive, total: float, left: float, null_B2: Floats, triangle_T3: Ints, rng: np.random.Generator, asked: Asked
+) -> Estimate:
+    """The left-over share of the energy. Its error is its spread in worlds that have that much left over."""
+    value = float(np.clip(left / total, 0, 1))
+    far_E = 2 * (t.win_E - model.fitted_E)
+    raw = float((t.n_E * far_E**2)[t.n_E > 1].sum())
+    shrink = np.sqrt(np.clip(left / max(raw, 1e-12), 0, 1))
+    p_E = np.clip(model.fitted_E + shrink * far_E / 2, 0.001, 0.999)
+    worlds = _drawn(t, model, p_E, triangle_T3[:0], 40, rng)
+    shares = (worlds[:, 1] - null_B2[:, 1].mean()) / np.maximum(worlds[:, 2], 1e-9)
+    half = float(student.ppf((1 + asked.level) / 2, 39) * shares.std(ddof=1))
+    low, high = max(0.0, left / total - half), min(1.0, left / total + half)
+    return Estimate(value, min(low, value), max(high, value), len(t.at_U), len(t.edge_E2), "parametric bootstrap, 40 draws", asked.level)
+
+
+def _unseen(t: Tournament, asked: Asked) -> dict[str, Any]:
+    """Whether a model that can hold circles predicts unseen meetings better than one that cannot; both are cross-validated."""
+    from holdfast.reward import cross_validate
+
+    if len(t.at_U) > LEARNED or len(t.at_U) < 5 * len(t.nodes):
+        return {}
+    clear = np.flatnonzero(t.y_U != 0.5)
+    first, second = t.edge_E2[t.at_U[clear]].T
+    won = t.y_U[clear] > 0.5
+    winners, losers = np.where(won, first, second).tolist(), np.where(won, second, first).tolist()
+    found = {}
+    for kind in ("bradley_terry", "general_preference"):
+        found[kind] = cross_validate(winners, losers, kind=kind, folds=3, seed=asked.seed, max_iterations=60, dim=4)
+    logits = np.stack(list(found.values()))
+    known = np.isfinite(logits).all(axis=0)
+    if known.sum() < 50:
+        return {}
+    gain = np.logaddexp(0, -logits[0]) - np.logaddexp(0, -logits[1])
+    best = mean_interval(gain[known], t.at_U[clear][known].tolist(), level=asked.level, seed=asked.seed, resamples=200)
+    right = {kind: float(np.where(logit == 0, 0.5, logit > 0)[known].mean()) for kind, logit in found.items()}
+    return {"nats_gained": best.to_dict(), "accuracy": right}
+
+
+def _status(r: Rings) -> Status:
+    if r.p > SURE:
+        return Status.GOOD
+    large = (r.share.low or 0.0) > LARGE or (r.share.value is None and r.excess > LARGE)
+    return Status.BAD if large else Status.WARN
+
+
+# ------------------------------------------------------------ words and pictures
+
+
+def _says(r: Rings) -> str:
+    who = count(len(r.t.nodes), r.level.what)
+    if r.triangles:
+        cycles, chance = count(r.cycles, "is a cycle", "are cycles"), percent(float(r.by_chance.mean()))
+        said = f"{who} met in {count(r.triangles, 'decided triangle')}, of which {cycles} ({percent(r.cyclic)} by weight; "
+        said += f"a ranking and chance alone give {chance})."
+    else:
+        said = f"{who} met in rings, but no three of them all met each other."
+    if r.share.value is not None:
+        said += f" No ranking explains {percent(r.share)} of the variance of the win rates{span(r.share)}."
+    said += f" That is more than chance (p = {r.p:.2g})." if r.p <= SURE else " Chance alone explains that."
+    gained = r.held_out.get("nats_gained")
+    if gained and gained["low"] is not None and gained["low"] > 0:
+        circular, ranked = (percent(r.held_out["accuracy"][kind]) for kind in ("general_preference", "bradley_terry"))
+        said += f" A model that can hold circles predicts {circular} of unseen meetings, a ranking {ranked}."
+    return said
+
+
+def _worst(data: Comparisons, r: Rings) -> tuple[list[Example], Table]:
+    """The cycles whose weakest edge is surest."""
+    t = r.t
+    cyclic_T, _ = t.turns(t.triangle_T3)
+    found_T3 = t.triangle_T3[cyclic_T]
+    sure_T = (np.abs(2 * t.win_E - 1) * np.sqrt(t.n_E))[found_T3].min(axis=1) if len(found_T3) else np.zeros(0)
+    pair_N2 = np.sort(np.column_stack([r.level.winner_N, r.level.loser_N]), axis=1)
+    examples: list[Example] = []
+    rows: list[list[Any]] = []
+    seen: set[int] = set()
+    for at in np.argsort(-sure_T, kind="stable"):
+        if len(rows) == SHOWN:
+            break
+        edges = found_T3[at]
+        if sum(int(edge) in seen for edge in edges) > 1:
+            continue
+        seen.update(edges.tolist())
+        ring = _around(t, edges)
+        parts = [_said(t, r.level, a, b) for a, b in ring]
+        rows.append([*parts, float(sure_T[at])])
+        one, two = sorted(int(t.nodes[node]) for node in ring[0])
+        place = np.flatnonzero((pair_N2 == (one, two)).all(axis=1))
+        if len(place) and len(r.level.winner_N) == len(data):
+            examples.append(Example(int(place[0]), float(sure_T[at]), "in a circle: " + "; ".join(parts)))
+    return examples, Table(["", "", "", "z of the weakest"], rows, "The surest cycles")
+
+
+def _around(t: Tournament, edges: Ints) -> list[tuple[int, int]]:
+    """The cycle's (winner, loser) pairs, in its order."""
+    beats = {}
+    for edge in edges.tolist():
+        first, second = t.edge_E2[edge].tolist()
+        won = t.win_E[edge] > 0.5
+        beats[first if won else second] = second if won else first
+    start = min(beats)
+    return [(start, beats[start]), (beats[start], beats[beats[start]]), (beats[beats[start]], start)]
+
+
+def _said(t: Tournament, level: Level, winner: int, loser: int) -> str:
+    low, high = sorted((winner, loser))
+    edge = int(np.flatnonzero((t.edge_E2 == (low, high)).all(axis=1))[0])
+    wins = t.win_E[edge] if winner == low else 1 - t.win_E[edge]
+    n = t.n_E[edge]
+    return f"{level.names[t.nodes[winner]]} beats {level.names[t.nodes[loser]]} {wins * n:g} to {(1 - wins) * n:g}"
+
+
+def _table(rings: list[Rings]) -> Table:
+    columns = ["level", "nodes", "pairs", "meetings", "triangles", "cycles", "cyclic", "by chance", "variance left", "p"]
+    rows = [
+        [
+            r.level.what,
+            len(r.t.nodes),
+            len(r.t.edge_E2),
+            len(r.t.at_U),
+            r.triangles,
+            r.cycles,
+            r.cyclic,
+            float(r.by_chance.mean()),
+            r.share.value,
+            r.p,
+        ]
+        for r in rings
+    ]
+    return Table(columns, rows, "Cyclic: share of the triangles, weighed by their margins")
+
+
+def _chance_chart(r: Rings) -> Chart:
+    counts, edges = np.histogram(r.by_chance, bins=min(20, len(np.unique(r.by_chance))))
+    rows = [{"from": float(a), "to": float(b), "worlds": int(c)} for a, b, c in zip(edges[:-1], edges[1:], counts, strict=True)]
+    x = alt.X(
+        "from:Q", bin=alt.Bin(binned=True), title="cyclic share of the triangles", axis=alt.Axis(format=".1%"), scale=alt.Scale(zero=False)
+    )
+    bars = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_bar(color="#7a7f87", opacity=0.7)
+        .encode(x=x, x2="to:Q", y=alt.Y("worlds:Q", title="drawn worlds"))
+    )
+    line = alt.Chart(alt.Data(values=[{"at": r.cyclic, "name": "these data"}])).mark_rule(color="#c2456b", strokeWidth=3)
+    said = f"These data: {percent(r.cyclic)}; by chance {percent(float(r.by_chance.mean()))}."
+    caption = "The line: these data. The bars: worlds drawn from the best ranking, where circles are chance alone."
+    chart = alt.layer(bars, line.encode(x="at:Q", tooltip=[alt.Tooltip("at:Q", format=".2%", title="these data")])).properties(height=200)
+    return Chart(chart, "circles", caption, said)
+
+
+def _matrix_chart(r: Rings) -> Chart:
+    """Who beats whom, best first: a ranking is blue above the diagonal; a circle is orange there."""
+    t = r.t
+    degree = np.bincount(t.edge_E2.ravel(), weights=np.repeat(t.n_E, 2), minlength=len(t.nodes))
+    shown = np.argsort(-degree, kind="stable")[:SIDE]
+    shown = shown[np.argsort(-r.model.score_V[shown])]
+    place = {int(node): k for k, node in enumerate(shown)}
+    names = [f"{k + 1}. {str(r.level.names[t.nodes[node]])[:24]}" for k, node in enumerate(shown)]
+    rows = []
+    for edge in np.flatnonzero(np.isin(t.edge_E2, shown).all(axis=1)):
+        first, second = (place[int(node)] for node in t.edge_E2[edge])
+        win, n = float(t.win_E[edge]), int(t.n_E[edge])
+        rows += [
+            {"row": names[first], "column": names[second], "wins": win, "met": n},
+            {"row": names[second], "column": names[first], "wins": 1 - win, "met": n},
+        ]
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_rect()
+        .encode(
+            x=alt.X("column:N", sort=names, title="against", axis=alt.Axis(labelAngle=-50, labelLimit=110, labelOverlap=False)),
+            y=alt.Y("row:N", sort=names, title=None, axis=alt.Axis(labelLimit=170, labelOverlap=False)),
+            color=alt.Color(
+                "wins:Q", title="wins", scale=alt.Scale(scheme="blueorange", domain=[0, 1], reverse=True), legend=alt.Legend(format="%")
+            ),
+            tooltip=["row:N", "column:N", alt.Tooltip("wins:Q", format=".0%"), "met:Q"],
+        )
+        .properties(height=22 * max(4, len(names)))
+    )
+    caption = "Who beats whom, best first. In a ranking everything above the diagonal is blue."
+    return Chart(chart, "circles_matrix", caption, f"The win rates of the {len(names)} that met most.")
+
+
+PROBE = Probe("Do preferences run in circles?", circles)
