@@ -85,6 +85,16 @@ def test_coverage_of_the_truth_by_held_out_surprise():
     assert surprise["ladder", "bradley_terry"] < surprise["ladder", "general_preference"] < surprise["ladder", "bradley_terry"] + 0.03
 
 
+def test_noisy_votes_on_a_ladder_do_not_cost_the_ladder():
+    """Many items, few votes, much noise: circles that are not there must not drown the strengths that are."""
+    strength = np.random.default_rng(1).normal(scale=0.7, size=150)
+    winners, losers = drawn(np.subtract.outer(strength, strength), 3000, 11)
+    right = {kind: (cross_validate(winners, losers, kind=kind, folds=3) > 0).mean() for kind in ("bradley_terry", "general_preference")}
+    free = fit_items(winners, losers, circle_ridge=0.1)
+    assert right["general_preference"] > right["bradley_terry"] - 0.05 > 0.5
+    assert fit_items(winners, losers).log_loss > free.log_loss + 0.05  # the free one fits the noise
+
+
 def test_folds_do_not_see_their_own_pairs():
     """Every pair in one fold only: a pair's own result is not known to its judge, and a stranger's is NaN."""
     winners, losers = ["a", "b", "c", "x"], ["b", "c", "d", "y"]

@@ -43,5 +43,7 @@ METHOD = RewardMethod(
     width=lambda: 1,
     score=difference,
     item_score=difference,
+    item_width=lambda dim: 1,
+    item_outputs=lambda free: free,
     scalar=True,
 )

@@ -63,6 +63,11 @@ def skew_score(first_ND: Tensor, second_ND: Tensor, gate_NP: Tensor | None = Non
     return (area if gate_NP is None else gate_NP * area).sum(-1)
 
 
+def with_strength(free_AF: Tensor) -> Tensor:
+    """An item's strength r as a plane of its own, (r, 1), then its free planes: so that what a reward can say costs no circle."""
+    return torch.cat([free_AF[:, :1], torch.ones_like(free_AF[:, :1]), free_AF[:, 1:]], dim=1)
+
+
 def embedding_of(logit_AA: Tensor) -> Tensor:
     """Vectors whose `skew_score` is a given skew-symmetric table: A x 2 floor(A/2), from its real Schur form. No table is beyond reach."""
     import numpy as np
@@ -113,5 +118,7 @@ METHOD = RewardMethod(
     width=_width,
     score=gated,
     item_score=skew_score,
+    item_width=lambda dim: 1 + dim,
+    item_outputs=with_strength,
     reads_prompt=True,
 )

@@ -26,7 +26,9 @@ class RewardMethod(PairMethod):
     Attributes:
         width: `width(**settings)`, how many outputs the head has.
         score: `score(first_NH, second_NH, prompt_NH, **settings) -> logit_N`, the log-odds that the first answer is preferred.
-        item_score: `item_score(first_NH, second_NH) -> logit_N`, the same of free vectors, for items that have no text.
+        item_score: `item_score(first_NH, second_NH) -> logit_N`, the same of items that have no text.
+        item_width: `item_width(dim)`, how many free numbers an item has; the first is a strength.
+        item_outputs: `item_outputs(free_AF) -> output_AH`, what `item_score` takes.
         reads_prompt: whether `score` wants the outputs at the prompt's end; None is passed otherwise.
         scalar: whether one number an answer says it all, so that the model is a reward and not only a judge of pairs.
     """
@@ -34,6 +36,8 @@ class RewardMethod(PairMethod):
     width: Callable[..., int]
     score: Callable[..., Tensor]
     item_score: Callable[[Tensor, Tensor], Tensor]
+    item_width: Callable[[int], int]
+    item_outputs: Callable[[Tensor], Tensor]
     reads_prompt: bool = False
     scalar: bool = False
 
