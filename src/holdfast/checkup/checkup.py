@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from holdfast.card import check as require
 from holdfast.checkup.advice import Advice, advise
 from holdfast.checkup.comparisons import Comparisons, plain_text
 from holdfast.checkup.finding import Asked, Finding, Probe, Status
@@ -112,6 +113,8 @@ def check(
     tokenizer: Any = None,
     beta: float = 0.1,
     population: Mapping[str, float] | str | os.PathLike[str] | None = None,
+    epsilon: float = 0.05,
+    level: float = 0.95,
     confirm: bool = False,
     seed: int = 0,
     trust_remote_code: bool = False,
@@ -132,6 +135,8 @@ def check(
         tokenizer: of that policy; found beside it unless given
         beta: of the objective to be trained; how hard a pair is depends on it
         population: shares of the raters' groups in the population they should stand for: a JSON file, or {"women": 0.5, "men": 0.5}
+        epsilon: how closely each of these groups is to be known; the report says how many labels that takes
+        level: of all intervals
         confirm: train the top choices and plain DPO small on these rows with a flaw planted, and say whether the advice held (minutes)
         seed: of samples, folds and resamples
         trust_remote_code: run code that comes with the model
@@ -140,6 +145,8 @@ def check(
     Raises:
         DataError: the data cannot be read at all, or hold no comparison.
     """
+    require("epsilon", epsilon, 0 < epsilon < 1, "lie between 0 and 1")
+    require("level", level, 0 < level < 1, "lie between 0 and 1")
     asked = Asked(
         seed=seed,
         against=None if against is None else prompts_of(against),
@@ -148,6 +155,8 @@ def check(
         tokenizer=tokenizer,
         beta=beta,
         population=shares_of(population),
+        epsilon=epsilon,
+        level=level,
         trust_remote_code=trust_remote_code,
         quiet=quiet,
     )

@@ -80,6 +80,7 @@ class Asked:
     tokenizer: Any = None
     beta: float = 0.1  # of the objective to be trained: how hard a pair is depends on it
     population: Mapping[str, float] | None = None  # the raters' groups as they should be: name -> share
+    epsilon: float = 0.05  # how well each group is to be known
     trust_remote_code: bool = False
     quiet: bool = False  # no progress
 

@@ -14,6 +14,7 @@ from holdfast.checkup.leaks import PROBE as LEAKS
 from holdfast.checkup.length_bias import PROBE as LENGTH_BIAS
 from holdfast.checkup.position_bias import PROBE as POSITION_BIAS
 from holdfast.checkup.raters import PROBE as RATERS
+from holdfast.checkup.representation import PROBE as REPRESENTATION
 from holdfast.checkup.separability import PROBE as SEPARABILITY
 from holdfast.checkup.sources import PROBE as SOURCES
 
@@ -35,4 +36,6 @@ PROBES: tuple[Probe, ...] = (
     LENGTH_BIAS,
     POSITION_BIAS,
     SOURCES,
+    # whom it stands for
+    REPRESENTATION,
 )
