@@ -27,7 +27,9 @@ BRANCHES = {
     "revision": tuple(f"{answer}_given_{shown}" for answer in ("chosen", "rejected") for shown in ("chosen", "rejected")),
     "rationale": ("rationale",),
     "samples": ("sample_1", "sample_2", "sample_3"),
+    "degrees": tuple(f"{answer}_less_{k}" for answer in ("chosen", "rejected") for k in (1, 2)),
 }
+FIELDS = {"reference": "ref_logp_NT", "token_kl": "kl_NT", "activation": "ref_activation_NTL", "head": "head_NTK"}
 OWN_REDUCTION = {"dr_dpo": "kl_best_case:temperature=1.0"}
 
 Change = Callable[[str, Scored], Scored]
@@ -38,7 +40,10 @@ def sequences(seed: int, *, shift: float = 0.0) -> Scored:
     generator = torch.Generator().manual_seed(seed)
     mask_NT = (torch.arange(T) < torch.randint(1, T + 1, (N, 1), generator=generator)).double()
     logp_NT, ref_logp_NT = (-2 * torch.rand(N, T, generator=generator, dtype=torch.float64) - 0.05 for _ in range(2))
-    return Scored((logp_NT + shift / T) * mask_NT, mask_NT, ref_logp_NT * mask_NT)
+    kl_NT, activation_NTL = torch.rand(N, T, generator=generator).double(), torch.randn(N, T, 2, generator=generator).double()
+    head_NTK = torch.rand(N, T, 3, generator=generator).double()
+    live = {"kl_NT": kl_NT * mask_NT, "ref_activation_NTL": activation_NTL * mask_NT[..., None], "head_NTK": head_NTK * mask_NT[..., None]}
+    return Scored((logp_NT + shift / T) * mask_NT, mask_NT, ref_logp_NT * mask_NT, **live)
 
 
 def batch_for(method: Method, seed: int = 0) -> Batch:
@@ -60,15 +65,16 @@ def changed(batch: Batch, change: Change) -> Batch:
 
 
 def with_leaves(batch: Batch) -> tuple[Batch, dict[str, Tensor]]:
-    """The batch with fresh leaf tensors as policy log-probabilities, and those leaves."""
-    leaves = {name: part.logp_NT.clone().requires_grad_() for name, part in scored_parts(batch).items()}
-    return changed(batch, lambda name, part: replace(part, logp_NT=leaves[name])), leaves
+    """The batch with fresh leaf tensors as whatever carries a gradient, and those leaves, log-probabilities by the branch's name."""
+    parts = {name: {field: x.clone().requires_grad_() for field, x in part.learned.items()} for name, part in scored_parts(batch).items()}
+    leaves = {name if field == "logp_NT" else f"{name}.{field}": x for name, part in parts.items() for field, x in part.items()}
+    return changed(batch, lambda name, part: replace(part, **parts[name])), leaves
 
 
 def without(batch: Batch, need: str) -> Batch:
     """The batch as a run without that need would give it."""
-    if need == "reference":
-        return changed(batch, lambda _, part: replace(part, ref_logp_NT=None))
+    if need in FIELDS:
+        return changed(batch, lambda _, part: replace(part, **{FIELDS[need]: None}))
     if need in BRANCHES:
         return replace(batch, also={name: part for name, part in batch.also.items() if name not in BRANCHES[need]})
     field = "desirable_N" if need == "label" else f"{need}_N2" if need in ("log_odds", "win_rate", "earlier_win_rate") else f"{need}_N"
@@ -114,7 +120,11 @@ def test_one_cost_a_row_and_a_finite_gradient(method: Method):
 def test_padding_is_never_read(method: Method, garbage: float):
     def spoil(_: str, part: Scored) -> Scored:
         pad_NT = part.mask_NT == 0
-        return replace(part, logp_NT=part.logp_NT.masked_fill(pad_NT, garbage), ref_logp_NT=part.ref_logp_NT.masked_fill(pad_NT, garbage))
+
+        def spoiled(x: Tensor) -> Tensor:
+            return x if x is part.mask_NT else x.masked_fill(pad_NT if x.ndim == 2 else pad_NT[..., None], garbage)
+
+        return part.each(spoiled)
 
     clean, spoiled = batch_for(method), changed(batch_for(method), spoil)
     assert all((part.mask_NT == 0).any() for part in scored_parts(clean).values())
@@ -123,43 +133,49 @@ def test_padding_is_never_read(method: Method, garbage: float):
     assert torch.equal(cost_N, spoiled_cost_N)
     for name in gradient:
         assert torch.equal(gradient[name], spoiled_gradient[name])
-        assert (spoiled_gradient[name][scored_parts(clean)[name].mask_NT == 0] == 0).all()
+        assert (spoiled_gradient[name][scored_parts(clean)[name.partition(".")[0]].mask_NT == 0] == 0).all()
 
 
 @ALL
 def test_more_padding_changes_nothing(method: Method):
     def widen(_: str, part: Scored) -> Scored:
-        pad = torch.nn.functional.pad
-        return Scored(pad(part.logp_NT, (0, 3)), pad(part.mask_NT, (0, 3)), pad(part.ref_logp_NT, (0, 3)))
+        return part.each(lambda x: torch.nn.functional.pad(x, (0, 3) if x.ndim == 2 else (0, 0, 0, 3)))
 
     batch = batch_for(method)
     torch.testing.assert_close(cost_of(method, changed(batch, widen)), cost_of(method, batch), rtol=1e-13, atol=1e-13)
 
 
+def nudged(batch: Batch, name: str, field: str, place: list[int], by: float) -> Batch:
+    """The batch with one number of one tensor moved."""
+    x = scored_parts(batch)[name].learned[field].clone()
+    x[tuple(place)] += by
+    return changed(batch, lambda which, part: replace(part, **{field: x}) if which == name else part)
+
+
 @ALL
 def test_gradient_is_the_finite_difference(method: Method):
-    """Central differences in every response token of chosen, rejected and answer. Further sequences enter detached or not at all. Where
+    """Central differences in every response token of chosen, rejected and answer, and in whatever else a gradient reaches there or through
+    a head. Log-probabilities of further sequences enter detached or not at all. Where
     the card says that the gradient holds something fixed, a difference must show it, or there is nothing that is held."""
     matched = []
     step = 1e-6
     for batch in (batch_for(method, seed) for seed in range(3)):
         _, gradient = gradients(method, batch)
-        for name in ("chosen", "rejected") if method.takes is Pairs else ("answer",):
-            for row, token in torch.nonzero(scored_parts(batch)[name].mask_NT).tolist():
+        for name, part in scored_parts(batch).items():
+            if name in batch.also and not any(gradient[key].any() for key in gradient if key.startswith(f"{name}.")):
+                continue
+            for field, x in part.learned.items():
+                slopes = gradient[name if field == "logp_NT" else f"{name}.{field}"]
+                if field != "logp_NT" and not slopes.any():
+                    continue
+                for place in torch.nonzero(part.mask_NT if x.ndim == 2 else part.mask_NT[..., None].expand_as(x)).tolist():
 
-                def total(by: float, batch: Batch = batch, at: tuple[str, int, int] = (name, row, token)) -> float:
-                    def nudge(which: str, part: Scored) -> Scored:
-                        if which != at[0]:
-                            return part
-                        logp_NT = part.logp_NT.clone()
-                        logp_NT[at[1:]] += by
-                        return replace(part, logp_NT=logp_NT)
+                    def total(by: float, batch: Batch = batch, at: tuple[str, str, list[int]] = (name, field, place)) -> float:
+                        return cost_of(method, nudged(batch, *at, by)).sum().item()
 
-                    return cost_of(method, changed(batch, nudge)).sum().item()
-
-                slope = (total(step) - total(-step)) / (2 * step)
-                rounding = 4e-16 * abs(total(0.0)) / step  # a difference of large costs is no finer than this
-                matched.append(gradient[name][row, token].item() == pytest.approx(slope, abs=2e-7 + rounding, rel=1e-6))
+                    slope = (total(step) - total(-step)) / (2 * step)
+                    rounding = 4e-16 * abs(total(0.0)) / step  # a difference of large costs is no finer than this
+                    matched.append(slopes[tuple(place)].item() == pytest.approx(slope, abs=2e-7 + rounding, rel=1e-6))
     assert all(matched) != bool(method.card.held)
 
 
@@ -172,7 +188,7 @@ def test_extreme_log_ratios_stay_finite(method: Method, far: float):
         moved = max(far, 0) if name in ("chosen", "answer") else max(-far, 0)
         logp_NT = -(moved + 1.0) * part.mask_NT / part.length_N.unsqueeze(-1)
         back_NT = -(1e4 - moved + 1.0) * part.mask_NT / part.length_N.unsqueeze(-1)
-        return Scored(logp_NT.float(), part.mask_NT.float(), back_NT.float())
+        return replace(part.each(Tensor.float), logp_NT=logp_NT.float(), ref_logp_NT=back_NT.float())
 
     cost_N, gradient = gradients(method, changed(batch_for(method), pull))
     assert cost_N.isfinite().all() and all(g.isfinite().all() for g in gradient.values())
@@ -182,8 +198,8 @@ def test_extreme_log_ratios_stay_finite(method: Method, far: float):
 def test_certain_and_empty_answers_stay_finite(method: Method):
     """Probability one on every token, and no token at all, are corners of a mean or an odds ratio."""
     for change in (
-        lambda _, part: Scored(0 * part.logp_NT, part.mask_NT, 0 * part.logp_NT),
-        lambda _, part: Scored(0 * part.logp_NT, 0 * part.mask_NT, 0 * part.logp_NT),
+        lambda _, part: replace(part, logp_NT=0 * part.logp_NT, ref_logp_NT=0 * part.logp_NT),
+        lambda _, part: replace(part, logp_NT=0 * part.logp_NT, mask_NT=0 * part.mask_NT, ref_logp_NT=0 * part.logp_NT),
     ):
         cost_N, gradient = gradients(method, changed(batch_for(method), change))
         assert cost_N.isfinite().all() and all(g.isfinite().all() for g in gradient.values())
@@ -191,7 +207,7 @@ def test_certain_and_empty_answers_stay_finite(method: Method):
 
 @ALL
 def test_float32_agrees_with_float64(method: Method):
-    single = changed(batch_for(method), lambda _, part: Scored(part.logp_NT.float(), part.mask_NT.float(), part.ref_logp_NT.float()))
+    single = changed(batch_for(method), lambda _, part: part.each(Tensor.float))
     cost_N = cost_of(method, single)
     assert cost_N.dtype == torch.float32
     torch.testing.assert_close(cost_N.double(), cost_of(method, batch_for(method)), rtol=1e-5, atol=1e-5)
@@ -244,10 +260,23 @@ def test_weights_belong_to_the_reduction(method: Method):
     assert torch.equal(cost_of(method, replace(batch, weight_N=None)), cost_of(method, batch))
 
 
+def at_reference(method: Method) -> Batch:
+    """A batch of a policy that is its own reference; what a head says is what a new one says of any states."""
+
+    def start(_: str, part: Scored) -> Scored:
+        head_NTK = part.head_NTK
+        if method.head is not None:
+            states_RLH = torch.randn(N * T, 3, 4, generator=torch.Generator().manual_seed(0))
+            head_NTK = method.head.build(4, 3)(states_RLH).detach().double().reshape(N, T, -1)
+        return replace(part, ref_logp_NT=part.logp_NT, kl_NT=0 * part.kl_NT, head_NTK=head_NTK)
+
+    return changed(batch_for(method), start)
+
+
 @ALL
 def test_cost_at_the_reference(method: Method):
     """Where policy and reference agree, the cost is what the card says; a card that says nothing has a cost that varies or no reference."""
-    start = changed(batch_for(method), lambda _, part: replace(part, ref_logp_NT=part.logp_NT))
+    start = at_reference(method)
     cost_N = cost_of(method, start)
     if method.card.at_reference is not None:
         assert "reference" in method.card.needs
@@ -263,7 +292,7 @@ def test_every_card_with_settings_at_the_reference_reads_them():
     for method in METHODS.values():
         if method.card.at_reference is not None:
             settings = {name: value * 0.75 for name, value in defaults(method).items()}
-            start = changed(batch_for(method), lambda _, part: replace(part, ref_logp_NT=part.logp_NT))
+            start = at_reference(method)
             expected = method.card.at_reference(**settings)
             assert cost_of(method, start, **settings).tolist() == pytest.approx([expected] * N, rel=1e-12)
 
@@ -273,11 +302,11 @@ def test_every_limit_is_met_in_value_and_gradient(method: Method, limit: Limit):
     other = get(limit.gives)
     shared = {name: 0.37 for name in defaults(method) if name in defaults(other) and name not in limit.at}
     for seed in range(3):
-        batch = batch_for(method, seed)
+        batch = changed(batch_for(method, seed), lambda _, part: limit.given(part))
         cost_N, gradient = gradients(method, batch, **{**shared, **limit.at})
         other_cost_N, other_gradient = gradients(other, batch, **{**shared, **limit.other_at})
         torch.testing.assert_close(cost_N, limit.scale * other_cost_N + limit.shift, rtol=1e-6, atol=1e-6)
-        for name in gradient:
+        for name in scored_parts(batch):  # of log-probabilities: what else the limit holds in place has a slope of its own
             torch.testing.assert_close(gradient[name], limit.scale * other_gradient[name], rtol=1e-6, atol=1e-6)
 
 

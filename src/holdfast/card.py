@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from holdfast.errors import NeedError, OptionError
-from holdfast.types import Answers, Batch, Pairs
+from holdfast.types import Answers, Batch, Pairs, Scored
 
 Need = Literal[
     "reference",
@@ -32,6 +32,10 @@ Need = Literal[
     "win_rate",
     "earlier_win_rate",
     "earlier_gap",
+    "token_kl",
+    "activation",
+    "degrees",
+    "head",
 ]
 
 NEEDS: Mapping[Need, str] = {
@@ -51,6 +55,12 @@ NEEDS: Mapping[Need, str] = {
     "chosen_earlier_win_rate and rejected_earlier_win_rate",
     "earlier_gap": "what an earlier policy says of each pair; hint: `holdfast selfplay` makes such rows: a column earlier_gap, "
     "log pi(chosen) - log pi(rejected) in nats",
+    "token_kl": "at each response token the KL divergence of the policy from the reference over the whole vocabulary; `train` keeps the "
+    "reference in memory for it, as no cache could hold it",
+    "activation": "the mean activation of each layer of the reference before each response token; `train` keeps the reference in memory "
+    "for it",
+    "degrees": "copies of both answers that lack some of their key phrases; the data room makes them",
+    "head": "a small module that reads hidden states; `train` trains it beside the policy and keeps it in checkpoints",
     "reward_gap": "a reward model's opinion of each pair; hint: add a `reward_gap` column, r(chosen) - r(rejected)",
 }
 
@@ -83,13 +93,15 @@ class Paper:
 @dataclass(frozen=True)
 class Limit:
     """At these settings the method is another one: `Limit(at={"flip": 0.0}, gives="dpo")`. `scale` and `shift` allow an affine identity:
-    cost == scale * other + shift."""
+    cost == scale * other + shift. `where` says what the sequences must be like besides, and `given` makes any sequences so."""
 
     at: Mapping[str, float]
     gives: str
     other_at: Mapping[str, float] = field(default_factory=dict)
     scale: float = 1.0
     shift: float = 0.0
+    where: str = ""
+    given: Callable[[Scored], Scored] = lambda part: part
 
 
 @dataclass(frozen=True)
@@ -102,11 +114,30 @@ class Card:
     needs: tuple[Need, ...] = ()
     departures: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
-    at_reference: Callable[..., float] | None = None  # the cost when policy = reference, as a function of the settings
+    at_reference: Callable[..., float] | None = None  # the cost when policy = reference and a head is new, as a function of the settings
     coupled: bool = False  # True if a row's cost depends on the other rows of the batch
     held: str = ""  # what the policy decides and the gradient holds fixed all the same, if anything
     not_to_confuse_with: str = ""
     status: str = ""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A small module that is trained beside the policy, by the same optimizer, and that no one needs once training is over.
+
+    It gives K numbers for each response token t, `Scored.head_NTK`, from hidden states of shape (R, L, H): R response tokens, each with the
+    states of L layers of width H.
+
+        of="reference"    all layers of the frozen reference, before token t is read: what is known when it is chosen
+        of="policy"       the last layer of the policy (L = 1), after token t is read; gradients flow into the policy
+
+    Attributes:
+        build: `build(width, layers)`, a new module; must draw no random numbers, so that every process makes the same one.
+        of: whose states it reads.
+    """
+
+    build: Callable[[int, int], nn.Module]
+    of: Literal["policy", "reference"]
 
 
 @dataclass(frozen=True)
@@ -115,7 +146,7 @@ class PairMethod:
 
     A method that remembers from batch to batch has a `memory`: `memory(raters)`, a dict of tensors, is what it knows before the first
     batch, and its objective is `objective(pairs, memory, *, ...) -> (cost_N, memory)`, which leaves the memory it was given alone. Whoever
-    does not know which method it has calls `costs`.
+    does not know which method it has calls `costs`. A method that learns something beside the policy has a `head`.
     """
 
     objective: Callable[..., Any]
@@ -123,6 +154,7 @@ class PairMethod:
     card: Card
     takes: type[Pairs] = Pairs
     memory: Callable[[int], State] | None = None
+    head: Head | None = None
 
     @property
     def name(self) -> str:
@@ -138,6 +170,7 @@ class AnswerMethod:
     card: Card
     takes: type[Answers] = Answers
     memory: None = None
+    head: None = None
 
     @property
     def name(self) -> str:

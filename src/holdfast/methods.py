@@ -28,6 +28,7 @@ from holdfast.preference.kto import METHOD as KTO
 from holdfast.preference.lcpo import LCPO_CPO, LCPO_DPO, LCPO_IPO, LCPO_SIMPO
 from holdfast.preference.ln_dpo import METHOD as LN_DPO
 from holdfast.preference.madpo import METHOD as MADPO
+from holdfast.preference.mapo import METHOD as MAPO
 from holdfast.preference.maxent import METHOD as MAXENT
 from holdfast.preference.maxent_length import METHOD as MAXENT_LENGTH
 from holdfast.preference.orpo import METHOD as ORPO
@@ -38,7 +39,11 @@ from holdfast.preference.rpo import METHOD as RPO
 from holdfast.preference.sft import METHOD as SFT
 from holdfast.preference.simpo import METHOD as SIMPO
 from holdfast.preference.slic import METHOD as SLIC
+from holdfast.preference.sparsepo import METHOD as SPARSEPO
+from holdfast.preference.sparsepo_independent import METHOD as SPARSEPO_INDEPENDENT
+from holdfast.preference.spo import METHOD as SPO
 from holdfast.preference.srpo import METHOD as SRPO
+from holdfast.preference.tdpo import METHOD as TDPO
 from holdfast.preference.vpo import METHOD as VPO
 
 METHODS: dict[str, Method] = {
@@ -68,7 +73,13 @@ METHODS: dict[str, Method] = {
     "maxent_length": MAXENT_LENGTH,
     "cpo": CPO,
     "orpo": ORPO,
+    # which tokens count
+    "tdpo": TDPO,
+    "mapo": MAPO,
+    "sparsepo": SPARSEPO,
+    "sparsepo_independent": SPARSEPO_INDEPENDENT,
     # more than two answers to a prompt
+    "spo": SPO,
     "srpo": SRPO,
     "rationale_dpo": RATIONALE_DPO,
     "rationale_logistic": RATIONALE_LOGISTIC,

@@ -99,6 +99,7 @@ def facts(name: str) -> dict[str, Any]:
         "cost at the reference": about.at_reference(**defaults(method)) if about.at_reference else None,
         "rows are coupled": about.coupled,
         "remembers": list(method.memory(1)) if method.memory else [],
+        "head": head(method),
         "held fixed in the gradient": about.held,
         "not to be confused with": about.not_to_confuse_with,
         "status": about.status,
@@ -121,6 +122,7 @@ def page(name: str) -> str:
         "Refusals": bullets(f"`{error}`: {text}" for error, text in card.help_of(method.objective, "Raises").items()),
         "Departures from the paper": "\n".join(f"{i}. {line}" for i, line in enumerate(about.departures, 1)),
         "What it remembers": remembers(method),
+        "What is trained beside the policy": head(method),
         "Held fixed in the gradient": sentence(about.held),
         "Limits": bullets(limit_line(name, limit) for limit in about.limits),
         "Not to be confused with": sentence(about.not_to_confuse_with),
@@ -193,7 +195,9 @@ def need_line(need: Need) -> str:
 
 def settings_table(function: Callable[..., Any]) -> str:
     words = card.help_of(function)
-    rows = [{"setting": f"`--{name}`", "default": f"{p.default:g}", "meaning": words[name]} for name, p in settings_of(function).items()]
+    rows = [
+        {"setting": f"`{flag(name)}`", "default": f"{p.default:g}", "meaning": words[name]} for name, p in settings_of(function).items()
+    ]
     return grid(rows) if rows else "None."
 
 
@@ -220,19 +224,31 @@ def remembers(method: Method) -> str:
     return f"{names}, from batch to batch; kept in checkpoints. Your own loop starts from `holdfast.card.initial_memory(METHOD, raters)`."
 
 
+def head(method: Method) -> str:
+    """The method's own module, as the reader of a run meets it."""
+    if method.head is None:
+        return ""
+    whose = "all layers of the reference before" if method.head.of == "reference" else "the last layer of the policy after"
+    return (
+        f"A small module reads the states of {whose} each token. It learns at a rate of its own, `--head-learning-rate`, is kept in "
+        "checkpoints, and is left out of the model that a run ends with."
+    )
+
+
 def limit_line(name: str, limit: Limit) -> str:
     def at(settings: Mapping[str, float]) -> str:
         return ", ".join(f"{setting} = {value:g}" for setting, value in settings.items())
 
     other = f"`{limit.gives}`" + (f" at {at(limit.other_at)}" if limit.other_at else "")
     factor = "" if limit.scale == 1 else f"{limit.scale:g} times "
+    besides = f" where {limit.where}" if limit.where else ""
     shift = "" if limit.shift == 0 else f" {limit.shift:+g}"
-    where = f"at {at(limit.at)}" if limit.at else "row by row"
+    where = f"at {at(limit.at)}{besides}" if limit.at else besides.strip() or "row by row"
     return f"{where}, `{name}` is {factor}{other}{shift}"
 
 
 def usage(method: Method) -> str:
-    flags = "".join(f" --{name} {value:g}" for name, value in defaults(method).items())
+    flags = "".join(f" {flag(name)} {value:g}" for name, value in defaults(method).items())
     options = "".join(f", {name}={value:g}" for name, value in defaults(method).items())
     module = method.objective.__module__
     room = "holdfast.preference" if module.startswith("holdfast.preference.") else module
@@ -242,6 +258,10 @@ def usage(method: Method) -> str:
         f"```python\n{'cost_N, memory' if method.memory else 'cost_N'} = {call}\n"
         f'run = holdfast.train("{method.name}", model="MODEL", data="prefs.jsonl", out="runs/{method.name}"{options})\n```'
     )
+
+
+def flag(setting: str) -> str:
+    return f"--{setting.replace('_', '-')}"
 
 
 def cited(paper: Paper) -> str:

@@ -8,7 +8,7 @@ Log-probabilities are natural (nats). A `Scored` always holds response tokens on
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -101,6 +101,11 @@ class Tokenized:
 # ------------------------------------------------------------ sequences, as models see them
 
 
+LEARNED = ("logp_NT", "kl_NT", "head_NTK")
+DEGREES = (0.0, 0.5, 1.0)  # share of an answer's key phrases that its copies lack, the first being the answer itself
+COPY = "_less_"  # the others are branches `chosen_less_1`, ...
+
+
 @dataclass(frozen=True)
 class Scored:
     """N sequences as the policy sees them, and the reference if there is one.
@@ -111,6 +116,23 @@ class Scored:
     logp_NT: Tensor  # nats per token
     mask_NT: Tensor  # 1 on response tokens
     ref_logp_NT: Tensor | None = None  # never carries a gradient
+    kl_NT: Tensor | None = None  # KL(pi_ref || pi) of the next token, given what stands before token t, nats
+    ref_activation_NTL: Tensor | None = None  # mean activation of each layer of the reference there; never carries a gradient
+    head_NTK: Tensor | None = None  # what the method's own head says of token t
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Scored:
+        """The same sequences with every tensor that is there changed."""
+        return replace(self, **{name: change(x) for name, x in self.tensors.items()})
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that is there, by its field."""
+        return {name: x for name, x in vars(self).items() if x is not None}
+
+    @property
+    def learned(self) -> dict[str, Tensor]:
+        """Those that a gradient flows through, to the policy or to the method's head."""
+        return {name: x for name, x in self.tensors.items() if name in LEARNED}
 
     @property
     def length_N(self) -> Tensor:
@@ -167,6 +189,11 @@ class Pairs:
     def samples(self) -> list[Scored]:
         """Answers to the same prompts that the policy drew itself: the branches `sample_1`, `sample_2`, ..."""
         return [part for name, part in self.also.items() if name.startswith("sample_")]
+
+    def copies(self, answer: str) -> list[Scored]:
+        """Copies of "chosen" or "rejected" that lack more and more of its key phrases: `chosen_less_1`, `chosen_less_2`, ... One that would
+        equal a fuller copy has no tokens."""
+        return [part for name, part in self.also.items() if name.startswith(f"{answer}{COPY}")]
 
 
 @dataclass(frozen=True)

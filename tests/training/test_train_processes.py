@@ -44,6 +44,11 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "mean": ("dpo", {"beta": 0.5}),
     "kto": ("kto", {"beta": 0.5}),
     "lora": ("dpo", {"beta": 0.5, "lora_rank": 2, "gradient_checkpointing": True}),
+    "spo": ("spo", {"gamma": 0.5}),
+}
+IN_MEMORY: dict[str, tuple[str, dict[str, Any]]] = {  # what keeps its reference in memory, which FSDP refuses
+    "sparsepo": ("sparsepo", {"sparsity": 0.02}),
+    "independent": ("sparsepo_independent", {"lora_rank": 2, "reduction": "kl:temperature=1"}),
 }
 LAUNCH = {"ddp": ["--multi_gpu"], "fsdp2": ["--use_fsdp", "--fsdp_version", "2"]}
 
@@ -74,7 +79,7 @@ def common(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, pair_
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory, common: dict[str, Any]) -> Path:
     out = tmp_path_factory.mktemp("alone")
-    for name, (method, changes) in RUNS.items():
+    for name, (method, changes) in (RUNS | IN_MEMORY).items():
         train(method, out=out / name, **common, **changes)
     return out
 
@@ -86,10 +91,11 @@ def test_two_processes_take_the_steps_of_one(wrapping: str, tmp_path: Path, comm
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"}
     launch = [sys.executable, "-m", "accelerate.commands.launch", *LAUNCH[wrapping], "--num_processes", "2", "--num_machines", "1"]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(free_port())]
-    arguments = {"out": str(tmp_path), "common": common, "runs": RUNS}
+    runs = RUNS | IN_MEMORY if wrapping == "ddp" else RUNS
+    arguments = {"out": str(tmp_path), "common": common, "runs": runs}
     done = subprocess.run([*launch, str(script), repr(arguments)], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
-    for name in (*RUNS, "resumed"):
+    for name in (*runs, "resumed"):
         single = alone / ("mean" if name == "resumed" else name)
         record = json.loads((tmp_path / name / "run.json").read_text())
         assert record["world"] == {"processes": 2, "wrapping": wrapping, "device": "cpu:0"}

@@ -17,6 +17,7 @@ from rich.progress import Progress
 
 from holdfast.card import Need
 from holdfast.data.fields import plain
+from holdfast.data.keywords import copies_of, without_equals
 from holdfast.data.mismatch import mismatch
 from holdfast.data.template import Chat, Marks, Rendered, renderer
 from holdfast.data.trees import Tree, trees_of
@@ -96,7 +97,8 @@ def tokenize(
         rows: comparisons (branches "chosen" and "rejected") or single answers (branch "answer"), not both; see `unfold`.
         tokenizer: of the model that will score them.
         needs: "mismatched" adds a branch of that name (see `holdfast.data.mismatch`), "revision" and "rationale" further prompts with
-            branches of their own (see `holdfast.data.trees`); other needs are not the renderer's.
+            branches of their own (see `holdfast.data.trees`), "degrees" copies that lack key phrases (see `holdfast.data.keywords`);
+            other needs are not the renderer's.
         template: "chat", "plain", or "auto" (the chat template if there is one); see `holdfast.data.template`.
         max_tokens: the most tokens of a prompt with one answer, end included. Documents are cut into windows of at most this many.
         max_prompt_tokens: the most tokens of the row's own prompt.
@@ -266,6 +268,8 @@ class _Maker:
                 return _Draft([], [row.answer if isinstance(row.answer, str) else str(row.answer)])
             trees = [Tree(row.prompt, _answers(row))]
             if row.chosen is not None:
+                if "degrees" in self.needs:
+                    trees = [Tree(row.prompt, {**_answers(row), **copies_of(row)})]
                 trees += trees_of(row, index, self.needs, chat=isinstance(self.rendered, Chat), seed=self.seed)
             texts: list[str] = []
             for tree in trees:
@@ -282,6 +286,7 @@ class _Maker:
     def _item(self, trees: Sequence[Tree], parts: list[list[int]]) -> Tokenized:
         part = iter(parts)
         own, *others = [self._tree(next(part), {name: next(part) for name in tree.answers}) for tree in trees]
+        own = replace(own, branches=without_equals(own.branches))
         if len(own.branches) > 1 and own.branches["chosen"] == own.branches["rejected"]:
             cure = "remove the row, or use a tokenizer that tells them apart"
             raise RowError("`chosen` and `rejected` are the same tokens", field="rejected", cure=cure)

@@ -12,6 +12,7 @@ from holdfast.preference.kto import kto
 from holdfast.preference.lcpo import lcpo, lcpo_cpo, lcpo_dpo, lcpo_ipo, lcpo_simpo
 from holdfast.preference.ln_dpo import ln_dpo
 from holdfast.preference.madpo import madpo
+from holdfast.preference.mapo import mapo
 from holdfast.preference.maxent import maxent
 from holdfast.preference.maxent_length import maxent_length
 from holdfast.preference.orpo import orpo
@@ -22,7 +23,11 @@ from holdfast.preference.rpo import rpo
 from holdfast.preference.sft import sft
 from holdfast.preference.simpo import simpo
 from holdfast.preference.slic import slic
+from holdfast.preference.sparsepo import sparsepo
+from holdfast.preference.sparsepo_independent import sparsepo_independent
+from holdfast.preference.spo import spo
 from holdfast.preference.srpo import srpo
+from holdfast.preference.tdpo import tdpo
 from holdfast.preference.vpo import vpo
 
 __all__ = [
@@ -42,6 +47,7 @@ __all__ = [
     "lcpo_simpo",
     "ln_dpo",
     "madpo",
+    "mapo",
     "maxent",
     "maxent_length",
     "orpo",
@@ -52,6 +58,10 @@ __all__ = [
     "sft",
     "simpo",
     "slic",
+    "sparsepo",
+    "sparsepo_independent",
+    "spo",
     "srpo",
+    "tdpo",
     "vpo",
 ]

@@ -83,13 +83,16 @@ class BranchScorer(nn.Module):
 
     def hidden_states(self, decoder: Any, items: Sequence[Tokenized]) -> tuple[Tensor, Layout]:
         """The decoder's hidden states of one packed row (L, width), and where everything stands in it."""
+        out, layout = self.decoded(decoder, items)
+        return out.last_hidden_state[0], layout
+
+    def decoded(self, decoder: Any, items: Sequence[Tokenized], **more: Any) -> tuple[Any, Layout]:
+        """All that the decoder puts out for one packed row."""
         layout = pack(items).to(self.device)
         # A ready-made 4-D mask is passed on by every model as it is, which saves making one; the attention reads the layout instead.
         unread = layout.ids_L.new_zeros(1, 1, 1, 1, dtype=torch.bool)
-        out = decoder(
-            input_ids=layout.ids_L[None], position_ids=layout.position_L[None], attention_mask=unread, use_cache=False, branches=layout
-        )
-        return out.last_hidden_state[0], layout
+        given = {"input_ids": layout.ids_L[None], "position_ids": layout.position_L[None], "attention_mask": unread}
+        return decoder(**given, use_cache=False, branches=layout, **more), layout
 
     @torch.no_grad()
     def verify(self, items: Sequence[Tokenized]) -> Verification:
@@ -110,7 +113,7 @@ class BranchScorer(nn.Module):
                 return Verification(self.path, float("nan"), tolerance, self._reason)
         finally:
             self.model.train(was_training)
-        worst = max(float((packed[name].logp_NT - plain[name].logp_NT).abs().max()) for name in plain)
+        worst = max(float((packed[name].learned[field] - x).abs().max()) for name in plain for field, x in plain[name].learned.items())
         if not worst <= tolerance:  # NaN falls back too
             self._fall_back(f"packed and plain {self.scores} differ by {worst:.3g} (tolerance {tolerance:g})")
         return Verification(self.path, worst, tolerance, self._reason)

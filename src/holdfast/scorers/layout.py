@@ -28,6 +28,7 @@ class Layout:
     bounds: tuple[tuple[int, int], ...]  # [start, end) of each tree
     predictor_R: Tensor  # the token of the row whose hidden state predicts ...
     target_R: Tensor  # ... this token id
+    own_R: Tensor  # where in the row that token itself stands
     index_NT: dict[str, Tensor]  # a branch's response tokens as indices into 0..R-1, R where padded
     masks: dict[tuple[int | None, torch.dtype], list[Tensor]] = field(default_factory=dict, compare=False)
 
@@ -43,6 +44,7 @@ class Layout:
             self.bounds,
             move(self.predictor_R),
             move(self.target_R),
+            move(self.own_R),
             {name: move(index) for name, index in self.index_NT.items()},
         )
 
@@ -83,7 +85,7 @@ def pack(items: Sequence[Tokenized]) -> Layout:
     """Lay the items out in one row. Raises DataError on an empty prompt, which leaves the first response token without a predictor."""
     names = branch_names(items)
     ids: list[np.ndarray] = []
-    positions, segments, branches, predictors, targets = [], [], [], [], []
+    positions, segments, branches, predictors, targets, own = [], [], [], [], [], []
     bounds: list[tuple[int, int]] = []
     index: dict[str, list[np.ndarray]] = {name: [] for name in names}
     length = responses = 0
@@ -105,6 +107,7 @@ def pack(items: Sequence[Tokenized]) -> Layout:
             if len(answer):
                 predictors.append(np.concatenate([[last_of_prompt], np.arange(length, length + len(answer) - 1)]))
                 targets.append(answer)
+                own.append(np.arange(length, length + len(answer)))
             index[name].append(np.arange(responses, responses + len(answer)))
             responses += len(answer)
             length += len(answer)
@@ -118,6 +121,7 @@ def pack(items: Sequence[Tokenized]) -> Layout:
         bounds=tuple(bounds),
         predictor_R=torch.from_numpy(np.concatenate(predictors) if predictors else np.zeros(0, dtype=np.int64)),
         target_R=torch.from_numpy(np.concatenate(targets) if targets else np.zeros(0, dtype=np.int64)),
+        own_R=torch.from_numpy(np.concatenate(own) if own else np.zeros(0, dtype=np.int64)),
         index_NT={name: _padded(rows, fill=responses) for name, rows in index.items()},
     )
 

@@ -106,9 +106,12 @@ def _score(scorer: TextScorer, items: Sequence[Tokenized], progress: bool, token
 
 
 def attach(parts: Mapping[str, Scored], reference_items: Sequence[Mapping[str, Tensor]]) -> dict[str, Scored]:
-    """The same parts with `ref_logp_NT` filled in from one mapping of vectors per item, aligned with the parts' rows."""
-    out = {}
+    """The same parts with `ref_logp_NT` filled in from one mapping of vectors per item, aligned with the parts' rows. Parts that the
+    reference was not asked about stay as they are."""
+    out = dict(parts)
     for name, scored in parts.items():
+        if any(name not in item for item in reference_items):
+            continue
         ref_NT = torch.zeros(scored.logp_NT.shape, dtype=torch.float32)
         for n, item in enumerate(reference_items):
             ref_NT[n, : len(item[name])] = item[name]

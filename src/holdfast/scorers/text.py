@@ -7,7 +7,8 @@ scorer.verify(items)             # packed against plain on these very items; fal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from holdfast.errors import ModelError
 from holdfast.scorers.branches import BranchScorer, Path, Verification, causal_model
 from holdfast.scorers.head import token_logp
+from holdfast.scorers.layout import Layout
 from holdfast.scorers.plain import score_plain
 from holdfast.types import Scored, Tokenized
 
@@ -29,17 +31,30 @@ class TextScorer(BranchScorer):
 
     def packed(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
         inner = causal_model(self.model)
-        decoder, head, vocabulary = _split(inner)
+        decoder, head, vocabulary = split(inner)
         hidden_LH, layout = self.hidden_states(decoder, items)
         logp_R = token_logp(hidden_LH[layout.predictor_R], layout.target_R, head, vocabulary=vocabulary)
-        padded = torch.cat([logp_R, logp_R.new_zeros(1)])
-        return {name: Scored(padded[index], (index < len(logp_R)).to(padded.dtype)) for name, index in layout.index_NT.items()}
+        return by_branch(layout, {"logp_NT": logp_R})
 
     def plain(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
         return score_plain(self.model, items, device=self.device)
 
+    def log_probs_alone(self) -> AbstractContextManager[None]:
+        """While it lasts, nothing but log-probabilities is made."""
+        return nullcontext()
 
-def _split(inner: Any) -> tuple[Any, Callable[[Tensor], Tensor], int]:
+
+def by_branch(layout: Layout, made: Mapping[str, Tensor]) -> dict[str, Scored]:
+    """What was made for each of R response tokens, by field of `Scored`, laid out by branch: (N, T, ...), zeros where padded."""
+    padded = {field: torch.cat([x, x.new_zeros(1, *x.shape[1:])]) for field, x in made.items()}
+    tokens = len(layout.target_R)
+    return {
+        name: Scored(mask_NT=(index < tokens).to(padded["logp_NT"].dtype), **{field: x[index] for field, x in padded.items()})
+        for name, index in layout.index_NT.items()
+    }
+
+
+def split(inner: Any) -> tuple[Any, Callable[[Tensor], Tensor], int]:
     """A causal model as its decoder and the function from hidden states to logits."""
     decoder = getattr(inner, inner.base_model_prefix, None)
     output = inner.get_output_embeddings()

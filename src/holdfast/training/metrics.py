@@ -14,6 +14,10 @@ response tokens, in nats. Ties count as half a hit, so that a policy that equals
                                   the policy, so this is a proxy of the KL, not an estimate of it
     kl_ref/own_samples            mean log pi(y) - log pi_ref(y) of answers that the policy drew for this batch: an unbiased estimate of
                                   the KL; only where the method draws them
+    kl_ref/forward_on_data        mean over tokens of KL(pi_ref || pi) of the next token, over the whole vocabulary; only where it is scored
+    head/mean, head/zeros         mean of what a method's head says of a token of the answers compared, such as its mask, and how much of it
+                                  is exactly 0
+    degrees/accuracy              share of copies whose degree the head tells; near 1 after a few steps the task is too easy to teach much
     logp_per_token/BRANCH         mean over answers of log pi(y) / |y|
     length/BRANCH                 mean response tokens
     remembered/...                what the method remembers after the step, such as each rater's reliability: one number a rater, or of more
@@ -62,7 +66,34 @@ def _pairs(pairs: Pairs) -> dict[str, float]:
         out["implicit_reward/margin"] = float(pairs.margin_N.mean())
         if pairs.samples:
             out["kl_ref/own_samples"] = float(torch.stack([sample.log_ratio_N for sample in pairs.samples]).mean())
+    return out | _tokens(pairs)
+
+
+def _tokens(pairs: Pairs) -> dict[str, float]:
+    """What was scored beside log-probabilities, over the tokens of both answers."""
+    both = [part for part in (pairs.chosen, pairs.rejected) if part.mask_NT.any()]
+    out: dict[str, float] = {}
+    divergences = [part.kl_NT[part.mask_NT.bool()] for part in both if part.kl_NT is not None]
+    if divergences:
+        out["kl_ref/forward_on_data"] = float(torch.cat(divergences).mean())
+    if pairs.copies("chosen"):
+        return out | _degrees(pairs)
+    said = [part.head_NTK[part.mask_NT.bool()] for part in both if part.head_NTK is not None]
+    if said:
+        said_RK = torch.cat(said)
+        out |= {"head/mean": float(said_RK.mean()), "head/zeros": float((said_RK == 0).float().mean())}
     return out
+
+
+def _degrees(pairs: Pairs) -> dict[str, float]:
+    hits = []
+    for answer, whole in (("chosen", pairs.chosen), ("rejected", pairs.rejected)):
+        for degree, part in enumerate([whole, *pairs.copies(answer)]):
+            there_N = part.length_N > 0
+            if part.head_NTK is not None and bool(there_N.any()):
+                last_N = part.length_N.long()[there_N] - 1
+                hits.append(part.head_NTK[there_N, last_N].argmax(-1) == degree)
+    return {"degrees/accuracy": float(torch.cat(hits).float().mean())} if hits else {}
 
 
 def _branches(batch: Batch) -> dict[str, float]:

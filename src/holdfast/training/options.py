@@ -35,6 +35,7 @@ class Options:
     ] = None
     learning_rate: Annotated[float, "peak learning rate of AdamW"] = 5e-6
     schedule: Annotated[Literal["linear", "cosine", "constant"], "how the learning rate falls after warm-up"] = "linear"
+    head_learning_rate: Annotated[float, "highest learning rate of a method's own head, trained beside the policy"] = 1e-3
     warmup_ratio: Annotated[float, "share of the steps over which the learning rate rises from zero"] = 0.1
     warmup_steps: Annotated[int | None, "steps of warm-up, instead of warmup_ratio"] = None
     weight_decay: Annotated[float, "AdamW's decoupled weight decay, on matrices only"] = 0.0
@@ -98,6 +99,7 @@ RANGES: Mapping[str, tuple[float, float, bool]] = {  # name: lowest, highest, wh
     "batch_size": (1, math.inf, False),
     "tokens_per_microbatch": (1, math.inf, False),
     "learning_rate": (0, math.inf, False),
+    "head_learning_rate": (0, math.inf, False),
     "warmup_ratio": (0, 1, False),
     "warmup_steps": (0, math.inf, False),
     "weight_decay": (0, math.inf, False),
@@ -180,6 +182,8 @@ def split_options(method: Method, given: Mapping[str, Any]) -> tuple[Options, di
 
     Raises OptionError for a name that neither reads, for two options that contradict each other, and for values out of range.
     """
+    from holdfast.methods import METHODS
+
     known = {field.name for field in dataclasses.fields(Options)}
     own = settings_of(method.objective)
     shared = known & own.keys()
@@ -191,6 +195,9 @@ def split_options(method: Method, given: Mapping[str, Any]) -> tuple[Options, di
     for name, other in ONLY_WITH.items():
         if name in given and not given.get(other):
             raise OptionError(f"{name} is not read without {other}", hint=f"add {other}, or leave {name} out")
+    if "head_learning_rate" in given and method.head is None:
+        heads = ", ".join(name for name, other in METHODS.items() if other.head is not None)
+        raise OptionError(f"{method.name} has no head, so head_learning_rate is not read", hint=f"it is read by {heads}")
     for name, other in INSTEAD_OF.items():
         if given.get(name) is not None and other in given:
             raise OptionError(f"{name} and {other} say the same thing twice", hint=f"give one of {name} and {other}")

@@ -69,13 +69,12 @@ def enable_checkpointing(policy: Any) -> None:
 
 
 def build_optimizer(scorer: nn.Module, options: Options) -> torch.optim.Optimizer:
-    """AdamW over what is trained; weight decay on matrices only."""
-    trained = [parameter for parameter in scorer.parameters() if parameter.requires_grad]
-    if not trained:
+    """AdamW over what is trained, the policy first, then the method's head at its own rate; weight decay on matrices only."""
+    trained = {name: parameter for name, parameter in scorer.named_parameters() if parameter.requires_grad}
+    policy, head = ([p for name, p in trained.items() if name.startswith(PREFIX) == ours] for ours in (True, False))
+    if not policy:
         raise ModelError("no weight of the model is to be trained: all are frozen")
-    matrices = [parameter for parameter in trained if parameter.ndim >= 2]
-    others = [parameter for parameter in trained if parameter.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [*_decayed(policy, options, options.learning_rate), *_decayed(head, options, options.head_learning_rate)]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=options.learning_rate,
@@ -85,20 +84,26 @@ def build_optimizer(scorer: nn.Module, options: Options) -> torch.optim.Optimize
     )
 
 
+def _decayed(parameters: list[nn.Parameter], options: Options, rate: float) -> list[dict[str, Any]]:
+    matrices, others = ([p for p in parameters if (p.ndim >= 2) == wide] for wide in (True, False))
+    return [{"params": matrices, "weight_decay": options.weight_decay, "lr": rate}, {"params": others, "weight_decay": 0.0, "lr": rate}]
+
+
 def build_scheduler(optimizer: torch.optim.Optimizer, options: Options, total: int) -> Any:
     warmup = options.warmup_steps if options.warmup_steps is not None else round(options.warmup_ratio * total)
     return get_scheduler(SCHEDULES[options.schedule], optimizer=optimizer, num_warmup_steps=warmup, num_training_steps=total)
 
 
 def final_weights(scorer: nn.Module) -> dict[str, Tensor]:
-    """All weights of the policy under its own names, whole and on CPU; tied ones once. Every process must call this."""
+    """All weights of the policy under its own names, whole and on CPU; tied ones once. Every process must call this. A method's head is no
+    part of the policy."""
     whole: dict[str, Any] = get_model_state_dict(scorer, options=FULL)
     names = {name for name, _ in scorer.named_parameters()}
     lost = names - whole.keys()
     if whole and lost:  # only the main process is given any
         raise RunError(f"{len(lost)} weights could not be gathered, such as {min(lost)}")
     names |= {name for name, _ in scorer.named_buffers()}
-    return {name.removeprefix(PREFIX): tensor.contiguous() for name, tensor in whole.items() if name in names}
+    return {name.removeprefix(PREFIX): tensor.contiguous() for name, tensor in whole.items() if name in names and name.startswith(PREFIX)}
 
 
 def save_policy(policy: Any, tokenizer: Any, weights: dict[str, Tensor], folder: Path) -> None:

@@ -84,10 +84,11 @@ def reference_log_probs(
     inner: TextScorer = world.unwrap(scorer)
     how = {"cache_dir": cache, "progress": world.is_main, "tokens": tokens * world.size}
     if asked is None:
-        found = score_reference(_Shared(world, scorer, inner), items, key=f"{start_hash}:{precision}", **how)  # type: ignore[arg-type]
+        with inner.log_probs_alone():
+            found = score_reference(_Shared(world, scorer, inner), items, key=f"{start_hash}:{precision}", **how)  # type: ignore[arg-type]
         return Reference("the policy before training", start_hash, True, found)
     if isinstance(asked, str) and asked == ADAPTER_OFF:
-        with adapter_off(inner.model):
+        with adapter_off(inner.model), inner.log_probs_alone():
             found = score_reference(_Shared(world, scorer, inner), items, key=f"{start_hash}:off:{precision}", **how)  # type: ignore[arg-type]
         return Reference("the model with its adapter off", f"{start_hash}:off", fresh_adapter, found)
     model = load_policy(asked, trust_remote_code=trust_remote_code)

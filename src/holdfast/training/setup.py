@@ -24,6 +24,7 @@ from holdfast.scorers.branches import BranchScorer, Verification
 from holdfast.scorers.reference import model_hash
 from holdfast.training import plan
 from holdfast.training.files import TEMPORARY, sweep
+from holdfast.training.live_scorer import compared, kept_in_memory, scorer_for
 from holdfast.training.options import Options
 from holdfast.training.policy import build_optimizer, build_scheduler, enable_checkpointing, set_mode, with_adapter
 from holdfast.training.prepare import Prepared, prepare
@@ -137,7 +138,16 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
         enable_checkpointing(policy)
     if not world.sharded:
         policy.to(world.device)
-    inner = ask.trainee.scorer(policy, path=options.path)
+    inner = scorer_for(
+        ask.method,
+        ask.trainee,
+        world,
+        policy,
+        asked=ask.reference,
+        fresh_adapter=fresh_adapter,
+        path=options.path,
+        trust_remote_code=options.trust_remote_code,
+    )
     set_mode(inner, dropout=False, checkpointing=False)
     first = plan.rows_of_step(0, rows=len(prepared.train), batch_size=options.batch_size, seed=options.seed)
     verification = verify(world, inner, prepared.train.take(first[:VERIFIED_ROWS]))
@@ -202,7 +212,12 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
         memories=question.first_memories(),
         total=total,
         record=record,
-        said=[*prepared.said, *(f"note: {note}" for note in notes), *_said(world, verification, reference, record)],
+        said=[
+            *prepared.said,
+            *(f"note: {note}" for note in notes),
+            *kept_in_memory(ask.method),
+            *_said(world, verification, reference, record),
+        ],
         checks_start=reference is not None and reference.is_start,
         trainee=ask.trainee,
         sampler=sampler,
@@ -279,7 +294,7 @@ def _reference(world: World, ask: Ask, scorer: nn.Module, prepared: Prepared, st
     """Scored if the method needs it, or if it was named: then for the metrics' sake."""
     if "reference" not in ask.method.card.needs and ask.reference is None:
         return None
-    items = [*prepared.train.items, *(prepared.evaluation.items if prepared.evaluation else ())]
+    items = [compared(item) for item in (*prepared.train.items, *(prepared.evaluation.items if prepared.evaluation else ()))]
     options = ask.options
     return reference_log_probs(
         world,

@@ -6,7 +6,8 @@ what the method and the reduction declare decides which:
     one pass     the weights p_i = dR/dc_i are known before the costs are, and c_i depends on row i alone: each microbatch backpropagates
                  sum_i p_i c_i, and the sum over microbatches is the gradient.
     two passes   otherwise: score everything without gradient, take g = dR/d logp_NT on the whole batch, score again, microbatch by
-                 microbatch, and backpropagate sum(g * logp_NT). The chain rule: still the gradient, whatever R is.
+                 microbatch, and backpropagate sum(g * logp_NT). The chain rule: still the gradient, whatever R is. Likewise for
+                 whatever else of a `Scored` carries a gradient: divergences, and what a head says.
 
 A batch that fits one microbatch of one process needs neither. The exact gradient costs a second forward only where it must.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -128,7 +129,7 @@ def _direct(scorer: nn.Module, question: Question, rows: Rows, memories: Memorie
     total, state = question.reduction.apply(cost_N, batch, memories.reduction)
     (adversary_N,) = torch.autograd.grad(total, cost_N, retain_graph=True)
     total.backward()
-    kept = question.batch({name: _detached_scored(part) for name, part in parts.items()}, rows)
+    kept = question.batch({name: part.each(Tensor.detach) for name, part in parts.items()}, rows)
     return Outcome(kept, cost_N.detach(), total.detach(), adversary_N, Memories(_detached(state), _detached(memory)))
 
 
@@ -166,24 +167,26 @@ def _two_passes(
         for micro in mine:
             random_states.append(random_state(world.device))
             scored.append(scorer(rows.take(micro.positions).items))
-    parts = {name: replace(part, logp_NT=part.logp_NT.requires_grad_()) for name, part in _together(world, scored, plan).items()}
+    parts = _together(world, scored, plan)
+    leaves = {(name, field): x.requires_grad_() for name, part in parts.items() for field, x in part.learned.items()}
     batch = question.batch(parts, rows)
     cost_N, _ = question.costs(batch, memories)
     total, _ = question.reduction.apply(cost_N, batch, memories.reduction)
-    names = list(parts)
-    slopes = torch.autograd.grad(total, [parts[name].logp_NT for name in names], allow_unused=True)
-    slope_NT = {name: slope for name, slope in zip(names, slopes, strict=True) if slope is not None}
+    slopes = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+    slope_NT = {place: slope for place, slope in zip(leaves, slopes, strict=True) if slope is not None}
     rng = iter(random_states)
 
     def objective(parts: dict[str, Scored], micro: Microbatch) -> Tensor:
         at = list(micro.positions)
-        terms = [(parts[name].logp_NT * slope[at, : parts[name].logp_NT.shape[1]]).sum() for name, slope in slope_NT.items()]
+        scored = {(name, field): parts[name].learned[field] for name, field in slope_NT}
+        terms = [(scored[place] * slope[at, : scored[place].shape[1]]).sum() for place, slope in slope_NT.items()]
         return torch.stack(terms).sum()
 
     # Branches that no gradient reaches (a detached baseline) are not scored twice; all are where dropout must fall as it did.
-    names_again = names if scorer.training else list(slope_NT)
+    reached = {name for name, _ in slope_NT}
+    names_again = [name for name in parts if scorer.training or name in reached]
     _backward(world, scorer, rows, mine, objective, names_again, lambda: set_random_state(next(rng)))
-    return judge(question, {name: _detached_scored(part) for name, part in parts.items()}, rows, memories)
+    return judge(question, {name: part.each(Tensor.detach) for name, part in parts.items()}, rows, memories)
 
 
 def _backward(
@@ -206,7 +209,7 @@ def _backward(
             parts = scorer(items)
             counts = 0.0 if micro.padding else 1.0
             (objective(parts, micro) * (counts * world.size)).backward()
-        kept.append({name: _detached_scored(part) for name, part in parts.items()})
+        kept.append({name: part.each(Tensor.detach) for name, part in parts.items()})
     return kept
 
 
@@ -219,19 +222,12 @@ def _together(world: World, mine: Sequence[dict[str, Scored]], plan: Sequence[Se
     out = {}
     for name in real[0][1]:
         width = max(parts[name].logp_NT.shape[1] for _, parts in real)
-        logp_NT = torch.zeros(count, width, device=world.device)
-        mask_NT = torch.zeros(count, width, device=world.device)
+        joined = {field: torch.zeros(count, width, *x.shape[2:], device=world.device) for field, x in real[0][1][name].tensors.items()}
         for micro, parts in real:
-            at = list(micro.positions)
-            scored = parts[name]
-            logp_NT[at, : scored.logp_NT.shape[1]] = scored.logp_NT.to(logp_NT)
-            mask_NT[at, : scored.mask_NT.shape[1]] = scored.mask_NT.to(mask_NT)
-        out[name] = Scored(logp_NT, mask_NT)
+            for field, x in parts[name].tensors.items():
+                joined[field][list(micro.positions), : x.shape[1]] = x.to(joined[field])
+        out[name] = Scored(**joined)
     return out
-
-
-def _detached_scored(part: Scored) -> Scored:
-    return Scored(part.logp_NT.detach(), part.mask_NT, part.ref_logp_NT)
 
 
 def _detached(state: State) -> State:

@@ -158,7 +158,7 @@ def to_cpu(tree: Any) -> Any:
     if isinstance(tree, Tensor):
         return tree.detach().cpu()
     if isinstance(tree, Scored):
-        return Scored(*(to_cpu(getattr(tree, name)) for name in ("logp_NT", "mask_NT", "ref_logp_NT")))
+        return tree.each(to_cpu)
     if isinstance(tree, Mapping):
         return {key: to_cpu(value) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):
