@@ -24,6 +24,7 @@ TOKENS = {
     "mean": "Log-probabilities are averaged over the response tokens of an answer.",
     "sum and mean": "The comparison sums log-probabilities over response tokens; the likelihood term averages them.",
 }
+LONGEST_LINE = 140
 INTRODUCTION = (
     "A method turns each row of a batch into a cost, and `holdfast train METHOD` minimizes their average. Pairs are a chosen and a "
     "rejected answer to one prompt; answers are single ones. Every page here is made from the method's own file."
@@ -253,10 +254,13 @@ def usage(method: Method) -> str:
     module = method.objective.__module__
     room = "holdfast.preference" if module.startswith("holdfast.preference.") else module
     call = f"{room}.{method.name}({kind(method)}{', memory' if method.memory else ''}{options})"
+    said = [f'"{method.name}"', 'model="MODEL"', 'data="prefs.jsonl"', f'out="runs/{method.name}"', *filter(None, options.split(", "))]
+    run = f"run = holdfast.train({', '.join(said)})"
+    if len(run) > LONGEST_LINE:
+        run = "\n".join(["run = holdfast.train(", *(f"    {part}," for part in said), ")"])
     return (
         f"```sh\nholdfast train {method.name} --model MODEL --data prefs.jsonl{flags}\n```\n\n"
-        f"```python\n{'cost_N, memory' if method.memory else 'cost_N'} = {call}\n"
-        f'run = holdfast.train("{method.name}", model="MODEL", data="prefs.jsonl", out="runs/{method.name}"{options})\n```'
+        f"```python\n{'cost_N, memory' if method.memory else 'cost_N'} = {call}\n{run}\n```"
     )
 
 
