@@ -39,7 +39,8 @@ def measured(seeds: Sequence[int], *, label: str, order: str) -> Measured:
             out[arm][REGRET].append(float((ran.loss_T @ every_TG - best_G).max()))
             out[arm][LOSS].append(float(ran.loss_T.mean()))
             if arm == OURS:
-                out[arm][BOUND].append(float((ran.over_own_G / ran.bound_G).max()))
+                used_G = np.divide(ran.over_own_G, ran.bound_G, where=ran.bound_G > 0, out=np.zeros(len(ran.bound_G)))  # 0 / 0: no choice
+                out[arm][BOUND].append(float(used_G.max()))
     return out
 
 

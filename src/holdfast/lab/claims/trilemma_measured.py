@@ -121,15 +121,15 @@ CLAIMS = (
         **_people("abandoned minorities"),
     ),
     Claim(
-        says="The intervals hold: in 92% of data sets or more the true average gap lies in its interval, and so does the worst gap.",
+        says="The intervals hold: in over 90% of data sets the true average gap lies in its interval, and so does the worst gap.",
         of=HELD,
         verdict=all_of(bounded("ordinary", HELD, low=0.9), bounded("ordinary", HELD_WORST, low=0.9)),
-        **_people("ordinary", 400),
+        **_people("ordinary", 1000),
     ),
     Claim(
-        says="And where all groups are alike they say so: 0 lies in the interval of the worst gap in 95% of data sets.",
+        says="And where all groups are alike they say so: 0 lies in the interval of the worst gap in over 93% of data sets.",
         of=HELD_WORST,
         verdict=bounded("all alike", HELD_WORST, low=0.93),
-        **_people("all alike", 400),
+        **_people("all alike", 1000),
     ),
 )
