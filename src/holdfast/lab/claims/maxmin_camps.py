@@ -154,6 +154,13 @@ CLAIMS = (
         **POLICY,
     ),
     Claim(
+        says="Splitting people who nearly agree hurts: there even the worse-served camp has less than under one pooled reward.",
+        of=WORST,
+        verdict=separated("one pooled reward", "max-min, rewards by EM", WORST, at={"cosine": 0.9}),
+        notes="Each camp's reward is learned from fewer labels, and camps that are not there are found. Ask `held_out` first.",
+        **POLICY,
+    ),
+    Claim(
         says="Paying every answer the smaller of its two rewards is another problem: by the max-min objective it falls short.",
         of=VALUE,
         verdict=separated("max-min, true rewards", "least reward of each answer", VALUE),
