@@ -99,6 +99,7 @@ def figure(result: Result, name: str) -> Chart:
     return Chart(chart, name, caption, f"{claim.of} of {', '.join(arms)}" + (f" over {axis}" if axis else ""))
 
 
+WIDE = 100  # an axis over two orders of magnitude is drawn by its logarithm
 COLORS = (*PALETTE, "#b59b2e", "#2f9aa0", "#8c564b", "#222831")
 
 
@@ -106,7 +107,9 @@ def _lines(rows: list[dict[str, Any]], axis: str, of: str, arms: list[str], pane
     color = alt.Color(
         "arm:N", sort=arms, scale=alt.Scale(domain=arms, range=list(COLORS)), legend=alt.Legend(columns=3, symbolType="circle")
     )
-    x = alt.X(f"{axis}:Q", scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(values=sorted({row[axis] for row in rows})))
+    ticks = sorted({row[axis] for row in rows})
+    wide = ticks[0] > 0 and ticks[-1] >= WIDE * ticks[0]
+    x = alt.X(f"{axis}:Q", scale=alt.Scale(zero=False, nice=False, type="log" if wide else "linear"), axis=alt.Axis(values=ticks))
     y = alt.Y("mean:Q", title=of, scale=alt.Scale(type=scale, zero=False))
     base = alt.Chart(alt.Data(values=rows))
     bar = base.mark_rule(strokeWidth=1.5).encode(x=x, y=alt.Y("low:Q", title=of), y2="high:Q", color=color)
