@@ -114,10 +114,7 @@ def _chart(n_P: np.ndarray, k_P: np.ndarray) -> Chart:
         alt.Chart(alt.Data(values=rows))
         .mark_bar(cornerRadiusEnd=2)
         .encode(
-            x=alt.X(
-                "from:Q", bin=alt.Bin(binned=True), title="share of a pair's verdicts on its more popular side", axis=alt.Axis(format="%")
-            ),
-            x2="to:Q",
+            x=alt.X("from:O", title="share of a pair's verdicts on its more popular side", axis=alt.Axis(format=".0%", labelAngle=0)),
             y=alt.Y("share:Q", title="share of pairs", axis=alt.Axis(format="%")),
             tooltip=[alt.Tooltip("from:Q", format=".0%"), alt.Tooltip("to:Q", format=".0%"), alt.Tooltip("pairs:Q", format=",")],
         )

@@ -210,14 +210,15 @@ def _curve(found: Flips, logit_N: Floats) -> alt.LayerChart:
     fitted = found.value + (1 - 2 * found.value) * LINKS[found.link](found.scale * grid / spread)
     line = [{"sure": float(t), "agree": float(p)} for t, p in zip(grid, fitted, strict=True)]
     x = alt.X("sure:Q", title="how sure the model is, nats")
-    y = alt.Y("agree:Q", title="labels that agree", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0.4, 1.0], clamp=True))
+    scale = alt.Scale(domain=[0.4, 1.0], clamp=True)
+    y = alt.Y("agree:Q", title="labels that agree", axis=alt.Axis(format="%"), scale=scale)
     tips = ["sure:Q", alt.Tooltip("agree:Q", format=".1%"), alt.Tooltip("low:Q", format=".1%"), alt.Tooltip("high:Q", format=".1%")]
     base = alt.Chart(alt.Data(values=points)).encode(x=x, tooltip=tips)
-    top = alt.Chart(alt.Data(values=[{"at": 1 - found.value}])).mark_rule(strokeDash=[5, 4], color="#888888").encode(y="at:Q")
+    top = alt.Chart(alt.Data(values=[{"agree": 1 - found.value}])).mark_rule(strokeDash=[5, 4], color="#888888").encode(y=y)
     return alt.layer(
         top,
         alt.Chart(alt.Data(values=line)).mark_line(color=PALETTE[1]).encode(x=x, y=y),
-        base.mark_rule(color=PALETTE[0], opacity=0.5).encode(y=alt.Y("low:Q"), y2="high:Q"),
+        base.mark_rule(color=PALETTE[0], opacity=0.5, strokeWidth=3).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q"),
         base.mark_point(color=PALETTE[0], size=60).encode(y=y),
     ).properties(height=260)
 
