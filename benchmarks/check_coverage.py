@@ -33,7 +33,7 @@ HEAD = "| finding | planted | truth | trials | interval covers | light raised | 
 
 
 def cases_of(names: Iterable[str]) -> list[Case]:
-    there = sorted(path.stem for path in (Path(__file__).parent / "coverage").glob("*.py") if path.stem not in ("case", "__init__"))
+    there = sorted(path.stem for path in (Path(__file__).parent / "coverage").glob("[!_]*.py") if path.stem != "case")
     return [case for name in names or there for case in importlib.import_module(f"coverage.{name}").CASES]
 
 

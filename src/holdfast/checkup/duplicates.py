@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import combinations
 
 import altair as alt
 import numpy as np
@@ -15,6 +17,7 @@ from holdfast.evaluation.intervals import mean_interval
 from holdfast.report import Chart, Table
 
 MANY, FAR_TOO_MANY = 0.01, 0.2
+SMALL = 8  # comparisons of one prompt, all of which are compared with each other
 SAID = {"once": "stands once", "exact": "repeats one, word for word", "near": "repeats one, nearly"}
 
 
@@ -76,16 +79,29 @@ def repeats(data: Comparisons, seed: int) -> tuple[np.ndarray, np.ndarray]:
     together = np.bincount(group_N[~exact_N], minlength=len(data) + 1)
     places = np.flatnonzero(~exact_N & (together[group_N] > 1))  # a near repeat has a prompt that stands twice
     near_N = np.zeros(len(data), bool)
-    index = Index([f"{data.chosen[i]}\n{data.rejected[i]}" for i in places], seed=seed)
     rater_N = data.rater.code_N
-    for i, j in ((places[i], places[j]) for i, j, _ in index.pairs()):
+    for i, j in _candidates(data, places, group_N, seed):
         near_N[j] |= group_N[i] == group_N[j] and rater_N[i] == rater_N[j] and _both_alike(data, i, j)
     return exact_N, near_N
+
+
+def _candidates(data: Comparisons, places: Ints, group_N: Ints, seed: int) -> Iterator[tuple[int, int]]:
+    """Pairs of comparisons, i before j, that may be repeats: all of a small group; those with like answers of a large one."""
+    sizes = np.bincount(group_N[places], minlength=1)
+    small = places[sizes[group_N[places]] <= SMALL]
+    order = small[np.argsort(group_N[small], kind="stable")]
+    for group in np.split(order, np.flatnonzero(np.diff(group_N[order])) + 1):
+        yield from combinations(group.tolist(), 2)
+    large = places[sizes[group_N[places]] > SMALL]
+    index = Index([f"{data.chosen[i]}\n{data.rejected[i]}" for i in large], seed=seed)
+    yield from ((int(large[i]), int(large[j])) for i, j, _ in index.pairs())
 
 
 def _both_alike(data: Comparisons, i: int, j: int) -> bool:
     """Whether both answers have their like: two comparisons that share one long answer and no more are no repeats."""
     one, two = ((data.chosen[k], data.rejected[k]) for k in (i, j))
+    if not 0.6 < (9 + sum(map(len, one))) / (9 + sum(map(len, two))) < 1.6:
+        return False
     return any(all(alike(left, right) for left, right in zip(one, sides, strict=True)) for sides in (two, two[::-1]))
 
 

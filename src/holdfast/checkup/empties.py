@@ -7,7 +7,7 @@ import numpy as np
 
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.finding import Asked, Example, Finding, Probe, Status
-from holdfast.checkup.near import bare, overlap, shingles
+from holdfast.checkup.near import bare, similar
 from holdfast.checkup.words import count, percent
 from holdfast.data.contests import TEXTS
 from holdfast.data.parsers import ANSWERS
@@ -94,7 +94,7 @@ def _kind(chosen: str, rejected: str) -> str | None:
     if len(one) == len(two) or abs(len(one) - len(two)) < 0.2 * max(len(one), len(two)):
         if bare(one) == bare(two):
             return "alike"
-        if overlap(shingles(one), shingles(two)) >= NEARLY:
+        if similar(one, two) >= NEARLY:
             return "nearly"
     return "placeholder" if any(len(text) < 20 and bare(text) in NOTHING for text in (one, two)) else None
 

@@ -22,7 +22,7 @@ from holdfast.report import Chart, Table
 FEWEST = 40  # comparisons in all
 SHORTEST = 16  # of a stretch, in comparisons
 FLIPS = 299  # random signs that a scan is compared with
-SURE = 0.01  # chance of a false alarm of the scan, and of all named places together
+SURE = 0.005  # chance of a false alarm of the scan, and of all named places together
 MOST = 5  # stretches
 POINTS = 60  # of the picture
 LEVELS = 12  # values of a score; of more, this many bins
@@ -73,7 +73,7 @@ def inverted(data: Comparisons, asked: Asked) -> Finding:
     agree_N = np.where(s_N == 0, 0.5, s_N > 0)
     agree = mean_interval(agree_N, data.cluster_N.tolist(), level=asked.level, seed=asked.seed)
     clipped_N = np.clip(s_N, *np.quantile(s_N, [0.02, 0.98]))
-    stretches, p = scan(clipped_N, data.cluster_N, seed=asked.seed)
+    stretches, p = scan(clipped_N, _clusters(data), seed=asked.seed)
     found = [_place(f"rows {_line(data, a)} to {_line(data, b - 1)}", slice(a, b), agree_N, p_of, a, b - 1) for a, b, p_of in stretches]
     named = _by_columns(data, clipped_N, agree_N)
     found += [place for place in named if place.p < SURE]
@@ -124,11 +124,15 @@ def scored(data: Comparisons, seed: int) -> Floats:
         models_N2, names = data.models_N2
         rows, ones = np.arange(len(data)), np.ones(len(data))
         x_NK = sparse.csr_matrix((np.r_[ones, -ones], (np.r_[rows, rows], models_N2.T.ravel())), shape=(len(data), len(names)))
-        clusters = data.prompt.code_N if len(data.prompt.names) > 1 else rows
-        return cross_fit(x_NK, clusters, seed=seed, fit=Fit(c=1.0)).logit_N
+        return cross_fit(x_NK, _clusters(data), seed=seed, fit=Fit(c=1.0)).logit_N
 
     found: Floats = data.once(("name scores", seed), make)
     return found
+
+
+def _clusters(data: Comparisons) -> Ints:
+    """Rows whose labels may be wrong together: those of a prompt; contests that name no match stand alone."""
+    return np.arange(len(data)) if data.named and len(data.prompt.names) == 1 else data.cluster_N
 
 
 # ------------------------------------------------------------ the scan
@@ -165,7 +169,7 @@ def _windows(n: int) -> tuple[Ints, Ints]:
     """Starts and ends of stretches of doubling length, four starts a length: the work is linear in the number of rows."""
     starts, ends = [], []
     size = SHORTEST
-    while size <= max(SHORTEST, n * 3 // 4):
+    while size <= max(SHORTEST, n // 2):
         first = np.arange(0, max(1, n - size + 1), max(1, size // 4))
         starts.append(first)
         ends.append(np.minimum(first + size, n))
@@ -190,15 +194,19 @@ def _place(what: str, rows: Any, agree_N: Floats, p: float, first: int = -1, las
 
 
 def _halves(data: Comparisons, asked: Asked) -> Place | None:
-    """Where half of the file is turned around, models of the whole know nothing: then each half against a model of the other."""
+    """Where half of the file is turned around, models of the whole know nothing: then the second half against a model of the first.
+
+    Not also the first against a model of the second: both are the same inner product of the halves, and would count it twice.
+    """
     if data.named:
         return None
     half_N = (np.arange(len(data)) * 2 >= len(data)).astype(np.int64)
     s_N = cross_fit(dense_ND(data, seed=asked.seed), half_N, seed=asked.seed, folds=2).logit_N
-    sums_C = np.bincount(data.cluster_N, weights=np.clip(s_N, *np.quantile(s_N, [0.02, 0.98])))
+    second = np.flatnonzero(half_N)
+    sums_C = np.bincount(data.cluster_N[second], weights=np.clip(s_N, *np.quantile(s_N, [0.02, 0.98]))[second])
     p = float(norm.sf(-sums_C.sum() / max(1e-12, np.sqrt((sums_C**2).sum()))))
-    agree_N = np.where(s_N == 0, 0.5, s_N > 0)
-    return Place("one half of the file against the other", len(data), float(agree_N.mean()), 0.5, p)
+    agree = float(np.where(s_N == 0, 0.5, s_N > 0)[second].mean())
+    return Place("one half of the file, by a model of the other half,", len(data), agree, 1 - agree, p)
 
 
 # ------------------------------------------------------------ named places
@@ -250,7 +258,7 @@ def _by_columns(data: Comparisons, s_N: Floats, agree_N: Floats) -> list[Place]:
         sizes = np.bincount(code_N[code_N >= 0], minlength=len(names))
         for code in np.flatnonzero((sizes >= SHORTEST) & (sizes < len(data))):
             inside = np.flatnonzero(code_N == code)
-            sums_C = np.bincount(data.cluster_N[inside], weights=s_N[inside])
+            sums_C = np.bincount(_clusters(data)[inside], weights=s_N[inside])
             tried.append(
                 (float(norm.sf(-sums_C.sum() / max(1e-12, np.sqrt((sums_C**2).sum())))), f"{column} {str(names[code])[:60]}", inside)
             )
