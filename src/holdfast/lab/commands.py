@@ -127,6 +127,44 @@ def stress(
     err.print(str(folder / "stress.html"), highlight=False)
 
 
+@lab_app.command()
+def games(
+    file: Annotated[Path, typer.Argument(help="a CSV matrix of who beats whom, or votes: winner, loser; or first, second, winner")],
+    folder: Annotated[Path, typer.Option("--out", help="where games.html, its pictures and games.json go")] = Path("games"),
+    name: Annotated[str | None, typer.Option(help="what to call the game; the file's name unless given")] = None,
+    answers: Annotated[int, typer.Option(help="of votes, the answers kept: those that met most often")] = 300,
+    fill: Annotated[
+        str, typer.Option(help="of votes: none judges a pair by its own votes; bradley_terry or general_preference by a model of all")
+    ] = "none",
+    beta: Annotated[float, typer.Option(help="of the KL term of the second group")] = 0.01,
+    opponents: Annotated[int, typer.Option(help="answers drawn for each noisy estimate")] = 20,
+    calls: Annotated[int, typer.Option(help="oracle calls of each run")] = 3000,
+    seed: Annotated[int, typer.Option(help="of the noise")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object for machines")] = False,
+) -> None:
+    """Run every game solver on a game, and show its certificate over oracle calls: who is fastest, who circles, who stalls."""
+    from holdfast.lab.game_files import read_game
+    from holdfast.lab.games import race
+    from holdfast.lab.games_page import lead, write
+
+    game = read_game(file, answers=answers, fill=fill)
+    found = race(game, name=name or file.name.split(".")[0], beta=beta, opponents=opponents, calls=calls, seed=seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    write(found, folder)
+    text = json.dumps(found.to_dict(), indent=1, ensure_ascii=False)
+    (folder / "games.json").write_text(text + "\n", encoding="utf-8")
+    if as_json:
+        print(text)
+        return
+    table = Table("solver", "oracle", "calls to 0.01", "at the end", "so it")
+    for line in found.lines:
+        reached = line.reached(0.01)
+        table.add_row(line.name, line.answers, "" if reached is None else f"{reached:.0f}", f"{line.gap_E[-1]:.1e}", line.word)
+    out.print(table)
+    out.print(lead(found), highlight=False)
+    err.print(str(folder / "games.html"), highlight=False)
+
+
 def arms_of(text: str) -> list[str]:
     """Split at commas, except that "setting=value" belongs to the method before it: "dpo,rdpo:flip=0.2,beta=1,ipo" is three methods."""
     arms: list[str] = []

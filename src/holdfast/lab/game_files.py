@@ -1,0 +1,120 @@
+"""Games from files: a matrix of who beats whom, or votes."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from holdfast.data import read
+from holdfast.errors import DataError, OptionError
+from holdfast.games import Game, from_votes
+from holdfast.games.game import Floats
+from holdfast.reward.items import fit_items
+
+FILLS = ("none", "bradley_terry", "general_preference")
+
+
+def read_game(path: str | Path, *, answers: int = 300, fill: str = "none", prior: float = 1.0) -> Game:
+    """A game from a CSV matrix (names in the first row or column, or both, or neither), or from any votes `holdfast.read` takes.
+
+    A matrix holds probabilities (P + P^T = 1), payoffs from -1 to 1 (a skew matrix), or counts of wins. Votes are rows of winner and
+    loser, or of two sides and a verdict.
+
+    Args:
+        path: the file; .gz is read as well
+        answers: of votes, the answers kept: those that met most often
+        fill: of votes, how pairs are judged: `none` by their own votes and the prior (pairs that never met are draws), or by a preference
+            model fitted to all votes, `bradley_terry` or `general_preference`
+        prior: of votes, imagined meetings of each pair, half of them won
+
+    Raises:
+        DataError: the file holds neither.
+        OptionError: an unknown fill.
+    """
+    if fill not in FILLS:
+        raise OptionError(f"fill is {fill!r}", hint=f"one of {', '.join(FILLS)}")
+    found = _matrix(Path(path))
+    if found is not None:
+        names, table_AA = found
+        return Game(preferences(table_AA, prior=prior), names=names)
+    return _votes(path, answers, fill, prior)
+
+
+def preferences(table_AA: Floats, *, prior: float = 1.0) -> Floats:
+    """P from probabilities, payoffs or counts, whichever the entries are."""
+    if table_AA.shape[0] != table_AA.shape[1]:
+        raise DataError(f"a matrix of who beats whom is square; this one is {table_AA.shape[0]} by {table_AA.shape[1]}")
+    off_AA = ~np.eye(len(table_AA), dtype=bool)
+    if not np.isfinite(table_AA[off_AA]).all():
+        a, b = (int(i) for i in np.argwhere(~np.isfinite(table_AA) & off_AA)[0])
+        raise DataError(f"row {a + 1}, column {b + 1} of the matrix is {table_AA[a, b]}", hint="every pair needs a number")
+    table_AA = np.where(off_AA, table_AA, 0.0)
+    if np.allclose(table_AA, -table_AA.T, atol=1e-6) and np.abs(table_AA).max(initial=0) <= 1:
+        return (1 + table_AA) / 2
+    if np.allclose((table_AA + table_AA.T)[off_AA], 1, atol=1e-6) and (table_AA >= 0).all():
+        return np.where(off_AA, table_AA, 0.5)
+    if (table_AA >= 0).all() and (table_AA == np.round(table_AA)).all():
+        met_AA = table_AA + table_AA.T + prior
+        return np.where(met_AA > 0, (table_AA + prior / 2) / np.where(met_AA > 0, met_AA, 1), 0.5)
+    hint = "P + P^T = 1, or payoffs with A + A^T = 0, or whole numbers of wins"
+    raise DataError("the matrix holds neither probabilities, nor payoffs from -1 to 1, nor counts", hint=hint)
+
+
+def _matrix(path: Path) -> tuple[tuple[str, ...], Floats] | None:
+    """(names, numbers) if the file is a CSV of as many rows as columns; None if it is something else."""
+    if not path.is_file() or not path.name.removesuffix(".gz").endswith(".csv"):
+        return None
+    raw = path.read_bytes()
+    try:
+        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+        raise DataError(f"{path} cannot be read: {error}", hint="UTF-8 text, or gzipped UTF-8 text") from None
+    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    if not rows:
+        raise DataError(f"{path} is empty")
+    head = not _is_numbers(rows[0]) and not _is_numbers(rows[0][1:])
+    body = rows[1:] if head else rows
+    side = bool(body) and not _is_numbers([row[0] for row in body])
+    cells = [row[1:] if side else row for row in body]
+    if len({len(row) for row in cells}) != 1 or not all(map(_is_numbers, cells)) or len(cells) != len(cells[0]):
+        return None
+    named = [row[0] for row in body] if side else rows[0][-len(cells) :] if head else [str(i + 1) for i in range(len(cells))]
+    return tuple(named), np.array(cells, dtype=float)
+
+
+def _is_numbers(cells: list[str]) -> bool:
+    try:
+        return bool(cells) and all(float(cell or "nan") is not None for cell in cells)
+    except ValueError:
+        return False
+
+
+def _votes(path: str | Path, answers: int, fill: str, prior: float) -> Game:
+    rows = [row for row in read(str(path)) if row.named or row.extra.get("chosen_model")]
+    if not rows:
+        hint = "a square CSV matrix; or columns winner, loser; or first, second, winner"
+        raise DataError(f"{path} holds no contests between names", hint=hint)
+    pairs = [(str(row.chosen), str(row.rejected)) if row.named else _models(row.extra) for row in rows]
+    seen = Counter(name for pair in pairs for name in pair)
+    kept = {name for name, _ in seen.most_common(answers)}
+    winners, losers, weight = [], [], []
+    for (first, second), row in zip(pairs, rows, strict=True):
+        if first in kept and second in kept and first != second:
+            for one, two in ((first, second), (second, first))[: 2 if row.tie else 1]:
+                winners.append(one)
+                losers.append(two)
+                weight.append((row.weight if row.weight is not None else 1.0) / (2 if row.tie else 1))
+    if fill == "none":
+        return from_votes(winners, losers, weight=weight, prior=prior)
+    model = fit_items(winners, losers, kind=fill, weight=weight)
+    return Game(model.pref_AA, names=tuple(map(str, model.items)))
+
+
+def _models(extra: object) -> tuple[str, str]:
+    assert isinstance(extra, dict) or hasattr(extra, "__getitem__")
+    return str(extra["chosen_model"]), str(extra["rejected_model"])
