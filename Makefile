@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test lint types docs bench-pairwise bench-check clean
+.PHONY: demo test lint types docs bench-pairwise bench-check bench-games clean
 
 demo: $(STAMP)
 	$(BIN)/holdfast demo --out demo
@@ -29,6 +29,9 @@ bench-pairwise: $(STAMP)
 
 bench-check: $(STAMP)
 	$(BIN)/python benchmarks/check.py
+
+bench-games: $(STAMP)
+	$(BIN)/python benchmarks/games.py
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; hint: make PYTHON=/path/to/python3.11"; exit 1; }

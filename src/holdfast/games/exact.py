@@ -11,15 +11,16 @@ from holdfast.errors import RunError
 from holdfast.games.game import Floats, Game, log_softmax
 
 
-def linear_program(game: Game, *, method: str = "highs") -> Floats:
+def linear_program(game: Game, *, method: str = "highs", max_seconds: float | None = None) -> Floats:
     """A minimax winner by HiGHS: minimize t over p >= 0, sum p = 1, (P - 1/2) p <= t. The game's KL term is left out.
 
     Args:
         game: the game.
         method: `highs`, `highs-ds` (simplex) or `highs-ipm` (interior point), as in scipy.
+        max_seconds: for HiGHS to give up after.
 
     Raises:
-        RunError: HiGHS found no optimum.
+        RunError: HiGHS found no optimum, or not in time.
     """
     answers = len(game)
     cost = np.zeros(answers + 1)

@@ -199,8 +199,8 @@ def _of(entrant: Entrant, moment: Any) -> float:
 def verdict(calls_E: np.ndarray, gap_E: np.ndarray, average_E: np.ndarray) -> str:
     """What became of it, in a word.
 
-    converged: below 1e-6. converges: over the last tenfold of calls the certificate falls with a slope below -0.4 in log-log. circles: it does
-    not, while the average's does, or ends ten times lower. stalls: neither falls.
+    converged: below 1e-6. converges: over the last tenfold of calls the certificate falls with a slope below -0.4 in log-log. circles: it
+    does not, while the average's does, or ends ten times lower. stalls: neither falls.
     """
     if gap_E[-1] <= 1e-6:
         return "converged"
