@@ -129,9 +129,9 @@ def stress(
 
 @lab_app.command()
 def games(
-    file: Annotated[Path, typer.Argument(help="a CSV matrix of who beats whom, or votes: winner, loser; or first, second, winner")],
+    files: Annotated[list[Path], typer.Argument(help="CSV matrices of who beats whom, or votes: winner, loser; or first, second, winner")],
     folder: Annotated[Path, typer.Option("--out", help="where games.html, its pictures and games.json go")] = Path("games"),
-    name: Annotated[str | None, typer.Option(help="what to call the game; the file's name unless given")] = None,
+    names: Annotated[str | None, typer.Option(help="what to call the games, with commas; the files' names unless given")] = None,
     answers: Annotated[int, typer.Option(help="of votes, the answers kept: those that met most often")] = 300,
     fill: Annotated[
         str, typer.Option(help="of votes: none judges a pair by its own votes; bradley_terry or general_preference by a model of all")
@@ -142,26 +142,31 @@ def games(
     seed: Annotated[int, typer.Option(help="of the noise")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object for machines")] = False,
 ) -> None:
-    """Run every game solver on a game, and show its certificate over oracle calls: who is fastest, who circles, who stalls."""
+    """Run every game solver on games, and show its certificate over oracle calls: who is fastest, who circles, who stalls."""
+    from holdfast.errors import OptionError
     from holdfast.lab.game_files import read_game
     from holdfast.lab.games import race
     from holdfast.lab.games_page import lead, write
 
-    game = read_game(file, answers=answers, fill=fill)
-    found = race(game, name=name or file.name.split(".")[0], beta=beta, opponents=opponents, calls=calls, seed=seed)
+    called = [part.strip() for part in names.split(",")] if names else [file.name.split(".")[0] for file in files]
+    if len(called) != len(files):
+        raise OptionError(f"there are {len(called)} names for {len(files)} files", hint="--names 'first game,second game'")
+    read = [read_game(file, answers=answers, fill=fill) for file in files]
+    found = [race(game, name=one, beta=beta, opponents=opponents, calls=calls, seed=seed) for game, one in zip(read, called, strict=True)]
     folder.mkdir(parents=True, exist_ok=True)
     write(found, folder)
-    text = json.dumps(found.to_dict(), indent=1, ensure_ascii=False)
+    text = json.dumps([one.to_dict() for one in found], indent=1, ensure_ascii=False)
     (folder / "games.json").write_text(text + "\n", encoding="utf-8")
     if as_json:
         print(text)
         return
-    table = Table("solver", "oracle", "calls to 0.01", "at the end", "so it")
-    for line in found.lines:
-        reached = line.reached(0.01)
-        table.add_row(line.name, line.answers, "" if reached is None else f"{reached:.0f}", f"{line.gap_E[-1]:.1e}", line.word)
-    out.print(table)
-    out.print(lead(found), highlight=False)
+    for one in found:
+        table = Table("solver", "oracle", "calls to 0.01", "at the end", "so it", title=one.name, title_justify="left")
+        for line in one.lines:
+            reached = line.reached(0.01)
+            table.add_row(line.name, line.answers, "" if reached is None else f"{reached:.0f}", f"{line.gap_E[-1]:.1e}", line.word)
+        out.print(table)
+        out.print(lead(one), highlight=False)
     err.print(str(folder / "games.html"), highlight=False)
 
 

@@ -84,7 +84,7 @@ def _matrix(path: Path) -> tuple[tuple[str, ...], Floats] | None:
     if len({len(row) for row in cells}) != 1 or not all(map(_is_numbers, cells)) or len(cells) != len(cells[0]):
         return None
     named = [row[0] for row in body] if side else rows[0][-len(cells) :] if head else [str(i + 1) for i in range(len(cells))]
-    return tuple(named), np.array(cells, dtype=float)
+    return tuple(named), np.array([[float(cell or "nan") for cell in row] for row in cells])
 
 
 def _is_numbers(cells: list[str]) -> bool:

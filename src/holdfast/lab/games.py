@@ -179,7 +179,9 @@ def _line(entrant: Entrant, game: Game, kl: bool, opponents: int | None, calls: 
     start_A = np.random.default_rng([seed, 0x57A7]).normal(size=len(game))
     best: tuple[float, Solution, str] | None = None
     for step in entrant.steps(game):
-        found = solve(Oracle(game, opponents, seed), step, max_calls=calls, start_A=start_A, average=entrant.average, spacing=1.08)
+        found = solve(
+            Oracle(game, opponents, seed), step, until=-1.0, max_calls=calls, start_A=start_A, average=entrant.average, spacing=1.08
+        )
         end = float(np.median([_of(entrant, m) for m in found.history[-5:]]))  # one lucky moment is not a certificate kept
         if best is None or end < best[0]:
             best = end, found, ", ".join(f"{k} {v:g}" for k, v in getattr(step, "keywords", {}).items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,26 @@ from holdfast.lab.verdict import number
 from holdfast.report import Chart, Page, Section, Table
 
 WIDTH, HEIGHT = 330, 300
+CAPTION = "Both axes are logarithmic; certificates are cut at 1e-9."
+ABOUT = (
+    "Exploitability is what a best response wins, from 0 to 1, exact whatever the oracle answered. A call is the win rates of all answers "
+    "against one policy; noisy ones are estimated from a few answers drawn from the policy. Each solver has the best of a few step sizes."
+)
 
 
-def write(found: Race, folder: Path) -> list[Path]:
+def write(found: Sequence[Race], folder: Path) -> list[Path]:
     """games.html and its pictures. Returns what was written."""
-    plain = Section("Without a KL term", _about(found, False), chart=picture(found, False), table=standings(found, False))
-    with_kl = Section(f"With a KL term, beta {found.beta:g}", _about(found, True), chart=picture(found, True), table=standings(found, True))
-    facts = Table(("", ""), [(name.replace("_", " "), number(v) if isinstance(v, float) else str(v)) for name, v in found.facts.items()])
-    return Page(f"Solvers on {found.name}", lead(found), [plain, with_kl, Section("The game", table=facts)]).write(folder / "games.html")
+    sections = []
+    if len(found) > 1:
+        words = "Exploitability over oracle calls: a row a game, exact answers on the left, noisy ones on the right. " + ABOUT
+        sections.append(Section("All games in one picture", words, chart=together(found)))
+    for one in found:
+        sections.append(Section(f"{one.name}: without a KL term", lead(one), chart=picture(one, False), table=standings(one, False)))
+        words = f"beta {one.beta:g} to the uniform policy; the certificate is the duality gap of that game."
+        sections.append(Section(f"{one.name}: with a KL term", words, chart=picture(one, True), table=standings(one, True)))
+        rows = [(name.replace("_", " "), number(v) if isinstance(v, float) else str(v)) for name, v in one.facts.items()]
+        sections.append(Section(f"{one.name}: the game", table=Table(("", ""), rows)))
+    return Page("Game solvers", ABOUT, sections).write(folder / "games.html")
 
 
 def lead(found: Race) -> str:
@@ -39,27 +52,36 @@ def lead(found: Race) -> str:
     return " ".join(parts)
 
 
-def _about(found: Race, kl: bool) -> str:
-    what = "the duality gap of the game with its KL term to the uniform policy" if kl else "the exploitability, from 0 to 1"
-    return (
-        f"The certificate is {what}, exact whatever the oracle answered; a call is the win rates of all answers against one policy. Noisy "
-        f"answers are estimated from {found.opponents} answers drawn from the policy. Each solver has the best of a few step sizes."
-    )
-
-
 def picture(found: Race, kl: bool) -> Chart:
     rows = [row for row in curves(found) if row["kl"] == kl]
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    color = alt.Color("name:N", sort=names, scale=alt.Scale(domain=names, range=list(COLORS[: len(names)])), legend=alt.Legend(columns=4))
     title = "gap with KL term" if kl else "exploitability"
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    chart = _lines(rows, names, title).properties(width=WIDTH, height=HEIGHT)
+    chart = chart.facet(alt.Facet("answers:N", sort=[EXACT, NOISY]), columns=2)
+    words = f"{title} of {', '.join(names)} over oracle calls on {found.name}, with exact and with noisy answers"
+    return Chart(chart, f"{_stem(found.name)}-{'kl' if kl else 'plain'}", CAPTION, words)
+
+
+def together(found: Sequence[Race]) -> Chart:
+    """Every game's curves without a KL term."""
+    rows = [{**row, "game": one.name} for one in found for row in curves(one) if not row["kl"]]
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    games = [one.name for one in found]
+    chart = _lines(rows, names, "exploitability").properties(width=WIDTH, height=200)
+    chart = chart.facet(row=alt.Row("game:N", sort=games), column=alt.Column("answers:N", sort=[EXACT, NOISY]))
+    return Chart(chart, "games", CAPTION, f"exploitability of {', '.join(names)} over oracle calls on {', '.join(games)}")
+
+
+def _lines(rows: Sequence[dict[str, Any]], names: Sequence[str], title: str) -> alt.Chart:
+    color = alt.Color("name:N", sort=names, scale=alt.Scale(domain=names, range=list(COLORS[: len(names)])), legend=alt.Legend(columns=4))
     x = alt.X("calls:Q", scale=alt.Scale(type="log"), title="oracle calls", axis=alt.Axis(values=[1, 10, 100, 1000, 10_000], format="d"))
     y = alt.Y("gap:Q", scale=alt.Scale(type="log"), title=title, axis=alt.Axis(format=".0e", tickCount=6))
     tip = ["name:N", alt.Tooltip("calls:Q", format=".0f"), alt.Tooltip("gap:Q", format=".2e")]
-    line = alt.Chart(alt.Data(values=rows)).mark_line().encode(x=x, y=y, color=color, tooltip=tip)
-    chart = line.properties(width=WIDTH, height=HEIGHT).facet(alt.Facet("answers:N", sort=[EXACT, NOISY]), columns=2)
-    stem = "".join(letter if letter.isalnum() else "-" for letter in found.name.lower()).strip("-") or "game"
-    words = f"{title} of {', '.join(names)} over oracle calls on {found.name}, with exact and with noisy answers"
-    return Chart(chart, f"{stem}-{'kl' if kl else 'plain'}", "Both axes are logarithmic; certificates are cut at 1e-9.", words)
+    return alt.Chart(alt.Data(values=list(rows))).mark_line().encode(x=x, y=y, color=color, tooltip=tip)
+
+
+def _stem(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-") or "game"
 
 
 def standings(found: Race, kl: bool) -> Table:

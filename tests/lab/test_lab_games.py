@@ -1,0 +1,122 @@
+"""Games from files, the race of solvers, its page and its verb."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from holdfast.errors import DataError, OptionError
+from holdfast.games import Game, exploitability
+from holdfast.lab.commands import lab_app
+from holdfast.lab.game_files import preferences, read_game
+from holdfast.lab.games import NOISY, race, three_cycles, verdict
+from holdfast.lab.games_page import lead, together
+from holdfast.lab.worlds.letter_camps import camps, rewards
+
+RPS = [[0, -1, 1], [1, 0, -1], [-1, 1, 0]]
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0,-1,1\n1,0,-1\n-1,1,0\n",
+        ",rock,paper,scissors\nrock,0,-1,1\npaper,1,0,-1\nscissors,-1,1,0\n",
+        "rock,paper,scissors\n0.5,0,1\n1,0.5,0\n0,1,0.5\n",
+        "\ufeffid,rock,paper,scissors\r\nrock,,0,1\r\npaper,1,,0\r\nscissors,0,1,\r\n",
+    ],
+    ids=["bare", "names twice", "names above", "empty diagonal"],
+)
+def test_matrices_of_any_kind_are_read(text: str, tmp_path: Path):
+    game = read_game(written(tmp_path / "game.csv", text))
+    np.testing.assert_allclose(game.pref_AA, (1 + np.array(RPS)) / 2)
+    assert len(game.names) == 3 and (game.names[0] in ("rock", "1"))
+    packed = tmp_path / "game.csv.gz"
+    packed.write_bytes(gzip.compress(text.encode()))
+    np.testing.assert_allclose(read_game(packed).pref_AA, game.pref_AA)
+
+
+def test_counts_become_probabilities_and_nonsense_is_refused(tmp_path: Path):
+    """Three wins of four and a prior of one meeting: 3.5 / 5."""
+    assert preferences(np.array([[0.0, 3], [1, 0]]))[0, 1] == pytest.approx(0.7)
+    with pytest.raises(DataError, match="neither probabilities"):
+        preferences(np.array([[0, 0.3], [0.3, 0]]))
+    with pytest.raises(DataError, match="row 1, column 2 of the matrix is nan"):
+        preferences(np.array([[0, np.nan], [0.3, 0]]))
+    with pytest.raises(DataError, match="is empty"):
+        read_game(written(tmp_path / "empty.csv", ""))
+    (tmp_path / "bad.csv").write_bytes(b"\xff\xfe\x00a,b")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_game(tmp_path / "bad.csv")
+
+
+def test_votes_are_counted_and_the_most_met_kept(tmp_path: Path):
+    rows = ["first,second,winner", *["a,b,a"] * 3, "b,a,b", *["b,c,b"] * 4, *["c,a,c"] * 4, "d,a,a"]
+    path = written(tmp_path / "votes.csv", "\n".join(rows) + "\n")
+    game = read_game(path, answers=3)
+    assert sorted(game.names) == ["a", "b", "c"] and three_cycles(game) == 1.0
+    a, b = game.names.index("a"), game.names.index("b")
+    assert game.pref_AA[a, b] == pytest.approx(3.5 / 5)
+    filled = read_game(path, answers=4, fill="general_preference")
+    assert len(filled) == 4 and exploitability(filled, np.full(4, 0.25)) > 0
+    with pytest.raises(OptionError, match="fill is 'guess'"):
+        read_game(path, fill="guess")
+    with pytest.raises(DataError):
+        read_game(written(tmp_path / "pairs.csv", "prompt,chosen,rejected\nx,good,bad\n"))
+
+
+def test_words_for_curves():
+    calls = np.geomspace(1, 1000, 60)
+    fall, flat = 1 / calls, np.full(60, 0.3)
+    assert verdict(calls, np.full(60, 1e-8), flat) == "converged"
+    assert verdict(calls, fall, fall) == "converges"
+    assert verdict(calls, flat, fall) == "circles" and verdict(calls, flat, flat) == "stalls"
+
+
+def test_everybody_runs_and_the_known_circle(tmp_path: Path):
+    pref = np.array([[0.5, 0.8, 0.3], [0.2, 0.5, 0.9], [0.7, 0.1, 0.5]])
+    found = race(Game(pref), name="three", calls=400, progress=False)
+    lines = {(line.name, line.answers): line for line in found.lines}
+    assert lines["sppo", "exact answers"].word == "circles" and lines["optimistic", "exact answers"].gap_E[-1] < 1e-3
+    assert lines["optimistic", NOISY].gap_E[-1] > lines["optimistic", "exact answers"].gap_E[-1]
+    assert all(np.isfinite(line.gap_E).all() and line.calls_E[-1] >= 400 for line in found.lines)
+    assert found.facts["support_of_the_winner"] == 3 and found.facts["exploitability_of_the_winner"] < 1e-12
+    assert "is first at" in lead(found)
+
+
+def test_the_verb_writes_a_page_pictures_and_json(tmp_path: Path):
+    text = ",r,p,s\nr,0,-1,1\np,1,0,-1\ns,-1,1,0\n"
+    file = str(written(tmp_path / "one.csv", text))
+    out = tmp_path / "out"
+    result = CliRunner().invoke(lab_app, ["games", file, "--out", str(out), "--calls", "5", "--json"])
+    assert result.exit_code == 0, result.output
+    facts = json.loads((out / "games.json").read_text())
+    assert facts[0]["game"] == "one" and len(facts[0]["solvers"]) == 27
+    assert {"games.html", "one-plain.png", "one-kl.png"} <= {path.name for path in out.iterdir()}
+    bad = CliRunner().invoke(lab_app, ["games", file, "--names", "one,two"])
+    assert isinstance(bad.exception, OptionError)
+
+
+def test_several_games_share_a_picture():
+    found = [race(Game((1 + np.array(RPS)) / 2), name=name, calls=3, progress=False) for name in ("one", "two")]
+    spec = together(found).spec()
+    assert spec["facet"]["row"]["sort"] == ["one", "two"]
+    rows = spec["spec"]["data"]["values"] if "data" in spec["spec"] else spec["data"]["values"]
+    assert {row["game"] for row in rows} == {"one", "two"} and not any(row["kl"] for row in rows)
+
+
+def test_camps_run_in_circles_and_no_reward_ranks_them():
+    game = camps(0)
+    assert len(game) == 81 and three_cycles(game) > 0.1 and set((6 * game.pref_AA).round(9).flat) <= {0, 1, 2, 3, 4, 5, 6}
+    reward = rewards(game)
+    said = 1 / (1 + np.exp(-(reward[:, None] - reward)))
+    np.testing.assert_allclose(said.sum(-1), game.pref_AA.sum(-1), atol=1e-4)  # Bradley-Terry's own equations
