@@ -20,7 +20,7 @@ from holdfast.games import Game, exploitability, solve, spo_win_rate
 from holdfast.games.game import log_softmax
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import Found, Test, all_of, bounded, separated
-from holdfast.lab.worlds import letter_camps
+from holdfast.lab.worlds import letter_camps, random_games
 from holdfast.lab.worlds.letter_camps import camps, rewards
 from holdfast.lab.worlds.random_games import random_game, slope
 
@@ -67,7 +67,7 @@ def routes(seeds: Sequence[int]) -> Measured:
     return {arm: {LOSS: values} for arm, values in found.items()}
 
 
-RATE: dict[str, Any] = {"methods": ("spo_win_rate",), "world": letter_camps, "seeds": range(50), "chunk": 25}
+RATE: dict[str, Any] = {"methods": ("spo_win_rate",), "world": random_games, "seeds": range(50), "chunk": 25}
 
 CLAIMS = (
     Claim(
