@@ -136,7 +136,7 @@ def _step(skew_AA: Floats, p_A: Floats, s_A: Floats, t: float, norm: float) -> t
 
 def _norm(skew_AA: Floats) -> float:
     """The spectral norm, by a few steps of the power method; about is enough."""
-    x_A = np.random.default_rng(0).normal(size=len(skew_AA))
+    x_A: Floats = np.random.default_rng(0).normal(size=len(skew_AA))
     size = 0.0
     for _ in range(12):
         x_A = skew_AA @ (x_A / (np.linalg.norm(x_A) or 1.0))
