@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -171,6 +171,10 @@ def check(
     if not len(comparisons):
         raise DataError("no row is a comparison", hint="give rows with `chosen` and `rejected`")
     name = str(data) if isinstance(data, str | os.PathLike) else ", ".join(found.report.files)
+    if model is not None and not comparisons.named:
+        from holdfast.checkup.view import View
+
+        comparisons = replace(comparisons, view=View.read(comparisons.rows, asked))
     findings, seconds = ask_all(comparisons, asked)
     advice = advise(findings, data=name, reading=_reading(shape, columns, split, bool(found.report.set_aside)))
     confirmation = None

@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.data import Dataset, ReadReport
 from holdfast.types import Row, Text
+
+if TYPE_CHECKING:
+    from holdfast.checkup.view import View
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -47,6 +50,7 @@ class Comparisons:
         ties: comparisons that were ties, left out
         others: rows that were no comparison, left out
         note: how the sample was drawn, in a sentence; empty if there was none
+        view: a model's view of them, where one was given: `checkup/view.py`
         report: how the rows were read, with what was set aside and counts over the whole source; None where a program made them
     """
 
@@ -56,6 +60,7 @@ class Comparisons:
     others: int = 0
     note: str = ""
     report: ReadReport | None = None
+    view: View | None = field(default=None, compare=False, repr=False)
     memory: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)  # of `once`
 
     @classmethod

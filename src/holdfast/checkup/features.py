@@ -22,6 +22,7 @@ TOPICS = 64  # dimensions that a bag of words is reduced to
 LEARNED_FROM = 20_000  # rows that these dimensions are learned from
 RARE = 3  # answers that a word must stand in
 LONGEST = 20_000  # characters of an answer that are looked at: a book in one cell must not cost minutes
+STATES = 128  # dimensions that a model's hidden states are reduced to
 FOLDS = 5
 FARTHEST = 3.0
 
@@ -131,7 +132,8 @@ def words_ND(data: Comparisons) -> sparse.csr_matrix:
 
 
 def dense_ND(data: Comparisons, *, seed: int = 0) -> Floats:
-    """The default features of preference models: standardized `surface_ND`, and the leading `TOPICS` directions of `words_ND`.
+    """The features of preference models: standardized `surface_ND`, and the leading directions of a model's hidden states where one was
+    given, else of `words_ND`.
 
     No column is centered: a difference turned around must be its own negative. Values are cut at `FARTHEST` standard deviations, so that
     no row is judged by the error of one weight.
@@ -140,10 +142,10 @@ def dense_ND(data: Comparisons, *, seed: int = 0) -> Floats:
     def make() -> Floats:
         from sklearn.decomposition import TruncatedSVD
 
-        words = words_ND(data)
-        topics = min(TOPICS, len(data) // 10, words.shape[1] - 1)
+        words = words_ND(data) if data.view is None else data.view.states(data.rows)
+        topics = min(TOPICS if data.view is None else STATES, len(data) // 10, words.shape[1] - 1)
         parts = [surface_ND(data)]
-        if topics >= 1 and words.nnz:
+        if topics >= 1 and abs(words).sum() > 0:
             with np.errstate(divide="ignore", invalid="ignore"):  # of rows that are all the same, it divides by their variance
                 some = np.random.default_rng(seed).permutation(len(data))[:LEARNED_FROM]
                 parts.append(TruncatedSVD(topics, random_state=seed, n_iter=2).fit(words[some]).transform(words))

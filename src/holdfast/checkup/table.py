@@ -5,6 +5,7 @@ from __future__ import annotations
 from holdfast.checkup.circles import PROBE as CIRCLES
 from holdfast.checkup.contents import PROBE as CONTENTS
 from holdfast.checkup.contradictions import PROBE as CONTRADICTIONS
+from holdfast.checkup.difficulty import PROBE as DIFFICULTY
 from holdfast.checkup.duplicates import PROBE as DUPLICATES
 from holdfast.checkup.empties import PROBE as EMPTIES
 from holdfast.checkup.finding import Probe
@@ -36,6 +37,8 @@ PROBES: tuple[Probe, ...] = (
     LENGTH_BIAS,
     POSITION_BIAS,
     SOURCES,
+    # what a model makes of it
+    DIFFICULTY,
     # whom it stands for
     REPRESENTATION,
 )

@@ -137,7 +137,8 @@ class Page:
     def rows_shown(self) -> int:
         return sum(len(section.pairs) for section in self.sections)
 
-    def html(self) -> str:
+    def html(self, *, pictures: bool = True) -> str:
+        """The page. `pictures` says whether each chart lies beside it as a picture, to be linked to."""
         charts = self.charts()
         names = [chart.name for chart in charts]
         if len(set(names)) != len(names):
@@ -146,14 +147,14 @@ class Page:
         scripts = [javascript(), starter] if charts else [starter]
         policy = f"{NOTHING_ELSE}; script-src {_allowed(scripts)}"
         specs = {chart.name: inert_json(chart.page_spec()) for chart in charts}
-        return _template().render(page=self, lights=LIGHTS, style=style, scripts=scripts, policy=policy, specs=specs)
+        return _template().render(page=self, lights=LIGHTS, pictures=pictures, style=style, scripts=scripts, policy=policy, specs=specs)
 
-    def write(self, path: str | Path) -> list[Path]:
-        """Write the page, and each chart as a picture beside it. Returns every path written, the page first."""
+    def write(self, path: str | Path, *, pictures: bool = True) -> list[Path]:
+        """Write the page, and each chart as a picture beside it if wanted. Returns every path written, the page first."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.html(), encoding="utf-8", newline="\n")
-        return [path, *(chart.save_picture(path.parent) for chart in self.charts())]
+        path.write_text(self.html(pictures=pictures), encoding="utf-8", newline="\n")
+        return [path, *(chart.save_picture(path.parent) for chart in self.charts() if pictures)]
 
 
 def looks_numeric(cell: object) -> bool:

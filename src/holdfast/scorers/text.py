@@ -33,6 +33,10 @@ class TextScorer(BranchScorer):
         inner = causal_model(self.model)
         decoder, head, vocabulary = split(inner)
         hidden_LH, layout = self.hidden_states(decoder, items)
+        return self.scored(hidden_LH, layout, head, vocabulary)
+
+    def scored(self, hidden_LH: Tensor, layout: Layout, head: Callable[[Tensor], Tensor], vocabulary: int) -> dict[str, Scored]:
+        """What the head says of the tokens of a packed row, branch by branch."""
         logp_R = token_logp(hidden_LH[layout.predictor_R], layout.target_R, head, vocabulary=vocabulary)
         return by_branch(layout, {"logp_NT": logp_R})
 

@@ -270,8 +270,19 @@ def finish(job: Job, view: View) -> None:
         except OSError as error:
             raise RunError(f"the model cannot be written: {error}", hint="make room, then resume=True") from error
         job.save_record()
-        view.say(f"the model is in {run.model_path}")
+        view.say(f"the model is in {run.model_path}" + _report(job, run))
     job.world.wait()
+
+
+def _report(job: Job, run: Run) -> str:
+    """Leave the run's page. A run is finished without it, too."""
+    if job.trainee.page is None:
+        return ""
+    try:
+        path = job.trainee.page(job.question.method, run).write(job.out / "report.html", pictures=False)[0]
+    except OSError as error:
+        return f"; no report was written: {error}"
+    return f", its report is {path}"
 
 
 def _stopped(job: Job, signum: int, saved: bool) -> Interrupted:

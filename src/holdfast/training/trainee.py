@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.card import Method
 from holdfast.models.load import load_policy
@@ -16,6 +16,10 @@ from holdfast.training.metrics import batch_metrics
 from holdfast.training.model_card import model_card
 from holdfast.training.options import Options
 from holdfast.training.step import Outcome, Rows
+
+if TYPE_CHECKING:
+    from holdfast.report import Page
+    from holdfast.training.run import Run
 
 POLICY_NAME, JUDGE = "policy", "reward model"  # `trains` in a run's record
 
@@ -40,6 +44,7 @@ class Trainee:
         adapter_task: peft's name for what an adapter is put on.
         card: `card(record, method)`, the README beside the weights.
         ready: `ready(model, tokenizer, options)`, last touches once the tokenizer is there.
+        page: `page(method, run)`, what a finished run says of itself, as report.html in its folder.
         results: `results(outcome, rows, out)`, what the last look at the held-out rows adds to the record and to the run's folder.
     """
 
@@ -51,6 +56,13 @@ class Trainee:
     card: Callable[[dict[str, Any], Method], str]
     ready: Callable[[Any, Any, Options], None] = lambda model, tokenizer, options: None
     results: Callable[[Outcome, Rows, Path], dict[str, Any]] = lambda outcome, rows, out: {}
+    page: Callable[[Any, Run], Page] | None = None
+
+
+def _page(method: Any, run: Run) -> Page:
+    from holdfast.training.run_report import run_page  # with its chart library, only once a run is finished
+
+    return run_page(method, run)
 
 
 POLICY = Trainee(
@@ -60,4 +72,5 @@ POLICY = Trainee(
     metrics=batch_metrics,
     adapter_task="CAUSAL_LM",
     card=model_card,
+    page=_page,
 )
