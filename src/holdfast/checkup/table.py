@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.checkup.camps import PROBE as CAMPS
 from holdfast.checkup.circles import PROBE as CIRCLES
 from holdfast.checkup.contents import PROBE as CONTENTS
 from holdfast.checkup.contradictions import PROBE as CONTRADICTIONS
@@ -30,6 +31,7 @@ PROBES: tuple[Probe, ...] = (
     # whether the labels can be believed
     LABEL_NOISE,
     RATERS,
+    CAMPS,
     # who beats whom
     CIRCLES,
     # shortcuts

@@ -53,7 +53,7 @@ def votes(data: Comparisons) -> Votes:
     """The verdicts on pairs that several raters judged; none, where there are no such pairs or no raters."""
     pair_N, rater_N = data.pair.code_N, data.rater.code_N
     known = np.flatnonzero(rater_N >= 0)
-    first = known[np.unique(np.stack([pair_N[known], rater_N[known]]), axis=1, return_index=True)[1]]
+    first = known[np.unique(pair_N[known] * (rater_N.max(initial=0) + 1) + rater_N[known], return_index=True)[1]]
     row_V = np.sort(first[np.bincount(pair_N[first], minlength=1)[pair_N[first]] >= 2])
     whose, rater_V = np.unique(rater_N[row_V], return_inverse=True)
     pair_V = np.unique(pair_N[row_V], return_inverse=True)[1]
@@ -64,8 +64,9 @@ def votes(data: Comparisons) -> Votes:
 def item(data: Comparisons, rater_V: Ints, row_V: Ints, pair_V: Ints) -> Ints:
     """What was drawn when pairs were: prompts, or the pairs themselves where prompts are few, in all or for a rater."""
     prompt_V = data.prompt.code_N[row_V]
-    seen = len(np.unique(np.stack([prompt_V, rater_V]), axis=1).T) if len(row_V) else 0
-    many = len(np.unique(prompt_V)) >= FEW and seen >= SEES_MANY * (rater_V.max(initial=0) + 1)
+    raters = int(rater_V.max(initial=0)) + 1
+    seen = len(np.unique(prompt_V * raters + rater_V))
+    many = len(np.unique(prompt_V)) >= FEW and seen >= SEES_MANY * raters
     return np.asarray(np.unique(prompt_V, return_inverse=True)[1]) if many else pair_V
 
 
