@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast import ambiguity, data, preference, reward
+    from holdfast import ambiguity, data, games, preference, reward
     from holdfast.checkup.checkup import check
     from holdfast.data import read
     from holdfast.evaluation.evaluation import evaluate
@@ -23,7 +23,20 @@ if TYPE_CHECKING:
     from holdfast.training.reward import train_reward
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "ambiguity", "check", "data", "evaluate", "preference", "read", "reward", "score", "train", "train_reward"]
+__all__ = [
+    "__version__",
+    "ambiguity",
+    "check",
+    "data",
+    "evaluate",
+    "games",
+    "preference",
+    "read",
+    "reward",
+    "score",
+    "train",
+    "train_reward",
+]
 
 # Looked up when first used, so that `import holdfast` costs nothing.
 DOORS = {
@@ -34,7 +47,7 @@ DOORS = {
     "train_reward": "holdfast.training.reward",
     "evaluate": "holdfast.evaluation.evaluation",
 }
-ROOMS = ("ambiguity", "data", "preference", "reward")
+ROOMS = ("ambiguity", "data", "games", "preference", "reward")
 
 
 def __getattr__(name: str) -> Any:

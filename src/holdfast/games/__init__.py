@@ -2,7 +2,7 @@
 
     game = Game(pref_AA)                                 # P(a beats b), P + P^T = 1
     found = solve(game, optimistic.step, until=1e-6)     # one loop for every solver; stops by certificate
-    found.last.pi_A, found.exploitability                # the policy, and a proof of how good it is
+    found.pi_A, found.exploitability                     # the policy, and a proof of how good it is
 
 Each solver is one file with two faces: `step`, which moves a table's policy, and a *twin*, a pairwise objective in the table of methods
 that moves a language model likewise. On an exact table the twin's minimizer is one step of the solver; the tests check it by numbers.
@@ -36,6 +36,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from holdfast.games import (
+    apo,
+    egpo,
+    halpern,
+    inclusions,
+    inpo,
+    interior,
+    mirror_descent,
+    nash_md,
+    online_ipo,
+    optimistic,
+    regret_matching,
+    spo_win_rate,
+    sppo,
+)
 from holdfast.games.certificate import exploitability, gap
 from holdfast.games.exact import linear_program, regularized
 from holdfast.games.game import Game, Oracle, from_judge, from_votes
@@ -63,11 +78,24 @@ __all__ = [
     "Roles",
     "Solution",
     "State",
+    "apo",
+    "egpo",
     "exploitability",
     "from_judge",
     "from_votes",
     "gap",
+    "halpern",
+    "inclusions",
+    "inpo",
+    "interior",
     "linear_program",
+    "mirror_descent",
+    "nash_md",
+    "online_ipo",
+    "optimistic",
+    "regret_matching",
     "regularized",
     "solve",
+    "spo_win_rate",
+    "sppo",
 ]
