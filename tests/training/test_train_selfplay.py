@@ -13,8 +13,11 @@ from typer.testing import CliRunner
 
 import holdfast
 from holdfast.errors import DataError, NeedError, OptionError, RunError
+from holdfast.games import ROLES
 from holdfast.training import selfplay as room
+from holdfast.training.opponents import mixture_weights
 from holdfast.training.prompts import read_prompts, split_prompts
+from holdfast.training.sampler import HFSampler
 from holdfast.training.selfplay import selfplay
 from holdfast.training.selfplay_report import standings
 
@@ -92,6 +95,31 @@ def test_stopped_anywhere_it_goes_on_to_the_same_numbers(tmp_path: Path, how: di
         selfplay("gpo", out=tmp_path / "cut0", resume=True, **{**how, "samples": 4})
     more = selfplay("gpo", out=tmp_path / "cut0", resume=True, **{**how, "rounds": 3})
     assert more.record["standings"]["rounds"][1]["kl"] == whole.record["standings"]["rounds"][1]["kl"]
+
+
+@pytest.mark.parametrize("method", ["sppo", "mirror_descent", "nash_md", "optimistic", "egpo", "inpo", "apo"])
+def test_solvers_twins_find_what_they_read(tmp_path: Path, how: dict[str, Any], method: str):
+    """Two rounds, so that before, current and start are three policies."""
+    settings = {"eta": 1.0} if method == "sppo" else {}
+    played = selfplay(method, out=tmp_path / method, **{**how, "epochs": 1.0}, **settings)
+    roles = ROLES[method]
+    assert played.record["reference"] == roles.reference
+    assert played.record["pairing"] == ("independent" if roles.pairing == "independent" else "best_worst")
+    for number in (1, 2):
+        folder = played.out / f"rounds/{number:03d}"
+        rows = [json.loads(line) for line in (folder / "pairs.jsonl").read_text().splitlines()]
+        assert all(("earlier_gap" in row) == (roles.earlier is not None) for row in rows)
+        assert (folder / "half" / "model").is_dir() == (roles.opponent == "midpoint")
+        first = json.loads((folder / "run" / "metrics.jsonl").read_text().splitlines()[0])
+        assert np.isfinite(first["loss"])
+        if roles.earlier == "current" and roles.reference == "start" and number == 1:  # current is the reference: the gap is its own
+            assert first["step"] == 1
+
+
+def test_a_mixtures_weights_are_importance_weights(tiny_model_dir: Path, how: dict[str, Any]):
+    """Against itself all weigh the same; share 0 too; else a more probable answer of the start weighs more."""
+    drawn = HFSampler(8, progress=False)(tiny_model_dir, [[0, 5, 6], [0, 7]], samples=3, seed=1)
+    assert np.allclose(mixture_weights(tiny_model_dir, tiny_model_dir, drawn, 0.5), 1 / 3)
 
 
 @pytest.mark.parametrize("method", ["dpo", "ipo", "cdpo"])

@@ -6,7 +6,7 @@ A round: draw answers from the current policy, ask the judge about all pairs of 
 on them with a method of the table: a solver's learned twin (`gpo`), or any other method, as a control (`dpo` is iterated DPO).
 
     out/selfplay.json                     what was asked, and each round's numbers
-    out/rounds/001/pairs.jsonl            the comparisons
+    out/rounds/001/pairs.jsonl            the comparisons (after a half-step, pairs_midpoint.jsonl)
     out/rounds/001/run/                   a run of `train`, with its model: the policy of round 1
     out/watched/001.json                  its answers to the prompts that are set aside to watch it by
     out/report.html
@@ -35,9 +35,11 @@ from holdfast.evaluation.generate import Generated, text_of
 from holdfast.evaluation.judge import RewardModel
 from holdfast.evaluation.kl import sample_kl
 from holdfast.evaluation.reward_source import Judge, name_of
+from holdfast.games import ROLES, Roles
 from holdfast.methods import get
 from holdfast.models.load import load_policy, load_tokenizer, resolve
-from holdfast.training.files import sweep, whole_folder, write_json
+from holdfast.training.files import TEMPORARY, sweep, whole_folder, write_json
+from holdfast.training.opponents import fill, gaps, mixture_weights, win_rates
 from holdfast.training.options import split_options
 from holdfast.training.pairwise import train
 from holdfast.training.prompts import read_prompts, split_prompts
@@ -82,8 +84,8 @@ def selfplay(
     samples: int = 5,
     prompts: int = 256,
     watched: int = 64,
-    pairing: Pairing = "best_worst",
-    reference: Literal["previous", "start"] = "previous",
+    pairing: Pairing | None = None,
+    reference: Literal["current", "start"] | None = None,
     max_new_tokens: int = 128,
     temperature: float = 1.0,
     sampler: Sampler | None = None,
@@ -97,7 +99,8 @@ def selfplay(
     self-play go around it, and the mixture of all rounds' policies comes near. The report shows both.
 
     Args:
-        method: how a round trains: a name of the table. gpo takes steps on log-odds; dpo is iterated DPO.
+        method: how a round trains: a name of the table. gpo takes steps on log-odds; sppo, mirror_descent, inpo, nash_md, egpo, ... are
+            the learned twins of the solvers in `holdfast.games`; dpo is iterated DPO.
         model: the policy to start from: hub name, folder, or run folder.
         data: prompts: texts, or rows of any shape that `holdfast.read` takes, of which only the prompts are read.
         judge: the folder of a reward or preference model of `train_reward`, "package.module:function", "file.py:function", or a function
@@ -107,8 +110,9 @@ def selfplay(
         samples: answers drawn to each prompt.
         prompts: prompts answered in each round, drawn anew from the data.
         watched: prompts set aside for watching the policies by; never trained on.
-        pairing: best_worst trains on the best and the worst of the samples; independent on the first two, with the label drawn.
-        reference: which policy a round's steps are measured from: the previous round's, as solvers want it, or the start.
+        pairing: best_worst trains on the best and the worst of the samples; independent on the first two, with the label drawn. As the
+            solver's mathematics wants it unless given; best_worst where it does not matter.
+        reference: whom the reference model is: current, the policy a round begins with, or start. As the solver has it unless given.
         max_new_tokens: longest answer, in tokens.
         temperature: of the answers trained on; those to the watched prompts are drawn at 1.
         sampler: where answers come from; Hugging Face generate unless given.
@@ -123,8 +127,11 @@ def selfplay(
     method = get(method) if isinstance(method, str) else method
     given = {name: value for name, value in options_and_settings.items() if name not in OURS}
     options, settings = split_options(method, given)
-    if reference not in ("previous", "start"):
-        raise OptionError(f"reference is {reference!r}", hint="previous, or start")
+    roles = ROLES.get(method.name, Roles("current", opponent="current"))
+    pairing = pairing or ("independent" if roles.pairing == "independent" else "best_worst")
+    reference = reference or roles.reference
+    if reference not in ("current", "start"):
+        raise OptionError(f"reference is {reference!r}", hint="current, or start")
     check_sizes(rounds=rounds, samples=samples, prompts=prompts, watched=watched, max_new_tokens=max_new_tokens)
     start = _start(model)
     tokenizer = load_tokenizer(start)
@@ -149,11 +156,22 @@ def selfplay(
     folder = Path(out)
     record = open_folder(folder, asked, resume)
     play = _Play(
-        folder, method, start, tokenizer, Verdicts.of(os.fspath(judge) if isinstance(judge, os.PathLike) else judge), training, watching,
-        sampler or HFSampler(max_new_tokens, temperature, progress=progress),
-        sampler or HFSampler(max_new_tokens, 1.0, progress=progress),
-        asked, given, options.seed, options.template, record,
-    )  # fmt: skip
+        out=folder,
+        method=method,
+        roles=roles,
+        start=start,
+        tokenizer=tokenizer,
+        verdicts=Verdicts.of(judge),
+        training=training,
+        watching=watching,
+        sampler=sampler or HFSampler(max_new_tokens, temperature, progress=progress),
+        watcher=sampler or HFSampler(max_new_tokens, 1.0, progress=progress),
+        asked=asked,
+        given=given,
+        seed=options.seed,
+        template=options.template,
+        record=record,
+    )
     play.watch(0, start)
     for number in range(1, rounds + 1):
         play.round(number)
@@ -167,6 +185,7 @@ class _Play:
 
     out: Path
     method: Method
+    roles: Roles
     start: Path
     tokenizer: Any
     verdicts: Verdicts
@@ -183,46 +202,89 @@ class _Play:
     def round(self, number: int) -> None:
         """Draw, compare, train, watch: whatever of it is not done yet."""
         folder = round_folder(self.out, number)
-        before = self.start if number == 1 else round_folder(self.out, number - 1) / "run" / "model"
+        current = self._policy(number - 1)
         if not (folder / "pairs.jsonl").is_file():
-            self._draw(number, before, folder)
-        reference = None if self.asked["reference"] == "previous" else str(self.start)
-        note = f"round {number} of {self.asked['rounds']}"
-        if not (folder / "run" / "model").is_dir():
-            say(f"{note}: training on {sum(1 for _ in (folder / 'pairs.jsonl').open())} comparisons")
-        seed = self.seed + 1000 * number
+            self._draw(number, current, folder)
+        data = folder / "pairs.jsonl"
+        if self.roles.opponent == "midpoint":
+            data = self._after_half_a_step(number, current, folder)
+        self._train(number, current, data, folder / "run", "training")
+        self.watch(number, folder / "run" / "model")
+
+    def _policy(self, number: int) -> Path:
+        return self.start if number < 1 else round_folder(self.out, number) / "run" / "model"
+
+    def _train(self, number: int, current: Path, data: Path, out: Path, what: str) -> None:
+        if not (out / "model").is_dir():
+            say(f"round {number} of {self.asked['rounds']}: {what} on {sum(1 for _ in data.open())} comparisons")
         train(
             self.method,
-            model=str(before),
-            data=folder / "pairs.jsonl",
-            out=folder / "run",
-            reference=reference,
+            model=str(current),
+            data=data,
+            out=out,
+            reference=None if self.asked["reference"] == "current" else str(self.start),
             resume=True,
             quarantine=True,
             save_every=50,
-            **{**self.given, "seed": seed},
+            **{**self.given, **self.roles.by_round(number), "seed": self.seed + 1000 * number},
         )
-        self.watch(number, folder / "run" / "model")
 
-    def _draw(self, number: int, policy: Path, folder: Path) -> None:
-        rng = np.random.default_rng([self.seed, number])
-        some = rng.permutation(len(self.training))[: self.asked["prompts"]].tolist()
-        chosen = [self.training[i] for i in some]
+    def _draw(self, number: int, current: Path, folder: Path) -> None:
+        chosen = self._prompts_of(number)
         say(f"round {number} of {self.asked['rounds']}: {len(chosen)} prompts, {self.asked['samples']} answers each")
-        drawn = self.sampler(policy, self._ids(chosen), samples=self.asked["samples"], seed=self.seed * 7919 + 2 * number)
-        texts = [[text_of(self.tokenizer, one) for one in row] for row in drawn]
+        drawn = self._drawn(current, chosen, number, 0)
+        texts = self._texts(drawn)
+        weight_PG = None
+        if self.roles.opponent == "mixture":
+            settings = self.asked["settings"]
+            weight_PG = mixture_weights(current, self.start, drawn, settings["eta"] * settings["beta"])
         pref_PGG = self.verdicts.tables(chosen, texts)
-        rows, aside = comparisons(chosen, texts, pref_PGG, pairing=self.asked["pairing"], seed=self.seed * 7919 + number)
+        how: dict[str, Any] = {"pairing": self.asked["pairing"], "seed": self.seed * 7919 + number, "weight_PG": weight_PG}
+        rows, places, aside = comparisons(chosen, texts, pref_PGG, **how)
         if not rows:
-            raise RunError(
-                f"round {number}: no prompt has two answers that differ",
-                hint="more samples, or a higher temperature",
-            )
+            raise RunError(f"round {number}: no prompt has two answers that differ", hint="more samples, or a higher temperature")
+        before = self._policy(number - 2)
+        if "earlier_win_rate" in self.method.card.needs:
+            others = texts if before == current else self._texts(self._drawn(before, chosen, number, 2))
+            fill(rows, places, "earlier_win_rate", win_rates(self.verdicts, chosen, texts, others))
         shutil.rmtree(folder, ignore_errors=True)
         with whole_folder(folder) as half:
-            (half / "pairs.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+            if self.roles.earlier is not None:
+                earlier = current if self.roles.earlier == "current" else before
+                found = gaps(earlier, self.tokenizer, rows, self.template, half / "set_aside.jsonl")
+                for row, gap in zip(rows, found, strict=True):
+                    row |= {} if gap is None else {"earlier_gap": gap}
+                readable = [n for n, gap in enumerate(found) if gap is not None]
+                rows, places = [rows[n] for n in readable], [places[n] for n in readable]
+            write_rows(half / "pairs.jsonl", rows)
             cut = float(np.mean([not one.ended for row in drawn for one in row]))
-            write_json(half / "drawn.json", {"prompts": len(chosen), "comparisons": len(rows), "set_aside": aside, "cut_off": cut})
+            facts = {"prompts": len(chosen), "comparisons": len(rows), "set_aside": aside, "cut_off": cut}
+            write_json(half / "drawn.json", facts)
+            write_json(half / "answers.json", {"answers": texts, "places": places})
+
+    def _after_half_a_step(self, number: int, current: Path, folder: Path) -> Path:
+        """Extragradient: train on win rates against the current policy, then measure the same answers against where that leads."""
+        data = folder / "pairs_midpoint.jsonl"
+        self._train(number, current, folder / "pairs.jsonl", folder / "half", "half a step")
+        if not data.is_file():
+            held = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
+            chosen = self._prompts_of(number)
+            others = self._texts(self._drawn(folder / "half" / "model", chosen, number, 4))
+            rows = [json.loads(line) for line in (folder / "pairs.jsonl").read_text(encoding="utf-8").splitlines()]
+            fill(rows, held["places"], "win_rate", win_rates(self.verdicts, chosen, held["answers"], others))
+            write_rows(data, rows)
+        return data
+
+    def _prompts_of(self, number: int) -> list[Text]:
+        some = np.random.default_rng([self.seed, number]).permutation(len(self.training))[: self.asked["prompts"]].tolist()
+        return [self.training[i] for i in some]
+
+    def _drawn(self, policy: Path, prompts: Sequence[Text], number: int, stream: int) -> list[list[Generated]]:
+        seed = self.seed * 7919 + 2 * number + 100_003 * stream
+        return self.sampler(policy, self._ids(prompts), samples=self.asked["samples"], seed=seed)
+
+    def _texts(self, drawn: Sequence[Sequence[Generated]]) -> list[list[str]]:
+        return [[text_of(self.tokenizer, one) for one in row] for row in drawn]
 
     def watch(self, number: int, policy: Path) -> None:
         """A policy's answers to the watched prompts, and how far it is from the start."""
@@ -269,6 +331,13 @@ class _Play:
 
 def say(text: str) -> None:
     Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """JSON lines at `path`, replaced in one move."""
+    beside = path.with_name(f"{TEMPORARY}{path.name}")
+    beside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    beside.replace(path)
 
 
 def round_folder(out: Path, number: int) -> Path:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -30,13 +30,13 @@ class Verdicts:
     judge: RewardModel | Judge
 
     @classmethod
-    def of(cls, source: str | Path | Judge | RewardModel) -> Verdicts:
+    def of(cls, source: str | os.PathLike[str] | Judge | RewardModel) -> Verdicts:
         """A reward or preference model, its folder, a function, or a function's name."""
         if isinstance(source, RewardModel):
             return cls(source)
         if not callable(source) and is_reward_model(source):
-            return cls(RewardModel.load(source))
-        return cls(judge_from(source))
+            return cls(RewardModel.load(os.fspath(source)))
+        return cls(judge_from(os.fspath(source) if isinstance(source, os.PathLike) else source))
 
     def tables(self, prompts: Sequence[Text], answers: Sequence[Sequence[str]]) -> Floats:
         """pref_PGG: P(the row's answer beats the column's), 1/2 on the diagonal; with its transpose it sums to 1.
@@ -60,9 +60,15 @@ class Verdicts:
 
 
 def comparisons(
-    prompts: Sequence[Text], answers: Sequence[Sequence[str]], pref_PGG: Floats, *, pairing: Pairing, seed: int
-) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """The rows of a round, and how many prompts gave none, by reason.
+    prompts: Sequence[Text],
+    answers: Sequence[Sequence[str]],
+    pref_PGG: Floats,
+    *,
+    pairing: Pairing,
+    seed: int,
+    weight_PG: Floats | None = None,
+) -> tuple[list[dict[str, Any]], list[tuple[int, int, int]], dict[str, int]]:
+    """The rows of a round, where each comes from (prompt, chosen, rejected), and how many prompts gave none, by reason.
 
     best_worst    the answers with the largest and the least mean win rate against all of the prompt's answers, the better one chosen: the
                   usual practice (SPPO, GPO). The label is the judge's and certain.
@@ -70,16 +76,18 @@ def comparisons(
                   asks for (INPO, IPO, DPO).
 
     A row says what any method may ask for: `confidence`, the judge's probability of the label; `reward_gap`, its log-odds; and of each side
-    `*_win_rate` and `*_log_odds`, its means against all of the prompt's answers, itself included.
+    `*_win_rate` and `*_log_odds`, its means against all of the prompt's answers, itself included, under `weight_PG` if it is given.
     """
     if pairing not in ("best_worst", "independent"):
         raise OptionError(f"pairing is {pairing!r}", hint="best_worst or independent")
     odds_PGG = np.clip(np.log(np.maximum(pref_PGG, 1e-300)) - np.log(np.maximum(1 - pref_PGG, 1e-300)), -MOST, MOST)
     rng = random.Random(f"labels {seed}")
     rows: list[dict[str, Any]] = []
+    places: list[tuple[int, int, int]] = []
     aside: Counter[str] = Counter()
     for p, prompt in enumerate(prompts):
-        rate_G, odds_G = pref_PGG[p].mean(1), odds_PGG[p].mean(1)
+        weight_G = np.full(len(answers[p]), 1 / len(answers[p])) if weight_PG is None else weight_PG[p]
+        rate_G, odds_G = pref_PGG[p] @ weight_G, odds_PGG[p] @ weight_G
         coin = rng.random()
         first, second = (int(rate_G.argmax()), int(rate_G.argmin())) if pairing == "best_worst" else (0, 1)
         if pairing == "independent" and coin >= pref_PGG[p, 0, 1]:
@@ -92,4 +100,5 @@ def comparisons(
         for side, place in (("chosen", first), ("rejected", second)):
             row |= {f"{side}_win_rate": float(rate_G[place]), f"{side}_log_odds": float(odds_G[place])}
         rows.append(row)
-    return rows, dict(aside)
+        places.append((p, first, second))
+    return rows, places, dict(aside)
