@@ -94,6 +94,8 @@ def test_it_judges_pairs_and_whole_tables(runs: dict[str, Any]):
         table = model.logits(prompts, [[a, b, ""] for a, b in zip(first, second, strict=True)])
         assert table.shape == (6, 3, 3) and np.abs(table + table.transpose(0, 2, 1)).max() < 1e-9
         assert 1 / (1 + np.exp(-table[:, 0, 1])) == pytest.approx(there, abs=1e-6)
+        games = model.games(prompts, [[a, b, ""] for a, b in zip(first, second, strict=True)])
+        assert games[0].pref_AA[0, 1] == pytest.approx(there[0], abs=1e-6) and games[0].names == (first[0], second[0], "")
     with pytest.raises(OptionError, match="compares answers and has no reward"):
         model.reward(prompts, first)
     with pytest.raises(OptionError, match="as many answers"):

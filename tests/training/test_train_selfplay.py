@@ -97,11 +97,11 @@ def test_stopped_anywhere_it_goes_on_to_the_same_numbers(tmp_path: Path, how: di
     assert more.record["standings"]["rounds"][1]["kl"] == whole.record["standings"]["rounds"][1]["kl"]
 
 
-@pytest.mark.parametrize("method", ["sppo", "mirror_descent", "nash_md", "optimistic", "egpo", "inpo", "apo"])
+@pytest.mark.parametrize("method", ["nash_md", "optimistic", "egpo", "apo"])
 def test_solvers_twins_find_what_they_read(tmp_path: Path, how: dict[str, Any], method: str):
     """Two rounds, so that before, current and start are three policies."""
     settings = {"eta": 1.0} if method == "sppo" else {}
-    played = selfplay(method, out=tmp_path / method, **{**how, "epochs": 1.0}, **settings)
+    played = selfplay(method, out=tmp_path / method, **{**how, "epochs": 1.0, "prompts": 4, "watched": 2}, **settings)
     roles = ROLES[method]
     assert played.record["reference"] == roles.reference
     assert played.record["pairing"] == ("independent" if roles.pairing == "independent" else "best_worst")
@@ -122,7 +122,7 @@ def test_a_mixtures_weights_are_importance_weights(tiny_model_dir: Path, how: di
     assert np.allclose(mixture_weights(tiny_model_dir, tiny_model_dir, drawn, 0.5), 1 / 3)
 
 
-@pytest.mark.parametrize("method", ["dpo", "ipo", "cdpo"])
+@pytest.mark.parametrize("method", ["dpo", "ipo"])
 def test_any_method_of_the_table_may_be_played(tmp_path: Path, how: dict[str, Any], method: str):
     played = selfplay(method, out=tmp_path / method, pairing="independent", reference="start", **{**how, "rounds": 1})
     assert played.record["method"] == method and played.record["settings"]

@@ -4,6 +4,7 @@ model = RewardModel.load("runs/rewards")
 model.reward(prompts, answers)                  # one number an answer, where the kind has one
 model.prefer(prompts, first, second)            # P(first is better): a judge
 model.logits(prompts, answers_PG)               # (P, G, G) log-odds of every pair, in G passes a prompt
+model.games(prompts, answers_PG)                # a preference game for each prompt
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from holdfast.data.render import written_answers
 from holdfast.errors import ModelError, OptionError
+from holdfast.games.game import Game
 from holdfast.models.judges import kind_of, load_judge
 from holdfast.models.load import context_length, load_tokenizer
 from holdfast.reward.kind import PROMPT, RewardMethod
@@ -95,6 +97,11 @@ class RewardModel:
         gate = None if prompt_PH is None else prompt_PH[:, None, None].expand(p, g, g, h).reshape(-1, h)
         made: Floats = self.kind.score(first, second, gate, **self.settings).reshape(p, g, g).numpy()
         return made
+
+    def games(self, prompts: Sequence[Text], answers: Sequence[Sequence[str]], *, beta: float = 0.0) -> list[Game]:
+        """A preference game over each prompt's answers, for `holdfast.games.solve`. `beta` is the strength of its KL term."""
+        tables = 1 / (1 + np.exp(-self.logits(prompts, answers)))
+        return [Game(table, beta=beta, names=tuple(row)) for table, row in zip(tables, answers, strict=True)]
 
     def reward(self, prompts: Sequence[Text], answers: Sequence[str]) -> Floats:
         """One number an answer (N,). Raises OptionError where the kind has none."""
