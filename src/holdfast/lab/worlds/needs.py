@@ -5,7 +5,7 @@
     samples      two answers a row, drawn from the policy as it is at that step
     revision     a reviser beside the policy, log-linear in the answer it writes and in its products with the answer it is shown
 
-What is left, a reason in words or anything of single tokens, no table can give.
+What is left no table can give: reasons in words, anything of single tokens, or what an earlier policy or an opponent said.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def further_for(method: Method, seed: int) -> Further | None:
             what = NEEDS[need].partition("; hint: ")[0]
             raise NeedError(
                 need,
-                f"{method.name} needs {need}: {what}; an answer of a table is one symbol, so there is none",
-                hint="stress it on text: --data text-world, or rows of your own that have it",
+                f"{method.name} needs {need}: {what}; the log-linear world has none: its answers are symbols, not words",
+                hint="stress it on rows that have it: your own, or --data text-world for reasons in words",
             )
     return FURTHER[asked[0]](seed) if asked else None
 
