@@ -129,16 +129,26 @@ def test_fresh_seeds_overrule_what_was_chosen_after_a_look(tmp_path):
     assert facts_of(lucky)["verdict_on_first_seeds"] == "supported" and facts_of(lucky)["fresh"] == 1000
     publish(results, [paper], tmp_path / "out", docs=tmp_path / "docs")
     index = (tmp_path / "docs" / "README.md").read_text()
-    assert "They differ in 1 of 2." in index and "| **contradicted** | supported |" in index and "--fresh 1000" in index
+    assert "it differs in 1 of 2." in index and "| **contradicted** | supported |" in index and "--fresh 1000" in index
     page = (tmp_path / "docs" / "planted.md").read_text()
     assert "8 seeds that nobody looked at before; on the first 8, supported (3 of 3 predictions hold)" in page
     assert "lab claims planted --fresh 1000" in page
     plain = runner.run([paper], workers=1, folder=tmp_path / "cache", quiet=True)
     publish(plain, [paper], tmp_path / "out", docs=tmp_path / "docs")
-    assert "read the verdicts as descriptions" in (tmp_path / "docs" / "README.md").read_text()
+    assert "the last column is empty (2 claims)" in (tmp_path / "docs" / "README.md").read_text()
+    assert "read the verdicts as descriptions" in (tmp_path / "out" / "index.html").read_text()
     for bad in (3, -1000):  # three more than range(8) are mostly the same seeds
         with pytest.raises(OptionError, match="fresh"):
             runner.run([paper], fresh=bad, workers=1, folder=tmp_path / "cache", quiet=True)
+
+
+def test_a_run_of_one_paper_leaves_the_others_on_the_list(tmp_path):
+    for name in ("one", "two"):
+        paper = replace(PAPER, name=name, title=f"Paper {name}", claims=(replace(CLAIM, says=f"a is ahead | in {name}."),))
+        publish(runner.run([paper], workers=1, folder=tmp_path / "c", quiet=True), [paper], tmp_path / "out", docs=tmp_path / "docs")
+    index = (tmp_path / "docs" / "README.md").read_text()
+    assert "| [Paper one](one.md) | a is ahead \\| in one. | **supported** |  |" in index and "[Paper two](two.md)" in index
+    assert "2 claims: 2 supported, 0 contradicted, 0 undecided" in index
 
 
 def test_every_claim_of_the_house_is_well_formed():

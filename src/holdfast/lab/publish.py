@@ -10,6 +10,7 @@ from typing import Any
 import altair as alt
 
 from holdfast.lab.claim import Claim, Paper
+from holdfast.lab.claims_index import index_of_pages
 from holdfast.lab.runner import Result
 from holdfast.lab.verdict import Found, number, over_seeds
 from holdfast.report import Chart, Details, Page, Section, Table, Tile
@@ -32,7 +33,7 @@ def publish(results: Mapping[str, list[Result]], chosen: Sequence[Paper], out: P
         for paper in chosen:
             written += [chart.save_picture(docs) for chart in charts_of(paper, results[paper.name]).values()]
             (docs / f"{paper.name}.md").write_text(markdown(paper, results[paper.name]), encoding="utf-8")
-        (docs / "README.md").write_text(markdown_index(results, chosen), encoding="utf-8")
+        (docs / "README.md").write_text(index_of_pages(docs), encoding="utf-8")
         written += [docs / "README.md", *(docs / f"{paper.name}.md" for paper in chosen)]
     return written
 
@@ -234,25 +235,6 @@ def markdown(paper: Paper, results: Sequence[Result]) -> str:
         parts.append(_markdown_table(Table(("prediction", "predicted", "found", "ruling"), [_test_row(t) for t in result.ruling.tests])))
     parts.append(f"Made by `holdfast lab claims {paper.name}{_option(results)}` in {_time(results)} of one core.")
     return "\n\n".join(parts) + "\n"
-
-
-def markdown_index(results: Mapping[str, list[Result]], chosen: Sequence[Paper]) -> str:
-    every = [r for paper in chosen for r in results[paper.name]]
-    columns = ("paper", "claim", "verdict") + (("on the first seeds",) if all(r.first for r in every) else ())
-    rows = [
-        (f"[{paper.title}]({paper.name}.md)", r.claim.says, f"**{r.verdict}**", *([r.first.verdict] if r.first else []))
-        for paper in chosen
-        for r in results[paper.name]
-    ]
-    lead = (
-        "Sentences that could be false, each measured in a world that knows its own answer, by a rule that is part of the claim "
-        f"(`holdfast.lab.verdict`). {_how_fresh(every)} Contradicted ones are published as such. `holdfast lab claims{_option(every)}` "
-        "makes this page again."
-    )
-    count = ", ".join(f"{sum(r.ruling.verdict == verdict for r in every)} {verdict}" for verdict in TONES)
-    seconds = sum(_seconds(results[paper.name]) for paper in chosen)
-    end = f"{len(every)} claims: {count}; {seconds / 60:.0f} minutes of one core."
-    return f"# Claims\n\n{lead}\n\n{_markdown_table(Table(columns, rows))}\n\n{end}\n"
 
 
 def _option(results: Sequence[Result]) -> str:
