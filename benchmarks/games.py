@@ -153,7 +153,8 @@ def main() -> None:
     lines: list[Line] = []
     for answers in map(int, asked.sizes.split(",")):
         game = random_game(answers)
-        for found in (ours(game, asked.limit), programs(game, asked.lp_limit), open_spiel(game, asked.limit)):
+        for group, limit in ((ours, asked.limit), (programs, asked.lp_limit), (open_spiel, asked.limit)):
+            found = group(game, limit)
             for line in found:
                 print(shown(line), flush=True)
             lines += found
