@@ -37,7 +37,7 @@ def test_sections_stand_worst_first_and_hold_what_was_found(hostile):
         assert (finding.title in titles) == (finding.status is not Status.ABSENT)
         if finding.status is not Status.ABSENT:
             section = page.sections[titles.index(finding.title)]
-            assert section.text == finding.says and len(section.pairs) == min(10, len(finding.examples))
+            assert section.text == finding.says and len(section.pairs) <= 10 and bool(section.pairs) == bool(finding.examples)
     assert page.sections[0].command == checkup.advice.command
 
 

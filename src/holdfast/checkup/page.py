@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,7 +94,7 @@ def _advice(advice: Advice) -> Section:
         tables.append(Table(["otherwise", "because", "rests on"], rows, "What else applies, in order"))
     if advice.ruled_out:
         tables.append(Table(["not", "because"], [list(pair) for pair in advice.ruled_out], "Ruled out"))
-    return Section("What to do", f"Train {best.label}. {best.reason}", command=advice.command, aside=aside, table=tables)
+    return Section("What to do", f"Train {best.label}.\n\n{best.reason}", command=advice.command, aside=aside, table=tables)
 
 
 def _rests(choice: Choice) -> str:
@@ -116,15 +117,24 @@ def _finding(finding: Finding, asks: str, data: Comparisons) -> Section:
         light=finding.status.value,
         asks=asks,
         aside=aside,
-        pairs=[pair_of(data.rows[example.place], example) for example in finding.examples[:SHOWN]],
+        pairs=[pair_of(data.rows[example.place], example) for example in _distinct(finding.examples, data)[:SHOWN]],
     )
+
+
+def _distinct(examples: Sequence[Example], data: Comparisons) -> list[Example]:
+    """Without those that read the same: repeated rows show a thing no better."""
+    seen: dict[tuple[str, ...], Example] = {}
+    for example in examples:
+        i = example.place
+        seen.setdefault((example.why, data.prompts[i], data.chosen[i], data.rejected[i]), example)
+    return list(seen.values())
 
 
 def _measure(estimate: Estimate, of: str, percent: bool) -> Tile | None:
     if estimate.value is None:
         return None
     value = f"{100 * estimate.value:.1f}%" if percent else f"{estimate.value:.3g}"
-    interval = span(estimate, as_percent=percent, digits=1 if percent else 2).strip(" ()") or "no interval"
+    interval = span(estimate, as_percent=percent, digits=1 if percent else 2).strip(" ()")
     return Tile(of, value, interval)
 
 

@@ -134,8 +134,11 @@ class Page:
         return sorted(numbered, key=lambda one: list(LIGHTS).index(one[1].light))
 
     @property
-    def rows_shown(self) -> int:
-        return sum(len(section.pairs) for section in self.sections)
+    def filter_before(self) -> int:
+        """The number of the first section that a filter of rows is about; 0 where no section shows rows."""
+        if not any(section.pairs for section in self.sections):
+            return 0
+        return next(i for i, section in enumerate(self.sections, 1) if section.light or section.pairs)
 
     def html(self, *, pictures: bool = True) -> str:
         """The page. `pictures` says whether each chart lies beside it as a picture, to be linked to."""
