@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast import ambiguity, data, games, preference, reward
+    from holdfast import ambiguity, data, games, pluralism, preference, recipes, reward, sampling
     from holdfast.checkup.checkup import check
     from holdfast.data import read
     from holdfast.evaluation.evaluation import evaluate
@@ -30,9 +30,12 @@ __all__ = [
     "data",
     "evaluate",
     "games",
+    "pluralism",
     "preference",
     "read",
+    "recipes",
     "reward",
+    "sampling",
     "score",
     "train",
     "train_reward",
@@ -47,7 +50,7 @@ DOORS = {
     "train_reward": "holdfast.training.reward",
     "evaluate": "holdfast.evaluation.evaluation",
 }
-ROOMS = ("ambiguity", "data", "games", "preference", "reward")
+ROOMS = ("ambiguity", "data", "games", "pluralism", "preference", "recipes", "reward", "sampling")
 
 
 def __getattr__(name: str) -> Any:
