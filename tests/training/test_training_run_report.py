@@ -40,7 +40,9 @@ def test_the_lead_says_what_is_known():
     before = {"eval/loss": 0.693, "eval/ranking/accuracy": 0.4}
     after = {"eval/loss": 0.6, "eval/implicit_reward/accuracy": 0.625, "eval/ranking/accuracy": 0.45, "eval/movement/chosen": 1.0}
     said = lead({"method": "dpo", "results": {"last_step": last, "eval_before": before, "eval_after": after}})
-    assert "0.693 to 0.600" in said and "62.5%" in said and "45.0%, from 40.0%" in said and "less likely" not in said
+    rose = {"last_step": last, "eval_before": before, "eval_after": {**after, "eval/loss": 0.8}}
+    assert "worse than before" in lead({"method": "dpo", "results": rose})
+    assert "0.693 to 0.600." in said and "62.5%" in said and "45.0%, from 40.0%" in said and "less likely" not in said
 
 
 def test_long_curves_are_thinned_to_means():

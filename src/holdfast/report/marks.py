@@ -34,7 +34,7 @@ def intervals(
     `mark_at` draws a dashed line. Rows without an interval show their point alone; rows without a value are left out.
     """
     frame = alt.Data(values=[dict(row) for row in rows if row["value"] is not None])
-    style = alt.Axis(format="%" if percent else "", tickCount=6)
+    style = alt.Axis(format="%" if percent else "~g", tickCount=6)
     scale = alt.Scale(zero=False, nice=True)
     order = list(names)
     y: dict[str, Any] = {"y": alt.Y("name:N", title=None, sort=order, axis=alt.Axis(labelLimit=220))}
@@ -75,7 +75,7 @@ def lines(
     chart = alt.Chart(alt.Data(values=[dict(row) for row in rows]))
     encoding: dict[str, Any] = {
         "x": alt.X("x:Q", title=x, axis=alt.Axis(tickMinStep=1, tickCount=8)),
-        "y": alt.Y("y:Q", title=y, scale=alt.Scale(zero=False), axis=alt.Axis(format="%" if percent else "", tickCount=6)),
+        "y": alt.Y("y:Q", title=y, scale=alt.Scale(zero=False), axis=alt.Axis(format="%" if percent else "~g", tickCount=6)),
         "color": colors(names),
         "tooltip": [
             "name:N",

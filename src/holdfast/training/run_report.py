@@ -71,7 +71,8 @@ def lead(record: Mapping[str, Any]) -> str:
     last, before, after = (results.get(name) or {} for name in ("last_step", "eval_before", "eval_after"))
     said.append(f"{record['method']} took {last.get('step', 0):,} steps.")
     if after:
-        said.append(f"On held-out rows its loss went from {before['eval/loss']:.3f} to {after['eval/loss']:.3f}.")
+        worse = ", which is worse than before training" if after["eval/loss"] > before["eval/loss"] else ""
+        said.append(f"On held-out rows its loss went from {before['eval/loss']:.3f} to {after['eval/loss']:.3f}{worse}.")
         reward, ranks = (after.get(f"eval/{name}/accuracy") for name in ("implicit_reward", "ranking"))
         if reward is not None:
             said.append(f"Its implicit reward ranks {100 * reward:.1f}% of them as labeled; a coin, 50%.")
@@ -100,7 +101,9 @@ def _tiles(record: Mapping[str, Any]) -> list[Tile]:
     for key, label, style in SHOWN:
         value = _last(after, last, key)
         if key in wanted and value is not None:
-            tiles.append(Tile(label.capitalize(), style.format(value), HELD_OUT if f"eval/{key}" in after else "last training batch"))
+            tiles.append(
+                Tile(label[:1].upper() + label[1:], style.format(value), HELD_OUT if f"eval/{key}" in after else "last training batch")
+            )
     return tiles
 
 
