@@ -198,3 +198,18 @@ def test_duplicates_and_contradictions():
     assert len(rows) == N + planted.hit
     answer = Row(Where("f", 1), "p", answer="a")
     assert duplicate((answer,), rate=1.0)[0] == (answer, answer)
+
+
+def test_where_raters_rank_several_answers_each_rater_may_run_in_a_circle():
+    pairs = [("a", "b"), ("a", "c"), ("b", "c")]
+    rows = [
+        Row(Where("f", 3 * r + i + 1), prompt="p", chosen=w, rejected=x, rater=f"r{r}")
+        for r in range(200)
+        for i, (w, x) in enumerate(pairs)
+    ]
+    out, planted = cycles(rows, rate=0.4, seed=0)
+    assert planted.eligible == 200 and abs(planted.realized - 0.4) < 0.1
+    for r in range(200):
+        beats = {(row.chosen, row.rejected) for row in out if row.rater == f"r{r}"}
+        circles = beats in ({("a", "b"), ("b", "c"), ("c", "a")}, {("b", "a"), ("c", "b"), ("a", "c")})
+        assert circles or beats == set(pairs)

@@ -80,15 +80,18 @@ def flip_by_rater(rows: Iterable[Row], *, rate: float | Mapping[str, float], see
 
 
 def cycles(rows: Iterable[Row], *, rate: float, seed: int = 0) -> Planting:
-    """Each prompt with three answers or more made intransitive with probability `rate`: three of its answers prefer A > B > C > A.
+    """Each prompt with three answers or more made intransitive with probability `rate`: three of its answers prefer A > B > C > A. Where
+    raters are named and some judge three answers to a prompt themselves, each rater's own verdicts on a prompt may run in a circle.
 
     Comparisons among the three are turned to follow the cycle, in whichever of its two directions turns fewer of them, and missing ones are
     added behind the prompt's last row. Raises `DataError` when no prompt has three answers (`triples` makes them).
     """
     rows = _checked(rows, rate)
-    prompts = _by_prompt(rows)
-    answers = {prompt: list(dict.fromkeys(_key(a) for i in places for a in _sides(rows[i]))) for prompt, places in prompts.items()}
-    eligible = [prompt for prompt in prompts if len(answers[prompt]) >= 3]
+    for prompts in (_by_prompt(rows, rater=True), _by_prompt(rows, rater=False)):
+        answers = {prompt: list(dict.fromkeys(_key(a) for i in places for a in _sides(rows[i]))) for prompt, places in prompts.items()}
+        eligible = [prompt for prompt in prompts if len(answers[prompt]) >= 3]
+        if eligible:
+            break
     if not eligible:
         raise DataError("no prompt has three answers, so no cycle can be planted", hint="use triples, which borrows a third answer")
     rng = np.random.default_rng(seed)
@@ -248,10 +251,11 @@ def _rebuilt(
     return tuple(out), Planted(flaw, rate, eligible, hit, tuple(changed))
 
 
-def _by_prompt(rows: Sequence[Row]) -> dict[Hashable, list[int]]:
+def _by_prompt(rows: Sequence[Row], *, rater: bool) -> dict[Hashable, list[int]]:
+    """Places of the comparisons of each prompt, or of each rater's to a prompt."""
     prompts: dict[Hashable, list[int]] = {}
     for i in _comparisons(rows):
-        prompts.setdefault(_key(rows[i].prompt), []).append(i)
+        prompts.setdefault((_key(rows[i].prompt), rows[i].rater if rater else None), []).append(i)
     return prompts
 
 

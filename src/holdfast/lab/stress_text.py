@@ -120,13 +120,18 @@ class TextPlan:
                 if by_rows.low is None or by_rows.high is None
                 else Interval(float(per_row.mean()), by_rows.low, by_rows.high, len(values))
             )
-            seeds = over_seeds(values) if len(values) > 1 else None
+            seeds = _share(over_seeds(values)) if len(values) > 1 else None
             realized = float(np.mean([f["realized"] for f in runs]))
             out.append(Score(flaw, rate, label, values, seeds, rows, tuple(map(float, per_row)), realized))
         return out
 
     def facts(self) -> dict[str, Any]:
         return {**self.about, "seeds": self.seeds, "beta": self.beta, **self.options}
+
+
+def _share(interval: Interval) -> Interval:
+    """Student's interval of a share, which cannot leave 0 to 1."""
+    return replace(interval, low=max(interval.low, 0.0), high=min(interval.high, 1.0))
 
 
 def _takes_beta(arm: Arm) -> bool:
