@@ -70,6 +70,11 @@ def test_camps_without_a_known_column_do_not_ask_for_a_reduction_over_groups():
     assert "no `group` column" in dict(advice.ruled_out)["dpo --reduction groups"]
 
 
+def test_few_circles_do_not_decide_the_method():
+    advice = advise({"circles": found(Status.WARN)})
+    assert advice.best.method == "dpo" and "small part" in dict(advice.ruled_out)["srpo"]
+
+
 def test_a_quiet_light_changes_nothing_and_an_unknown_one_is_an_open_question():
     advice = advise({"circles": found(Status.GOOD), "label_noise": found(Status.UNKNOWN, flip=None, identified=False)})
     assert advice.best.method == "dpo" and advice.first == ()

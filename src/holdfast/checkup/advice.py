@@ -26,9 +26,12 @@ class Facts:
 
     findings: Mapping[str, Finding]
 
+    def light(self, name: str) -> Status:
+        return self.findings[name].status if name in self.findings else Status.ABSENT
+
     def loud(self, name: str) -> bool:
         """Whether that finding raised its light."""
-        return name in self.findings and self.findings[name].status in LOUD
+        return self.light(name) in LOUD
 
     def says(self, name: str) -> str:
         return self.findings[name].says if name in self.findings else ""
@@ -139,7 +142,13 @@ def _careless_raters(facts: Facts) -> str | None:
 
 
 def _circles(facts: Facts) -> str | None:
-    return facts.says("circles") if facts.loud("circles") else None
+    return facts.says("circles") if facts.light("circles") is Status.BAD else None
+
+
+def _few_circles(facts: Facts) -> str:
+    if facts.loud("circles"):
+        return "there are circles beyond chance, but they are a small part of what was said"
+    return "no circles were found, and without them DPO does as well"
 
 
 def _known_flips(facts: Facts) -> str | None:
@@ -181,7 +190,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "srpo",
         _circles,
-        lambda facts: "no circles were found, and without them DPO does as well",
+        _few_circles,
         "srpo_behavior",
         "With circular preferences what it learns depends less on which answers happened to be compared than DPO's policy does.",
         flaw="cycle",

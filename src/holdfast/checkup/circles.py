@@ -102,7 +102,7 @@ def circles(data: Comparisons, asked: Asked) -> Finding:
         estimate,
         of if identified else "share of the triangles that are cycles, weighed by their margins",
         remedy="Do not boil these preferences down to one score: use a preference model, and a method that seeks an equilibrium."
-        if status is not Status.GOOD
+        if status is Status.BAD
         else "",
         cannot="Most pairs met only once, so the variance cannot be split; the triangles can be counted." if not identified else "",
         numbers={"p": worst.p, "level": worst.level.what, "levels": {r.level.what: r.to_dict() for r in rings}},

@@ -18,6 +18,7 @@ from holdfast.report import Chart, Table
 from holdfast.report.charts import PALETTE
 
 MANY_ABSENT = 0.2  # share of the population that no rater speaks for
+ENOUGH_RATERS = 10  # from which on raters are what was drawn; prompts below
 SHOWN = 30  # groups on a chart
 TITLE, OF = "Representation", "gap between what the data say and what the population would, in share of labels agreed with"
 
@@ -39,7 +40,7 @@ def representation(data: Comparisons, asked: Asked) -> Finding:
     value_N = np.full(len(data), 0.5) if data.named else _agreed(data, asked.seed)
     stated = asked.population is not None
     population = asked.population if asked.population is not None else _shares(data)
-    who = data.rater.code_N if data.rater.given else data.cluster_N
+    who = data.rater.code_N if len(data.rater.names) >= ENOUGH_RATERS else data.cluster_N  # one judge of everything is no sample of judges
     found = representativeness(
         value_N,
         [None if code < 0 else str(groups.names[code]) for code in groups.code_N.tolist()],
