@@ -48,7 +48,7 @@ def main() -> None:
 
 def _say(label: str, text: str) -> None:
     err.print(label, end="")
-    err.print(text, markup=False, highlight=False)
+    err.print(text, markup=False, highlight=False, soft_wrap=True)  # a path that is broken in two cannot be copied
 
 
 def print_json(value: Any) -> None:

@@ -95,3 +95,8 @@ def test_every_rule_rests_on_a_claim_that_is_there():
 def test_a_hostile_file_name_stays_one_word_of_the_command():
     words = shlex.split(advise({}, data="a b; rm -rf $HOME.jsonl", reading=("--split", "x y")).command)
     assert words[words.index("--data") + 1] == "a b; rm -rf $HOME.jsonl" and words[-1] == "x y"
+
+
+def test_names_without_texts_are_no_data_to_train_on():
+    advice = advise({"circles": found()}, data="battles.csv", named=True)
+    assert advice.command == "holdfast lab games battles.csv" and advice.best.verb == "run"

@@ -76,6 +76,7 @@ class Choice:
     claim: str
     rests_on: str
     flaw: str | None
+    verb: str = "train"
 
     @property
     def label(self) -> str:
@@ -227,15 +228,32 @@ NEVER = (
 )
 
 
-def advise(findings: Mapping[str, Finding], *, data: str = "prefs.jsonl", reading: tuple[str, ...] = ()) -> Advice:
+NAMES_ALONE = Choice(
+    "lab games",
+    {},
+    None,
+    "The rows say which names beat which, and hold no texts to train a language model on. Who should be chosen how often is a game.",
+    "selfplay_cycles",
+    "Where preferences go around, the equilibrium of the game is harder to beat than what DPO ends at.",
+    None,
+    verb="run",
+)
+
+
+def advise(findings: Mapping[str, Finding], *, data: str = "prefs.jsonl", reading: tuple[str, ...] = (), named: bool = False) -> Advice:
     """The advice that follows from these findings.
 
     Args:
         findings: by the name of the probe
         data: what `--data` is to be, in the command
         reading: further flags of the command, that say how the data are to be read
+        named: whether the rows hold names that met, and no texts
     """
     facts = Facts(findings)
+    first = tuple(finding.remedy for finding in findings.values() if finding.remedy and finding.status in LOUD)
+    unsure = tuple(finding.cannot for finding in findings.values() if finding.cannot and finding.status is Status.UNKNOWN)
+    if named:
+        return Advice((NAMES_ALONE,), (), first, shlex.join(["holdfast", "lab", "games", data]), unsure)
     reasons = [(rule, rule.because(facts)) for rule in RULES]
     choices = tuple(
         Choice(rule.method, rule.settings(facts), rule.reduction, reason, rule.claim, rule.rests_on, rule.flaw)
@@ -243,8 +261,6 @@ def advise(findings: Mapping[str, Finding], *, data: str = "prefs.jsonl", readin
         if reason is not None
     )
     ruled_out = tuple((_name(rule), rule.otherwise(facts)) for rule, reason in reasons if reason is None)
-    first = tuple(finding.remedy for finding in findings.values() if finding.remedy and finding.status in LOUD)
-    unsure = tuple(finding.cannot for finding in findings.values() if finding.cannot and finding.status is Status.UNKNOWN)
     words = ["holdfast", "train", choices[0].method, "--model", "M", "--data", data, *choices[0].flags, *reading]
     return Advice(choices, (*ruled_out, *NEVER), first, shlex.join(words), unsure)
 

@@ -170,14 +170,22 @@ def check(
     comparisons = Comparisons.read(found)
     if not len(comparisons):
         raise DataError("no row is a comparison", hint="give rows with `chosen` and `rejected`")
+    if confirm and comparisons.named:
+        raise OptionError(
+            "the rows hold names and no texts: there is nothing to train, and so nothing to confirm", hint="leave confirm out"
+        )
     name = str(data) if isinstance(data, str | os.PathLike) else ", ".join(found.report.files)
     if model is not None and not comparisons.named:
         from holdfast.checkup.view import View
 
         comparisons = replace(comparisons, view=View.read(comparisons.rows, asked))
     findings, seconds = ask_all(comparisons, asked)
-    advice = advise(findings, data=name, reading=_reading(shape, columns, split, bool(found.report.set_aside)))
+    advice = advise(findings, data=name, reading=_reading(shape, columns, split, bool(found.report.set_aside)), named=comparisons.named)
     confirmation = None
+    if confirm and comparisons.named:
+        raise OptionError(
+            "the rows hold names and no texts: there is nothing to train, and so nothing to confirm", hint="leave confirm out"
+        )
     if confirm:
         from holdfast.checkup.confirm import confirm as tried
 

@@ -50,7 +50,7 @@ def lead(checkup: Checkup) -> str:
     verdict = f"{' and '.join(loud)} in {looked}." if loud else f"Nothing in {looked} speaks against training on them."
     quiet = [count(lights[status], *words) for status, words in QUIET.items() if lights[status]]
     rest = f" {' and '.join(quiet)}." if quiet else ""
-    return f"{verdict[:1].upper()}{verdict[1:]}{rest} The advice: train {checkup.advice.best.label}." + (
+    return f"{verdict[:1].upper()}{verdict[1:]}{rest} The advice: {checkup.advice.best.verb} {checkup.advice.best.label}." + (
         f"\n\n{data.note}" if data.note else ""
     )
 
@@ -94,7 +94,9 @@ def _advice(advice: Advice) -> Section:
         tables.append(Table(["otherwise", "because", "rests on"], rows, "What else applies, in order"))
     if advice.ruled_out:
         tables.append(Table(["not", "because"], [list(pair) for pair in advice.ruled_out], "Ruled out"))
-    return Section("What to do", f"Train {best.label}.\n\n{best.reason}", command=advice.command, aside=aside, table=tables)
+    return Section(
+        "What to do", f"{best.verb.capitalize()} {best.label}.\n\n{best.reason}", command=advice.command, aside=aside, table=tables
+    )
 
 
 def _rests(choice: Choice) -> str:

@@ -33,7 +33,7 @@ def show(checkup: Checkup, console: Console) -> None:
     console.print("\nAdvice", style="bold")
     for step in advice.first:
         console.print(f"  first: {escape(step)}", highlight=False)
-    console.print(Text.assemble("  train ", (advice.best.label, "bold"), f": {advice.best.reason}"))
+    console.print(Text.assemble(f"  {advice.best.verb} ", (advice.best.label, "bold"), f": {advice.best.reason}"))
     for other in advice.choices[1:]:
         console.print(Text.assemble("  or ", (other.label, "bold"), f": {other.reason}"))
     for method, why in advice.ruled_out:
