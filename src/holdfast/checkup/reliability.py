@@ -2,8 +2,9 @@
 
 The one-coin model (Dawid and Skene 1979, with one number a rater): each pair has a side that is right; rater r takes it with probability
 a_r, whatever the pair. Raters' a_r share a Beta prior whose mean (at least one half: people are right more often than not, without which
-nothing is identified) and strength are not known either. Everything unknown is drawn by Gibbs sampling, so that a rater with few verdicts
-is drawn to the others and has a wide interval, and the doubt about who is right is in every interval.
+nothing is identified) and strength are not known either; one in ten is thought to be like nobody else, and anything from 0 to 1, so that a
+single contrary rater is not drawn to the rest. Everything unknown is drawn by Gibbs sampling: a rater with few verdicts is drawn to the
+others and has a wide interval, and the doubt about who is right is in every interval.
 
 Which side is right is told by the pair's other raters, or by a preference model that never saw the verdict (`side_P`), or by both.
 """
@@ -19,7 +20,8 @@ from holdfast.checkup.comparisons import Floats, Ints
 
 MEANS = np.linspace(0.5, 0.98, 25)  # of the prior
 STRENGTHS = np.linspace(0.58, 0.02, 29) ** -2 - 1  # a + b of the Beta: even steps of its spread
-WARM_UP, SWEEPS = 150, 600
+WARM_UP, SWEEPS = 200, 1000
+ODD = 0.1  # share of raters who are like nobody else, before anything is known
 EDGE = 1e-3
 
 
@@ -62,7 +64,6 @@ def reliabilities(
     prior_P = np.zeros(pairs) if side_P is None else side_P
     m, s = (part.ravel() for part in np.meshgrid(MEANS, STRENGTHS, indexing="ij"))
     plus, minus = m * s, (1 - m) * s
-    constant = raters * betaln(plus, minus)
     said_R = np.bincount(rater_N, minlength=raters)
     a_R, at = np.full(raters, 0.8), int(np.argmin(abs(m - 0.8) + abs(s - 10)))
     kept_SR, hyper_S2, right_N = np.empty((SWEEPS, raters)), np.empty((SWEEPS, 2)), np.zeros(len(forward_N))
@@ -70,8 +71,12 @@ def reliabilities(
         odds_P = prior_P + np.bincount(pair_N, weights=forward_N * logit(a_R)[rater_N], minlength=pairs)
         side = np.where(rng.random(pairs) < expit(odds_P), 1.0, -1.0)
         agree_R = np.bincount(rater_N, weights=side[pair_N] == forward_N, minlength=raters)
-        a_R = np.clip(rng.beta(plus[at] + agree_R / effect, minus[at] + (said_R - agree_R) / effect), EDGE, 1 - EDGE)
-        chance = (plus - 1) * np.log(a_R).sum() + (minus - 1) * np.log1p(-a_R).sum() - constant
+        yes_R, no_R = agree_R / effect, (said_R - agree_R) / effect
+        alike_R = betaln(plus[at] + yes_R, minus[at] + no_R) - betaln(plus[at], minus[at]) - betaln(1 + yes_R, 1 + no_R)
+        like = rng.random(raters) < expit(alike_R + logit(1 - ODD))
+        a_R = rng.beta(np.where(like, plus[at], 1) + yes_R, np.where(like, minus[at], 1) + no_R).clip(EDGE, 1 - EDGE)
+        shared = np.log(a_R[like]).sum(), np.log1p(-a_R[like]).sum()
+        chance = (plus - 1) * shared[0] + (minus - 1) * shared[1] - like.sum() * betaln(plus, minus)
         at = int(np.argmax(chance + rng.gumbel(size=len(chance))))
         if sweep >= 0:
             kept_SR[sweep], hyper_S2[sweep] = a_R, (m[at], np.sqrt(m[at] * (1 - m[at]) / (1 + s[at])))
