@@ -69,15 +69,10 @@ def test_a_population_is_read_from_a_mapping_text_or_file(tmp_path):
             shares_of(wrong)
 
 
-def test_contests_between_names_are_checked_and_neither_confirmed_nor_trained_on(tmp_path):
-    from holdfast.training.options import Options
-    from holdfast.training.prepare import _read
-
+def test_contests_between_names_are_checked_and_not_confirmed(tmp_path):
     path = tmp_path / "battles.csv"
     path.write_text("winner,loser\n" + "".join(f"n{i % 7},n{(i + 1) % 7}\n" for i in range(70)))
     found = holdfast.check(path, quiet=True)
     assert found.advice.command.startswith("holdfast lab games")
     with pytest.raises(OptionError, match="no texts"):
         holdfast.check(path, confirm=True, quiet=True)
-    with pytest.raises(DataError, match="names that met"):
-        _read(str(path), Options(), None, None)

@@ -21,6 +21,8 @@ DRAWS = 199  # worlds drawn from the best transitive model
 FEWER = 99  # where there are many units
 MANY = 30_000  # units
 SURE = 0.02  # chance of a false alarm
+BEYOND_DOUBT = 0.99  # level of the intervals of what a model that can hold circles gains
+WORTH_SAYING, LARGE_GAIN = 0.01, 0.05  # in accuracy on unseen meetings, from which the light is yellow, red
 LARGE = 0.1  # a cyclic share of the variance from which the light is red
 REPEATED = 0.2  # share of pairs that must have met again for the variance to be split
 SHOWN, SIDE = 10, 24
@@ -158,7 +160,7 @@ def _measure(level: Level, t: Tournament, asked: Asked, levels: int) -> Rings:
     share = _split(t, model, total, left - float(null_B2[:, 1].mean()), null_B2, triangle_T3, rng, asked) if split else NOTHING
     cyclic_T, weight_T = t.turns(triangle_T3)
     decided = int((weight_T > 0).sum())
-    held_out = _unseen(t, asked) if p <= 0.5 else {}
+    held_out = _unseen(t, asked)
     return Rings(level, t, model, share, cyclic, null_B2[:, 0], decided, int(cyclic_T.sum()), p, held_out)
 
 
@@ -193,9 +195,11 @@ def _unseen(t: Tournament, asked: Asked) -> dict[str, Any]:
     """Whether a model that can hold circles predicts unseen meetings better than one that cannot; both are cross-validated."""
     from holdfast.reward import cross_validate
 
-    if len(t.at_U) > LEARNED or len(t.at_U) < 5 * len(t.nodes):
-        return {}
     clear = np.flatnonzero(t.y_U != 0.5)
+    if len(clear) > LEARNED:
+        clear = np.sort(np.random.default_rng(asked.seed).choice(clear, LEARNED, replace=False))
+    if len(clear) < 5 * len(t.nodes):
+        return {}
     first, second = t.edge_E2[t.at_U[clear]].T
     won = t.y_U[clear] > 0.5
     winners, losers = np.where(won, first, second).tolist(), np.where(won, second, first).tolist()
@@ -206,16 +210,29 @@ def _unseen(t: Tournament, asked: Asked) -> dict[str, Any]:
     known = np.isfinite(logits).all(axis=0)
     if known.sum() < 50:
         return {}
-    gain = np.logaddexp(0, -logits[0]) - np.logaddexp(0, -logits[1])
-    best = mean_interval(gain[known], t.at_U[clear][known].tolist(), level=asked.level, seed=asked.seed, resamples=200)
-    right = {kind: float(np.where(logit == 0, 0.5, logit > 0)[known].mean()) for kind, logit in found.items()}
-    return {"nats_gained": best.to_dict(), "accuracy": right}
+    at = t.at_U[clear][known].tolist()
+    nats = (np.logaddexp(0, -logits[0]) - np.logaddexp(0, -logits[1]))[known]
+    right = np.where(logits == 0, 0.5, logits > 0)[:, known]
+    gained = {"nats": nats, "accuracy": right[1] - right[0]}
+    by = {name: mean_interval(gain, at, level=BEYOND_DOUBT, seed=asked.seed, resamples=400).to_dict() for name, gain in gained.items()}
+    return {"gained": by, "accuracy": dict(zip(found, right.mean(axis=1).tolist(), strict=True))}
+
+
+def _learned(r: Rings) -> bool:
+    """Circles that generalize: unseen meetings are predicted better, in nats and in who wins. A ranking cannot be beaten at the second by
+    a better link alone. This needs no pair to have met twice, where circles and noise are otherwise one thing."""
+    if not r.held_out:
+        return False
+    gained = r.held_out["gained"]
+    sure = all((gained[name]["low"] or 0.0) > 0 for name in ("nats", "accuracy"))
+    return bool(sure and gained["accuracy"]["value"] > WORTH_SAYING)
 
 
 def _status(r: Rings) -> Status:
-    if r.p > SURE:
+    if r.p > SURE and not _learned(r):
         return Status.GOOD
     large = (r.share.low or 0.0) > LARGE or (r.share.value is None and r.excess > LARGE)
+    large |= _learned(r) and r.held_out["gained"]["accuracy"]["value"] > LARGE_GAIN
     return Status.BAD if large else Status.WARN
 
 
@@ -232,11 +249,14 @@ def _says(r: Rings) -> str:
         said = f"{who} met in rings, but no three of them all met each other."
     if r.share.value is not None:
         said += f" No ranking explains {percent(r.share)} of the variance of the win rates{span(r.share)}."
-    said += f" That is more than chance (p = {r.p:.2g})." if r.p <= SURE else " Chance alone explains that."
-    gained = r.held_out.get("nats_gained")
-    if gained and gained["low"] is not None and gained["low"] > 0:
+    learned = _learned(r)
+    if r.p <= SURE:
+        said += f" That is more than chance (p = {r.p:.2g})."
+    elif not learned:
+        said += " Chance alone explains that."
+    if learned:
         circular, ranked = (percent(r.held_out["accuracy"][kind]) for kind in ("general_preference", "bradley_terry"))
-        said += f" A model that can hold circles predicts {circular} of unseen meetings, a ranking {ranked}."
+        said += f" The circles can be learned: a model that can hold them predicts {circular} of unseen meetings, a ranking {ranked}."
     return said
 
 

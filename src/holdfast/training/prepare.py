@@ -128,11 +128,7 @@ def hold_out(rows: Sequence[Row], *, fraction: float, seed: int) -> tuple[list[i
 def _read(source: Any, options: Options, split: str | None, aside: Path | None) -> Dataset:
     if isinstance(source, Dataset):
         return source
-    rows = read(source, shape=options.shape, columns=options.columns or None, quarantine=aside, split=split)
-    if all(row.named for row in rows.rows):
-        hint = "holdfast check says what is in them, holdfast lab games solves them, holdfast.reward.fit_items ranks them"
-        raise DataError(f"{', '.join(rows.report.files)}: the rows hold names that met, and no texts to train on", hint=hint)
-    return rows
+    return read(source, shape=options.shape, columns=options.columns or None, quarantine=aside, split=split)
 
 
 def _tokens(rows: Dataset, method: Method, tokenizer: Any, options: Options, aside: Path | None) -> tuple[Rows, dict[str, Any], list[str]]:
