@@ -93,8 +93,16 @@ def _by_model(data: Comparisons, asked: Asked) -> Finding:
     scores = reliabilities(
         np.ones(len(row_V)), np.arange(len(row_V)), rater_V, len(names), side_P=side_V, level=asked.level, seed=asked.seed
     )
+    scores = _widened(scores, (noise.high - noise.low) / 2)
     said = "No pair was judged twice, so verdicts are held against a model of the others'."
     return _finding(data, row_V, rater_V, names, scores, apart, asked, said, NOTHING, numbers)
+
+
+def _widened(scores: Reliabilities, half: float) -> Reliabilities:
+    """With the doubt about the model's own scale, which all raters share, added in squares: the half-width of its flip rate."""
+    low_R = scores.value_R - np.hypot(scores.value_R - scores.low_R, half)
+    high_R = scores.value_R + np.hypot(scores.high_R - scores.value_R, half)
+    return scores._replace(low_R=np.maximum(low_R, 0.0), high_R=np.minimum(high_R, 1.0))
 
 
 def _by_sureness(data: Comparisons, row_V: Ints, rater_V: Ints, logit_N: Floats) -> Scores:
