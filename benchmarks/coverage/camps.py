@@ -50,7 +50,7 @@ def by_raters(seed: int, *, share: float = 0.0, raters: int = 60, flips: tuple[f
     more = {"rater": [f"r{r}" for r in rater_N]} if known else {}
     found = camps(rows_of(seed, theta_ND, flip_R[rater_N], **more), Asked(seed=seed))
     minor = found.numbers["share_of_smallest"]
-    return judged(found, float(camp_R.mean()) if share and minor else None, Estimate(**minor) if minor else None)
+    return judged(found, share if share and minor else None, Estimate(**minor) if minor else None)
 
 
 def rankings(seed: int, *, raters: int = 150, items: int = 6) -> Trial:

@@ -9,7 +9,7 @@ from scipy.special import expit
 from holdfast.checkup.camps import camps
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.finding import Asked, Status
-from holdfast.checkup.tastes import disjoint, others, tied
+from holdfast.checkup.tastes import EACH, disjoint, others, some_of_each, tied
 from holdfast.types import Row, Where
 
 
@@ -90,6 +90,12 @@ def test_rows_kept_of_a_rater_share_no_answer():
         kept = disjoint(answers_N2, code_N, seed)
         mine = answers_N2[kept[code_N[kept] == 0]].ravel()
         assert len(mine) == len(set(mine.tolist())) and 3 in kept and 4 not in kept
+
+
+def test_of_raters_who_say_much_some_rows_are_kept_and_all_raters():
+    code_N = np.repeat([0, 1, 2], [EACH + 50, 10, EACH])
+    kept = some_of_each(np.arange(len(code_N)), code_N, 0)
+    assert np.bincount(code_N[kept]).tolist() == [EACH, 10, EACH] and len(set(kept.tolist())) == len(kept)
 
 
 def test_what_others_say_leaves_out_ones_own():

@@ -22,7 +22,7 @@ from holdfast.report.marks import intervals
 
 ENOUGH = 60  # verdicts, from which raters are compared
 WORTH = 0.03  # a spread of reliabilities below this changes nothing that one would do
-SURE = 0.025  # for each of two questions: do raters differ, does one stand out
+SURE = 0.02  # for each of two questions (do raters differ, does one stand out): together below one in twenty
 CONTRARY = 0.05  # share of verdicts, by raters who are wrong more often than right, from which the light is BAD
 MANY_VOTES = 50_000
 SHOWN, DRAWN = 30, 25

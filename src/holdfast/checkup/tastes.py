@@ -20,7 +20,7 @@ from holdfast.pluralism.mixture import Mixture, by_rater, log_right, mixture
 
 COLUMNS, ROWS_A_COLUMN = 40, 60  # of the features: the surface, and as many leading topics as there are rows for
 FEW_ANSWERS, MEETINGS = 30, 20  # with so few answers, met so often, an answer is its own feature
-ROWS = 20_000  # that are looked at; of more, whole raters are drawn
+ROWS, EACH = 20_000, 300  # that are looked at, in all and of a rater; of more raters, some are drawn
 STRENGTHS = np.array([0.0, 0.25, 0.5, 1.0, 1.5, 2.5, 4.0])  # of a taste, beside the fitted one
 FOLDS = 5
 RIDGE = 10.0  # of a taste, towards 0
@@ -106,7 +106,7 @@ class Units(NamedTuple):
 def units_of(data: Comparisons, seed: int, *, least: int = 3, enough: int = 10) -> Units | None:
     """Raters, else prompts, with at least `least` verdicts on pairs that share no answer; None where fewer than `enough` have them."""
     for name, code_N in (("raters", data.rater.code_N), ("prompts", data.prompt.code_N)):
-        row_S = disjoint(data.answers_N2, code_N, seed)
+        row_S = some_of_each(disjoint(data.answers_N2, code_N, seed), code_N, seed)
         count = np.bincount(code_N[row_S], minlength=1)
         row_S = row_S[count[code_N[row_S]] >= least]
         _, unit_S = np.unique(code_N[row_S], return_inverse=True)
@@ -130,6 +130,14 @@ def disjoint(answers_N2: Ints, code_N: Ints, seed: int) -> Ints:
             used |= {(code, a), (code, b)}
             kept.append(i)
     return np.sort(np.array(kept, np.int64))
+
+
+def some_of_each(row_S: Ints, code_N: Ints, seed: int) -> Ints:
+    """At most `EACH` rows of each code, at random."""
+    mixed_S = np.random.default_rng([seed, 11]).permutation(row_S)
+    mixed_S = mixed_S[np.argsort(code_N[mixed_S], kind="stable")]
+    _, first, size = np.unique(code_N[mixed_S], return_index=True, return_counts=True)
+    return np.sort(mixed_S[np.arange(len(mixed_S)) - np.repeat(first, size) < EACH])
 
 
 def camps_of(x_ND: Floats, units: Units, k: int, *, seed: int, before: Camps | None = None) -> Camps:
