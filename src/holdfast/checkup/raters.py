@@ -93,16 +93,20 @@ def _by_model(data: Comparisons, asked: Asked) -> Finding:
     scores = reliabilities(
         np.ones(len(row_V)), np.arange(len(row_V)), rater_V, len(names), side_P=side_V, level=asked.level, seed=asked.seed
     )
-    scores = _widened(scores, (noise.high - noise.low) / 2)
+    scores = _widened(scores, noise.high - noise.value, noise.value - noise.low)
     said = "No pair was judged twice, so verdicts are held against a model of the others'."
     return _finding(data, row_V, rater_V, names, scores, apart, asked, said, NOTHING, numbers)
 
 
-def _widened(scores: Reliabilities, half: float) -> Reliabilities:
-    """With the doubt about the model's own scale, which all raters share, added in squares: the half-width of its flip rate."""
-    low_R = scores.value_R - np.hypot(scores.value_R - scores.low_R, half)
-    high_R = scores.value_R + np.hypot(scores.high_R - scores.value_R, half)
-    return scores._replace(low_R=np.maximum(low_R, 0.0), high_R=np.minimum(high_R, 1.0))
+def _widened(scores: Reliabilities, down: float, up: float) -> Reliabilities:
+    """With the doubt about the model's own scale, which all raters share, added in squares: how far its flip rate may lie off."""
+
+    def wide(value: Any, low: Any, high: Any) -> tuple[Any, Any]:
+        return np.maximum(value - np.hypot(value - low, down), 0.0), np.minimum(value + np.hypot(high - value, up), 1.0)
+
+    low_R, high_R = wide(scores.value_R, scores.low_R, scores.high_R)
+    low, high = map(float, wide(*scores.mean))
+    return scores._replace(low_R=low_R, high_R=high_R, mean=(scores.mean[0], low, high))
 
 
 def _by_sureness(data: Comparisons, row_V: Ints, rater_V: Ints, logit_N: Floats) -> Scores:
@@ -213,7 +217,8 @@ def _sentence(names: Sequence[str], low: Sequence[int], share: float, scores: Re
     seen = scores.value_R[n_R > 0]
     if not apart and not low:
         there = count(int((n_R > 0).sum()), "rater")
-        return f"The {there} do not differ in reliability beyond chance: they are right in some {percent(scores.mean[0], 0)} of cases."
+        mean, least, most = (percent(end, 0) for end in scores.mean)
+        return f"The {there} do not differ in reliability beyond chance: they are right in {mean} of cases ({least} to {most})."
     ends = (percent(float(np.quantile(seen, q)), 0) for q in (0.05, 0.95))
     spread = "Raters differ in reliability, from {} to {}.".format(*ends)
     if not low:
