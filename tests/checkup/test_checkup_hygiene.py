@@ -65,6 +65,8 @@ def test_repeats_word_for_word_nearly_and_by_another_rater():
     assert found.status is Status.WARN
     judged = [{**first, "rater": name} for name in ("r", "s", "s")]
     assert duplicates(comparisons([*rows, *judged]), QUIET).numbers["exact"] == 1
+    served = [{**first, "group": name} for name in ("a", "b", "b")]
+    assert duplicates(comparisons([*served, *plain_rows(9)]), QUIET).numbers["exact"] == 1
 
 
 def test_no_repeats_are_seen_where_there_are_none():

@@ -24,8 +24,8 @@ SAID = {"once": "stands once", "exact": "repeats one, word for word", "near": "r
 def duplicates(data: Comparisons, asked: Asked) -> Finding:
     """The share of comparisons that repeat an earlier one: prompt and both answers the same, or nearly the same, in either order.
 
-    The same comparison judged by another known rater is no repeat: it says something new. Prompts that stand more than once with other
-    answers are counted too, and are no flaw: they belong on one side of a split.
+    The same comparison judged by another known rater, or for another group, is no repeat: it says something new. Prompts that stand more
+    than once with other answers are counted too, and are no flaw: they belong on one side of a split.
     """
     if data.named:
         return Finding("Duplicates", Status.ABSENT, "These are contests between names; there are no texts to compare.")
@@ -73,15 +73,15 @@ def repeats(data: Comparisons, seed: int) -> tuple[np.ndarray, np.ndarray]:
     bare_of = {text: bare(text) for text in {*data.prompts, *data.chosen, *data.rejected}}
     for i, row in enumerate(data.rows):
         sides = sorted((bare_of[data.chosen[i]], bare_of[data.rejected[i]]))
-        first_N[i] = rows.setdefault((bare_of[data.prompts[i]], *sides, row.rater), i)
+        first_N[i] = rows.setdefault((bare_of[data.prompts[i]], *sides, row.rater, row.group), i)
     exact_N = first_N != np.arange(len(data))
     group_N = near_prompts_of(data, seed)[data.prompt.code_N]
     together = np.bincount(group_N[~exact_N], minlength=len(data) + 1)
     places = np.flatnonzero(~exact_N & (together[group_N] > 1))  # a near repeat has a prompt that stands twice
     near_N = np.zeros(len(data), bool)
-    rater_N = data.rater.code_N
+    rater_N, who_N = data.rater.code_N, data.group.code_N
     for i, j in _candidates(data, places, group_N, seed):
-        near_N[j] |= group_N[i] == group_N[j] and rater_N[i] == rater_N[j] and _both_alike(data, i, j)
+        near_N[j] |= group_N[i] == group_N[j] and rater_N[i] == rater_N[j] and who_N[i] == who_N[j] and _both_alike(data, i, j)
     return exact_N, near_N
 
 
