@@ -223,8 +223,9 @@ def _sentence(names: Sequence[str], low: Sequence[int], share: float, scores: Re
     spread = "Raters differ in reliability, from {} to {}.".format(*ends)
     if not low:
         return spread
+    verb = "agrees" if len(low) == 1 else "agree"
     few = ", ".join(_short(names[r]) for r in low[:3]) + (f" and {len(low) - 3} more" if len(low) > 3 else "")
-    return f"{spread} {few}, with {percent(share)} of verdicts, agree with the rest less than chance allows."
+    return f"{spread} {few}, with {percent(share)} of verdicts, {verb} with the rest less than chance allows."
 
 
 def _short(name: str) -> str:
