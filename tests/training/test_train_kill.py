@@ -76,15 +76,15 @@ out, rng = base / "killed", random.Random(0)
 report["kills"] = 0
 for _ in range(3):  # before the first step, most likely
     report["kills"] += kill(out, lambda: True, rng.uniform(0, took / 4))
-for _ in range(6):  # somewhere around a step
-    seen = lines(out)
-    report["kills"] += kill(out, lambda: lines(out) > seen, rng.uniform(0, 0.05))
-for _ in range(4):  # in the middle of writing a checkpoint
+for _ in range(4):  # in the middle of writing a checkpoint: first, while there are surely steps left
     seen = lines(out)
     writing = lambda: lines(out) > seen and any((out / "checkpoints").glob(".part-*/*.safetensors"))
     done = kill(out, writing, 0)
     report["kills"] += done
     report["kills_while_writing"] = report.get("kills_while_writing", 0) + done
+for _ in range(6):  # somewhere around a step
+    seen = lines(out)
+    report["kills"] += kill(out, lambda: lines(out) > seen, rng.uniform(0, 0.05))
 report["killed"] = finish(out)
 
 out = base / "asked"
