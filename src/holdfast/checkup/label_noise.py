@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import numpy as np
 
-from holdfast.checkup.comparisons import Comparisons, Floats, Ints
+from holdfast.checkup.comparisons import Comparisons, Floats
 from holdfast.checkup.features import preference_model
 from holdfast.checkup.finding import Asked, Example, Finding, Probe, Status
 from holdfast.checkup.flips import LINKS, Flips, flip_rate, flips_from_agreement, posterior_wrong
+from holdfast.checkup.votes import votes
 from holdfast.checkup.words import percent, span
 from holdfast.evaluation.intervals import NOTHING, Estimate, mean_interval
 from holdfast.report import Chart, Table
@@ -20,7 +21,6 @@ from holdfast.report.marks import intervals
 SOME, MANY = 0.02, 0.15  # lower ends of the interval from which the light is WARN, BAD
 FEW = 0.1  # an interval from below SOME to beyond this says too little for a green light
 ENOUGH_REPEATED = 60  # verdicts on pairs that several raters judged, from which their agreement is an estimate
-FEW_PROMPTS = 10
 ENOUGH_ROWS = 50  # rows from which a preference model is asked
 SHOWN = 25
 CURVE = 16  # points of the picture
@@ -82,33 +82,16 @@ def label_noise(data: Comparisons, asked: Asked) -> Finding:
 
 def agreement(data: Comparisons, asked: Asked) -> Estimate:
     """f from pairs that several raters judged; nothing where there are fewer than `ENOUGH_REPEATED` such verdicts."""
-    pair_N, rater_N = data.pair.code_N, data.rater.code_N
-    known = rater_N >= 0
-    if not known.any():
+    said = votes(data)
+    if len(said.row_V) < ENOUGH_REPEATED:
         return NOTHING
-    first_N = np.zeros(len(data), bool)
-    first_N[np.unique(np.stack([pair_N, rater_N]), axis=1, return_index=True)[1]] = True  # a rater who repeats himself counts once
-    used = known & first_N
-    votes_P = np.bincount(pair_N[used], minlength=len(data.pair.names)).astype(float)
-    ahead_P = np.bincount(pair_N[used], weights=data.forward_N[used], minlength=len(data.pair.names))
-    others_N = votes_P[pair_N] - 1
-    row_N = used & (others_N >= 1)
-    if row_N.sum() < ENOUGH_REPEATED:
-        return NOTHING
-    same_N = np.where(data.forward_N, ahead_P[pair_N], votes_P[pair_N] - ahead_P[pair_N]) - 1
-    alike_N = np.where(row_N, same_N / np.maximum(others_N, 1), np.nan)  # share of the pair's other raters who agree with this one
-    by = [mean_interval(alike_N, code_N.tolist(), level=asked.level, seed=asked.seed) for code_N in (_item(data), rater_N)]
+    by = [mean_interval(said.alike_V, code_V.tolist(), level=asked.level, seed=asked.seed) for code_V in (said.item_V, said.rater_V)]
     ends = [(e.low, e.high) for e in by if e.low is not None and e.high is not None]
     if by[0].value is None or not ends:
         return NOTHING
     low, high = (flips_from_agreement(max(e[1] for e in ends)), flips_from_agreement(min(e[0] for e in ends)))
     how = "agreement within pairs; the wider of two bootstraps, over prompts and over raters"
     return Estimate(flips_from_agreement(by[0].value), low, high, by[0].n, by[0].clusters, how, asked.level)
-
-
-def _item(data: Comparisons) -> Ints:
-    """What was drawn when pairs were: prompts, or the pairs themselves where prompts are few."""
-    return data.prompt.code_N if len(data.prompt.names) >= FEW_PROMPTS else data.pair.code_N
 
 
 def confident(data: Comparisons, found: Flips, logit_N: Floats, asked: Asked) -> Estimate:
