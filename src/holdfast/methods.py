@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 from holdfast.card import Method
-from holdfast.errors import OptionError
 from holdfast.games.apo import METHOD as APO
 from holdfast.games.egpo import METHOD as EGPO
 from holdfast.games.halpern import METHOD as HALPERN
@@ -16,6 +13,7 @@ from holdfast.games.online_ipo import METHOD as ONLINE_IPO
 from holdfast.games.optimistic import METHOD as OPTIMISTIC
 from holdfast.games.spo_win_rate import METHOD as SPO_WIN_RATE
 from holdfast.games.sppo import METHOD as SPPO
+from holdfast.lookup import named
 from holdfast.preference.beta_dpo import METHOD as BETA_DPO
 from holdfast.preference.cdpo import METHOD as CDPO
 from holdfast.preference.cpo import METHOD as CPO
@@ -106,8 +104,4 @@ def get(name: str) -> Method:
     Raises:
         OptionError: there is none; the hint gives the nearest name.
     """
-    if name in METHODS:
-        return METHODS[name]
-    near = get_close_matches(name.lower(), METHODS, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else "`holdfast methods` lists them all"
-    raise OptionError(f"there is no method {name!r}; there are {', '.join(METHODS)}", hint=hint)
+    return named(name, METHODS, "method", lists="holdfast methods")
