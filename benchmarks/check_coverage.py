@@ -1,10 +1,12 @@
 """Do the check-up's intervals hold what they say, and do its lights stay dark where nothing is wrong?
 
     python benchmarks/check_coverage.py [FINDING ...] [--trials 100] [--out docs/check-coverage.md]
+    python benchmarks/check_coverage.py [FINDING ...] --sets DIR [--out docs/check-coverage-public.md]
 
 Each case plants a truth with a seed, runs one finding, and asks three things: does the 95% interval cover the truth, was the light raised
-(WARN or BAD), and did it say that it cannot know. Cases live in `benchmarks/coverage/FINDING.py`, one list `CASES` each. Trials run in
-parallel; the table is Markdown.
+(WARN or BAD), and did it say that it cannot know. Cases on made worlds live in `benchmarks/coverage/FINDING.py`, one list `CASES` each;
+those that plant a flaw in a public set in `benchmarks/coverage/public/FINDING.py`, run where `--sets` says in which folder such sets lie.
+Trials run in parallel; the table is Markdown.
 """
 
 from __future__ import annotations
@@ -22,19 +24,22 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).parent))
 
 from coverage.case import Case, Trial
+from coverage.public import FOLDER
 
 ABOUT = """# Coverage of the check-up
 
-`python benchmarks/check_coverage.py --out {name}` makes this table. Each row plants a truth, and counts how often the 95% interval covers
-it, how often the light was raised (WARN or BAD), and how often the finding said that it cannot know. Intervals of the counts are exact.
+`python benchmarks/check_coverage.py {flags}--out docs/{name}` makes this table{worlds}. Each row plants a truth, and
+counts how often the 95% interval covers it, how often the light was raised (WARN or BAD), and how often the finding said that it cannot
+know. Intervals of the counts are exact.
 
 """
+PUBLIC = " from public sets, into which each trial plants its flaw anew (other rows, other labels); docs/check.md says what each set is"
 HEAD = "| finding | planted | truth | trials | interval covers | light raised | says it cannot know | median width |"
 
 
-def cases_of(names: Iterable[str]) -> list[Case]:
-    there = sorted(path.stem for path in (Path(__file__).parent / "coverage").glob("[!_]*.py") if path.stem != "case")
-    return [case for name in names or there for case in importlib.import_module(f"coverage.{name}").CASES]
+def cases_of(names: Iterable[str], package: str) -> list[Case]:
+    there = sorted(path.stem for path in Path(__file__).parent.joinpath(*package.split(".")).glob("[!_]*.py") if path.stem != "case")
+    return [case for name in names or there for case in importlib.import_module(f"{package}.{name}").CASES]
 
 
 def one(work: tuple[Case, int]) -> Trial:
@@ -62,24 +67,28 @@ def main() -> None:
     parser.add_argument("findings", nargs="*", help="files of benchmarks/coverage; all of them unless given")
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path, help="write the table here, between its markers, replacing the rows of the findings that ran")
+    parser.add_argument("--sets", type=Path, help="the folder of public sets: plant flaws in these, not in made worlds")
+    parser.add_argument("--out", type=Path, help="write the table here, replacing the rows of the findings that ran")
     ask = parser.parse_args()
+    if ask.sets is not None:
+        os.environ[FOLDER] = str(ask.sets)
+    cases = cases_of(ask.findings, "coverage" if ask.sets is None else "coverage.public")
     lines = []
     print(f"{HEAD}\n|{' --- |' * 8}", flush=True)
     with ProcessPoolExecutor(ask.workers) as pool:
-        for case in cases_of(ask.findings):
+        for case in cases:
             lines.append(row(case, list(pool.map(one, [(case, seed) for seed in range(ask.trials)], chunksize=4))))
             print(lines[-1], flush=True)
     if ask.out is not None:
-        write(ask.out, lines)
+        write(ask.out, lines, public=ask.sets is not None)
 
 
-def write(path: Path, lines: list[str]) -> None:
+def write(path: Path, lines: list[str], *, public: bool) -> None:
     """The rows of findings that ran replace theirs; the others stay."""
     ran = {line.split("|")[1].strip() for line in lines}
     before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     kept = [line for line in before if line.startswith("| ") and line.split("|")[1].strip() not in {*ran, "finding", "---"}]
-    text = ABOUT.format(name=path.name)
+    text = ABOUT.format(name=path.name, flags="--sets DIR " if public else "", worlds=PUBLIC if public else "")
     path.write_text(text + "\n".join([HEAD, f"|{' --- |' * 8}", *sorted([*kept, *lines])]) + "\n", encoding="utf-8")
 
 
