@@ -5,8 +5,9 @@ import json
 import pytest
 
 from holdfast.data import read
-from holdfast.data.trouble import write_quarantine
+from holdfast.data.trouble import EXAMPLES, BadRow, RowError, Troubles, write_quarantine
 from holdfast.errors import DataError, OptionError
+from holdfast.types import Where
 
 GOOD = {"prompt": "p", "chosen": "a", "rejected": "b"}
 
@@ -122,3 +123,13 @@ def test_every_row_bad_is_an_error_even_with_a_quarantine(tmp_path):
     with pytest.raises(DataError, match="no row is left: 2 of 2 rows cannot be used"):
         read([{**GOOD, "chosen": ""}, {**GOOD, "chosen": None}], quarantine=path)
     assert len(entries(path)) == 2
+
+
+def test_bad_rows_are_written_as_they_come_and_not_held(tmp_path):
+    troubles = Troubles("read", tmp_path / "q.jsonl")
+    for line in range(1, 201):
+        troubles.add(BadRow(Where("a", line), RowError("x", cure="y"), row={"n": line}))
+    assert len(troubles.kept) == EXAMPLES
+    assert not list(tmp_path.iterdir())  # the file that holds them meanwhile has no name
+    troubles.settle(300, seen=lambda where: True)
+    assert [entry["row"]["n"] for entry in entries(tmp_path / "q.jsonl")] == list(range(1, 201))

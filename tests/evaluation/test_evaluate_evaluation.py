@@ -11,7 +11,7 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from holdfast.data import Dataset, read
-from holdfast.errors import ModelError, OptionError
+from holdfast.errors import ModelError, NeedError, OptionError
 from holdfast.evaluation import evaluate
 from holdfast.evaluation.rows import NO_GROUP
 from holdfast.lab.worlds import text as world
@@ -297,3 +297,14 @@ def test_best_of_several_answers_is_chosen_by_one_and_judged_by_another(folders,
         evaluate(folders[0], best_of=4, **how)
     with pytest.raises(OptionError, match="hint: --best-of"):
         evaluate(folders[0], select=a_count, **how)
+
+
+def test_contests_between_names_are_refused_and_beside_texts_set_aside(folders, rows, tmp_path):
+    path = tmp_path / "games.csv"
+    path.write_text("winner,loser\nann,bob\nbob,cid\n")
+    with pytest.raises(NeedError, match=r"an evaluation reads texts; the rows say who beat whom, by name, first .*games.csv:2"):
+        evaluate(folders[0], data=path, prompts=0, **FAST)
+    mixed = Dataset.of([*rows, *read(path)])
+    found = evaluate(folders[0], data=mixed, prompts=0, **FAST)
+    assert found.data["comparisons"] == len(rows)
+    assert "set aside 2: contests between names, without texts" in found.notes

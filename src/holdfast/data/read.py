@@ -162,7 +162,7 @@ def read(
     if column_split is not None and not any(record.value and "split" in record.value for record in samples):
         raise DataError(f"{files[0]}: there is no column `split` to choose `{column_split}` by", hint="leave split out")
     found = infer(samples, file=files[0], shape=shape)
-    return _parse(itertools.chain(samples, stream), found, Troubles(aside), files, said, column_split, sample)
+    return _parse(itertools.chain(samples, stream), found, Troubles(STAGE, aside), files, said, column_split, sample)
 
 
 def _parse(
@@ -201,7 +201,7 @@ def _parse(
         carried.update(dict.fromkeys(made[0].extra))
         made_rows.add(made)
     whole = frozenset(files)
-    troubles.settle(read, stage=STAGE, seen=lambda where: where.file in whole if column_split is None else where in seen)
+    troubles.settle(read, seen=lambda where: where.file in whole if column_split is None else where in seen)
     kept = read - troubles.total - quiet.total()
     if not made_rows.seen:
         reasons = "; ".join(f"{n} x {reason}" for reason, n in quiet.items())

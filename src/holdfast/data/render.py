@@ -126,7 +126,7 @@ def tokenize(
     rendered = renderer(template, marks)
     needs = tuple(needs)
     maker = _Maker(marks, rendered, max_tokens, max_prompt_tokens, needs, seed)
-    troubles = Troubles(aside)
+    troubles = Troubles(STAGE, aside)
     items: list[Tokenized] = []
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not (progress and console.is_terminal)) as bar:
@@ -148,7 +148,7 @@ def tokenize(
         items = paired.items
         notes += [f"{paired.drawn:,} mismatched answers were drawn again to fit max_tokens"] if paired.drawn else []
         notes += ["mismatched answers repeat: one prompt has more than half of the rows"] if paired.replaced else []
-    troubles.settle(len(rows), stage=STAGE, seen={row.where for row in rows}.__contains__)
+    troubles.settle(len(rows), seen={row.where for row in rows}.__contains__)
     return TokenizedSet(items, [rows[item.row] for item in items], _report(items, len(rows), troubles, maker, notes))
 
 

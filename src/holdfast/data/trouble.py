@@ -7,14 +7,16 @@ pass over the data, so that one error shows every kind at once.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from holdfast.errors import DataError, OptionError
 from holdfast.types import Where
@@ -65,17 +67,23 @@ class BadRow:
 
 @dataclass
 class Troubles:
-    """The bad rows of one pass. Without a quarantine only examples and counts are held, so that memory stays small."""
+    """The bad rows of one pass over a `stage`. Examples and counts are held, so that memory stays small; with a quarantine every row is
+    written down as it comes, into a file without a name that is gone with the process, and from there into the quarantine at the end."""
 
+    stage: str
     quarantine: Path | None = None
     counts: Counter[str] = field(default_factory=Counter)
     kept: list[BadRow] = field(default_factory=list)
-    _seen: Counter[str] = field(default_factory=Counter)
+    _written: IO[str] | None = None
 
     def add(self, bad: BadRow) -> None:
         self.counts[bad.trouble.reason] += 1
-        if self.quarantine is not None or self.counts[bad.trouble.reason] <= EXAMPLES:
+        if self.counts[bad.trouble.reason] <= EXAMPLES:
             self.kept.append(bad)
+        if self.quarantine is not None:
+            with _writable(self.quarantine):
+                self._written = self._written or _unnamed(self.quarantine.parent)
+                self._written.write(_line(bad.entry(self.stage)) + "\n")
 
     @property
     def total(self) -> int:
@@ -99,13 +107,13 @@ class Troubles:
         lines += [f"  {n} x {reason}" for reason, n in self.counts.most_common()]
         return "\n".join(lines)
 
-    def settle(self, read: int, *, stage: str, seen: Callable[[Where], bool]) -> None:
+    def settle(self, read: int, *, seen: Callable[[Where], bool]) -> None:
         """End the pass over the places that were `seen`: write the quarantine if one was asked for.
 
         Raises `DataError` if there are bad rows and no quarantine, or if no row is left.
         """
         if self.quarantine is not None:
-            write_quarantine(self.quarantine, [bad.entry(stage) for bad in self.kept], stage=stage, seen=seen)
+            write_quarantine(self.quarantine, self._entries(), stage=self.stage, seen=seen)
         if not self.total:
             return
         if self.quarantine is None:
@@ -116,18 +124,36 @@ class Troubles:
                 f"no row is left: {self.text(read)}", hint=f"every row was set aside in {self.quarantine}; cure them there or at the source"
             )
 
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        if self._written is not None:
+            with self._written as written:
+                written.seek(0)
+                yield from map(json.loads, written)
 
-def write_quarantine(path: Path, entries: Sequence[Mapping[str, Any]], *, stage: str, seen: Callable[[Where], bool]) -> None:
-    """Put `entries` in the quarantine, atomically. What an earlier pass of this
+
+def _unnamed(folder: Path) -> IO[str]:
+    """A file beside the quarantine, where there is room for it: a machine's folder for temporary files may be memory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n", dir=folder)  # noqa: SIM115, closed once it was read
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OptionError(f"the quarantine {path} cannot be written ({error.strerror or error})", hint="name another file") from error
+
+
+def write_quarantine(path: Path, entries: Iterable[Mapping[str, Any]], *, stage: str, seen: Callable[[Where], bool]) -> None:
+    """Put `entries` in the quarantine, atomically, one after another. What an earlier pass of this
     `stage` said about places `seen` again is replaced; the rest stays.
 
     So a second run does not double the file, and training and evaluation data can share one quarantine.
     """
-    old = [e for e in _read_quarantine(path) if not (e["stage"] == stage and seen(Where(e["file"], e["line"])))]
-    try:
-        _write(path, [*old, *entries])
-    except OSError as error:
-        raise OptionError(f"the quarantine {path} cannot be written ({error.strerror or error})", hint="name another file") from error
+    old = (e for e in _read_quarantine(path) if not (e["stage"] == stage and seen(Where(e["file"], e["line"]))))
+    with _writable(path):
+        _write(path, itertools.chain(old, entries))
 
 
 def _write(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
@@ -153,15 +179,18 @@ def _line(entry: Mapping[str, Any]) -> str:
     return text
 
 
-def _read_quarantine(path: Path) -> list[dict[str, Any]]:
+def _read_quarantine(path: Path) -> Iterator[dict[str, Any]]:
+    """The entries of a quarantine, none where there is no file. Raises OptionError at the first line that is none."""
     if not path.exists():
-        return []
+        return
     try:
-        entries = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
-        if all({"file", "line", "stage", "reason"} <= entry.keys() for entry in entries):
-            return entries
+        with path.open(encoding="utf-8") as file:
+            for line in filter(str.strip, file):
+                entry = json.loads(line)
+                if not {"file", "line", "stage", "reason"} <= entry.keys():
+                    raise ValueError("no entry of a quarantine")
+                yield entry
     except (ValueError, AttributeError, OSError):
-        pass
-    raise OptionError(
-        f"{path} exists and is no quarantine file of ours, so it is not overwritten", hint="name another file for quarantine=..."
-    )
+        raise OptionError(
+            f"{path} exists and is no quarantine file of ours, so it is not overwritten", hint="name another file for quarantine=..."
+        ) from None

@@ -12,6 +12,8 @@ from holdfast.card import NEEDS, AnswerMethod, Method, Need, PairMethod
 from holdfast.errors import NeedError
 from holdfast.types import Row
 
+NAMES = "contests between names, without texts"  # a reason to set rows aside
+
 
 @dataclass(frozen=True)
 class Unfolded(Sequence[Row]):
@@ -52,9 +54,7 @@ def unfold(rows: Iterable[Row], method: Method, *, needs: Iterable[Need] = ()) -
     rows = tuple(rows)
     wanted = tuple(dict.fromkeys((*method.card.needs, *method.reduction.needs, *needs)))
     aside: Counter[str] = Counter()
-    if rows and all(row.named for row in rows):
-        hint = "`holdfast check` reads who beat whom; to train, give `prompt`, `chosen` and `rejected` as texts"
-        raise NeedError("texts", f"{method.name} trains on texts; the rows say who beat whom, by name, first {rows[0].where}", hint=hint)
+    refuse_names(rows, f"{method.name} trains on")
     reads = _pairs if isinstance(method, PairMethod) else _judged if "label" in wanted else _answers
     found = tuple(reads(rows, aside))
     if not found:
@@ -65,10 +65,17 @@ def unfold(rows: Iterable[Row], method: Method, *, needs: Iterable[Need] = ()) -
     return Unfolded(found, len(rows), dict(aside))
 
 
+def refuse_names(rows: Sequence[Row], who: str) -> None:
+    """Raises NeedError where the rows are contests between names and nothing else; `who` is "rdpo trains on", say."""
+    if rows and all(row.named for row in rows):
+        hint = "`holdfast check` reads who beat whom; for this, give `prompt`, `chosen` and `rejected` as texts"
+        raise NeedError("texts", f"{who} texts; the rows say who beat whom, by name, first {rows[0].where}", hint=hint)
+
+
 def _pairs(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
     for row in rows:
         if row.named:
-            aside["contests between names, without texts"] += 1
+            aside[NAMES] += 1
         elif row.chosen is None or row.rejected is None:
             aside["single answers, where comparisons are read"] += 1
         elif row.tie:
@@ -80,7 +87,7 @@ def _pairs(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
 def _judged(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
     for row in rows:
         if row.named:
-            aside["contests between names, without texts"] += 1
+            aside[NAMES] += 1
         elif row.chosen is not None and row.rejected is not None:
             if row.tie:
                 aside["ties"] += 1
@@ -96,7 +103,7 @@ def _judged(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
 def _answers(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
     for row in rows:
         if row.named:
-            aside["contests between names, without texts"] += 1
+            aside[NAMES] += 1
         elif row.chosen is not None:
             if row.tie:
                 aside["ties"] += 1

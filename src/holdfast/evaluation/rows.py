@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from holdfast.data.read import read
 from holdfast.data.render import tokenize
+from holdfast.data.unfold import NAMES, refuse_names
 from holdfast.errors import OptionError
 from holdfast.evaluation.difficulty import CERTAIN
 from holdfast.evaluation.models import Loaded
@@ -86,9 +87,12 @@ def held_rows(
     quarantine: str | Path | None,
     seed: int,
 ) -> Held:
-    """Read and tokenize. Raises DataError for a row that cannot be used (unless it can be quarantined), OptionError for an unknown `by`."""
+    """Read and tokenize. Raises DataError for a row that cannot be used (unless it can be quarantined), OptionError for an unknown `by`,
+    NeedError for contests between names, of which no text is known."""
     known = read(data, shape=shape, columns=columns, quarantine=quarantine, split=split)
-    rows, items = _tokenized(known.rows, tokenizer, template=template, max_tokens=max_tokens, quarantine=quarantine, seed=seed)
+    refuse_names(known.rows, "an evaluation reads")
+    texts = [row for row in known.rows if not row.named]
+    rows, items = _tokenized(texts, tokenizer, template=template, max_tokens=max_tokens, quarantine=quarantine, seed=seed)
     pairs = [i for i, item in enumerate(items) if set(item.branches) >= {"chosen", "rejected"} and not rows[i].tie]
     notes = []
     ties = sum(row.tie for row in rows)
@@ -102,9 +106,10 @@ def held_rows(
             f"idealized ranking: {sure:,} of {len(pairs):,} comparisons say how sure their label is (column `confidence`); one that does "
             f"not counts as certain, which is odds of {1 / CERTAIN:,.0f} to 1"
         )
-    notes += [f"set aside {count:,}: {reason}" for reason, count in known.report.set_aside.items()]
-    if len(rows) < len(known.rows):
-        notes.append(f"set aside {len(known.rows) - len(rows):,}: too long or not to be rendered; see {quarantine}")
+    names = {NAMES: len(known.rows) - len(texts)} if len(texts) < len(known.rows) else {}
+    notes += [f"set aside {count:,}: {reason}" for reason, count in {**known.report.set_aside, **names}.items()]
+    if len(rows) < len(texts):
+        notes.append(f"set aside {len(texts) - len(rows):,}: too long or not to be rendered; see {quarantine}")
     source = {"source": str(data) if isinstance(data, str | Path) else "rows in memory", "content_hash": known.report.content_hash}
     return Held(rows, items, [group_name(row, by) for row in rows] if _has(rows, by) else [NO_GROUP] * len(rows), pairs, notes, source)
 

@@ -38,7 +38,7 @@ def read_columns(dataset: Any, name: str, method: PairMethod, reduction: Reducti
         hint = "pass a datasets.Dataset, or remove the column"
         raise OptionError(f"{name} is a stream, of which the column {there[0]} is not read", hint=hint)
     rows: list[Row] = []
-    troubles = Troubles()
+    troubles = Troubles("read")
     for line, values in enumerate(dataset.select_columns(there), start=1):
         where = Where(name, line)
         try:
