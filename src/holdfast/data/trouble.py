@@ -134,7 +134,7 @@ class Troubles:
 def _unnamed(folder: Path) -> IO[str]:
     """A file beside the quarantine, where there is room for it: a machine's folder for temporary files may be memory."""
     folder.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n", dir=folder)  # noqa: SIM115, closed once it was read
+    return tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n", dir=folder)
 
 
 @contextmanager
