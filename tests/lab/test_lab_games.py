@@ -68,6 +68,10 @@ def test_votes_are_counted_and_the_most_met_kept(tmp_path: Path):
     assert game.pref_AA[a, b] == pytest.approx(3.5 / 5)
     filled = read_game(path, answers=4, fill="general_preference")
     assert len(filled) == 4 and exploitability(filled, np.full(4, 0.25)) > 0
+    few = read_game(path, answers=3, fill="general_preference")
+    at = [filled.names.index(name) for name in few.names]
+    assert "d" not in few.names
+    np.testing.assert_array_equal(few.pref_AA, filled.pref_AA[np.ix_(at, at)])  # the model has seen everybody's votes
     with pytest.raises(OptionError, match="fill is 'guess'"):
         read_game(path, fill="guess")
     with pytest.raises(DataError):

@@ -102,17 +102,19 @@ def _votes(path: str | Path, answers: int, fill: str, prior: float) -> Game:
     pairs = [(str(row.chosen), str(row.rejected)) if row.named else _models(row.extra) for row in rows]
     seen = Counter(name for pair in pairs for name in pair)
     kept = {name for name, _ in seen.most_common(answers)}
-    winners, losers, weight = [], [], []
+    met = []
     for (first, second), row in zip(pairs, rows, strict=True):
-        if first in kept and second in kept and first != second:
-            for one, two in ((first, second), (second, first))[: 2 if row.tie else 1]:
-                winners.append(one)
-                losers.append(two)
-                weight.append((row.weight if row.weight is not None else 1.0) / (2 if row.tie else 1))
+        if first != second:
+            weight = (row.weight if row.weight is not None else 1.0) / (2 if row.tie else 1)
+            met += [(one, two, weight) for one, two in ((first, second), (second, first))[: 2 if row.tie else 1]]
     if fill == "none":
-        return from_votes(winners, losers, weight=weight, prior=prior)
-    model = fit_items(winners, losers, kind=fill, weight=weight)
-    return Game(model.pref_AA, names=tuple(map(str, model.items)))
+        met = [(one, two, weight) for one, two, weight in met if one in kept and two in kept]
+    winners, losers, weights = zip(*met, strict=True) if met else ((), (), ())
+    if fill == "none":
+        return from_votes(winners, losers, weight=weights, prior=prior)
+    model = fit_items(winners, losers, kind=fill, weight=weights)  # to everybody: who is left out tells of those who are kept
+    place_A = [place for place, item in enumerate(model.items) if item in kept]
+    return Game(model.pref_AA[np.ix_(place_A, place_A)], names=tuple(str(model.items[place]) for place in place_A))
 
 
 def _models(extra: object) -> tuple[str, str]:

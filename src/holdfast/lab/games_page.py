@@ -91,6 +91,7 @@ def standings(found: Race, kl: bool) -> Table:
         if line.kl == kl:
             reached = [None if (c := line.reached(n)) is None else f"{c:.0f}" for n in NEAR]
             ends = f"{line.gap_E[-1]:.1e}", f"{line.average_gap_E[-1]:.1e}"
-            rows.append([line.name, line.answers, line.setting, *reached, *ends, line.word])
-    heads = ("solver", "oracle", "setting", *(f"calls to {n:g}" for n in NEAR), "at the end", "average's", "so it")
-    return Table(heads, rows, "Calls until the certificate was first that small, and the certificates at the end.")
+            rows.append([line.name, line.answers.removesuffix(" answers"), line.setting, *reached, *ends, line.word])
+    heads = ("solver", "answers", "setting", *(f"to {n:g}" for n in NEAR), "the end", "average", "so it")
+    words = "Calls until the certificate was first that small; the certificate at the end, and that of the average of all iterates."
+    return Table(heads, rows, words)
