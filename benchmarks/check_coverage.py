@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--sets", type=Path, help="the folder of public sets: plant flaws in these, not in made worlds")
-    parser.add_argument("--out", type=Path, help="write the table here, replacing the rows of the findings that ran")
+    parser.add_argument("--out", type=Path, help="write the table here, replacing the rows that ran")
     ask = parser.parse_args()
     if ask.sets is not None:
         os.environ[FOLDER] = str(ask.sets)
@@ -83,11 +83,15 @@ def main() -> None:
         write(ask.out, lines, public=ask.sets is not None)
 
 
+def cells(line: str) -> tuple[str, ...]:
+    return tuple(cell.strip() for cell in line.strip("|").split("|"))
+
+
 def write(path: Path, lines: list[str], *, public: bool) -> None:
-    """The rows of findings that ran replace theirs; the others stay."""
-    ran = {line.split("|")[1].strip() for line in lines}
+    """Rows that ran replace those of the same finding, planted flaw and truth; the others stay."""
+    ran = {cells(line)[:3] for line in lines}
     before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = [line for line in before if line.startswith("| ") and line.split("|")[1].strip() not in {*ran, "finding", "---"}]
+    kept = [line for line in before if line.startswith("| ") and cells(line)[0] not in ("finding", "---") and cells(line)[:3] not in ran]
     text = ABOUT.format(name=path.name, flags="--sets DIR " if public else "", worlds=PUBLIC if public else "")
     path.write_text(text + "\n".join([HEAD, f"|{' --- |' * 8}", *sorted([*kept, *lines])]) + "\n", encoding="utf-8")
 
