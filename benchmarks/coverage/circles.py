@@ -11,7 +11,7 @@ from coverage._made import contests, ranking, rows_of, wheel
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.circles import circles
 from holdfast.checkup.finding import Asked
-from holdfast.checkup.tournament import increasing, scores_of
+from holdfast.checkup.tournament import increasing, linked, scores_of
 
 
 def ranked(seed: int, *, n: int, players: int, flip: float = 0.0, spread: float = 1.5) -> Trial:
@@ -40,7 +40,7 @@ def in_prompts(seed: int, *, prompts: int = 80, answers: int = 4) -> Trial:
 
 
 def mixed(seed: int, *, share: float, n: int = 2500, players: int = 9) -> Trial:
-    """A ranking plus a wheel. The truth: of the variance of the true win rates, what the best ranking with any link leaves over."""
+    """A ranking plus a wheel. The truth: of the variance of the true win rates, what the best ranking leaves over."""
     rng = np.random.default_rng(seed)
     order = np.arange(players) / players
     logit_AA = 3 * (share * wheel(players) + (1 - share) * 2 * (order[:, None] - order))
@@ -48,7 +48,7 @@ def mixed(seed: int, *, share: float, n: int = 2500, players: int = 9) -> Trial:
     p_E = expit(logit_AA[first, second])
     s_A = scores_of(np.column_stack([first, second]), np.full(len(p_E), 1e4), p_E, players, ridge=1e-3)
     gap_E = s_A[first] - s_A[second]
-    fitted_E = np.interp(gap_E, *increasing(gap_E, p_E, np.ones(len(p_E))))
+    fitted_E = linked(gap_E, increasing(gap_E, p_E, np.ones(len(p_E))))
     truth = float(((p_E - fitted_E) ** 2).sum() / ((p_E - 0.5) ** 2).sum())
     return judged(circles(contests(rng, n, logit_AA), Asked(seed=seed)), truth)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import altair as alt
@@ -10,15 +10,16 @@ import numpy as np
 from scipy.stats import t as student
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from holdfast.checkup.comparisons import Comparisons, Floats, Ints
+from holdfast.checkup.comparisons import Coded, Comparisons, Floats, Ints
 from holdfast.checkup.finding import Asked, Example, Finding, Probe, Status
 from holdfast.checkup.tournament import Tournament, Transitive, cyclic_share, energies, fit, refit
 from holdfast.checkup.words import count, percent, span
 from holdfast.evaluation.intervals import NOTHING, Estimate, mean_interval
 from holdfast.report import Chart, Table
 
+WORLDS = 40  # worlds with circles, for the interval of their share
 DRAWS = 199  # worlds drawn from the best transitive model
-FEWER = 99  # where there are many units
+FEWER = 99  # a level, where there are many units
 MANY = 30_000  # units
 SURE = 0.02  # chance of a false alarm
 BEYOND_DOUBT = 0.99  # level of the intervals of what a model that can hold circles gains
@@ -37,6 +38,7 @@ class Level:
     winner_N: Ints
     loser_N: Ints
     unit_N: Ints
+    row_N: Ints  # where they stand in the data
     names: Any  # code -> what to call it
 
 
@@ -54,6 +56,7 @@ class Rings:
     cycles: int
     p: float
     held_out: dict[str, Any]
+    pooled: Pooled | None = None  # where the light would be raised, and contestants met in several known strata
 
     @property
     def excess(self) -> float:
@@ -72,7 +75,34 @@ class Rings:
             "share_of_variance": self.share.to_dict(),
             "p": self.p,
             "held_out": self.held_out,
+            "pooled": None if self.pooled is None else self.pooled.to_dict(),
         }
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """What circles come to when contestants of different strata are kept apart.
+
+    Each stratum may have a ranking and the whole none: where A leads in one, B in another and C in a third, and not all met as often
+    in each, the win rates of all may run in a circle that nobody's do (Condorcet, and Simpson).
+    """
+
+    column: str
+    strata: int
+    within: Rings  # each contestant another one in every stratum
+    p: float  # that rankings of the strata's own, pooled, give circles as large as those seen
+
+    def explains(self, whole: Rings) -> bool:
+        """Within strata chance explains the circles, and rankings of their own that differ explain them in the whole."""
+        if _beyond(self.within) or self.p <= SURE:
+            return False
+        if not _learned(whole):
+            return True
+        own, held = self.within.held_out, whole.held_out
+        return bool(own) and own["accuracy"]["bradley_terry"] >= held["accuracy"]["general_preference"]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"column": self.column, "strata": self.strata, "p": self.p, "within": self.within.to_dict()}
 
 
 def circles(data: Comparisons, asked: Asked) -> Finding:
@@ -80,7 +110,8 @@ def circles(data: Comparisons, asked: Asked) -> Finding:
 
     Results are compared with those of worlds drawn from the best transitive model, by two measures: the cyclic share of the triangles, and
     the share of the noise-corrected variance of the win rates that the model leaves over (the split of Jiang et al. 2011, "HodgeRank",
-    taken about a ranking with any link and not about a linear one). p is twice the smaller of both, times the number of levels.
+    taken about a ranking with an increasing link and not about a linear one). p is twice the smaller of both, times the number of levels.
+    Circles beyond chance are looked for again within each group and source: they may come from pooling rankings that differ.
     """
     title, of = "Circles", "share of the variance of win rates that no ranking explains"
     levels = [(level, t) for level in _levels(data) if (t := Tournament.of(level.winner_N, level.loser_N, level.unit_N)).rings > 0]
@@ -92,20 +123,19 @@ def circles(data: Comparisons, asked: Asked) -> Finding:
         )
     with threadpool_limits(1, user_api="blas"):  # thousands of small fits: threads that wait for each other cost more than they give
         rings = [_measure(level, t, asked, len(levels)) for level, t in levels]
+        rings = [replace(r, pooled=_pooled(data, r, asked, len(levels))) if _beyond(r) else r for r in rings]
     worst = min(rings, key=lambda r: (_status(r) is Status.GOOD, r.p))
     status = _status(worst)
     identified = worst.share.value is not None
     estimate = worst.share if identified else Estimate(worst.cyclic, n=worst.triangles)
-    examples, table = _worst(data, worst)
+    examples, table = _worst(worst)
     return Finding(
         title,
         status,
         " ".join(_says(r) for r in rings),
         estimate,
         of if identified else "share of the triangles that are cycles, weighed by their margins",
-        remedy="Do not boil these preferences down to one score: use a preference model, and a method that seeks an equilibrium."
-        if status is Status.BAD
-        else "",
+        remedy=_remedy(worst),
         cannot="Most pairs met only once, so the variance cannot be split; the triangles can be counted." if not identified else "",
         numbers={"p": worst.p, "level": worst.level.what, "levels": {r.level.what: r.to_dict() for r in rings}},
         charts=[_chance_chart(worst), _matrix_chart(worst)],
@@ -118,14 +148,14 @@ def _levels(data: Comparisons) -> list[Level]:
     levels = []
     if not data.named:
         winner, loser = data.answers_N2.T
-        levels.append(Level("answer", winner, loser, np.arange(len(data)), _texts(data)))
+        levels.append(Level("answer", winner, loser, np.arange(len(data)), np.arange(len(data)), _texts(data)))
     if data.models_N2 is not None:
         models_N2, names = data.models_N2
         known = np.flatnonzero((models_N2 >= 0).all(axis=1) & (models_N2[:, 0] != models_N2[:, 1]))
         apart = np.arange(len(data)) if data.named and len(data.prompt.names) == 1 else data.pair.code_N
         if len(names) > 2 and len(known):
             winner, loser = models_N2[known].T
-            levels.append(Level("name" if data.named else "model", winner, loser, apart[known], names))
+            levels.append(Level("name" if data.named else "model", winner, loser, apart[known], known, names))
     return levels
 
 
@@ -147,48 +177,80 @@ class _texts:  # noqa: N801
 def _measure(level: Level, t: Tournament, asked: Asked, levels: int) -> Rings:
     rng = np.random.default_rng(asked.seed)
     model = fit(t, rng)
-    triangle_T3 = t.triangle_T3
-    draws = FEWER if len(t.at_U) > MANY else DRAWS
-    cyclic, (total, left) = cyclic_share(t, triangle_T3), energies(t, model.fitted_E)
-    null_B2 = _drawn(t, model, model.expected_E, triangle_T3, draws, rng)
-    p = 1.0
-    split = float((t.n_E > 1).mean()) >= REPEATED and total > 0
-    tests = [(null_B2[:, 0] >= cyclic - 1e-12).sum()] if len(triangle_T3) else []
-    tests += [(null_B2[:, 1] >= left).sum()] if split else []
-    if tests:
-        p = float(min(1.0, levels * len(tests) * (1 + min(tests)) / (draws + 1)))
-    share = _split(t, model, total, left - float(null_B2[:, 1].mean()), null_B2, triangle_T3, rng, asked) if split else NOTHING
-    cyclic_T, weight_T = t.turns(triangle_T3)
-    decided = int((weight_T > 0).sum())
-    held_out = _unseen(t, asked)
-    return Rings(level, t, model, share, cyclic, null_B2[:, 0], decided, int(cyclic_T.sum()), p, held_out)
+    p, null_B3 = _against(t, model, model.expected_E[t.at_U], levels, rng)
+    total, left = energies(t, model.fitted_E)
+    share = _split(t, model, total, left, float(null_B3[:, 1].mean()), rng, asked) if _repeated(t) and total > 0 else NOTHING
+    cyclic_T, weight_T = t.turns(t.triangle_T3)
+    cyclic, decided, cycles = cyclic_share(t, t.triangle_T3), int((weight_T > 0).sum()), int(cyclic_T.sum())
+    return Rings(level, t, model, share, cyclic, null_B3[:, 0], decided, cycles, p, _unseen(t, asked))
 
 
-def _drawn(t: Tournament, model: Transitive, p_E: Floats, triangle_T3: Ints, draws: int, rng: np.random.Generator) -> Floats:
+def _repeated(t: Tournament) -> bool:
+    return float((t.n_E > 1).mean()) >= REPEATED
+
+
+def _against(t: Tournament, model: Transitive, p_U: Floats, levels: int, rng: np.random.Generator) -> tuple[float, Floats]:
+    """p of both measures against worlds drawn with these chances, and those worlds: see `_drawn`."""
+    cyclic, (total, left) = cyclic_share(t, t.triangle_T3), energies(t, model.fitted_E)
+    draws = FEWER * levels if len(t.at_U) > MANY else DRAWS
+    null_B3 = _drawn(t, model, p_U, t.triangle_T3, draws, rng)
+    tests = [(null_B3[:, 0] >= cyclic - 1e-12).sum()] if len(t.triangle_T3) else []
+    tests += [(null_B3[:, 1] >= left).sum()] if _repeated(t) and total > 0 else []
+    return float(min(1.0, levels * len(tests) * (1 + min(tests)) / (draws + 1))) if tests else 1.0, null_B3
+
+
+def _drawn(t: Tournament, model: Transitive, p_U: Floats, triangle_T3: Ints, draws: int, rng: np.random.Generator) -> Floats:
     """(cyclic share of the triangles, energy left over, total energy) in worlds drawn from chances, models fitted anew: (draws, 3)."""
     out = np.zeros((draws, 3))
     for b in range(draws):
-        drawn = t.again(p_E, rng)
-        _, fitted_E = refit(drawn, model.ridge, model.score_V)
+        drawn = t.again(p_U, rng)
+        _, fitted_E = refit(drawn, drawn.win_E, model.ridge, model.score_V)
         total, left = energies(drawn, fitted_E)
         out[b] = cyclic_share(drawn, triangle_T3), left, total
     return out
 
 
 def _split(
-    t: Tournament, model: Transitive, total: float, left: float, null_B2: Floats, triangle_T3: Ints, rng: np.random.Generator, asked: Asked
+    t: Tournament, model: Transitive, total: float, left: float, by_chance: float, rng: np.random.Generator, asked: Asked
 ) -> Estimate:
-    """The left-over share of the energy. Its error is its spread in worlds that have that much left over."""
-    value = float(np.clip(left / total, 0, 1))
+    """The left-over share of the energy. Its bias and its error are those in worlds that have about as much left over, where it is known."""
     far_E = 2 * (t.win_E - model.fitted_E)
-    raw = float((t.n_E * far_E**2)[t.n_E > 1].sum())
-    shrink = np.sqrt(np.clip(left / max(raw, 1e-12), 0, 1))
+    met = t.n_E > 1
+    raw = float((t.n_E * far_E**2)[met].sum())
+    shrink = np.sqrt(np.clip((left - by_chance) / max(raw, 1e-12), 0, 1))
     p_E = np.clip(model.fitted_E + shrink * far_E / 2, 0.001, 0.999)
-    worlds = _drawn(t, model, p_E, triangle_T3[:0], 40, rng)
-    shares = (worlds[:, 1] - null_B2[:, 1].mean()) / np.maximum(worlds[:, 2], 1e-9)
-    half = float(student.ppf((1 + asked.level) / 2, 39) * shares.std(ddof=1))
-    low, high = max(0.0, left / total - half), min(1.0, left / total + half)
-    return Estimate(value, min(low, value), max(high, value), len(t.at_U), len(t.edge_E2), "parametric bootstrap, 40 draws", asked.level)
+    _, best_E = refit(t, p_E, model.ridge, model.score_V)
+    truth = float((t.n_E * (p_E - best_E) ** 2)[met].sum() / max((t.n_E * (p_E - 0.5) ** 2)[met].sum(), 1e-12))
+    worlds = _drawn(t, model, p_E[t.at_U], t.triangle_T3[:0], WORLDS, rng)
+    share_B = worlds[:, 1] / np.maximum(worlds[:, 2], 1e-9)
+    value = float(np.clip(left / total - (float(share_B.mean()) - truth), 0, 1))
+    half = float(student.ppf((1 + asked.level) / 2, WORLDS - 1) * share_B.std(ddof=1) * np.sqrt(1 + 1 / WORLDS))
+    return Estimate(value, max(0.0, value - half), min(1.0, value + half), len(t.at_U), len(t.edge_E2), f"parametric bootstrap, {WORLDS} draws", asked.level)
+
+
+def _pooled(data: Comparisons, whole: Rings, asked: Asked, levels: int) -> Pooled | None:
+    """The circles when strata of a known column are kept apart; of several columns, the first that explains them."""
+    found = None
+    for name, column in (("group", data.group), ("source", data.source)):
+        found = _apart(name, column, whole.level, asked, levels) or found
+        if found is not None and found.explains(whole):
+            return found
+    return found
+
+
+def _apart(name: str, column: Coded, level: Level, asked: Asked, levels: int) -> Pooled | None:
+    code_N = column.code_N[level.row_N]
+    known = code_N >= 0
+    units, unit_M = np.unique(np.column_stack([level.unit_N, code_N])[known], axis=0, return_inverse=True)
+    t = Tournament.of(level.winner_N[known], level.loser_N[known], unit_M.ravel())
+    stratum_U = units[t.unit_U, 1]
+    apart = t.apart(stratum_U)
+    if apart.rings == 0 or len(apart.nodes) == len(t.nodes):
+        return None  # no one met in two strata, or no ring lies within one
+    rng = np.random.default_rng(asked.seed)
+    own = fit(apart, rng)
+    p, _ = _against(t, fit(t, rng), own.expected_E[apart.at_U], levels, rng)
+    return Pooled(name, len(np.unique(stratum_U)), _measure(level, apart, asked, levels), p)
 
 
 def _unseen(t: Tournament, asked: Asked) -> dict[str, Any]:
@@ -228,12 +290,20 @@ def _learned(r: Rings) -> bool:
     return bool(sure and gained["accuracy"]["value"] > WORTH_SAYING)
 
 
+def _beyond(r: Rings) -> bool:
+    return r.p <= SURE or _learned(r)
+
+
+def _explained(r: Rings) -> bool:
+    return r.pooled is not None and r.pooled.explains(r)
+
+
 def _status(r: Rings) -> Status:
-    if r.p > SURE and not _learned(r):
+    if not _beyond(r):
         return Status.GOOD
     large = (r.share.low or 0.0) > LARGE or (r.share.value is None and r.excess > LARGE)
     large |= _learned(r) and r.held_out["gained"]["accuracy"]["value"] > LARGE_GAIN
-    return Status.BAD if large else Status.WARN
+    return Status.BAD if large and not _explained(r) else Status.WARN
 
 
 # ------------------------------------------------------------ words and pictures
@@ -241,26 +311,44 @@ def _status(r: Rings) -> Status:
 
 def _says(r: Rings) -> str:
     who = count(len(r.t.nodes), r.level.what)
-    if r.triangles:
-        cycles, chance = count(r.cycles, "is a cycle", "are cycles"), percent(float(r.by_chance.mean()))
-        said = f"{who} met in {count(r.triangles, 'decided triangle')}, of which {cycles} ({percent(r.cyclic)} by weight; "
-        said += f"a ranking and chance alone give {chance})."
-    else:
-        said = f"{who} met in rings, but no three of them all met each other."
-    if r.share.value is not None:
-        said += f" No ranking explains {percent(r.share)} of the variance of the win rates{span(r.share)}."
-    learned = _learned(r)
+    turning = f"{percent(r.cyclic)} of the triangles by weight are cycles, by chance {percent(float(r.by_chance.mean()))}"
+    if not _beyond(r):
+        return f"{who}: no circles beyond chance ({turning if r.triangles else 'no three of them all met'})."
+    said = f"{who} beat each other in circles"
     if r.p <= SURE:
-        said += f" That is more than chance (p = {r.p:.2g})."
-    elif not learned:
-        said += " Chance alone explains that."
-    if learned:
+        said += f": {_leaves(r)} of the variance of their win rates{span(r.share)}" if r.share.value is not None else f": {turning}"
+    if _learned(r):
         circular, ranked = (percent(r.held_out["accuracy"][kind]) for kind in ("general_preference", "bradley_terry"))
-        said += f" The circles can be learned: a model that can hold them predicts {circular} of unseen meetings, a ranking {ranked}."
-    return said
+        said += f"; they can be learned: {circular} of unseen meetings are called right, {ranked} by a ranking"
+    return f"{said}.{_says_pooled(r)}"
 
 
-def _worst(data: Comparisons, r: Rings) -> tuple[list[Example], Table]:
+def _leaves(r: Rings) -> str:
+    return f"a ranking leaves {percent(r.share)}"
+
+
+def _says_pooled(r: Rings) -> str:
+    if r.pooled is None:
+        return ""
+    within, column = r.pooled.within, f"`{r.pooled.column}`"
+    left = f"{_leaves(within)}{span(within.share)}" if within.share.value is not None else ""
+    if _explained(r):
+        return f" They come from pooling: within each {column} {left or 'there are none beyond chance'}."
+    if _beyond(within):
+        return f" They are there within each {column}, too{left and ': ' + left}."
+    return f" Within each {column} they are not seen, but rankings that differ by {column} do not explain them."
+
+
+def _remedy(r: Rings) -> str:
+    if _explained(r):
+        assert r.pooled is not None
+        return f"Do not rank across `{r.pooled.column}`: give each its own ranking, or show the model which one a prompt is from."
+    if _status(r) is Status.BAD:
+        return "Do not boil these preferences down to one score: use a preference model, and a method that seeks an equilibrium."
+    return ""
+
+
+def _worst(r: Rings) -> tuple[list[Example], Table]:
     """The cycles whose weakest edge is surest."""
     t = r.t
     cyclic_T, _ = t.turns(t.triangle_T3)
@@ -282,8 +370,8 @@ def _worst(data: Comparisons, r: Rings) -> tuple[list[Example], Table]:
         rows.append([*parts, float(sure_T[at])])
         one, two = sorted(int(t.nodes[node]) for node in ring[0])
         place = np.flatnonzero((pair_N2 == (one, two)).all(axis=1))
-        if len(place) and len(r.level.winner_N) == len(data):
-            examples.append(Example(int(place[0]), float(sure_T[at]), "in a circle: " + "; ".join(parts)))
+        if len(place):
+            examples.append(Example(int(r.level.row_N[place[0]]), float(sure_T[at]), "in a circle: " + "; ".join(parts)))
     return examples, Table(["", "", "", "z of the weakest"], rows, "The surest cycles")
 
 
