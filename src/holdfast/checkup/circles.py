@@ -225,7 +225,15 @@ def _split(
     share_B = worlds[:, 1] / np.maximum(worlds[:, 2], 1e-9)
     value = float(np.clip(left / total - (float(share_B.mean()) - truth), 0, 1))
     half = float(student.ppf((1 + asked.level) / 2, WORLDS - 1) * share_B.std(ddof=1) * np.sqrt(1 + 1 / WORLDS))
-    return Estimate(value, max(0.0, value - half), min(1.0, value + half), len(t.at_U), len(t.edge_E2), f"parametric bootstrap, {WORLDS} draws", asked.level)
+    return Estimate(
+        value,
+        max(0.0, value - half),
+        min(1.0, value + half),
+        len(t.at_U),
+        len(t.edge_E2),
+        f"parametric bootstrap, {WORLDS} draws",
+        asked.level,
+    )
 
 
 def _pooled(data: Comparisons, whole: Rings, asked: Asked, levels: int) -> Pooled | None:
