@@ -213,7 +213,7 @@ def _drawn(t: Tournament, model: Transitive, p_U: Floats, triangle_T3: Ints, dra
 def _split(
     t: Tournament, model: Transitive, total: float, left: float, by_chance: float, rng: np.random.Generator, asked: Asked
 ) -> Estimate:
-    """The left-over share of the energy. Its bias and its error are those in worlds that have about as much left over, where it is known."""
+    """The left-over share of the energy. Its bias and error are those in worlds with about as much left over, where it is known."""
     far_E = 2 * (t.win_E - model.fitted_E)
     met = t.n_E > 1
     raw = float((t.n_E * far_E**2)[met].sum())

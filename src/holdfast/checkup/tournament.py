@@ -2,9 +2,9 @@
 
 A node is an answer, a model or a player; an edge is a pair that met; a unit is one meeting, y = 1 if the edge's first node won, 0 if its
 second did, and in between where several judges judged one meeting. The best transitive model is P(first wins) = g(s_first - s_second) with
-Bradley-Terry scores s (a normal prior whose width cross-validation chooses) and an increasing g that bends at fixed log-odds, so that neither
-flipped labels nor steep preferences look like circles. A g that may jump anywhere would not do: where contestants are nearly equal it makes a
-ranking of their noise, and explains by it up to a third of a pure wheel, however many the meetings.
+Bradley-Terry scores s (a normal prior whose width cross-validation chooses) and an increasing g that bends at fixed log-odds, so that
+neither flipped labels nor steep preferences look like circles. A g that may jump anywhere would not do: where contestants are nearly equal
+it makes a ranking of their noise, and explains by it up to a third of a pure wheel, however many the meetings.
 """
 
 from __future__ import annotations
