@@ -1,6 +1,7 @@
 """Bad rows: every kind shown at once, or set aside in a file from which nothing is lost."""
 
 import json
+import os
 
 import pytest
 
@@ -133,3 +134,11 @@ def test_bad_rows_are_written_as_they_come_and_not_held(tmp_path):
     assert not list(tmp_path.iterdir())  # the file that holds them meanwhile has no name
     troubles.settle(300, seen=lambda where: True)
     assert [entry["row"]["n"] for entry in entries(tmp_path / "q.jsonl")] == list(range(1, 201))
+
+
+def test_a_device_is_no_quarantine_and_stays_what_it_was(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OptionError, match="no regular file"):
+        write_quarantine(pipe, [], stage="read", seen=lambda where: False)
+    assert pipe.is_fifo()

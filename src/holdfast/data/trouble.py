@@ -149,8 +149,11 @@ def write_quarantine(path: Path, entries: Iterable[Mapping[str, Any]], *, stage:
     """Put `entries` in the quarantine, atomically, one after another. What an earlier pass of this
     `stage` said about places `seen` again is replaced; the rest stays.
 
-    So a second run does not double the file, and training and evaluation data can share one quarantine.
+    So a second run does not double the file, and training and evaluation data can share one quarantine. A device is refused: the file
+    is renamed into place, and would stand where /dev/null was.
     """
+    if path.exists() and not path.is_file():
+        raise OptionError(f"the quarantine {path} is no regular file", hint="name another file")
     old = (e for e in _read_quarantine(path) if not (e["stage"] == stage and seen(Where(e["file"], e["line"]))))
     with _writable(path):
         _write(path, itertools.chain(old, entries))
