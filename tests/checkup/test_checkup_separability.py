@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from checkup_rows import HOSTILE, QUIET, comparisons, drawable, plain_rows
 
-from holdfast.checkup.features import SURFACE, bags, dense_ND, surface_2ND, surface_of, words_ND
+from holdfast.checkup.bags import bags
+from holdfast.checkup.features import SURFACE, dense_ND, surface_2ND, surface_of, words_ND
 from holdfast.checkup.finding import Status
 from holdfast.checkup.separability import auc_of, sampled_places, separability
 

@@ -7,8 +7,7 @@ therefore a logistic regression without an intercept in which each row is shown 
 from __future__ import annotations
 
 import re
-from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,12 +15,12 @@ import numpy as np
 from scipy import sparse
 from scipy.special import expit
 
+from holdfast.checkup.bags import LONGEST, RARE, held
 from holdfast.checkup.comparisons import Comparisons, Floats, Ints
+from holdfast.checkup.fit import fit_ND
 
 TOPICS = 64  # dimensions that a bag of words is reduced to
 LEARNED_FROM = 20_000  # rows that these dimensions are learned from
-RARE = 3  # answers that a word must stand in
-LONGEST = 20_000  # characters of an answer that are looked at: a book in one cell must not cost minutes
 STATES = 128  # dimensions that a model's hidden states are reduced to
 FOLDS = 5
 FARTHEST = 3.0
@@ -90,31 +89,13 @@ def surface_ND(data: Comparisons) -> Floats:
     return chosen_ND - rejected_ND
 
 
-TOKEN = re.compile(r"\w+|[^\w\s]")
-
-
-def bags(texts: Iterable[str]) -> tuple[sparse.csr_matrix, list[str]]:
-    """Which words each text holds, 0 or 1, and the words: those that stand in at least `RARE` texts. Marks are words."""
-    number: dict[str, int] = {}
-    columns, ends = array("i"), array("q", [0])
-    for text in texts:
-        for word in set(TOKEN.findall(text[:LONGEST].lower())):
-            columns.append(number.setdefault(word, len(number)))
-        ends.append(len(columns))
-    held_NV = sparse.csr_matrix(
-        (np.ones(len(columns), np.float32), np.frombuffer(columns, np.int32), np.frombuffer(ends, np.int64)),
-        shape=(len(ends) - 1, len(number)),
-    )
-    often = np.bincount(held_NV.indices, minlength=len(number)) >= RARE
-    kept = sorted((word, column) for word, column in number.items() if often[column])  # sets have no order of their own
-    return held_NV[:, [column for _, column in kept]], [word for word, _ in kept]
-
-
 def words_2NV(data: Comparisons) -> tuple[sparse.csr_matrix, list[str]]:
     """Bags of words of all chosen and then all rejected answers, weighed by inverse document frequency, each of unit length."""
 
     def make() -> tuple[sparse.csr_matrix, list[str]]:
-        held_NV, words = bags([*data.chosen, *data.rejected])
+        all_NV, _, _, everything = held(data)
+        often = np.bincount(all_NV.indices, minlength=len(everything)) >= RARE
+        held_NV, words = all_NV[:, np.flatnonzero(often)], [word for word, yes in zip(everything, often, strict=True) if yes]
         times_V = np.bincount(held_NV.indices, minlength=len(words))
         held_NV.data *= (1 + np.log((1 + held_NV.shape[0]) / (1 + times_V))).astype(np.float32)[held_NV.indices]
         size_N = np.sqrt(np.asarray(held_NV.multiply(held_NV).sum(1)).ravel())
@@ -132,8 +113,8 @@ def words_ND(data: Comparisons) -> sparse.csr_matrix:
 
 
 def dense_ND(data: Comparisons, *, seed: int = 0) -> Floats:
-    """The features of preference models: standardized `surface_ND`, and the leading directions of a model's hidden states where one was
-    given, else of `words_ND`.
+    """The features of preference models: standardized `surface_ND`; the leading directions of a model's hidden states where one was given,
+    else of `words_ND`; and how well each answer fits its prompt, `fit_ND`.
 
     No column is centered: a difference turned around must be its own negative. Values are cut at `FARTHEST` standard deviations, so that
     no row is judged by the error of one weight.
@@ -149,7 +130,7 @@ def dense_ND(data: Comparisons, *, seed: int = 0) -> Floats:
             with np.errstate(divide="ignore", invalid="ignore"):  # of rows that are all the same, it divides by their variance
                 some = np.random.default_rng(seed).permutation(len(data))[:LEARNED_FROM]
                 parts.append(TruncatedSVD(topics, random_state=seed, n_iter=2).fit(words[some]).transform(words))
-        x_ND = np.hstack(parts)
+        x_ND = np.hstack([*parts, fit_ND(data, seed=seed)])
         scale_D = np.sqrt((x_ND**2).mean(0))
         return np.clip(x_ND[:, scale_D > 1e-9] / scale_D[scale_D > 1e-9], -FARTHEST, FARTHEST)
 

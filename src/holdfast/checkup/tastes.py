@@ -16,6 +16,7 @@ from scipy.special import expit, logsumexp
 
 from holdfast.checkup.comparisons import Coded, Comparisons, Floats, Ints
 from holdfast.checkup.features import SURFACE, dense_ND, folds_by, surface_ND
+from holdfast.checkup.fit import names_of_fit
 from holdfast.pluralism.mixture import Mixture, by_rater, log_right, mixture
 
 COLUMNS, ROWS_A_COLUMN = 40, 60  # of the features: the surface, and as many leading topics as there are rows for
@@ -41,9 +42,9 @@ def features(data: Comparisons, seed: int) -> Features:
         return Features(x_ND * np.sqrt(answers / 2), tuple(texts[a] for a in range(answers)))
     x_ND = dense_ND(data, seed=seed)
     there = np.sqrt((surface_ND(data) ** 2).mean(0)) > 1e-9
-    names = [name for name, yes in zip(SURFACE, there, strict=True) if yes]
+    names, fits = [name for name, yes in zip(SURFACE, there, strict=True) if yes], names_of_fit(data, seed=seed)
     kept = min(x_ND.shape[1], max(len(names), min(COLUMNS, len(data) // ROWS_A_COLUMN)))
-    names += [f"topic {i + 1}" for i in range(kept - len(names))]
+    names = [*names, *(f"topic {i + 1}" for i in range(x_ND.shape[1] - len(names) - len(fits))), *fits][:kept]
     others_N2 = others(data)
     told = np.sqrt((others_N2**2).mean(0)) > 0.05
     scaled_N2 = others_N2[:, told] / np.sqrt((others_N2[:, told] ** 2).mean(0))
