@@ -1,11 +1,12 @@
 """How well an answer fits its prompt: features that see what was asked, and turn around with the two answers.
 
 A difference of features of answers alone is blind where taste depends on the prompt: words of the sea are right in one answer and wrong in
-the next. `SHARED` are the words that an answer has in common with its prompt. `TYPICAL` asks how well its other words go with the prompt's:
-from all prompts and answers, chosen and rejected alike and so without a label, the leading singular directions of the covariance of words
-asked with words answered are taken, C = E[p a'] - E[p] E[a]', p and a bags of words by inverse document frequency, of unit length (the
-inter-battery analysis of Tucker, 1958: partial least squares). An answer fits its prompt by the sum over directions k of s_k (u_k p)(v_k a),
-centered, and by the cosine of the two. Only these two sums are features: one weight for each direction costs small files more than it tells.
+the next. `SHARED` are the words that an answer has in common with its prompt. `TYPICAL` asks how well its other words go with the prompt's.
+Over all prompts and answers, chosen and rejected alike and so without a label, p and a are bags of words by inverse document frequency, of
+unit length. The leading singular directions (u_k, s_k, v_k) are those of the covariance of words asked with words answered,
+C = E[p a'] - E[p] E[a]' (the inter-battery analysis of Tucker, 1958). With p and a centered, an answer fits its prompt by the sum over k of
+s_k (u_k p)(v_k a), and by the cosine of (u p) with (v a). Only these two are features: a weight for each direction costs small files more
+than it tells.
 """
 
 from __future__ import annotations
