@@ -1,15 +1,16 @@
 """`holdfast demo`: the whole of it in a few minutes on two cores, nothing downloaded.
 
 A small world of text whose gold reward is known; a tokenizer and a model of about 1.3 million weights, taught its language on the spot;
-preference pairs of which 30% have their labels flipped; then DPO, rDPO told the flip rate, and DPO on the same pairs before the flips as
-the yardstick. The report says what came out, whatever it is. The settings were chosen by looking at the yardstick alone, and are the same
+preference pairs of which 30% have their labels flipped; the check-up of these pairs, which is not told; then DPO, rDPO told the flip rate,
+and DPO on the same pairs before the flips as the yardstick. The report says what came out, whatever it is. The settings were chosen by looking at the yardstick alone, and are the same
 for all three.
 
-Everything goes through the doors that users have: files of rows, `train`, `evaluate`. Each run under `runs/` can be run again by itself.
+Everything goes through the doors that users have: files of rows, `check`, `train`, `evaluate`. Each run under `runs/` can be run again by itself.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shutil
@@ -23,11 +24,12 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from holdfast.checkup.checkup import check
 from holdfast.data import corrupt
 from holdfast.errors import OptionError
 from holdfast.evaluation import Evaluation, evaluate
 from holdfast.lab import flip_story
-from holdfast.lab.flips import PLAIN, ROBUST, YARDSTICK, Arm
+from holdfast.lab.flips import PLAIN, ROBUST, YARDSTICK, Arm, Checked
 from holdfast.lab.worlds import text as world
 from holdfast.models.small import small_model
 from holdfast.training.pairwise import train
@@ -80,7 +82,7 @@ def demo(out: str | Path = "demo", *, quick: bool = False, seed: int = 0) -> Pat
     """
     size = QUICK if quick else FULL
     folder, console, started = _fresh(Path(out)), Console(), time.monotonic()
-    total = 2 + size.seeds * len(ARMS)
+    total = 3 + size.seeds * len(ARMS)
     with _quiet_transformers():
         _say(console, 1, total, started, "A world with a known answer, a tokenizer and a model, and its first lessons (sft)")
         train_prompts, held_prompts = world.split_prompts(size.held_out, seed=seed)
@@ -90,27 +92,32 @@ def demo(out: str | Path = "demo", *, quick: bool = False, seed: int = 0) -> Pat
         _write(folder / "data" / "watched.jsonl", held[: size.watched])
         arms: list[Arm] = []
         facts: list[dict[str, Any]] = []
-        stage = 1
-        for draw in range(seed, seed + size.seeds):
+        draws = range(seed, seed + size.seeds)
+        files = {}
+        for draw in draws:
             clean = world.preferences(train_prompts, size.pairs, seed=draw)
             noisy, planted = corrupt.flip(clean, rate=RATE, seed=draw)
-            files = _write_pairs(folder / "data", draw, clean, noisy, set(planted.changed))
+            files[draw] = _write_pairs(folder / "data", draw, clean, noisy, set(planted.changed))
             facts.append({"seed": draw, "pairs": len(noisy), "flipped": planted.hit, **_agreement(clean, set(planted.changed))})
-            for name, method, settings, labels in ARMS:
-                stage += 1
-                _say(console, stage, total, started, f"{name}, seed {draw}")
-                run = folder / "runs" / f"{method}-{labels}-{draw}"
-                _train(method, start, files[labels], run, folder, size, draw, settings)
-                arms.append(_arm(name, run, folder, files, size, draw, stream=len(arms)))
+        _say(console, 2, total, started, "The check-up of the flipped pairs, and of the same pairs before the flips")
+        checked = {labels: _check(folder, labels, [files[draw][labels] for draw in draws]) for labels in (NOISY, CLEAN)}
+        for stage, (draw, (name, method, settings, labels)) in enumerate(itertools.product(draws, ARMS), 3):
+            _say(console, stage, total, started, f"{name}, seed {draw}")
+            run = folder / "runs" / f"{method}-{labels}-{draw}"
+            _train(method, start, files[draw][labels], run, folder, size, draw, settings)
+            arms.append(_arm(name, run, folder, files[draw], size, draw, stream=len(arms)))
     _say(console, total, total, started, "The report")
     seconds = time.monotonic() - started
-    page = flip_story.story(arms, facts, rate=RATE, size=vars(size), seconds=seconds, quick=quick, best=world.BEST)
+    page = flip_story.story(
+        arms, facts, checked[NOISY], checked[CLEAN], rate=RATE, size=vars(size), seconds=seconds, quick=quick, best=world.BEST
+    )
     written = page.write(folder / "report.html")
     record = {
         "seed": seed,
         "quick": quick,
         "seconds": seconds,
         "facts": facts,
+        "check": {labels: found.to_dict() for labels, found in checked.items()},
         "arms": flip_story.rows_of(arms),
         "verdicts": flip_story.verdicts(arms),
     }
@@ -139,6 +146,13 @@ def _first_model(folder: Path, prompts: Sequence[str], size: Size, seed: int) ->
         seed=seed,
     )
     return run.model_path
+
+
+def _check(folder: Path, labels: str, parts: Sequence[Path]) -> Checked:
+    """What the check-up says of the pairs of all draws together. It is told nothing of the flips; the report is kept for those with them."""
+    data = folder / "data" / f"{labels}.jsonl"
+    data.write_text("".join(part.read_text(encoding="utf-8") for part in parts), encoding="utf-8")
+    return Checked.of(check(data, out=folder / "check" if labels == NOISY else None, quiet=True))
 
 
 def _train(method: str, start: Path, data: Path, out: Path, folder: Path, size: Size, seed: int, settings: dict[str, Any]) -> None:
@@ -195,7 +209,7 @@ def _evaluate(run: Path, data: Path, size: Size, **how: Any) -> Evaluation:
 
 def _fresh(folder: Path) -> Path:
     """The folder, empty of what an earlier demo left. A folder that holds anything else is not touched."""
-    ours = {"data", "runs", "report.html", MARKER}
+    ours = {"data", "check", "runs", "report.html", MARKER}
     if folder.exists():
         strange = [p.name for p in folder.iterdir() if p.name not in ours and p.suffix != ".png"]
         if not folder.is_dir() or strange or (any(folder.iterdir()) and not (folder / MARKER).exists()):

@@ -1,12 +1,14 @@
 """The demo's story follows its numbers, whichever way they come out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from holdfast.evaluation.intervals import Estimate
+from holdfast.evaluation.intervals import NOTHING, Estimate
 from holdfast.lab import flip_words as words
 from holdfast.lab.flip_story import ROBUST_PLAIN, compare, rows_of, story, table, verdicts
-from holdfast.lab.flips import PLAIN, ROBUST, YARDSTICK, Arm, Verdict, head_to_head, pooled, win_rate
+from holdfast.lab.flips import PLAIN, ROBUST, YARDSTICK, Arm, Checked, Verdict, head_to_head, pooled, win_rate
 
 PROMPTS = 120
 
@@ -50,9 +52,27 @@ def arms(plain, robust, yardstick=8.0, seeds=(0, 1), **kept):
     ]
 
 
+TOLD = Checked("About 28% are flipped.", Estimate(0.28, 0.22, 0.34, 400, 100, "", 0.95), 0.34, "train rdpo --flip 0.28", 7, ["Label noise"])
+OPEN = Checked("It cannot be told.", NOTHING, None, "train dpo", 6, [])
+
+
+@pytest.mark.parametrize(
+    ("checked", "truth", "said"),
+    [
+        (TOLD, 0.3, "28.0% (22.0 to 34.0) of the labels are flipped; 30.0% are: its interval holds the truth."),
+        (TOLD, 0.4, "its interval misses the truth."),
+        (replace(OPEN, limit=0.35), 0.3, "at most 35%, it says. 30.0% are: the truth lies below that."),
+        (replace(OPEN, limit=0.25), 0.3, "the truth lies above that, so its limit is wrong here."),
+        (OPEN, 0.3, "the check-up cannot tell how many labels are flipped (30.0% are)."),
+    ],
+)
+def test_what_the_check_up_said_stands_beside_the_truth(checked, truth, said):
+    assert said in words.check_said(checked, truth)
+
+
 def lead(some):
     facts = [{"seed": s, "pairs": 200, "flipped": 60, "right_before": 0.78, "right_after": 0.61} for s in sorted({a.seed for a in some})]
-    return story(some, facts, rate=0.3, size={"pairs": 200}, seconds=60.0, quick=False, best=10.0).lead
+    return story(some, facts, TOLD, OPEN, rate=0.3, size={"pairs": 200}, seconds=60.0, quick=False, best=10.0).lead
 
 
 @pytest.mark.parametrize(
@@ -142,6 +162,7 @@ def test_page_table_and_record_come_of_one_seed_too():
     some = arms(7.0, 9.0, seeds=(0,))
     assert table(some).row_count == 3 and verdicts(some)[ROBUST_PLAIN]["side"] == 1
     facts = [{"seed": 0, "pairs": 9, "flipped": 3, "right_before": 0.8, "right_after": 0.6}]
-    page = story(some, facts, rate=0.3, size={}, seconds=1, quick=True, best=10).html()
+    page = story(some, facts, OPEN, TOLD, rate=0.3, size={}, seconds=1, quick=True, best=10).html()
+    assert "cannot tell how many labels are flipped (33.3% are)" in page and 'href="check/report.html"' in page
     assert "one seed says nothing" in page
     assert "<b>a</b>" not in page and "&lt;b&gt;a&lt;/b&gt;" in page

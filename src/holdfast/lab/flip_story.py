@@ -10,7 +10,7 @@ from rich.table import Table as Terminal
 
 from holdfast.evaluation.show import number, percent
 from holdfast.lab import flip_words as words
-from holdfast.lab.flips import PLAIN, ROBUST, YARDSTICK, Arm, Verdict, difference, head_to_head, of_arm, pooled, win_rate
+from holdfast.lab.flips import PLAIN, ROBUST, YARDSTICK, Arm, Checked, Verdict, difference, head_to_head, of_arm, pooled, win_rate
 from holdfast.report import Chart, Details, Page, Section, Table, Tile
 from holdfast.report.marks import intervals, lines
 
@@ -83,6 +83,8 @@ def table(arms: Sequence[Arm]) -> Terminal:
 def story(
     arms: Sequence[Arm],
     facts: Sequence[Mapping[str, Any]],
+    noisy: Checked,
+    clean: Checked,
     *,
     rate: float,
     size: Mapping[str, Any],
@@ -90,7 +92,7 @@ def story(
     quick: bool,
     best: float,
 ) -> Page:
-    """The whole report."""
+    """The whole report. `noisy` and `clean` are the check-ups of the training pairs after and before the flips."""
     found, rows, seeds = compare(arms), rows_of(arms), len(facts)
     flipped, pairs = sum(fact["flipped"] for fact in facts), sum(fact["pairs"] for fact in facts)
     before, after = (100 * np.mean([fact[key] for fact in facts]) for key in ("right_before", "right_after"))
@@ -102,6 +104,7 @@ def story(
             words.price_of_flips(found[PLAIN_YARDSTICK]),
         ]
     ).replace("  ", " ")
+    said = words.check_said(noisy, flipped / pairs)
     setting = (
         f"{flipped:,} of {pairs:,} training labels ({100 * flipped / pairs:.1f}%) were flipped on purpose. Before that, {before:.0f}% of "
         f"them named the better answer; after, {after:.0f}%. Three trainings start from the same small model: DPO and rDPO on the flipped "
@@ -111,6 +114,7 @@ def story(
     caution = ["This was the quick run: far too small to show anything but that all parts work."] if quick else []
     asked = Tile("Labels flipped", f"{100 * flipped / pairs:.1f}%", f"{flipped:,} of {pairs:,} pairs; {rate:.0%} asked for", "warn")
     sections = [
+        _check(noisy, clean, flipped / pairs, rate),
         _outcome(arms, rows, best),
         _flips(arms, rows, found),
         _curves(arms),
@@ -118,7 +122,7 @@ def story(
         _making(facts, size, seconds, seeds),
     ]
     title = "What flipped labels did to DPO, and to rDPO"
-    return Page(title, "\n\n".join([outcome, *caution, setting]), sections, [*(_tile(row) for row in rows), asked])
+    return Page(title, "\n\n".join([outcome, *caution, f"{setting} {said}"]), sections, [*(_tile(row) for row in rows), asked])
 
 
 def _tile(row: Mapping[str, Any]) -> Tile:
@@ -126,6 +130,28 @@ def _tile(row: Mapping[str, Any]) -> Tile:
     tone = "" if win["low"] is None else "good" if win["low"] > 0.5 else "bad" if win["high"] < 0.5 else ""
     note = "no interval" if win["low"] is None else f"{100 * win['low']:.1f} to {100 * win['high']:.1f}, against the start"
     return Tile(f"Gold win rate, {row['name']}", f"{100 * win['value']:.1f}%", note, tone)
+
+
+def _check(noisy: Checked, clean: Checked, truth: float, rate: float) -> Section:
+    text = (
+        f"{words.check_said(noisy, truth)} It was told nothing: it reads the pairs of all seeds together. A small model of words and "
+        "layout, fitted to other prompts, is asked how often a label contradicts it where it is sure.\n\nThe same pairs before the flips "
+        "are the control. There the truth is 0%: honest labels are drawn by chance on close pairs, and chance verdicts are no flips."
+    )
+    found = {"after the flips": (noisy, truth), "before the flips": (clean, 0.0)}
+    rows = [
+        [name, f"{100 * flipped:.1f}%", percent(one.flip.to_dict()) if one.flip.value is not None else "cannot tell", one.limit]
+        for name, (one, flipped) in found.items()
+    ]
+    shown = Table(
+        ["pairs", "flipped", "the check-up's estimate", "at most"],
+        [[*row[:3], None if row[3] is None else f"{100 * row[3]:.0f}%"] for row in rows],
+        caption="Labels flipped on purpose, and what the check-up says of them, with 95% intervals.",
+    )
+    others = f" Other lights: {', '.join(noisy.loud)}." if noisy.loud else " No other light is raised."
+    advice = f"{noisy.advice[:1].upper()}{noisy.advice[1:]}.{others} The trainings below do not follow it: rDPO is told the rate, {rate:g}."
+    aside = [("What it would train", advice)]
+    return Section("What the check-up saw", text, table=shown, aside=aside, link=("The whole check-up", "check/report.html"))
 
 
 def _outcome(arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]], best: float) -> Section:

@@ -7,7 +7,24 @@ from typing import Any
 
 from holdfast.evaluation.intervals import Estimate
 from holdfast.evaluation.show import percent
-from holdfast.lab.flips import PLAIN, ROBUST, YARDSTICK, Verdict
+from holdfast.lab.flips import PLAIN, ROBUST, YARDSTICK, Checked, Verdict
+
+
+def check_said(checked: Checked, truth: float) -> str:
+    """What the check-up made of the flipped labels, beside how many there are."""
+    flip, planted = checked.flip, f"{100 * truth:.1f}%"
+    if flip.value is None:
+        if checked.limit is None or checked.limit >= 0.45:
+            return f"Before training, the check-up cannot tell how many labels are flipped ({planted} are)."
+        holds = "the truth lies below that" if truth <= checked.limit else "the truth lies above that, so its limit is wrong here"
+        return (
+            f"Before training, the check-up cannot tell how many labels are flipped: at most {100 * checked.limit:.0f}%, it says. "
+            f"{planted} are: {holds}."
+        )
+    said = f"Before training, the check-up says that {percent(flip.to_dict())} of the labels are flipped; {planted} are"
+    if flip.low is None or flip.high is None:
+        return f"{said}."
+    return f"{said}: its interval {'holds' if flip.low <= truth <= flip.high else 'misses'} the truth."
 
 
 def against_start(name: str, estimate: Estimate) -> str:

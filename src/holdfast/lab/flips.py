@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from holdfast.checkup.advice import LOUD
+from holdfast.checkup.checkup import Checkup
+from holdfast.checkup.finding import Status
 from holdfast.evaluation.intervals import Estimate, mean_interval
 from holdfast.evaluation.ranking import Array
 from holdfast.evaluation.winrate import under_reward
@@ -38,6 +41,31 @@ class Arm:
     tokens: float
     curves: Sequence[Mapping[str, Any]] = field(default_factory=tuple)  # lines of metrics.jsonl
     answers: Sequence[Mapping[str, Any]] = field(default_factory=tuple)  # as `Evaluation.texts` has them
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check-up said of the pairs before anything was trained on them."""
+
+    says: str
+    flip: Estimate  # the flip rate; no value where it cannot tell
+    limit: float | None  # the most that it holds possible
+    advice: str
+    questions: int  # that were answered
+    loud: Sequence[str]  # titles of the findings that raised their light
+
+    @classmethod
+    def of(cls, checkup: Checkup) -> Checked:
+        noise, model = checkup.findings["label_noise"], checkup.findings["label_noise"].numbers["model"]
+        limit = noise.estimate.high if noise.estimate.value is not None else model and model["high"]
+        loud = [finding.title for finding in checkup.findings.values() if finding.status in LOUD]
+        told = sum(finding.status not in (Status.ABSENT, Status.UNKNOWN) for finding in checkup.findings.values())
+        best = checkup.advice.best
+        return cls(noise.says, noise.estimate, limit, f"{best.verb} {best.label}", told, loud)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's own types."""
+        return {**vars(self), "flip": self.flip.to_dict(), "loud": list(self.loud)}
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ class Section:
         command: something to paste into a shell, with a button that copies it
         measure: the one number of a finding, with its interval
         pairs: rows that show it, best first
+        link: words, and the page that they lead to: a file in this folder or below
     """
 
     title: str
@@ -100,8 +101,11 @@ class Section:
     aside: Sequence[tuple[str, str]] = ()
     command: str = ""
     pairs: Sequence[Pair] = ()
+    link: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
+        if self.link and (":" in self.link[1] or self.link[1].startswith(("/", "\\"))):
+            raise OptionError(f"{self.link[1]!r} is no file beside the page", hint='a relative path: "check/report.html"')
         if self.light and self.light not in LIGHTS:
             raise OptionError(f"{self.light!r} is no light", hint=f"one of {', '.join(LIGHTS)}, or nothing")
 
