@@ -2,10 +2,11 @@
 
 A small world of text whose gold reward is known; a tokenizer and a model of about 1.3 million weights, taught its language on the spot;
 preference pairs of which 30% have their labels flipped; the check-up of these pairs, which is not told; then DPO, rDPO told the flip rate,
-and DPO on the same pairs before the flips as the yardstick. The report says what came out, whatever it is. The settings were chosen by looking at the yardstick alone, and are the same
-for all three.
+and DPO on the same pairs before the flips as the yardstick. The report says what came out, whatever it is. The settings were chosen by
+looking at the yardstick alone, and are the same for all three.
 
-Everything goes through the doors that users have: files of rows, `check`, `train`, `evaluate`. Each run under `runs/` can be run again by itself.
+Everything goes through the doors that users have: files of rows, `check`, `train`, `evaluate`. Each run under `runs/` can be run again by
+itself.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ def _first_model(folder: Path, prompts: Sequence[str], size: Size, seed: int) ->
 
 
 def _check(folder: Path, labels: str, parts: Sequence[Path]) -> Checked:
-    """What the check-up says of the pairs of all draws together. It is told nothing of the flips; the report is kept for those with them."""
+    """What the check-up says of the pairs of all draws together, told nothing of the flips. The report is kept for those with flips."""
     data = folder / "data" / f"{labels}.jsonl"
     data.write_text("".join(part.read_text(encoding="utf-8") for part in parts), encoding="utf-8")
     return Checked.of(check(data, out=folder / "check" if labels == NOISY else None, quiet=True))
