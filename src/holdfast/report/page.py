@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 
 from holdfast import __version__
 from holdfast.errors import OptionError
@@ -28,6 +30,7 @@ from holdfast.report.visible import visible
 
 MISSING = "n/a"
 NOTHING_ELSE = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
+CODE = re.compile(r"`([^`\n]{1,120})`")
 LIGHTS = {"bad": "Problem", "warn": "Look here", "unknown": "Cannot tell", "good": "Fine"}  # worst first, and the words beside the color
 
 
@@ -110,6 +113,11 @@ class Section:
             raise OptionError(f"{self.light!r} is no light", hint=f"one of {', '.join(LIGHTS)}, or nothing")
 
     @property
+    def question(self) -> str:
+        """What it answers, where the heading does not say so already."""
+        return "" if self.asks.rstrip("?") == self.title else self.asks
+
+    @property
     def charts(self) -> list[Chart]:
         return [self.chart] if isinstance(self.chart, Chart) else list(self.chart or ())
 
@@ -189,8 +197,15 @@ def _template() -> jinja2.Template:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     )
     environment.filters["cell"] = cell_text
+    environment.filters["prose"] = prose
     environment.filters["paragraphs"] = lambda text: [part.strip() for part in text.split("\n\n") if part.strip()]
     return environment.from_string(_resource("page.html"))
+
+
+def prose(text: str) -> Markup:
+    """A sentence with `words` between backticks set as code. Everything is escaped, what is between backticks too."""
+    parts = [escape(visible(part)) for part in CODE.split(text)]
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def _shown(value: object) -> object:
