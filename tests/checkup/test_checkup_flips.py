@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.special import expit
 
-from holdfast.checkup.flips import binned, design_effect, flip_rate, flips_from_agreement, posterior_wrong, upper_bound
+from holdfast.checkup.flips import LINKS, binned, design_effect, flip_rate, flips_from_agreement, peaks, posterior_wrong, upper_bound
 
 
 def log_odds(seed, n=3000, spread=4.0, flip=0.2):
@@ -48,6 +49,50 @@ def test_it_is_where_expectation_maximization_ends():
     assert abs(flip_rate(t_N, np.arange(20_000)).value - (1 - eta)) < 0.02
 
 
+def test_a_model_that_cannot_see_what_matters_gives_way_to_one_that_can():
+    """A coarse model is at chance on a third of the rows, wherever it stands, which looks like flips; another model sees those, too."""
+    rng = np.random.default_rng(0)
+    fine_N = log_odds(0, flip=0.0)
+    blind_N = rng.random(3000) < 1 / 3
+    coarse_N = np.where(blind_N, rng.permutation(fine_N) * rng.choice([-1, 1], 3000), fine_N)
+    alone = flip_rate(coarse_N, np.arange(3000))
+    assert alone.low > 0.1
+    both = flip_rate([coarse_N, fine_N], np.arange(3000))
+    assert both.model == 1 and both.low == 0.0 and both.high < 0.03
+
+
+def test_errors_that_grow_with_the_difference_are_no_flips():
+    """What the model does not know grows with the length of x, as t does: without the lengths, its errors where |t| is large are flips."""
+    rng = np.random.default_rng(1)
+    size_N = rng.lognormal(0, 1.2, 40_000)
+    known_N, unknown_N = (rng.normal(size=40_000) * np.sqrt(size_N) * scale for scale in (1.0, 1.0))
+    t_N = known_N * np.where(rng.random(40_000) < expit(3 * (known_N + unknown_N)), 1, -1)
+    alone, told = flip_rate(t_N, np.arange(40_000)), flip_rate(t_N, np.arange(40_000), size_N=size_N)
+    assert alone.value > 0.04 and told.doubt > 0 and told.value < 0.02 and told.low == 0.0
+
+
+def test_students_curve_is_scipys():
+    z = np.linspace(-30, 30, 101)
+    assert np.allclose(LINKS["student"](z), stats.t.cdf(z, 3), atol=1e-12)
+
+
+def test_few_clusters_say_little():
+    t_N = log_odds(0, n=3000)
+    many, three, one = (flip_rate(t_N, code_N) for code_N in (np.arange(3000), np.arange(3000) % 3, np.zeros(3000, int)))
+    assert many.high - many.low < three.high - three.low < one.high - one.low
+
+
+def test_a_model_that_says_nothing_bounds_nothing():
+    found = flip_rate(np.zeros(500), np.arange(500))
+    assert found.high == pytest.approx(0.49) and not found.identified and found.reach == 0
+
+
+def test_the_peak_lies_between_the_points_of_the_grid():
+    x_A = np.arange(12.0)
+    logl_FA = np.stack([-((x_A - 5.3) ** 2), 3 - 0.5 * (x_A - 6.0) ** 2, -x_A])
+    assert peaks(logl_FA).tolist() == pytest.approx([0.0, 3.0, 0.0])
+
+
 def test_repeated_rows_of_one_cluster_do_not_narrow_the_interval():
     t_N = log_odds(0, n=800)
     once = flip_rate(t_N, np.arange(800))
@@ -77,6 +122,6 @@ def test_agreement_by_hand():
 def test_the_posterior_is_bayes_rule():
     t_N = log_odds(3, n=5000, flip=0.2)
     found = flip_rate(t_N, np.arange(5000))
-    wrong_N = posterior_wrong(t_N, found)
+    wrong_N = posterior_wrong(found)
     assert wrong_N[np.argmin(t_N)] > 0.95 and wrong_N[np.argmax(t_N)] < 0.05
     assert wrong_N.mean() == pytest.approx(found.value, abs=0.02)

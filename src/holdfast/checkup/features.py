@@ -193,5 +193,17 @@ def preference_model(data: Comparisons, *, seed: int = 0) -> CrossFitted:
     return data.once(("preference", seed), lambda: cross_fit(dense_ND(data, seed=seed), data.cluster_N, seed=seed))
 
 
+def word_model(data: Comparisons, *, seed: int = 0) -> CrossFitted:
+    """The same on `words_ND`, at a mean squared length of 1: it sees single words that the topics of `dense_ND` cannot hold."""
+
+    def make() -> CrossFitted:
+        words = words_ND(data)
+        length = float(np.sqrt(words.multiply(words).sum() / max(1, len(data)))) or 1.0
+        return cross_fit(words / length, data.cluster_N, seed=seed, fit=Fit(c=1.0))
+
+    found: CrossFitted = data.once(("word model", seed), make)
+    return found
+
+
 def names_of_surface() -> Sequence[str]:
     return SURFACE

@@ -7,79 +7,154 @@ sigmoid of unknown scale a, and are then flipped with probability f, then
 
 (for logistic G this is the likelihood whose fixed point the expectation-maximization of `lcpo` is, at eta = 1 - f, with the model frozen
 and its scale freed). Bradley-Terry randomness fades as |t| grows, flips do not: f is the disagreement that is left where the case is
-clear. So f is identified by rows with a large a |t| and by nothing else. The profile likelihood over a and over two links, logistic and
-normal, says how well: where the model's reach is short it is flat, and the interval runs from 0 to the bound that the clearest rows give.
-A model that is right little more often than a coin, wherever it stands, is told from labels that are nearly coins by nothing at all:
-there f is not identified however narrow the interval.
+clear. So f is identified by rows with a large a |t| and by nothing else, and what looks like flips there may be the model's own errors.
+What is not known of those is profiled out together with a:
+
+- which model: several are held against the same labels, and the likelihood says which of them is right (a model of topics that cannot see
+  the words that matter looks like flips);
+- how its errors grow: t may be t / sqrt(1 + b v), v the squared length of the difference x over its mean, since a longer difference holds
+  more of what the model does not know;
+- the shape of G: logistic, normal, or Student's t with three degrees of freedom, which approaches certainty slowly.
+
+Where the model's reach is short the profile is flat, and the interval runs from 0 to the bound that the clearest rows give. A model that
+is right little more often than a coin, wherever it stands, is told from labels that are nearly coins by nothing at all: there f is not
+identified however narrow the interval.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 from scipy.special import expit, ndtr
 
-from holdfast.checkup.comparisons import Floats, Ints
+from holdfast.checkup.comparisons import Comparisons, Floats, Ints
+from holdfast.checkup.features import dense_ND, preference_model, word_model
 
-BINS = 400  # of t; the likelihood is of their means
+BINS = 200  # of t; the likelihood is of their means
 FLIPS = np.linspace(0.0, 0.49, 99)
-SCALES = np.concatenate([[0.0], np.geomspace(0.05, 20, 80)])  # of G, in units of the spread of t
-LINKS = {"logistic": expit, "normal": ndtr}
+SCALES = np.concatenate([[0.0], np.geomspace(0.05, 20, 60)])  # of G, in units of the spread of t
+DOUBTS = (0.0, 0.5, 1.0, 2.0, 5.0)  # b
 CLEAREST = (0.02, 0.05, 0.1, 0.2)  # shares of rows, by |t|, whose disagreement bounds f from above
 NARROW = 0.2  # the widest interval that still says something
 NEARLY_COINS = 0.42  # upper end from which on weak features and noisy labels are one
 
 
+def student(z: Floats) -> Floats:
+    """The distribution function of Student's t with three degrees of freedom."""
+    return np.asarray(0.5 + (z / (np.sqrt(3) * (1 + z**2 / 3)) + np.arctan(z / np.sqrt(3))) / np.pi)
+
+
+LINKS = {"logistic": expit, "normal": ndtr, "student": student}
+
+
 @dataclass(frozen=True)
 class Flips:
-    """The flip rate f with its interval. `bound` is the one-sided upper limit from the clearest rows alone, without any link."""
+    """The flip rate f with its interval, and the curve of the best fit: a label agrees with probability f + (1 - 2f) G(z).
+
+    `z_N` is a t / sqrt(1 + b v) of each row; `bound` the one-sided limit that the clearest rows give without a link; `reach` a |z|
+    of the clearest hundredth of the rows: how near certainty the model comes; `profile` f and the log-likelihood below the best.
+    """
 
     value: float
     low: float
     high: float
     bound: float
-    scale: float  # of the better link, in units of the spread of t
+    model: int  # which of those that were given
     link: str
-    reach: float  # a |t| of the clearest hundredth of the rows: how near certainty the model comes
+    doubt: float
+    reach: float
     level: float
     rows: int
-    profile: tuple[tuple[float, float], ...]  # f, log-likelihood below the best
+    profile: tuple[tuple[float, float], ...] = field(repr=False)
+    z_N: Floats = field(compare=False, repr=False)
 
     @property
     def identified(self) -> bool:
         """Narrow, and clear of one half."""
         return bool(self.high - self.low <= NARROW and self.high <= NEARLY_COINS)
 
+    def sided(self, z: Floats) -> Floats:
+        """G(z): the chance that the label took the model's side before it was flipped."""
+        return np.asarray(LINKS[self.link](z))
+
+    def agreeing(self, z: Floats) -> Floats:
+        """f + (1 - 2f) G(z): the chance that the label takes the model's side."""
+        return self.value + (1 - 2 * self.value) * self.sided(z)
+
     def to_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("value", "low", "high", "bound", "link", "reach", "level", "rows")} | {
-            "identified": self.identified
-        }
+        names = ("value", "low", "high", "bound", "model", "link", "doubt", "reach", "level", "rows")
+        return {name: getattr(self, name) for name in names} | {"identified": self.identified}
 
 
-def flip_rate(t_N: Floats, cluster_N: Ints, *, level: float = 0.95) -> Flips:
-    """f from held-out log-odds t (N,), positive where the model agrees with the label; rows of a cluster may depend on one another.
+class Curve(NamedTuple):
+    """One family of curves: its best log-likelihood at each f, and where its best of all lies."""
 
-    The likelihood is divided by the design effect of the clusters, so that its profile holds for dependent rows.
+    logl_F: Floats
+    model: int
+    link: str
+    doubt: float
+    value: float
+    z_N: Floats
+
+
+def flip_rate(t_MN: Floats | Sequence[Floats], cluster_N: Ints, *, size_N: Floats | None = None, level: float = 0.95) -> Flips:
+    """f from held-out log-odds t (N,) of one model or (M, N) of several, positive where a model agrees with the label; rows of a cluster
+    may depend on one another. `size_N` is the squared length of each row's difference in features, if known.
+
+    The likelihood is divided by the design effect of the clusters, and held against the F distribution of as many of them as there are, so
+    that its profile holds for dependent rows.
     """
+    grown_N = np.ones(len(cluster_N)) if size_N is None else size_N / (size_N.mean() or 1.0)
+    doubts = DOUBTS if size_N is not None else DOUBTS[:1]
+    models = list(np.atleast_2d(np.asarray(t_MN)))
+    curves = [curve for m, t_N in enumerate(models) for b in doubts for curve in _curves(t_N / np.sqrt(1 + b * grown_N), m, b)]
+    best = max(curves, key=lambda curve: float(curve.logl_F.max()))
+    value, g_N = best.value, LINKS[best.link](best.z_N)
+    pull_N = (1 - 2 * g_N) / np.maximum(value + (1 - 2 * value) * g_N, 1e-6)  # of each row on f
+    profile_F = (np.max([curve.logl_F for curve in curves], 0) - best.logl_F.max()) / design_effect(pull_N, cluster_N)
+    inside = FLIPS[2 * profile_F >= -stats.f.ppf(level, 1, max(len(np.unique(cluster_N)) - 1, 1))]
+    bound = upper_bound(best.z_N, cluster_N, level)
+    low, high = float(inside.min()), float(min(inside.max(), max(bound, inside.min())))
+    reach = float(np.quantile(np.abs(best.z_N), 0.99))
+    profile = tuple(zip(FLIPS.tolist(), profile_F.tolist(), strict=True))
+    n = len(cluster_N)
+    return Flips(min(value, high), low, high, bound, best.model, best.link, best.doubt, reach, level, n, profile, best.z_N)
+
+
+def _curves(t_N: Floats, model: int, doubt: float) -> Iterator[Curve]:
     spread = float(np.sqrt(np.mean(t_N**2))) or 1.0
     t_B, n_B = binned(t_N / spread)
-    agree_LAB = np.stack([link(SCALES[:, None] * t_B) for link in LINKS.values()])
-    logl_LFA = np.stack([np.log(np.maximum(f + (1 - 2 * f) * agree_LAB, 1e-12)) @ n_B for f in FLIPS], axis=1)
-    best_l, best_f, best_a = np.unravel_index(int(logl_LFA.argmax()), logl_LFA.shape)
-    link, scale, value = list(LINKS)[best_l], float(SCALES[best_a]), float(FLIPS[best_f])
-    g_N = LINKS[link](scale * t_N / spread)
-    pull_N = (1 - 2 * g_N) / np.maximum(value + (1 - 2 * value) * g_N, 1e-6)  # of each row on f
-    profile_F = (logl_LFA.max((0, 2)) - logl_LFA.max()) / design_effect(pull_N, cluster_N)
-    inside = FLIPS[2 * profile_F >= -stats.chi2.ppf(level, 1)]
-    bound = upper_bound(t_N, cluster_N, level)
-    low, high = float(inside.min()), float(min(inside.max(), max(bound, inside.min())))
-    reach = scale * float(np.quantile(np.abs(t_N), 0.99)) / spread
-    return Flips(
-        min(value, high), low, high, bound, scale, link, reach, level, len(t_N), tuple(zip(FLIPS.tolist(), profile_F.tolist(), strict=True))
-    )
+    for link, g in LINKS.items():
+        agree_AB = g(SCALES[:, None] * t_B)
+        logl_FA = np.stack([np.log(np.maximum(f + (1 - 2 * f) * agree_AB, 1e-12)) @ n_B for f in FLIPS])
+        f, a = np.unravel_index(int(logl_FA.argmax()), logl_FA.shape)
+        yield Curve(peaks(logl_FA), model, link, doubt, float(FLIPS[f]), SCALES[a] * t_N / spread)
+
+
+def peaks(logl_FA: Floats) -> Floats:
+    """The greatest value of each row, between the points of the grid of scales, too: that of the parabola through the greatest and its
+    neighbors. Where rows are many the likelihood is sharper than the grid."""
+    at_F = logl_FA.argmax(1)
+    i_F = np.clip(at_F, 2, logl_FA.shape[1] - 2)
+    below_F, top_F, above_F = (np.take_along_axis(logl_FA, i_F[:, None] + k, 1)[:, 0] for k in (-1, 0, 1))
+    bend_F = below_F - 2 * top_F + above_F
+    inside_F = (at_F == i_F) & (bend_F < 0)
+    return np.where(inside_F, top_F - (above_F - below_F) ** 2 / (8 * np.where(inside_F, bend_F, -1.0)), logl_FA.max(1))
+
+
+def by_models(data: Comparisons, *, level: float = 0.95, seed: int = 0) -> Flips:
+    """The flip rate by the check-up's own two models, of topics and of words. Shared by the findings."""
+
+    def make() -> Flips:
+        t_MN = [model(data, seed=seed).logit_N for model in (preference_model, word_model)]
+        return flip_rate(t_MN, data.cluster_N, size_N=(dense_ND(data, seed=seed) ** 2).sum(1), level=level)
+
+    found: Flips = data.once(("flips", level, seed), make)
+    return found
 
 
 def binned(t_N: Floats) -> tuple[Floats, Floats]:
@@ -102,7 +177,7 @@ def upper_bound(t_N: Floats, cluster_N: Ints, level: float) -> float:
     limits = [0.5]
     for share in CLEAREST:
         clear = order[: max(int(share * len(t_N)), 1)]
-        wrong_N = (t_N[clear] < 0).astype(float)
+        wrong_N = (1 - np.sign(t_N[clear])) / 2  # a model that says nothing is right half the time
         n = len(clear) / design_effect(wrong_N, cluster_N[clear])
         wrong = n * wrong_N.mean()
         alpha = (1 - level) / (2 * len(CLEAREST))
@@ -110,10 +185,9 @@ def upper_bound(t_N: Floats, cluster_N: Ints, level: float) -> float:
     return min(limits)
 
 
-def posterior_wrong(t_N: Floats, found: Flips) -> Floats:
-    """P(a label is flipped | t, it is what it is): f (1 - G) / [f (1 - G) + (1 - f) G]."""
-    spread = float(np.sqrt(np.mean(t_N**2))) or 1.0
-    g_N = LINKS[found.link](found.scale * t_N / spread)
+def posterior_wrong(found: Flips) -> Floats:
+    """P(a label is flipped | z, it is what it is): f (1 - G) / [f (1 - G) + (1 - f) G]."""
+    g_N = found.sided(found.z_N)
     wrong_N = found.value * (1 - g_N)
     return np.asarray(wrong_N / np.maximum(wrong_N + (1 - found.value) * g_N, 1e-12))
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import altair as alt
 import numpy as np
+from scipy.special import expit
 
-from holdfast.checkup.comparisons import Comparisons, Floats
-from holdfast.checkup.features import preference_model
+from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.finding import Asked, Example, Finding, Probe, Status
-from holdfast.checkup.flips import LINKS, Flips, flip_rate, flips_from_agreement, posterior_wrong
+from holdfast.checkup.flips import Flips, by_models, flips_from_agreement, posterior_wrong
 from holdfast.checkup.votes import votes
 from holdfast.checkup.words import percent, span
 from holdfast.evaluation.intervals import NOTHING, Estimate, mean_interval
@@ -49,12 +49,11 @@ def label_noise(data: Comparisons, asked: Asked) -> Finding:
     by_raters = agreement(data, asked)
     if by_raters.value is not None:
         routes[RATERS] = by_raters
-    found, logit_N = None, np.zeros(len(data))
+    found = None
     if len(data) >= ENOUGH_ROWS:
-        logit_N = preference_model(data, seed=asked.seed).logit_N
-        found = flip_rate(logit_N, data.prompt.code_N, level=asked.level)
+        found = by_models(data, level=asked.level, seed=asked.seed)
         routes[MODEL] = Estimate(found.value, found.low, found.high, len(data), data.prompt.given, "profile likelihood", asked.level)
-        routes[COUNT] = confident(data, found, logit_N, asked)
+        routes[COUNT] = confident(data, found, asked)
     best = _best(routes, found)
     return Finding(
         "Label noise",
@@ -71,9 +70,9 @@ def label_noise(data: Comparisons, asked: Asked) -> Finding:
             "agree": _agree(routes),
             "model": None if found is None else found.to_dict(),
         },
-        charts=_charts(routes, found, logit_N),
+        charts=_charts(routes, found),
         tables=[_table(routes)] if routes else [],
-        examples=_suspects(data, found, logit_N, best),
+        examples=_suspects(data, found, best),
     )
 
 
@@ -94,18 +93,17 @@ def agreement(data: Comparisons, asked: Asked) -> Estimate:
     return Estimate(flips_from_agreement(by[0].value), low, high, by[0].n, by[0].clusters, how, asked.level)
 
 
-def confident(data: Comparisons, found: Flips, logit_N: Floats, asked: Asked) -> Estimate:
+def confident(data: Comparisons, found: Flips, asked: Asked) -> Estimate:
     """The share of labels off the diagonal of the confident joint (Northcutt et al. 2021), from calibrated held-out probabilities."""
     from cleanlab.count import compute_confident_joint
 
-    spread = float(np.sqrt(np.mean(logit_N**2))) or 1.0
-    agree_N = found.value + (1 - 2 * found.value) * LINKS[found.link](found.scale * logit_N / spread)
-    side_N = np.random.default_rng(asked.seed).integers(0, 2, len(logit_N))  # the order in which a pair is shown says nothing
+    agree_N = found.agreeing(found.z_N)
+    side_N = np.random.default_rng(asked.seed).integers(0, 2, len(agree_N))  # the order in which a pair is shown says nothing
     first_N = np.where(side_N == 0, agree_N, 1 - agree_N)
     joint = compute_confident_joint(side_N, np.stack([first_N, 1 - first_N], 1))
     share = float(1 - np.trace(joint) / joint.sum())
     half = 1.96 * np.sqrt(share * (1 - share) / max(data.prompt.given, 1))
-    return Estimate(share, max(0.0, share - half), min(1.0, share + half), len(logit_N), data.prompt.given, "confident joint", asked.level)
+    return Estimate(share, max(0.0, share - half), min(1.0, share + half), len(agree_N), data.prompt.given, "confident joint", asked.level)
 
 
 def _agree(routes: Mapping[str, Estimate]) -> bool | None:
@@ -160,12 +158,12 @@ def _table(routes: Mapping[str, Estimate]) -> Table:
     return Table(["route", "flipped", "low", "high", "what it counts"], rows, "Every route, with 95% intervals")
 
 
-def _charts(routes: Mapping[str, Estimate], found: Flips | None, logit_N: Floats) -> Sequence[Chart]:
+def _charts(routes: Mapping[str, Estimate], found: Flips | None) -> Sequence[Chart]:
     charts = []
     if found is not None:
         charts.append(
             Chart(
-                _curve(found, logit_N),
+                _curve(found),
                 "label-noise-curve",
                 "How often the label agrees with a model that never saw it, against how sure the model is. The line is the fit; where it "
                 "levels off below 100%, labels are wrong even in clear cases.",
@@ -179,10 +177,9 @@ def _charts(routes: Mapping[str, Estimate], found: Flips | None, logit_N: Floats
     return charts
 
 
-def _curve(found: Flips, logit_N: Floats) -> alt.LayerChart:
-    """How often the label takes the model's side, in bins of |t|, with the fitted curve."""
-    size_N, right_N = np.abs(logit_N), logit_N > 0
-    spread = float(np.sqrt(np.mean(logit_N**2))) or 1.0
+def _curve(found: Flips) -> alt.LayerChart:
+    """How often the label takes the model's side, in bins of |z|, with the fitted curve."""
+    size_N, right_N = np.abs(found.z_N), found.z_N > 0
     points = []
     for part in np.array_split(np.argsort(size_N), min(CURVE, max(1, len(size_N) // 20))):
         share = mean_interval(right_N[part].astype(float), resamples=0)
@@ -190,9 +187,9 @@ def _curve(found: Flips, logit_N: Floats) -> alt.LayerChart:
         value = float(share.value or 0.0)
         points.append({"sure": float(size_N[part].mean()), "agree": value, "low": max(0.0, value - half), "high": min(1.0, value + half)})
     grid = np.linspace(0, float(np.quantile(size_N, 0.995)) or 1.0, 60)
-    fitted = found.value + (1 - 2 * found.value) * LINKS[found.link](found.scale * grid / spread)
+    fitted = found.agreeing(grid)
     line = [{"sure": float(t), "agree": float(p)} for t, p in zip(grid, fitted, strict=True)]
-    x = alt.X("sure:Q", title="how sure the model is, nats")
+    x = alt.X("sure:Q", title="how sure the model is")
     scale = alt.Scale(domain=[0.4, 1.0], clamp=True)
     y = alt.Y("agree:Q", title="labels that agree", axis=alt.Axis(format="%"), scale=scale)
     tips = ["sure:Q", alt.Tooltip("agree:Q", format=".1%"), alt.Tooltip("low:Q", format=".1%"), alt.Tooltip("high:Q", format=".1%")]
@@ -206,25 +203,26 @@ def _curve(found: Flips, logit_N: Floats) -> alt.LayerChart:
     ).properties(height=260)
 
 
-def _suspects(data: Comparisons, found: Flips | None, logit_N: Floats, best: Estimate) -> list[Example]:
+def _suspects(data: Comparisons, found: Flips | None, best: Estimate) -> list[Example]:
     """Rows by the log-odds that their label is wrong: what the model says, and what other raters of the same pair say."""
     rate = float(np.clip(best.value or 0.1, 0.01, 0.45))
+    z_N = np.zeros(len(data)) if found is None else found.z_N
     if found is None:
-        right_N = np.zeros(len(data))
+        right_N = z_N
     else:
-        chance_N = np.clip(posterior_wrong(logit_N, found) if found.value > 0 else 1 / (1 + np.exp(logit_N)), 1e-6, 1 - 1e-6)
+        chance_N = np.clip(posterior_wrong(found) if found.value > 0 else expit(-z_N), 1e-6, 1 - 1e-6)
         right_N = np.log1p(-chance_N) - np.log(chance_N)
     sign_N = np.where(data.forward_N, 1.0, -1.0)
     votes_P = np.bincount(data.pair.code_N, weights=sign_N, minlength=len(data.pair.names))
     others_N = sign_N * (votes_P[data.pair.code_N] - sign_N)  # net votes of the other rows for this row's side
     odds_N = right_N + others_N * np.log((1 - rate) / rate)
     order = [int(i) for i in np.argsort(odds_N)[:SHOWN] if odds_N[i] < 0]
-    return [Example(i, float(-odds_N[i]), _why(float(others_N[i]), float(logit_N[i]))) for i in order]
+    return [Example(i, float(-odds_N[i]), _why(float(others_N[i]), float(z_N[i]))) for i in order]
 
 
-def _why(others: float, logit: float) -> str:
+def _why(others: float, side: float) -> str:
     said = [f"{-others:.0f} more of the pair's other verdicts go the other way"] if others < 0 else []
-    said += ["a model that never saw it prefers the rejected answer"] if logit < 0 else []
+    said += ["a model that never saw it prefers the rejected answer"] if side < 0 else []
     return "; ".join(said)
 
 

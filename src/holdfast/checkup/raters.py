@@ -9,9 +9,8 @@ import altair as alt
 import numpy as np
 
 from holdfast.checkup.comparisons import Coded, Comparisons, Floats, Ints
-from holdfast.checkup.features import preference_model
 from holdfast.checkup.finding import Asked, Example, Finding, Probe, Status
-from holdfast.checkup.flips import LINKS, design_effect, flip_rate
+from holdfast.checkup.flips import by_models, design_effect
 from holdfast.checkup.reliability import Apart, Reliabilities, Scores, differ, reliabilities
 from holdfast.checkup.votes import Votes, exchangeable, item, votes
 from holdfast.checkup.words import count, percent, span
@@ -81,11 +80,9 @@ def _by_model(data: Comparisons, asked: Asked) -> Finding:
     nothing = f"{count(len(names), 'rater')}, and no pair that two of them judged: how reliable each is cannot be told."
     if len(row_V) < ENOUGH:
         return Finding("Raters", Status.UNKNOWN, nothing, cannot=cannot, numbers=numbers)
-    logit_N = preference_model(data, seed=asked.seed).logit_N
-    noise = flip_rate(logit_N, data.prompt.code_N, level=asked.level)
-    scale = noise.scale / (float(np.sqrt(np.mean(logit_N**2))) or 1.0)
-    right_N = np.clip(LINKS[noise.link](scale * logit_N), 1e-6, 1 - 1e-6)
-    apart = differ(_by_sureness(data, row_V, rater_V, logit_N), len(names), resamples=_resamples(len(row_V)), seed=asked.seed)
+    noise = by_models(data, level=asked.level, seed=asked.seed)
+    right_N = np.clip(noise.sided(noise.z_N), 1e-6, 1 - 1e-6)
+    apart = differ(_by_sureness(data, row_V, rater_V, noise.z_N), len(names), resamples=_resamples(len(row_V)), seed=asked.seed)
     numbers["p"] = apart.p
     if not noise.identified:
         return Finding("Raters", Status.UNKNOWN, nothing, cannot=cannot, numbers=numbers)
