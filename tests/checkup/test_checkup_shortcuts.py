@@ -131,3 +131,10 @@ def test_names_that_give_the_label_away():
     assert found.numbers["same_model"] == pytest.approx(0.1, abs=0.04) and next(iter(found.numbers["wins"])) == "strong"
     assert sources(comparisons(written(800, 0.0)), QUIET).status is Status.GOOD
     assert sources(comparisons(plain_rows(10)), QUIET).status is Status.ABSENT
+
+
+def test_where_length_decides_every_row_no_factor_is_quoted():
+    rows = [{"prompt": f"p{i}", "chosen": "a" * (20 + i % 7), "rejected": "b" * 5} for i in range(60)]
+    found = drawable(length_bias(comparisons(rows), QUIET))
+    assert "more than 100 times the odds" in found.says and "e+" not in found.says
+    assert found.estimate.value == 1.0

@@ -194,3 +194,31 @@ def test_an_interval_without_ends_keeps_its_point():
     rows = [{"name": "a", "value": 0.5, "low": None, "high": None}, {"name": "b", "value": None, "low": None, "high": None}]
     chart = intervals(rows, names=["a", "b"], title="t", mark_at=0.5)
     assert [row["name"] for row in chart.to_dict()["layer"][1]["data"]["values"]] == ["a"]
+
+
+def test_words_between_backticks_are_code_and_nothing_else_gets_through():
+    section = Section(
+        "Part", "Give a `rater` column, or `--model M`.", table=Table(["why"], [["`<b>x</b>` and `a\nb`"]]), aside=[("Then", "`x` ` y")]
+    )
+    page = Page("Title", "About `f`.", [section]).html()
+    for code in (
+        "<code>rater</code>",
+        "<code>--model M</code>",
+        "<code>&lt;b&gt;x&lt;/b&gt;</code>",
+        "<code>f</code>",
+        "<code>x</code> ` y",
+    ):
+        assert code in page
+    assert "<b>x</b>" not in page and "`a\nb`" in page
+
+
+def test_a_question_that_is_the_heading_is_not_asked_twice():
+    page = Page("Title", "", [Section("What is there", light="good", asks="What is there?"), Section("Length", asks="Is it?")]).html()
+    assert '<p class="asks">What is there?</p>' not in page and '<p class="asks">Is it?</p>' in page
+
+
+def test_a_link_leads_to_a_file_below():
+    assert '<a href="check/report.html">The whole</a>' in Page("T", "", [Section("S", link=("The whole", "check/report.html"))]).html()
+    for target in ("javascript:alert(1)", "https://example.com", "/etc/passwd", "//example.com"):
+        with pytest.raises(OptionError, match="no file beside the page"):
+            Section("S", link=("x", target))

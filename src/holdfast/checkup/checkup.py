@@ -19,6 +19,7 @@ from holdfast.checkup.advice import Advice, advise
 from holdfast.checkup.comparisons import Comparisons, plain_text
 from holdfast.checkup.finding import Asked, Finding, Probe, Status
 from holdfast.checkup.table import PROBES
+from holdfast.checkup.words import count
 from holdfast.data import Dataset, ReadReport, Sample, read
 from holdfast.data.read import named_columns
 from holdfast.errors import DataError, HoldfastError, OptionError
@@ -169,6 +170,10 @@ def check(
         )
     comparisons = Comparisons.read(found)
     if not len(comparisons):
+        if comparisons.ties:
+            raise DataError(
+                f"{count(comparisons.ties, 'comparison')}, and every one a tie: no verdict to examine", hint="give rows with a winner"
+            )
         raise DataError("no row is a comparison", hint="give rows with `chosen` and `rejected`")
     if confirm and comparisons.named:
         raise OptionError(
@@ -182,10 +187,6 @@ def check(
     findings, seconds = ask_all(comparisons, asked)
     advice = advise(findings, data=name, reading=_reading(shape, columns, split, bool(found.report.set_aside)), named=comparisons.named)
     confirmation = None
-    if confirm and comparisons.named:
-        raise OptionError(
-            "the rows hold names and no texts: there is nothing to train, and so nothing to confirm", hint="leave confirm out"
-        )
     if confirm:
         from holdfast.checkup.confirm import confirm as tried
 

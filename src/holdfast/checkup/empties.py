@@ -62,26 +62,32 @@ def empties(data: Comparisons, asked: Asked) -> Finding:
         "same": aside.get(SAME, 0),
         **{kind: int(at_N.sum()) for kind, at_N in found.items()},
     }
-    any_N = np.any(list(found.values()), axis=0)
+    any_N = np.any([at_N for kind, at_N in found.items() if kind != "nearly"], axis=0)
     read_aside = numbers["aside"] + numbers["same"]
     share = mean_interval(any_N, data.cluster_N.tolist(), level=asked.level, seed=asked.seed)
     whole = (int(any_N.sum()) + read_aside) / (len(data) + read_aside) if not data.note else float(any_N.mean())
     status = Status.BAD if whole > MANY else Status.WARN if whole > SOME else Status.GOOD
     examples = [Example(int(i), 1.0, KINDS[kind]) for kind, at_N in found.items() for i in np.flatnonzero(at_N)[:5]]
-    total = sum(numbers.values())
-    parts = "; ".join(f"{number:,} {KINDS[kind]}" for kind, number in numbers.items() if number)
+    total = sum(numbers.values()) - numbers["nearly"]
+    parts = "; ".join(f"{number:,} {KINDS[kind]}" for kind, number in numbers.items() if number and kind != "nearly")
     says = f"{count(total, 'comparison')} {'has' if total == 1 else 'have'} an answer that says nothing, or two that say the same: {parts}."
+    says = says if total else "Every answer says something, and no two answers of a row are the same."
+    if numbers["nearly"]:
+        says += f" In {count(numbers['nearly'], 'comparison')} the two are nearly the same."
     return Finding(
         "Empty and identical answers",
         status,
-        says if total else "Every answer says something, and no two answers of a row are the same.",
+        says,
         share,
         "share of the examined comparisons with an answer that says nothing, or two that say the same",
         remedy="Remove these rows: a label between equal answers is a coin, and an empty answer teaches silence."
         if status is not Status.GOOD
         else "",
+        cannot="Whether answers that are nearly the same were judged by the few words that differ: read them before you remove any."
+        if numbers["nearly"]
+        else "",
         numbers={**numbers, "share": share.to_dict(), "share_with_rows_set_aside": whole},
-        charts=[_chart(numbers)] if total else [],
+        charts=[_chart(numbers)] if any(numbers.values()) else [],
         tables=[Table(["kind", "comparisons"], [[KINDS[kind], number] for kind, number in numbers.items()], percent(whole) + " in all")],
         examples=examples,
     )

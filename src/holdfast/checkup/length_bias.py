@@ -18,6 +18,7 @@ from holdfast.report import Chart, Table
 
 FAR, TOO_FAR = 0.1, 0.25  # how far from one half the longer answer's share of wins may lie
 BINS = 8
+ENDS = ("value", "low", "high")
 SHOWN = 4000  # answers that a histogram is made of
 
 
@@ -27,7 +28,7 @@ def length_bias(data: Comparisons, asked: Asked) -> Finding:
     b = 1 says that an answer twice as long has twice the odds. Lengths are characters, plus one. The slope's interval is the
     cluster-robust one (Liang and Zeger 1986), a cluster a prompt. A slope is not proof of bias: longer answers may be better.
     """
-    title, of = "Length", "slope of the log-odds of winning in log length ratio"
+    title, of = "Length", "share of comparisons that the longer answer wins"
     if data.named:
         return Finding(title, Status.ABSENT, "These are contests between names; there are no answers to measure.")
     chosen_N, rejected_N = (np.array([len(text) for text in side], float) for side in (data.chosen, data.rejected))
@@ -40,7 +41,7 @@ def length_bias(data: Comparisons, asked: Asked) -> Finding:
     away = _away(longer)
     status = Status.BAD if away > TOO_FAR else Status.WARN if away > FAR else Status.GOOD
     bins = _bins(x_N, clusters, asked)
-    odds = "the same odds" if abs(slope.value) < 0.05 else f"{2**slope.value:.2g} times the odds of winning"
+    odds = _odds(2**slope.value)
     numbers: dict[str, Any] = {
         "longer_wins": longer.to_dict(),
         "slope": slope.to_dict(),
@@ -58,9 +59,8 @@ def length_bias(data: Comparisons, asked: Asked) -> Finding:
         status,
         f"The longer answer wins {percent(longer)} of comparisons{span(longer)}. An answer twice as long has {odds} (slope "
         f"{slope.value:.2f}{span(slope, as_percent=False, digits=2)}).",
-        slope,
+        longer,
         of,
-        percent=False,
         remedy="Compare answers of similar length, or train with a length-normalized objective." if status is not Status.GOOD else "",
         cannot="Whether longer answers are better or only longer: judge pairs of equal length to tell."
         if status is not Status.GOOD
@@ -68,10 +68,14 @@ def length_bias(data: Comparisons, asked: Asked) -> Finding:
         numbers=numbers,
         charts=[_curve(bins, slope.value), _spread(chosen_N, rejected_N, asked.seed)],
         tables=[
-            Table(["", "10%", "median", "90%"], [[side, *values] for side, values in numbers["quantiles"].items()], "characters"),
+            Table(
+                ["", "10%", "median", "90%"],
+                [[side, *(round(value) for value in values)] for side, values in numbers["quantiles"].items()],
+                "Characters of an answer",
+            ),
             Table(
                 ["times as long", "longer wins", "low", "high", "pairs"],
-                [[f"{b['from']:.2f} to {b['to']:.2f}", b["value"], b["low"], b["high"], b["pairs"]] for b in bins],
+                [[f"{_times(b['from'])} to {_times(b['to'])}", *(percent(b[key]) for key in ENDS), b["pairs"]] for b in bins],
                 "By how much longer the longer answer is",
             ),
         ],
@@ -82,6 +86,19 @@ def length_bias(data: Comparisons, asked: Asked) -> Finding:
 def _why(chosen: float, rejected: float) -> str:
     longer = "longer" if chosen > rejected else "shorter"
     return f"the {longer} answer was chosen: {int(chosen):,} against {int(rejected):,} characters"
+
+
+def _odds(factor: float) -> str:
+    """In words, of the odds of an answer twice as long. Where length decides every row, the factor itself says nothing."""
+    if abs(np.log2(factor)) < 0.05:
+        return "the same odds"
+    if not 0.01 <= factor <= 100:
+        return f"{'more than 100 times' if factor > 1 else 'less than a hundredth of'} the odds of winning"
+    return f"{factor:.2g} times the odds of winning"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:,.0f}"
 
 
 def _away(share: Estimate) -> float:

@@ -20,6 +20,7 @@ from holdfast.report.charts import PALETTE
 MANY_ABSENT = 0.2  # share of the population that no rater speaks for
 ENOUGH_RATERS = 10  # from which on raters are what was drawn; prompts below
 SHOWN = 30  # groups on a chart
+TOO_WIDE = 0.5  # an interval of the gap that says nothing
 TITLE, OF = "Representation", "gap between what the data say and what the population would, in share of labels agreed with"
 
 
@@ -103,6 +104,8 @@ def _says(found: Representativeness, missing: float, needed: int, asked: Asked, 
     if stated:
         says += f" One reward fitted to all rows lies {_points(found.average)} from what the population would say"
         says += f", and {_points(found.worst)} from {found.worst_group}."
+    elif found.worst.high - found.worst.low > TOO_WIDE:
+        says += " How differently one reward serves them cannot be told from so few rows of each."
     else:
         says += (
             f" One reward fitted to all rows agrees with {found.worst_group} least like with the rest: {percent(found.worst.value)} apart"
@@ -126,7 +129,7 @@ def _remedy(found: Representativeness, needed: int) -> str:
 def _cannot(found: Representativeness, stated: bool, named: bool) -> str:
     parts = []
     if not stated:
-        parts.append("Whom the raters should stand for: state it as group -> share with --population.")
+        parts.append("Whom the raters should stand for: state each group's share with `--population`.")
     if named:
         parts.append("How one reward serves each group: these are contests between names, of which no text is known.")
     else:

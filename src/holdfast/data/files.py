@@ -40,7 +40,8 @@ def records(path: Path, name: str | None = None) -> Iterator[Record]:
             empty = False
             yield record
         if empty:
-            raise DataError(f"{name}: the file holds no rows", hint=f"write {WRITE_JSONL}")
+            hint = f"write {WRITE_JSONL}" if suffix(path) == ".jsonl" else "put rows with `prompt`, `chosen` and `rejected` into it"
+            raise DataError(f"{name}: the file holds no rows", hint=hint)
 
 
 def suffix(path: Path) -> str:

@@ -23,6 +23,7 @@ CONFIG: dict[str, Any] = {
     "background": None,
     "font": FONT,
     "view": {"stroke": None},
+    "mark": {"color": PALETTE[0]},
     "range": {"category": list(PALETTE)},
     "axis": {
         "labelFontSize": 12,

@@ -89,4 +89,5 @@ def lines(
         encoding["strokeDash"] = alt.StrokeDash(f"{dash}:N", sort=order, scale=alt.Scale(domain=order, range=[[1, 0], [6, 4], [2, 3]]))
     if detail:
         encoding["detail"] = alt.Detail(f"{detail}:N")
-    return chart.mark_line(point=points).encode(**encoding).properties(height=height)
+    seen = points or alt.OverlayMarkDef(opacity=0, size=100)  # points that nobody sees are what a pointer finds, and their values with it
+    return chart.mark_line(point=seen).encode(**encoding).properties(height=height)
