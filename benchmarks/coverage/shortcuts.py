@@ -14,6 +14,7 @@ from holdfast.checkup.length_bias import length_bias
 from holdfast.checkup.position_bias import position_bias
 from holdfast.checkup.separability import separability
 from holdfast.checkup.sources import sources
+from holdfast.evaluation.intervals import Estimate
 
 
 def by_length(seed: int, *, slope: float, n: int = 600) -> Trial:
@@ -26,7 +27,8 @@ def by_length(seed: int, *, slope: float, n: int = 600) -> Trial:
         if rng.random() > expit(taste_P[i // 2] * (np.log1p(len(row["chosen"])) - np.log1p(len(row["rejected"])))):
             turn(row)
     # the slope of the mixture is nearer 0 than the mean taste: its truth is that of very many rows
-    return judged(length_bias(rows_of(rows), Asked(seed=seed)), _marginal(slope) if slope else 0.0)
+    found = length_bias(rows_of(rows), Asked(seed=seed))
+    return judged(found, _marginal(slope) if slope else 0.0, Estimate(**found.numbers["slope"]))
 
 
 _KNOWN: dict[float, float] = {}

@@ -98,6 +98,9 @@ def test_answers_that_say_nothing(tmp_path):
     found = drawable(empties(comparisons(rows, quarantine=tmp_path / "aside.jsonl"), QUIET))
     counts = [found.numbers[kind] for kind in ("aside", "same", "placeholder", "letterless", "alike", "nearly")]
     assert counts == [2, 1, 1, 1, 1, 1] and found.status is Status.BAD
+    assert "6 comparisons have an answer that says nothing" in found.says and "In 1 comparison the two are nearly the same." in found.says
+    nearly = empties(comparisons([*plain_rows(50), rows[6]]), QUIET)
+    assert nearly.status is Status.GOOD and not nearly.remedy and "the few words that differ" in nearly.cannot
     assert empties(comparisons(plain_rows(50)), QUIET).status is Status.GOOD
 
 
