@@ -62,8 +62,10 @@ def test_the_test_by_exchange_keeps_its_level_however_skewed_and_finds_what_is_t
     alike = [p(seed, 0) for seed in range(120)]
     assert np.mean([found.p < 0.05 for found in alike]) <= 0.11
     assert np.mean([found.p_low_R.min() < 0.05 for found in alike]) <= 0.11
+    assert np.mean([found.p_either < 0.05 for found in alike]) <= 0.11
+    assert all(min(found.p, found.p_low_R.min()) <= found.p_either for found in alike)
     odd = p(0, 1)
-    assert odd.p < 0.05 and odd.p_low_R[0] < 0.05 and (odd.p_low_R[1:] > 0.05).all()
+    assert odd.p < 0.05 and odd.p_either < 0.05 and odd.p_low_R[0] < 0.05 and (odd.p_low_R[1:] > 0.05).all()
 
 
 def test_values_of_one_pool_stay_in_it():

@@ -21,7 +21,7 @@ from holdfast.report.marks import intervals
 
 ENOUGH = 60  # verdicts, from which raters are compared
 WORTH = 0.03  # a spread of reliabilities below this changes nothing that one would do
-SURE = 0.02  # for each of two questions (do raters differ, does one stand out): together below one in twenty
+SURE = 0.04  # p of two questions together (do raters differ, does one stand out) below which the light is raised
 CONTRARY = 0.05  # share of verdicts, by raters who are wrong more often than right, from which the light is BAD
 MANY_VOTES = 50_000
 SHOWN, DRAWN = 30, 25
@@ -169,8 +169,9 @@ def _finding(
     numbers: dict[str, Any],
 ) -> Finding:
     n_R = np.bincount(rater_V, minlength=len(names))
-    apart_at_all = apart.p < SURE and scores.spread[0] >= WORTH
-    stand_out = np.flatnonzero((apart.p_low_R < SURE) & (n_R > 0))
+    told = apart.p_either < SURE
+    apart_at_all = told and apart.p < SURE and scores.spread[0] >= WORTH
+    stand_out = np.flatnonzero((apart.p_low_R < SURE) & (n_R > 0) & told)
     contrary = np.flatnonzero((scores.high_R < 0.5) & (n_R > 0)) if apart_at_all or len(stand_out) else np.zeros(0, np.int64)
     low = [int(r) for r in np.unique(np.concatenate([stand_out, contrary])) if n_R[r]]
     low.sort(key=lambda r: float(scores.value_R[r]))

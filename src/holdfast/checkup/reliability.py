@@ -23,6 +23,7 @@ STRENGTHS = np.linspace(0.58, 0.02, 29) ** -2 - 1  # a + b of the Beta: even ste
 WARM_UP, SWEEPS = 200, 1000
 ODD = 0.1  # share of raters who are like nobody else, before anything is known
 EDGE = 1e-3
+CLOSE = 1e-9  # sums that differ by less are the same
 
 
 class Reliabilities(NamedTuple):
@@ -96,10 +97,12 @@ def _summary(drawn_S: Floats, tails: list[float]) -> tuple[float, float, float]:
 
 
 class Apart(NamedTuple):
-    """Whether raters differ beyond chance: p of the whole, and of each rater that he agrees less than the rest (for all raters at once)."""
+    """Whether raters differ beyond chance: p of the whole, of each rater that he agrees less than the rest (for all raters at once), and of
+    both questions together."""
 
     p: float
     p_low_R: Floats
+    p_either: float
     excess_R: Floats  # mean score: agreement with the others beyond what was expected
 
 
@@ -119,7 +122,9 @@ def differ(scores: Scores, raters: int, *, resamples: int, seed: int) -> Apart:
     """A test by exchange: values are dealt anew within their pools.
 
     The whole is judged by the sum over raters of squared totals, the score test of a variance between raters, which gives weight to
-    those who say much. Each rater is judged by his standardized total against the lowest of all raters' in each deal.
+    those who say much. Each rater is judged by his standardized total against the lowest of all raters' in each deal. The smaller of the
+    two p is then held against the smaller p of every deal: if raters are alike, what was seen is one deal like the others, so `p_either` is
+    below any q in at most a share q of data sets, whoever judged what (the test by the least p: Westfall and Young 1993).
     """
     order = np.argsort(scores.pool_V, kind="stable")
     pool_V = scores.pool_V[order].astype(float)
@@ -137,12 +142,17 @@ def differ(scores: Scores, raters: int, *, resamples: int, seed: int) -> Apart:
     def standard(total_R: Floats) -> Floats:
         return np.where(sd_R > 1e-9, total_R / np.maximum(sd_R, 1e-9), 0.0)
 
+    rng = np.random.default_rng(seed)
     seen_R = total(value_V)
-    z_R, rng = standard(seen_R), np.random.default_rng(seed)
-    larger, lower_R = 1.0, np.ones(raters)
-    for _ in range(resamples):
-        dealt_R = total(value_V[np.argsort(pool_V + 0.5 * rng.random(len(pool_V)))])
-        larger += float((dealt_R**2).sum()) >= float((seen_R**2).sum()) - 1e-9
-        lower_R += standard(dealt_R).min() <= z_R + 1e-9
+    dealt_BR = np.stack([seen_R, *(total(value_V[np.argsort(pool_V + 0.5 * rng.random(len(pool_V)))]) for _ in range(resamples))])
+    apart_B, lowest_B = (dealt_BR**2).sum(1), standard(dealt_BR).min(1)
+    p_B, p_low_B = _ranked(-apart_B), _ranked(lowest_B)
+    p_low_R = np.searchsorted(np.sort(lowest_B), standard(seen_R) + CLOSE, side="right") / len(lowest_B)
+    least_B = np.minimum(p_B, p_low_B)
     entries_R = np.bincount(scores.rater_E, minlength=raters)
-    return Apart(larger / (resamples + 1), lower_R / (resamples + 1), seen_R / np.maximum(entries_R, 1))
+    return Apart(float(p_B[0]), np.maximum(p_low_R, 1 / len(lowest_B)), float(_ranked(least_B)[0]), seen_R / np.maximum(entries_R, 1))
+
+
+def _ranked(value_B: Floats) -> Floats:
+    """The share of values that are as low as this one, itself among them."""
+    return np.searchsorted(np.sort(value_B), value_B + CLOSE, side="right") / len(value_B)
