@@ -1,4 +1,4 @@
-"""Label noise: Bradley-Terry verdicts on made answers, flipped at a known rate; raters of one pair; and texts that say nothing."""
+"""Label noise: Bradley-Terry verdicts on made answers, flipped at a known rate; and texts that say nothing."""
 
 from __future__ import annotations
 
@@ -35,24 +35,9 @@ def pairs(seed: int, *, n: int, flip: float, strength: float = 1.0) -> Compariso
     )
 
 
-def judged_pairs(seed: int, *, n: int, flips: tuple[float, ...], per_pair: int) -> Comparisons:
-    """Each pair is judged by `per_pair` of the raters, each of whom is wrong at a rate of his own."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for i in range(n):
-        for rater in rng.choice(len(flips), per_pair, replace=False):
-            win, lose = (f"a {i}", f"b {i}") if rng.random() >= flips[rater] else (f"b {i}", f"a {i}")
-            rows.append(Row(Where("made", len(rows) + 1), f"question {i}", win, lose, rater=f"r{rater}"))
-    return Comparisons.of(rows)
-
-
 def by_model(seed: int, *, flip: float, n: int = 3000, strength: float = 1.0) -> Trial:
     found = label_noise(pairs(seed, n=n, flip=flip, strength=strength), Asked(seed=seed))
     return judged(found, flip, Estimate(**found.numbers["routes"][MODEL]))
-
-
-def by_raters(seed: int, *, flips: tuple[float, ...], per_pair: int = 3, n: int = 300) -> Trial:
-    return judged(label_noise(judged_pairs(seed, n=n, flips=flips, per_pair=per_pair), Asked(seed=seed)), float(np.mean(flips)))
 
 
 CASES = [
@@ -65,9 +50,5 @@ CASES = [
             partial(by_model, flip=rate, n=1000, strength=0.1),
         )
         for rate in (0.0, 0.2)
-    ),
-    *(Case("label_noise", "300 pairs by 3 of 8 raters alike", f"{rate:.0%}", partial(by_raters, flips=(rate,) * 8)) for rate in RATES),
-    Case(
-        "label_noise", "300 pairs by 3 of 8 raters unlike (2 to 45%)", "14%", partial(by_raters, flips=(0.02,) * 4 + (0.1, 0.1, 0.4, 0.45))
     ),
 ]

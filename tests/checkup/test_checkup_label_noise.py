@@ -80,3 +80,10 @@ def test_a_handful_of_rows_is_no_crash(n):
 def test_a_rater_who_repeats_himself_is_counted_once():
     rows = [Row(Where("made", i), "q", "a", "b", rater="same") for i in range(200)]
     assert RATERS not in label_noise(Comparisons.of(rows), Asked()).numbers["routes"]
+
+
+def test_raters_who_never_disagree_are_a_green_light():
+    """Three raters, 200 pairs, one voice: drawing three raters again adds no doubt, for they do not vary."""
+    rows = [Row(Where("made", i + 1), f"q {i // 3}", f"a {i // 3}", f"b {i // 3}", rater="xyz"[i % 3]) for i in range(600)]
+    found = label_noise(Comparisons.of(rows), Asked())
+    assert found.status is Status.GOOD and found.estimate.high < 0.02

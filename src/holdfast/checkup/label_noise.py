@@ -84,7 +84,8 @@ def agreement(data: Comparisons, asked: Asked) -> Estimate:
     said = votes(data)
     if len(said.row_V) < ENOUGH_REPEATED:
         return NOTHING
-    by = [mean_interval(said.alike_V, code_V.tolist(), level=asked.level, seed=asked.seed) for code_V in (said.item_V, said.rater_V)]
+    draws = (said.item_V, said.rater_V) if np.ptp(said.alike_V) > 0 else (said.item_V,)  # raters who never disagree do not vary
+    by = [mean_interval(said.alike_V, code_V.tolist(), level=asked.level, seed=asked.seed) for code_V in draws]
     ends = [(e.low, e.high) for e in by if e.low is not None and e.high is not None]
     if by[0].value is None or not ends:
         return NOTHING

@@ -65,6 +65,7 @@ def reliabilities(
     prior_P = np.zeros(pairs) if side_P is None else side_P
     m, s = (part.ravel() for part in np.meshgrid(MEANS, STRENGTHS, indexing="ij"))
     plus, minus = m * s, (1 - m) * s
+    whole = betaln(plus, minus)
     said_R = np.bincount(rater_N, minlength=raters)
     a_R, at = np.full(raters, 0.8), int(np.argmin(abs(m - 0.8) + abs(s - 10)))
     kept_SR, hyper_S2, right_N = np.empty((SWEEPS, raters)), np.empty((SWEEPS, 2)), np.zeros(len(forward_N))
@@ -73,11 +74,11 @@ def reliabilities(
         side = np.where(rng.random(pairs) < expit(odds_P), 1.0, -1.0)
         agree_R = np.bincount(rater_N, weights=side[pair_N] == forward_N, minlength=raters)
         yes_R, no_R = agree_R / effect, (said_R - agree_R) / effect
-        alike_R = betaln(plus[at] + yes_R, minus[at] + no_R) - betaln(plus[at], minus[at]) - betaln(1 + yes_R, 1 + no_R)
+        alike_R = betaln(plus[at] + yes_R, minus[at] + no_R) - whole[at] - betaln(1 + yes_R, 1 + no_R)
         like = rng.random(raters) < expit(alike_R + logit(1 - ODD))
         a_R = rng.beta(np.where(like, plus[at], 1) + yes_R, np.where(like, minus[at], 1) + no_R).clip(EDGE, 1 - EDGE)
         shared = np.log(a_R[like]).sum(), np.log1p(-a_R[like]).sum()
-        chance = (plus - 1) * shared[0] + (minus - 1) * shared[1] - like.sum() * betaln(plus, minus)
+        chance = (plus - 1) * shared[0] + (minus - 1) * shared[1] - like.sum() * whole
         at = int(np.argmax(chance + rng.gumbel(size=len(chance))))
         if sweep >= 0:
             kept_SR[sweep], hyper_S2[sweep] = a_R, (m[at], np.sqrt(m[at] * (1 - m[at]) / (1 + s[at])))
