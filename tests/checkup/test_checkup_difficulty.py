@@ -52,12 +52,19 @@ def test_a_smaller_beta_reaches_further(seen):
 
 
 def test_shares_of_verdicts_by_hand():
+    """Two verdicts of a pair agree in 4 cases of 6, so shares follow a Beta(1, 1)."""
     row = {"prompt": "p", "chosen": "a", "rejected": "b"}
-    turned = {"prompt": "p", "chosen": "b", "rejected": "a"}
     sure = {"prompt": "q", "chosen": "a", "rejected": "b", "confidence": 0.8}
-    judged = [{**row, "rater": "1"}, {**row, "rater": "2"}, {**turned, "rater": "3"}]
-    data = comparisons([*judged, sure, {**sure, "prompt": "r", "confidence": 1.0}])
-    np.testing.assert_allclose(agreement(data), [2 / 3, 2 / 3, 1 / 3, 0.8, 1.0])
+    split = [{**row, "rater": "1"}, {**row, "rater": "2"}, {**row, "chosen": "b", "rejected": "a", "rater": "3"}]
+    one_mind = [{**row, "prompt": "o", "rater": rater} for rater in "123"]
+    data = comparisons([*split, *one_mind, sure, {**sure, "prompt": "r", "confidence": 1.0}])
+    np.testing.assert_allclose(agreement(data), [3 / 5, 3 / 5, 2 / 5, 4 / 5, 4 / 5, 4 / 5, 0.8, 1.0])
+
+
+def test_raters_who_always_agree_are_certain_and_those_who_never_do_say_nothing():
+    row, turned = ({"prompt": "p", "chosen": win, "rejected": lose} for win, lose in ("ab", "ba"))
+    np.testing.assert_allclose(agreement(comparisons([{**row, "rater": r} for r in "12"])), 1.0)
+    np.testing.assert_allclose(agreement(comparisons([{**row, "rater": "1"}, {**turned, "rater": "2"}])), 0.5)
 
 
 def test_the_hardest_rows_come_first_and_none_is_lost(seen):

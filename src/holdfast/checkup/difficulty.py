@@ -19,6 +19,7 @@ from holdfast.report.charts import PALETTE
 from holdfast.report.marks import intervals
 
 MOST, ENOUGH = 0.9, 0.7  # share of pairs that a perfect optimizer ranks as labeled, below which the light is WARN, BAD
+LEVEL = 1e6  # a of a Beta(a, a) that is one half
 BINS = 40
 QUANTILES = {"5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95}
 TITLE, OF = "Difficulty for this model", "share of pairs that a perfect optimizer would rank as labeled at this beta"
@@ -29,9 +30,9 @@ def difficulty(data: Comparisons, asked: Asked) -> Finding:
 
         logit(alpha) > beta c,    c = log ref(y_l|x) - log ref(y_w|x)            (arXiv 2405.19534; `evaluation/difficulty.py`)
 
-    c is the pair's difficulty in nats; alpha the share of raters who prefer the chosen answer: of several verdicts on the pair where there
-    are any, else the row's own `confidence`, else 1, which counts as odds of 1000. Distance is the log-probability a token of chosen and
-    rejected answers, beside that of answers which the model wrote itself.
+    c is the pair's difficulty in nats; alpha the share of raters who prefer the chosen answer: estimated from several verdicts on the pair
+    where there are any (`agreement`), else the row's own `confidence`, else 1, which counts as odds of 1000. Distance is the
+    log-probability a token of chosen and rejected answers, beside that of answers which the model wrote itself.
     """
     if asked.model is None or data.named:
         why = "These are contests between names." if data.named else "No model was given."
@@ -87,12 +88,23 @@ def difficulty(data: Comparisons, asked: Asked) -> Finding:
 
 
 def agreement(data: Comparisons) -> Floats:
-    """(N,): the share of verdicts on a row's pair that choose as the row does; the row's own confidence, or 1, where it is the only one."""
+    """(N,): how many of all raters would choose as the row does.
+
+    Of a pair with n verdicts, k of them for this side, it is (k + a) / (n + 2a): raters' shares follow a Beta(a, a), the same on both sides
+    since which of them comes first says nothing, and two verdicts on a pair agree with the chance A = (a + 1) / (2a + 1), which these rows
+    show. Three who are of one mind are then no certainty, unless raters always are (A = 1, a = 0). Where no pair was judged twice it is the
+    row's own confidence, or 1.
+    """
     code_N, forward_N = data.pair.code_N, data.forward_N
-    verdicts, for_it = np.bincount(code_N), np.bincount(code_N, weights=forward_N.astype(float))
-    share_N = for_it[code_N] / verdicts[code_N]
+    n_N, ayes_N = (np.bincount(code_N, weights=w)[code_N] for w in (np.ones(len(data)), forward_N.astype(float)))
+    k_N = np.where(forward_N, ayes_N, n_N - ayes_N)
+    many = n_N > 1
     own_N = np.array([1.0 if row.confidence is None else row.confidence for row in data.rows])
-    return np.where(verdicts[code_N] > 1, np.where(forward_N, share_N, 1 - share_N), own_N)
+    if not many.any():
+        return own_N
+    alike = float(np.mean((k_N[many] - 1) / (n_N[many] - 1)))
+    a = min((1 - alike) / max(2 * alike - 1, 1e-9), LEVEL)
+    return np.where(many, (k_N + a) / (n_N + 2 * a), own_N)
 
 
 def _says(view: View, ranking: dict[str, Estimate], best: Estimate, far: dict[str, Estimate], beta: float) -> str:
