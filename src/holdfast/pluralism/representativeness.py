@@ -128,7 +128,8 @@ def representativeness(
     average = _absolute(told - given, *known.span(target_K - own_K, constant, 1 - level))
     gaps = []
     for k in range(len(names)):
-        weight_K = np.eye(len(names))[k] - own_K
+        weight_K = -own_K
+        weight_K[k] += 1
         low, high = known.span(weight_K, constant, (1 - level) / len(names))
         gaps.append(Gap(float(np.clip(known.mean_K[k] - given, low, high)) if there_K[k] else (low + high) / 2, low, high))
     sizes = [_absolute(*gap) for gap in gaps]
