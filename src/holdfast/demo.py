@@ -16,7 +16,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,14 +94,15 @@ def demo(out: str | Path = "demo", *, quick: bool = False, seed: int = 0) -> Pat
         arms: list[Arm] = []
         facts: list[dict[str, Any]] = []
         draws = range(seed, seed + size.seeds)
-        files = {}
+        files, pairs = {}, {}
         for draw in draws:
             clean = world.preferences(train_prompts, size.pairs, seed=draw)
             noisy, planted = corrupt.flip(clean, rate=RATE, seed=draw)
+            pairs[draw] = {CLEAN: clean, NOISY: noisy}
             files[draw] = _write_pairs(folder / "data", draw, clean, noisy, set(planted.changed))
             facts.append({"seed": draw, "pairs": len(noisy), "flipped": planted.hit, **_agreement(clean, set(planted.changed))})
         _say(console, 2, total, started, "The check-up of the flipped pairs, and of the same pairs before the flips")
-        checked = {labels: _check(folder, labels, [files[draw][labels] for draw in draws]) for labels in (NOISY, CLEAN)}
+        checked = {labels: _check(folder, labels, [pairs[draw][labels] for draw in draws]) for labels in (NOISY, CLEAN)}
         for stage, (draw, (name, method, settings, labels)) in enumerate(itertools.product(draws, ARMS), 3):
             _say(console, stage, total, started, f"{name}, seed {draw}")
             run = folder / "runs" / f"{method}-{labels}-{draw}"
@@ -149,10 +150,11 @@ def _first_model(folder: Path, prompts: Sequence[str], size: Size, seed: int) ->
     return run.model_path
 
 
-def _check(folder: Path, labels: str, parts: Sequence[Path]) -> Checked:
-    """What the check-up says of the pairs of all draws together, told nothing of the flips. The report is kept for those with flips."""
-    data = folder / "data" / f"{labels}.jsonl"
-    data.write_text("".join(part.read_text(encoding="utf-8") for part in parts), encoding="utf-8")
+def _check(folder: Path, labels: str, draws: Iterable[Sequence[Row]]) -> Checked:
+    """What the check-up says of the pairs of all draws together. It is told nothing of the flips, and the columns that could tell it are
+    left out (`strength` is the gap in gold reward, below 0 where a label is wrong). The report is kept for the pairs with flips."""
+    rows = [Row(row.where, prompt=row.prompt, chosen=row.chosen, rejected=row.rejected) for rows in draws for row in rows]
+    data = _write(folder / "data" / f"{labels}.jsonl", rows)
     return Checked.of(check(data, out=folder / "check" if labels == NOISY else None, quiet=True))
 
 

@@ -134,9 +134,9 @@ def _tile(row: Mapping[str, Any]) -> Tile:
 
 def _check(noisy: Checked, clean: Checked, truth: float, rate: float) -> Section:
     text = (
-        f"{words.check_said(noisy, truth)} It was told nothing: it reads the pairs of all seeds together. A small model of words and "
-        "layout, fitted to other prompts, is asked how often a label contradicts it where it is sure.\n\nThe same pairs before the flips "
-        "are the control. There the truth is 0%: honest labels are drawn by chance on close pairs, and chance verdicts are no flips."
+        f"{words.check_said(noisy, truth)} It reads prompts and answers of all seeds together, and nothing else. A small model of words "
+        "and layout, fitted to other prompts, is asked how often a label contradicts it where it is sure.\n\nThe same pairs before the "
+        "flips are the control. There the truth is 0%: honest labels are drawn by chance on close pairs, and chance verdicts are no flips."
     )
     found = {"after the flips": (noisy, truth), "before the flips": (clean, 0.0)}
     rows = [
