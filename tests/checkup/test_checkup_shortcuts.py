@@ -86,10 +86,32 @@ def test_sides_that_never_change_places_are_not_identified():
 
 def test_the_bonus_equals_the_closed_form_of_two_players():
     """Two players, each first half of the time: the odds are exp(b + s) and exp(b - s), so b is their mean log-odds."""
-    first = np.repeat([0, 0, 1, 1], [30, 10, 24, 16])
-    won = np.repeat([True, False, True, False], [30, 10, 24, 16])
-    bonus, apart = first_bonus(first, 1 - first, won, 2, np.arange(80), level=0.95)
+    first = np.repeat([0, 0, 1, 1], [3000, 1000, 2400, 1600])
+    won = np.repeat([True, False, True, False], [3000, 1000, 2400, 1600])
+    bonus, apart = first_bonus(first, 1 - first, won, 2, np.arange(8000), level=0.95)
     assert bonus.value == pytest.approx((np.log(3) + np.log(1.5)) / 2, abs=2e-3) and apart == pytest.approx(1.0)
+    few = first_bonus(first[::100], 1 - first[::100], won[::100], 2, np.arange(80), level=0.95).estimate.value
+    assert few == pytest.approx((np.log(30.5 / 10.5) + np.log(24.5 / 16.5)) / 2, abs=5e-3)  # half a win and half a loss more in each cell
+
+
+def test_many_strengths_from_few_results_do_not_stretch_the_bonus():
+    """Plain maximum likelihood says 1.2 where the truth is 1."""
+    found = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        strength, pairs = rng.normal(size=80), np.array([rng.choice(80, 2, replace=False) for _ in range(480)])
+        won = rng.random(480) < 1 / (1 + np.exp(-1.0 - strength[pairs[:, 0]] + strength[pairs[:, 1]]))
+        found.append(first_bonus(pairs[:, 0], pairs[:, 1], won, 80, np.arange(480), level=0.95).estimate.value)
+    assert np.mean(found) == pytest.approx(1.0, abs=2.5 * np.std(found) / np.sqrt(12)) and np.std(found) < 0.2
+
+
+def test_one_pair_alone_does_not_tell_the_bonus_from_strength():
+    """Two baselines are always first, and what is their place and what their strength only their own meetings say: one cluster."""
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 2, 400), rng.integers(2, 12, 400)
+    second[:20] = 1 - first[:20]
+    clusters = 100 * np.minimum(first, second) + np.maximum(first, second)
+    assert first_bonus(first, second, rng.random(400) < 0.7, 12, clusters, level=0.95).estimate.value is None
 
 
 def test_columns_that_say_who_came_first():

@@ -6,35 +6,22 @@ for a method for circles (BAD), and of the interval that it holds 0 within strat
 
 from __future__ import annotations
 
-import csv
-import gzip
 from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
-from coverage._made import rows_of
 from coverage.case import Case, Trial, judged
 from coverage.circles import left_over
 from coverage.public import here, rows
+from coverage.public._contests import CREATURES, FOOTBALL, contests, fitted, table
 from holdfast.checkup.circles import circles
-from holdfast.checkup.comparisons import Comparisons, coded
+from holdfast.checkup.comparisons import coded
 from holdfast.checkup.finding import Asked, Status
-from holdfast.checkup.tournament import scores_of
 from holdfast.evaluation.intervals import Estimate
 
-FOOTBALL, HUMOUR, CREATURES = "football/results.csv.gz", "humour_votes/votes.csv.gz", "creature_battles/battles.csv.gz"
-WMT, BLOTTO = "wmt23_mqm/pairs.jsonl.gz", "blotto/matrix.csv.gz"
-
-
-@lru_cache(maxsize=4)
-def table(name: str) -> list[dict[str, str]]:
-    path = here(name)
-    if path is None:
-        raise FileNotFoundError(f"{name} is not in the folder of public sets: --sets DIR says where they lie")
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+HUMOUR, WMT, BLOTTO = "humour_votes/votes.csv.gz", "wmt23_mqm/pairs.jsonl.gz", "blotto/matrix.csv.gz"
 
 
 @lru_cache(maxsize=2)
@@ -82,26 +69,6 @@ def creatures(rng: np.random.Generator) -> list[tuple[str, str]]:
     names = sorted({name for pair in met for name in pair})
     kept = set(rng.choice(names, 250, replace=False).tolist())
     return [(one, two) for one, two in met if one in kept and two in kept]
-
-
-def fitted(met: list[tuple[str, str]]) -> tuple[Any, np.ndarray, np.ndarray]:
-    """(names, pair met in each meeting N x 2, Bradley-Terry scores of the real results)."""
-    side = coded([name for pair in met for name in pair])
-    pair_N2 = side.code_N.reshape(-1, 2)
-    low_N2 = np.sort(pair_N2, axis=1)
-    edges, at_N = np.unique(low_N2, axis=0, return_inverse=True)
-    n_E = np.bincount(at_N.ravel()).astype(float)
-    win_E = np.bincount(at_N.ravel(), weights=pair_N2[:, 0] == low_N2[:, 0]) / n_E
-    return side.names, low_N2, scores_of(edges, n_E, win_E, len(side.names), ridge=0.3)
-
-
-def contests(rng: np.random.Generator, names: Any, pair_N2: np.ndarray, p_N: np.ndarray, **columns: list[Any]) -> Comparisons:
-    made = []
-    for i, (pair, first) in enumerate(zip(pair_N2.tolist(), rng.random(len(p_N)) < p_N, strict=True)):
-        won, lost = (str(names[k]) for k in (pair if first else pair[::-1]))
-        more = {name: values[i] for name, values in columns.items()}
-        made.append({"chosen": won, "rejected": lost, "chosen_model": won, "rejected_model": lost, "named": True, **more})
-    return rows_of(made)
 
 
 def scheduled(seed: int, *, of: Any, wheel: float = 0.0) -> Trial:

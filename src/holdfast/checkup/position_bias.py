@@ -18,7 +18,9 @@ from holdfast.report import Chart, Table
 
 FAR, TOO_FAR = 0.02, 0.1  # how far from one half the first side's chance may lie
 APART = 1e-3  # share of the first place that strengths do not explain; below, it cannot be told from them
-RIDGE = 0.01
+RIDGE = 1e-4  # so small that it decides nothing but what no result does
+FEW = 5  # clusters that tell the bonus from strength, effectively; of fewer, the spread cannot be told
+ROUNDS = 6  # of the correction for many strengths
 LARGEST = 20_000  # players
 
 
@@ -52,8 +54,8 @@ def position_bias(data: Comparisons, asked: Asked) -> Finding:
         return Finding(
             title,
             Status.UNKNOWN,
-            f"The side shown first wins {percent(share)} of {count(len(place_N), 'comparison')}{span(share)}, but the sides hardly ever "
-            "change places, so this may be strength.",
+            f"The side shown first wins {percent(share)} of {count(len(place_N), 'comparison')}{span(share)}, but too few sides "
+            "change places to tell this from strength.",
             share,
             of,
             cannot="Whether the place matters: judge the same sides in both orders.",
@@ -91,7 +93,12 @@ class Bonus(NamedTuple):
 
 
 def first_bonus(first_M: Ints, second_M: Ints, won_M: Any, players: int, cluster_M: Ints, *, level: float) -> Bonus:
-    """b of logit P(first wins) = b + s(first) - s(second), with a cluster-robust interval."""
+    """b of logit P(first wins) = b + s(first) - s(second), with a cluster-robust interval.
+
+    With few results a strength, plain maximum likelihood makes every log-odds too large, b among them (Neyman and Scott 1948). So each
+    row counts 1 + h times and is half a win and half a loss in h of them, h being its leverage (Firth 1993): h sums to the number of
+    strengths, and is taken as w/W(first) + w/W(second), w = p(1 - p) and W a side's sum of it.
+    """
     rows = np.arange(len(first_M))
     ones = np.ones(len(rows))
     x_MK = sparse.csr_matrix((np.r_[ones, -ones], (np.r_[rows, rows], np.r_[first_M, second_M])), shape=(len(rows), players))
@@ -99,28 +106,40 @@ def first_bonus(first_M: Ints, second_M: Ints, won_M: Any, players: int, cluster
     apart = float((apart_M**2).mean())
     if apart < APART:
         return Bonus(NOTHING, apart)
-    sign_M = np.where(won_M, 1.0, -1.0)
-
-    def objective(free: Floats) -> tuple[float, Floats]:
-        margin_M = sign_M * (free[0] + x_MK @ free[1:])
-        pull_M = -sign_M * expit(-margin_M)
-        cost = np.logaddexp(0, -margin_M).sum() + RIDGE / 2 * (free[1:] ** 2).sum()
-        return float(cost), np.r_[pull_M.sum(), x_MK.T @ pull_M + RIDGE * free[1:]]
-
-    found = minimize(objective, np.zeros(players + 1), jac=True, method="L-BFGS-B", options={"maxiter": 500, "gtol": 1e-6 * len(rows)}).x
-    p_M = expit(found[0] + x_MK @ found[1:])
-    root_M = np.sqrt(p_M * (1 - p_M)) + 1e-12
+    won_M = np.asarray(won_M, float)
+    found, lever_M = np.zeros(players + 1), np.zeros(len(rows))
+    for _ in range(ROUNDS):
+        found = _fitted(x_MK, (won_M + lever_M / 2) / (1 + lever_M), 1 + lever_M, found)
+        p_M = expit(found[0] + x_MK @ found[1:])
+        w_M = p_M * (1 - p_M)
+        side_K = np.bincount(first_M, w_M, players) + np.bincount(second_M, w_M, players)
+        lever_M = np.minimum(w_M / side_K[first_M] + w_M / side_K[second_M], 1.0)
+    root_M = np.sqrt(w_M) + 1e-12
     scaled = sparse.diags(root_M) @ x_MK
     left_M = (root_M - scaled @ sparse.linalg.lsqr(scaled, root_M, damp=np.sqrt(RIDGE), atol=1e-7, btol=1e-7, iter_lim=500)[0]) / root_M
     _, code_M = np.unique(cluster_M, return_inverse=True)
     clusters = int(code_M.max()) + 1
-    bend = float((root_M**2 * left_M**2).sum())
-    if clusters < 2 or bend <= 0:
-        return Bonus(Estimate(float(found[0]), n=len(rows), clusters=clusters), apart)
-    score_C = np.bincount(code_M, weights=left_M * (np.asarray(won_M, float) - p_M))
-    half = float(student.ppf((1 + level) / 2, clusters - 1) * np.sqrt(clusters / (clusters - 1) * (score_C**2).sum()) / bend)
-    b = float(found[0])
+    told_C = np.bincount(code_M, weights=root_M**2 * left_M**2)
+    b, bend = float(found[0]), float(told_C.sum())
+    if bend <= 0 or bend**2 < FEW * (told_C**2).sum():  # (sum)^2 / sum of squares: the effective number (Carter et al. 2017)
+        return Bonus(NOTHING, apart)
+    score_C = np.bincount(code_M, weights=left_M * (won_M - p_M))
+    spent = clusters / (clusters - 1) * len(rows) / max(1, len(rows) - players)
+    half = float(student.ppf((1 + level) / 2, clusters - 1) * np.sqrt(spent * (score_C**2).sum()) / bend)
     return Bonus(Estimate(b, b - half, b + half, len(rows), clusters, "cluster-robust", level), apart)
+
+
+def _fitted(x_MK: Any, y_M: Floats, n_M: Floats, start: Floats) -> Floats:
+    """(b, s) that make shares of wins y in n meetings likeliest."""
+
+    def objective(free: Floats) -> tuple[float, Floats]:
+        gap_M = free[0] + x_MK @ free[1:]
+        pull_M = n_M * (expit(gap_M) - y_M)
+        cost = (n_M * (np.logaddexp(0, gap_M) - y_M * gap_M)).sum() + RIDGE / 2 * (free[1:] ** 2).sum()
+        return float(cost), np.r_[pull_M.sum(), x_MK.T @ pull_M + RIDGE * free[1:]]
+
+    tight = {"maxiter": 500, "gtol": 1e-6 * len(y_M)}
+    return np.asarray(minimize(objective, start, jac=True, method="L-BFGS-B", options=tight).x)
 
 
 def _against_equals(data: Comparisons, place_N: Ints, won_N: Any, clusters: Ints, level: float) -> tuple[Estimate, bool]:
