@@ -324,7 +324,8 @@ def _says(r: Rings) -> str:
         return f"{who}: no circles beyond chance ({turning if r.triangles else 'no three of them all met'})."
     said = f"{who} beat each other in circles"
     if r.p <= SURE:
-        said += f": {_leaves(r)} of the variance of their win rates{span(r.share)}" if r.share.value is not None else f": {turning}"
+        seen = r.share.low is not None and r.share.low > 0
+        said += f": {_leaves(r)} of the variance of their win rates{span(r.share)}" if seen else f": {turning}"
     if _learned(r):
         circular, ranked = (percent(r.held_out["accuracy"][kind]) for kind in ("general_preference", "bradley_terry"))
         said += f"; they can be learned: {circular} of unseen meetings are called right, {ranked} by a ranking"
