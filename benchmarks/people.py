@@ -3,26 +3,39 @@
 python benchmarks/people.py adult adult.csv            # UCI Adult (with or without its header)
 python benchmarks/people.py insurance insurance.csv    # medical costs
 python benchmarks/people.py films movies.csv           # FiveThirtyEight, Bechdel test
+python benchmarks/people.py ballots elections.jsonl    # preferential ballots: candidates, and [count, [candidates from 1]]
 python benchmarks/people.py camps pairs.jsonl          # comparisons with a `rater` (and a `group`)
+python benchmarks/people.py trilemma pairs.jsonl       # the same, few answers: a policy is trained on some raters and measured on others
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from holdfast import score
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.data import read
+from holdfast.lab.worlds.rankings import swapped
+from holdfast.models.load import load_policy, load_tokenizer
+from holdfast.models.small import small_model
 from holdfast.pluralism.groupwise import bands, groupwise, per_group, squared
 from holdfast.pluralism.mixture import held_out, log_right, mixture
 from holdfast.pluralism.representativeness import representativeness
 from holdfast.pluralism.subsets import RULES, proportional, quality, select
+from holdfast.pluralism.trilemma import trilemma, typos
 from holdfast.recipes.camps import features_of
+from holdfast.training.pairwise import train
+from holdfast.types import Row
 
 out = Console()
 ADULT = [
@@ -102,6 +115,99 @@ def films(path: Path, orders: int) -> None:
     out.print(shown)
 
 
+def ballots(path: Path, orders: int) -> None:
+    """Half of a contest's candidates chosen from 300 complete ballots, swapped against a random half of them, judged by all ballots."""
+    contests = pd.read_json(path, lines=True).to_dict("records")
+    contests = [(len(c["candidates"]), [(n, b) for n, b in c["ballots"] if len(b) == len(c["candidates"])]) for c in contests]
+    contests = [(m, cast) for m, cast in contests if m >= 6 and sum(n for n, _ in cast) >= 300]
+    out.print(f"{len(contests)} contests of 6 to {max(m for m, _ in contests)} candidates with 300 complete ballots or more")
+    shown = Table(
+        "bias", "score function", "plain", "with quota", "quota's gain, 95% over contests", title="quality, by all complete ballots"
+    )
+    for share in (0.0, 0.25, 0.5):
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in RULES}
+        for at, (m, cast) in enumerate(contests):
+            weight_V, all_VM = np.array([n for n, _ in cast], float), np.argsort([[c - 1 for c in b] for _, b in cast], axis=1)
+            one: dict[str, list[tuple[float, float]]] = {name: [] for name in RULES}
+            for order in range(orders):
+                rng = np.random.default_rng([at, order])
+                second_M = np.isin(np.arange(m), rng.permutation(m)[: m // 2])
+                drawn_VM = all_VM[rng.choice(len(cast), 300, p=weight_V / weight_V.sum())]
+                seen_VM = swapped(drawn_VM, second_M, phi=0.5, share=share, rng=rng)
+                quotas = proportional(second_M.tolist(), m // 2)
+                for name, rule in RULES.items():
+                    sides = ({}, {"group_M": second_M.tolist(), "at_least": quotas})
+                    chosen = [select(rule, seen_VM, m // 2, seed=order, **side).items for side in sides]
+                    one[name].append(tuple(quality(rule, all_VM, c, weight_V=weight_V) for c in chosen))  # type: ignore[arg-type]
+            for name, both in one.items():
+                found[name].append(tuple(np.mean(both, axis=0)))  # type: ignore[arg-type]
+        for name, both in found.items():
+            plain_C, fair_C = np.array(both).T
+            gain, half = (fair_C - plain_C).mean(), 1.96 * (fair_C - plain_C).std(ddof=1) / len(both) ** 0.5
+            shown.add_row(
+                f"{share:g}",
+                name,
+                f"{plain_C.mean():.3f}",
+                f"{fair_C.mean():.3f}",
+                f"{gain:+.3f} ({gain - half:+.3f} to {gain + half:+.3f})",
+            )
+    out.print(shown)
+
+
+def trained(path: Path, orders: int) -> None:
+    """The card of a small policy trained on two thirds of the raters and measured on the others; each group is an equal share of people."""
+    rows = [row for row in read(path).rows if row.group and "unknown" not in row.group]
+    raters = sorted({row.rater for row in rows})
+    held = {raters[i] for i in np.random.default_rng(0).permutation(len(raters))[: len(raters) // 3]}
+    training, judged = [row for row in rows if row.rater not in held], [row for row in rows if row.rater in held]
+    population = dict.fromkeys(sorted({row.group for row in judged}), 1.0)
+    how: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 32, "epochs": 1.0, "tokens_per_microbatch": 4096}
+    title = f"{len(training):,} comparisons of {len(raters) - len(held)} raters to train on, {len(judged):,} of {len(held)} others"
+    names = ("policy", "ranked right", "average gap", "worst gap", "of", "typos: draws below 0.6", "worst draw", "judgments, seconds")
+    shown = Table(*names, title=title)
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        new = small_model(
+            [f"{r.prompt} {r.chosen} {r.rejected}" for r in training], folder / "new", vocab=400, hidden=64, layers=2, max_tokens=128
+        )
+        spoken = [{"prompt": r.prompt, "completion": side} for r in training for side in (r.chosen, r.rejected)]
+        start = train("sft", model=new, data=spoken, out=folder / "start", **how).model_path
+        tokenizer, reference = load_tokenizer(start), load_policy(start)
+        for reduction in ("mean", "groups"):
+            run = train("dpo", model=start, data=training, out=folder / reduction, reduction=reduction, beta=1.0, **how)
+            policy = load_policy(run.model_path)
+
+            def right(asked: Sequence[Row], policy: Any = policy) -> np.ndarray:
+                """1 where the policy ranks as the rater did; pairs that many raters were asked about are scored once."""
+                key_N = [(str(row.prompt), str(row.chosen), str(row.rejected)) for row in asked]
+                distinct = dict(zip(key_N, asked, strict=True))
+                pairs = score(policy, tokenizer, list(distinct.values()), reference=reference)
+                verdict = dict(zip(distinct, (pairs.margin_N > 0).double().tolist(), strict=True))
+                return np.array([verdict[key] for key in key_N])
+
+            def slip(asked: Sequence[Row], rng: np.random.Generator) -> list[Row]:
+                """One way to mistype each question, the same for everybody who is asked it."""
+                first = {str(row.prompt): row for row in asked}
+                new = dict(zip(first, (row.prompt for row in typos(0.05)(list(first.values()), rng)), strict=True))
+                return [replace(row, prompt=new[str(row.prompt)]) for row in asked]
+
+            card = trilemma(judged, right, population, floor=0.6, perturb=slip, trials=100, seed=orders)
+            rep, rob = card.representativeness, card.robustness
+            assert rob is not None
+            shown.add_row(
+                f"dpo, {reduction}",
+                f"{rep.population:.3f}",
+                f"{rep.average.value:.3f} ({rep.average.low:.3f} to {rep.average.high:.3f})",
+                f"{rep.worst.value:.3f} ({rep.worst.low:.3f} to {rep.worst.high:.3f})",
+                str(rep.worst_group),
+                f"{rob.failures} of {rob.trials}, at most {rob.upper:.2f}",
+                f"{rob.worst:.3f}",
+                f"{card.evaluations:,}, {card.seconds:.0f} s",
+            )
+            out.print(card.table())
+    out.print(shown)
+
+
 def camps(path: Path, orders: int) -> None:
     """How many camps held-out raters believe in, what sets them apart, and whom a pooled reward represents."""
     data = Comparisons.of(read(path).rows)
@@ -134,10 +240,14 @@ def camps(path: Path, orders: int) -> None:
         out.print(seen)
 
 
+WHAT = {"adult": adult, "insurance": insurance, "films": films, "ballots": ballots, "camps": camps, "trilemma": trained}
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["adult", "insurance", "films", "camps"])
+    parser.add_argument("what", choices=list(WHAT))
     parser.add_argument("path", type=Path)
-    parser.add_argument("--orders", type=int, default=5, help="orders of the rows, or draws of the ties")
+    parser.add_argument(
+        "--orders", type=int, default=5, help="orders of the rows, draws of the ties or of the groups; of trilemma, the seed"
+    )
     given = parser.parse_args()
-    {"adult": adult, "insurance": insurance, "films": films, "camps": camps}[given.what](given.path, given.orders)
+    WHAT[given.what](given.path, given.orders)
