@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from holdfast.errors import DataError, OptionError
 from holdfast.games import Game, exploitability
+from holdfast.lab.claims import spo_sampled
 from holdfast.lab.commands import lab_app
 from holdfast.lab.game_files import preferences, read_game
 from holdfast.lab.games import NOISY, race, three_cycles, verdict
@@ -124,3 +125,22 @@ def test_camps_run_in_circles_and_no_reward_ranks_them():
     reward = rewards(game)
     said = 1 / (1 + np.exp(-(reward[:, None] - reward)))
     np.testing.assert_allclose(said.sum(-1), game.pref_AA.sum(-1), atol=1e-4)  # Bradley-Terry's own equations
+
+
+def test_reinforce_on_words_climbs_its_reward_and_stays_where_there_is_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(spo_sampled, "UPDATES", 300)
+    rng = np.random.default_rng(0)
+    still = spo_sampled.reinforce(lambda batch_B: np.full(len(batch_B), 0.7), rng)
+    np.testing.assert_allclose(still, np.full((2, 81), 1 / 81), atol=1e-12)
+    zeros_A = (spo_sampled.WORD_AT == 0).sum(1).astype(float)
+    _, last = spo_sampled.reinforce(lambda batch_B: zeros_A[batch_B], rng)
+    assert last[0] > 0.9 and last.sum() == pytest.approx(1)  # 0000 is the first word
+
+
+def test_wins_in_a_batch_are_antisymmetric_and_right_on_average():
+    rng, batch_B = np.random.default_rng(1), np.array([0, 1, 2])
+    rewards_RB = np.array(
+        [spo_sampled.wins(np.array([[0.5, 0.8, 0.3], [0.2, 0.5, 0.9], [0.7, 0.1, 0.5]]), rng)(batch_B) for _ in range(4000)]
+    )
+    np.testing.assert_allclose(rewards_RB.sum(1), 0, atol=1e-12)
+    np.testing.assert_allclose(rewards_RB.mean(0), [0.1, 0.1, -0.2], atol=0.04)  # (0.6 - 0.4) / 2, (-0.6 + 0.8) / 2, (0.4 - 0.8) / 2
