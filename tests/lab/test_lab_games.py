@@ -55,6 +55,8 @@ def test_counts_become_probabilities_and_nonsense_is_refused(tmp_path: Path):
         preferences(np.array([[0, np.nan], [0.3, 0]]))
     with pytest.raises(DataError, match="is empty"):
         read_game(written(tmp_path / "empty.csv", ""))
+    with pytest.raises(DataError, match="is square; this one has 2 rows of 3 numbers"):
+        read_game(written(tmp_path / "wide.csv", "a,b,c\n0,1,0\n1,0,1\n"))
     (tmp_path / "bad.csv").write_bytes(b"\xff\xfe\x00a,b")
     with pytest.raises(DataError, match="cannot be read"):
         read_game(tmp_path / "bad.csv")
@@ -75,6 +77,8 @@ def test_votes_are_counted_and_the_most_met_kept(tmp_path: Path):
     np.testing.assert_array_equal(few.pref_AA, filled.pref_AA[np.ix_(at, at)])  # the model has seen everybody's votes
     with pytest.raises(OptionError, match="fill is 'guess'"):
         read_game(path, fill="guess")
+    with pytest.raises(OptionError, match="answers is 1"):
+        read_game(path, answers=1)
     with pytest.raises(DataError):
         read_game(written(tmp_path / "pairs.csv", "prompt,chosen,rejected\nx,good,bad\n"))
 

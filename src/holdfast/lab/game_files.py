@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from holdfast.card import check
 from holdfast.data import read
 from holdfast.errors import DataError, OptionError
 from holdfast.games import Game, from_votes
@@ -38,6 +39,7 @@ def read_game(path: str | Path, *, answers: int = 300, fill: str = "none", prior
     """
     if fill not in FILLS:
         raise OptionError(f"fill is {fill!r}", hint=f"one of {', '.join(FILLS)}")
+    check("answers", answers, isinstance(answers, int) and answers >= 2, "be at least 2")
     found = _matrix(Path(path))
     if found is not None:
         names, table_AA = found
@@ -81,8 +83,14 @@ def _matrix(path: Path) -> tuple[tuple[str, ...], Floats] | None:
     body = rows[1:] if head else rows
     side = bool(body) and not _is_numbers([row[0] for row in body])
     cells = [row[1:] if side else row for row in body]
-    if len({len(row) for row in cells}) != 1 or not all(map(_is_numbers, cells)) or len(cells) != len(cells[0]):
+    if not cells or not all(map(_is_numbers, cells)):
         return None
+    if {len(row) for row in cells} != {len(cells)}:
+        wide = sorted({len(row) for row in cells})
+        raise DataError(
+            f"{path}: a matrix of who beats whom is square; this one has {len(cells)} rows of {' or '.join(map(str, wide))} numbers",
+            hint="a row and a column for each answer; votes need columns winner, loser; or first, second, winner",
+        )
     named = [row[0] for row in body] if side else rows[0][-len(cells) :] if head else [str(i + 1) for i in range(len(cells))]
     return tuple(named), np.array([[float(cell or "nan") for cell in row] for row in cells])
 

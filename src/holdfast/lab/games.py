@@ -17,6 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from holdfast.card import check
 from holdfast.games import (
     Game,
     Oracle,
@@ -146,6 +147,7 @@ def race(
         seed: of the noise
         progress: show a bar, if the terminal can
     """
+    check("calls", calls, calls >= 1, "be at least 1")
     games = {False: game, True: Game(game.pref_AA, beta=beta, names=game.names)}
     todo = [(entrant, kl, noisy) for kl, group in ((False, PLAIN), (True, WITH_KL)) for entrant in group for noisy in (False, True)]
     todo = [(entrant, kl, noisy) for entrant, kl, noisy in todo if not (noisy and "reduced" in entrant.name)]  # columns are never noisy
