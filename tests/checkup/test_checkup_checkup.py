@@ -76,3 +76,12 @@ def test_contests_between_names_are_checked_and_not_confirmed(tmp_path):
     assert found.advice.command.startswith("holdfast lab games")
     with pytest.raises(OptionError, match="no texts"):
         holdfast.check(path, confirm=True, quiet=True)
+
+
+def test_what_holds_no_verdict_is_refused_with_its_own_words(tmp_path):
+    ties = [{**row, "tie": True} for row in rows(5)]
+    with pytest.raises(DataError, match="5 comparisons, and every one a tie"):
+        holdfast.check(ties, quiet=True)
+    (tmp_path / "head.csv").write_text("prompt,chosen,rejected\n")
+    with pytest.raises(DataError, match=r"holds no rows\nhint: put rows with `prompt`"):
+        holdfast.check(tmp_path / "head.csv", quiet=True)

@@ -222,3 +222,12 @@ def test_a_link_leads_to_a_file_below():
     for target in ("javascript:alert(1)", "https://example.com", "/etc/passwd", "//example.com"):
         with pytest.raises(OptionError, match="no file beside the page"):
             Section("S", link=("x", target))
+
+
+def test_a_long_table_reads_each_cell_a_few_times_only(monkeypatch):
+    from holdfast.report import page
+
+    seen = []
+    monkeypatch.setattr(page, "looks_numeric", lambda cell: seen.append(cell) or True)
+    Page("T", "", [Section("S", table=Table(["a", "b"], [[i, i] for i in range(400)]))]).html()
+    assert len(seen) <= 10 * 800

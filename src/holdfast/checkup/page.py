@@ -47,9 +47,9 @@ def lead(checkup: Checkup) -> str:
     data, lights = checkup.data, Counter(finding.status for finding in checkup.findings.values())
     looked = count(data.total, "comparison") if len(data) == data.total else f"{len(data):,} of {count(data.total, 'comparison')}"
     loud = [count(lights[status], *words) for status, words in LOUD.items() if lights[status]]
-    verdict = f"{' and '.join(loud)} in {looked}." if loud else f"Nothing in {looked} speaks against training on them."
+    verdict = f"{' and '.join(loud)} in {looked}." if loud else f"No fault was found in {looked}."
     quiet = [count(lights[status], *words) for status, words in QUIET.items() if lights[status]]
-    rest = f" {' and '.join(quiet)}." if quiet else ""
+    rest = f" {', but '.join(quiet) if not loud else ' and '.join(quiet)}." if quiet else ""
     return f"{verdict[:1].upper()}{verdict[1:]}{rest} The advice: {checkup.advice.best.verb} {checkup.advice.best.label}." + (
         f"\n\n{data.note}" if data.note else ""
     )
