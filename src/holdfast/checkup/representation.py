@@ -92,7 +92,7 @@ def _says(found: Representativeness, missing: float, needed: int, asked: Asked, 
     groups = count(len(found.groups), "group")
     if not stated:
         big = max(found.groups, key=lambda group: group.share)
-        says = f"The labels come from {groups}, {percent(big.share)} of them from {big.group}; whom they should stand for was not stated."
+        says = f"The labels come from {groups}, {percent(big.share)} of them from `{big.group}`; whom they should stand for was not stated."
     else:
         says = f"{percent(found.composition)} of the labels would have to come from other groups for the data to look like the population."
         if found.absent:
@@ -107,9 +107,7 @@ def _says(found: Representativeness, missing: float, needed: int, asked: Asked, 
     elif found.worst.high - found.worst.low > TOO_WIDE:
         says += " How differently one reward serves them cannot be told from so few rows of each."
     else:
-        says += (
-            f" One reward fitted to all rows agrees with {found.worst_group} least like with the rest: {percent(found.worst.value)} apart"
-        )
+        says += f" One reward fitted to all rows serves `{found.worst_group}` least like the rest: {percent(found.worst.value)} apart"
         says += f" ({100 * asked.level:.0f}%: {between})."
     return says + f" To know every group to {percent(asked.epsilon, 0)} takes {needed:,} labels of each."
 
