@@ -1,0 +1,107 @@
+"""Representation on the Star Wars survey: its people are the population; raters are drawn from them, group by group, with all they said.
+
+Draws are with replacement and keep each group's share, so the truth of every trial is the gap that the same finding names on everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache, partial
+
+import numpy as np
+
+from coverage.case import Case, Trial, judged
+from coverage.public import here, rows
+from holdfast.checkup.comparisons import Comparisons
+from holdfast.checkup.finding import Asked, Finding
+from holdfast.checkup.representation import representation
+from holdfast.evaluation.intervals import Estimate
+from holdfast.types import Row
+
+STAR_WARS = "starwars_rankings/pairs.jsonl.gz"
+RATERS = 200  # of a draw
+OLD = "> 60"
+People = dict[str, list[tuple[Row, ...]]]  # group -> what each of its raters said
+
+
+@lru_cache(maxsize=1)
+def people() -> People:
+    """Raters by age, who ranked six films: a stratum each."""
+    said: dict[str, list[Row]] = {}
+    for row in rows(STAR_WARS):
+        if row.group is not None and "unknown" not in str(row.group):
+            said.setdefault(str(row.rater), []).append(replace(row, group=str(row.group).split("|")[1]))
+    groups: People = {}
+    for theirs in said.values():
+        groups.setdefault(str(theirs[0].group), []).append(tuple(theirs))
+    return groups
+
+
+def turned(found: People) -> People:
+    """The oldest prefer what they said they did not."""
+    return found | {OLD: [tuple(replace(row, chosen=row.rejected, rejected=row.chosen) for row in theirs) for theirs in found[OLD]]}
+
+
+def as_it_is(found: People) -> People:
+    return found
+
+
+def rows_of(groups: People) -> Comparisons:
+    return Comparisons.of(
+        replace(row, rater=f"{name} {i}") for name, all_ in groups.items() for i, theirs in enumerate(all_) for row in theirs
+    )
+
+
+def asked(groups: People, seed: int) -> Asked:
+    return Asked(seed=seed, population={name: 1 / len(groups) for name in groups}, quiet=True)
+
+
+def gap(found: Finding, of: str) -> Estimate:
+    return Estimate(**found.numbers[of])
+
+
+@lru_cache(maxsize=4)
+def truth(of: str, plant: Callable[[People], People]) -> float:
+    groups = plant(people())
+    value = gap(representation(rows_of(groups), asked(groups, 0)), of).value
+    assert value is not None
+    return value
+
+
+def draw(groups: People, rng: np.random.Generator) -> People:
+    total = sum(map(len, groups.values()))
+    sizes = {name: round(RATERS * len(all_) / total) for name, all_ in groups.items()}
+    return {name: [all_[i] for i in rng.integers(len(all_), size=sizes[name])] for name, all_ in groups.items()}
+
+
+def trial(seed: int, *, of: str, plant: Callable[[People], People]) -> Trial:
+    groups = draw(plant(people()), np.random.default_rng(seed))
+    found = representation(rows_of(groups), asked(groups, seed))
+    return judged(found, truth(of, plant), gap(found, of))
+
+
+def alike(seed: int) -> Trial:
+    """Every group is a draw of everybody: no gap."""
+    rng = np.random.default_rng(seed)
+    everybody = [theirs for all_ in people().values() for theirs in all_]
+    groups = {
+        name: [tuple(replace(row, group=name) for row in everybody[i]) for i in rng.integers(len(everybody), size=len(all_))]
+        for name, all_ in draw(people(), rng).items()
+    }
+    return judged(representation(rows_of(groups), asked(groups, seed)), 0.0)
+
+
+SAID = f"Star Wars survey, {RATERS} raters of four ages"
+CASES = [
+    case
+    for case in (
+        *(
+            Case("representation", f"{SAID}, {what} ({of} gap)", "everybody's", partial(trial, of=of, plant=plant))
+            for what, plant in (("as it is", as_it_is), ("the oldest turned around", turned))
+            for of in ("average", "worst")
+        ),
+        Case("representation", f"{SAID}, ages dealt by lot (average gap)", "0%", alike),
+    )
+    if here(STAR_WARS)
+]
