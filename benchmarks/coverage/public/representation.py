@@ -22,6 +22,7 @@ from holdfast.types import Row
 STAR_WARS = "starwars_rankings/pairs.jsonl.gz"
 RATERS = 200  # of a draw
 OLD = "> 60"
+TARGET = {"18-29": 0.1, "30-44": 0.15, "45-60": 0.15, OLD: 0.6}  # a population that is older than those who answered
 People = dict[str, list[tuple[Row, ...]]]  # group -> what each of its raters said
 
 
@@ -48,13 +49,13 @@ def as_it_is(found: People) -> People:
 
 
 def rows_of(groups: People) -> Comparisons:
-    return Comparisons.of(
-        replace(row, rater=f"{name} {i}") for name, all_ in groups.items() for i, theirs in enumerate(all_) for row in theirs
-    )
+    """Whoever was drawn twice is two people."""
+    drawn = ((f"{name} {i}", theirs) for name, everybody in groups.items() for i, theirs in enumerate(everybody))
+    return Comparisons.of(replace(row, rater=who) for who, theirs in drawn for row in theirs)
 
 
-def asked(groups: People, seed: int) -> Asked:
-    return Asked(seed=seed, population={name: 1 / len(groups) for name in groups}, quiet=True)
+def asked(seed: int) -> Asked:
+    return Asked(seed=seed, population=TARGET, quiet=True)
 
 
 def gap(found: Finding, of: str) -> Estimate:
@@ -64,7 +65,7 @@ def gap(found: Finding, of: str) -> Estimate:
 @lru_cache(maxsize=4)
 def truth(of: str, plant: Callable[[People], People]) -> float:
     groups = plant(people())
-    value = gap(representation(rows_of(groups), asked(groups, 0)), of).value
+    value = gap(representation(rows_of(groups), asked(0)), of).value
     assert value is not None
     return value
 
@@ -77,7 +78,7 @@ def draw(groups: People, rng: np.random.Generator) -> People:
 
 def trial(seed: int, *, of: str, plant: Callable[[People], People]) -> Trial:
     groups = draw(plant(people()), np.random.default_rng(seed))
-    found = representation(rows_of(groups), asked(groups, seed))
+    found = representation(rows_of(groups), asked(seed))
     return judged(found, truth(of, plant), gap(found, of))
 
 
@@ -89,7 +90,7 @@ def alike(seed: int) -> Trial:
         name: [tuple(replace(row, group=name) for row in everybody[i]) for i in rng.integers(len(everybody), size=len(all_))]
         for name, all_ in draw(people(), rng).items()
     }
-    return judged(representation(rows_of(groups), asked(groups, seed)), 0.0)
+    return judged(representation(rows_of(groups), asked(seed)), 0.0)
 
 
 SAID = f"Star Wars survey, {RATERS} raters of four ages"
