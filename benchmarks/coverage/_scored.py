@@ -55,7 +55,7 @@ class Pool:
     def draw(self, seed: int, prompts: int, *, right: float, agree: float = 1.0, raters: int = 1, told: bool = False) -> Comparisons:
         """Rows of `prompts` prompts. People's side of a pair is the model's with probability `right`; each of its raters takes their side
         with probability `agree`, which a column says where it is `told`."""
-        rng = np.random.default_rng([seed, 5])
+        rng = np.random.default_rng([seed, 4 + raters])
         once = np.concatenate([self.prompts[k] for k in rng.choice(len(self.prompts), prompts, replace=False)])
         at, side = np.repeat(once, raters), np.repeat(rng.random(len(once)) < right, raters)
         theirs = rng.random(len(at)) < agree

@@ -43,6 +43,17 @@ def test_the_verdict_follows_the_interval_of_the_paired_difference(a, b, verdict
     assert found.gains["dpo"].mean == pytest.approx(np.mean(found.values["rdpo"]) - np.mean(found.values["dpo"]))
 
 
+def test_what_is_undecided_says_why():
+    rows, ones = np.arange(400), np.zeros(400, int)
+    chance = compared({"rdpo": right(0.5), "dpo": right(0.5, seed=1)}, rows, ones, advised="rdpo", **ABOUT)
+    assert chance.verdict == "undecided" and "learns too little" in chance.says and "--model" in chance.says
+    close = compared({"rdpo": right(0.8), "dpo": right(0.8, seed=1)}, rows, ones, advised="rdpo", **ABOUT)
+    width = (close.gains["dpo"].high - close.gains["dpo"].low) / 2
+    assert close.verdict == "undecided" and f"below about {100 * width:.0f} points" in close.says
+    held = compared({"rdpo": right(0.9), "dpo": right(0.6, seed=1)}, rows, ones, advised="rdpo", **ABOUT)
+    assert held.verdict == "held" and held.open == ""
+
+
 def test_the_worst_group_is_measured_by_hand():
     right_SN = np.array([[1.0, 1, 0, 0, 1, 1], [1.0, 0, 1, 0, 0, 1]])
     group = np.array([0, 0, 0, 1, 1, -1])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from holdfast.checkup.advice import Advice, Choice, Facts
 from holdfast.checkup.comparisons import Comparisons, Floats, Ints, coded
@@ -71,7 +72,25 @@ class Confirmation:
         ruling = {"held": "the advice held", "contradicted": "the advice was contradicted", "undecided": "nothing was decided"}[
             self.verdict
         ]
-        return f"{first}{ruling}. {ahead}."
+        return f"{first}{ruling}. {ahead}.{self.open}"
+
+    @property
+    def open(self) -> str:
+        """Where nothing was decided: why, and what would decide."""
+        if self.verdict != "undecided":
+            return ""
+        if all(share.low <= 0.5 for share in self.shares.values()):
+            best = max(self.shares.values(), key=lambda share: share.mean)
+            return (
+                f" By this measure no arm is clearly better than chance (the best {100 * best.mean:.0f}%, {100 * best.low:.0f} to "
+                f"{100 * best.high:.0f}%): so small a model learns too little of these labels for a method to matter. A model of your own "
+                "(--model) may tell."
+            )
+        width = max((gain.high - gain.low) / 2 for gain in self.gains.values())
+        return (
+            f" With {count(self.held_out, 'held-out row')} a gain below about {100 * width:.0f} points cannot be seen: more rows would "
+            "tell, or a comparison at full size."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "verdict": self.verdict, "says": self.says}
@@ -134,6 +153,10 @@ def confirm(
     best = advice.best
     rate = 0.0 if best.flaw is None else rate
     arms = {name: arm_named(text) for name, text in arms_of(advice, rate, Facts(findings).flip or 0.0).items()}
+    if not quiet:
+        start = "a small model is taught on both answers of the training rows, then " if model is None else ""
+        said = f"Does the advice hold? {start}{count(len(arms) * seeds, 'training')}: {', '.join(arms)}, {count(seeds, 'seed')} each."
+        Console(stderr=True).print(said, highlight=False, soft_wrap=True)
     plan = TextPlan.prepare(
         Dataset.of(data.rows),
         folder,

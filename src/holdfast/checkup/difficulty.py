@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import altair as alt
 import numpy as np
 
-from holdfast.checkup.comparisons import Comparisons, Floats
+from holdfast.checkup.comparisons import Comparisons, Floats, Ints
 from holdfast.checkup.finding import Asked, Example, Finding, Probe, Status
 from holdfast.checkup.view import View
 from holdfast.checkup.words import percent, span
@@ -44,14 +46,15 @@ def difficulty(data: Comparisons, asked: Asked) -> Finding:
         return Finding(TITLE, Status.UNKNOWN, f"{view.name} can take none of these rows: all are too long for it.")
     scores, clusters = view.scores.take(known), data.cluster_N[known].tolist()
     assert scores.ref_chosen_N is not None and scores.ref_rejected_N is not None
-    c_N, share_N = reference_error(scores.ref_chosen_N, scores.ref_rejected_N), agreement(data)[known]
+    c_N, told = reference_error(scores.ref_chosen_N, scores.ref_rejected_N), Verdicts.of(data).take(known)
 
     def mean(values: Floats) -> Estimate:
         return mean_interval(values, clusters, level=asked.level, seed=asked.seed)
 
     ranking = {name: mean(values) for name, values in accuracies(scores).items() if name != "policy_minus_reference"}
     betas = sorted({*BETAS, asked.beta})
-    ideal = {beta: mean(ideal_ranking(c_N, share_N, beta=beta)) for beta in betas}
+    ideal = {beta: idealized(c_N, told, beta=beta, mean=mean) for beta in betas}
+    share_N = told.share_N(mean_interval(told.alike_N, resamples=0).value)
     far = {
         "chosen": mean(scores.chosen_N / np.maximum(scores.chosen_length_N, 1)),
         "rejected": mean(scores.rejected_N / np.maximum(scores.rejected_length_N, 1)),
@@ -87,24 +90,62 @@ def difficulty(data: Comparisons, asked: Asked) -> Finding:
     )
 
 
-def agreement(data: Comparisons) -> Floats:
-    """(N,): how many of all raters would choose as the row does.
+class Verdicts(NamedTuple):
+    """How many of a row's pair there are, how many of them choose as the row does, and what the row says itself."""
 
-    Of a pair with n verdicts, k of them for this side, it is (k + a) / (n + 2a): raters' shares follow a Beta(a, a), the same on both sides
-    since which of them comes first says nothing, and two verdicts on a pair agree with the chance A = (a + 1) / (2a + 1), which these rows
-    show. Three who are of one mind are then no certainty, unless raters always are (A = 1, a = 0). Where no pair was judged twice it is the
-    row's own confidence, or 1.
-    """
-    code_N, forward_N = data.pair.code_N, data.forward_N
-    n_N, ayes_N = (np.bincount(code_N, weights=w)[code_N] for w in (np.ones(len(data)), forward_N.astype(float)))
-    k_N = np.where(forward_N, ayes_N, n_N - ayes_N)
-    many = n_N > 1
-    own_N = np.array([1.0 if row.confidence is None else row.confidence for row in data.rows])
-    if not many.any():
-        return own_N
-    alike = float(np.mean((k_N[many] - 1) / (n_N[many] - 1)))
-    a = min((1 - alike) / max(2 * alike - 1, 1e-9), LEVEL)
-    return np.where(many, (k_N + a) / (n_N + 2 * a), own_N)
+    n_N: Floats
+    k_N: Floats
+    own_N: Floats
+
+    @classmethod
+    def of(cls, data: Comparisons) -> Verdicts:
+        code_N, forward_N = data.pair.code_N, data.forward_N
+        n_N, ayes_N = (np.bincount(code_N, weights=w)[code_N] for w in (np.ones(len(data)), forward_N.astype(float)))
+        own_N = np.array([1.0 if row.confidence is None else row.confidence for row in data.rows])
+        return cls(n_N, np.where(forward_N, ayes_N, n_N - ayes_N), own_N)
+
+    def take(self, places: Ints) -> Verdicts:
+        return Verdicts(*(column[places] for column in self))
+
+    @property
+    def alike_N(self) -> Floats:
+        """The share of the pair's other verdicts that agree with the row's; NaN where there are none."""
+        return np.where(self.n_N > 1, (self.k_N - 1) / np.maximum(self.n_N - 1, 1), np.nan)
+
+    def share_N(self, alike: float | None) -> Floats:
+        """How many of all raters would choose as the row does, where two verdicts on a pair agree with the chance `alike`.
+
+        Of a pair with n verdicts, k of them for this side, it is (k + a) / (n + 2a): raters' shares follow a Beta(a, a), the same on both
+        sides since which of them comes first says nothing, and alike = (a + 1) / (2a + 1). Three who are of one mind are then no
+        certainty, unless raters always are (alike = 1, a = 0). Where a pair was judged once it is the row's own confidence, or 1.
+        """
+        if alike is None:
+            return self.own_N
+        a = min((1 - alike) / max(2 * alike - 1, 1e-9), LEVEL)
+        return np.where(self.n_N > 1, (self.k_N + a) / (self.n_N + 2 * a), self.own_N)
+
+
+def agreement(data: Comparisons) -> Floats:
+    """(N,): the share of raters who would choose as the row does, by the agreement that these rows show."""
+    told = Verdicts.of(data)
+    return told.share_N(mean_interval(told.alike_N, resamples=0).value)
+
+
+def idealized(c_N: Floats, told: Verdicts, *, beta: float, mean: Callable[[Floats], Estimate]) -> Estimate:
+    """The mean of `ideal_ranking`. How alike raters are is an estimate itself: its doubt enters by the slope on it, taken over two
+    standard errors, so that each row pulls by its own agreement, too."""
+    alike = mean(told.alike_N)
+    ideal_N = ideal_ranking(c_N, told.share_N(alike.value), beta=beta)
+    if alike.value is None or alike.low is None or alike.high is None:
+        return mean(ideal_N)
+    step = max((alike.high - alike.low) / 4, 1e-6)
+    ends = [ideal_ranking(c_N, told.share_N(float(np.clip(alike.value + by, 0, 1))), beta=beta).mean() for by in (-step, step)]
+    many = told.n_N > 1
+    pull_N = np.where(many, np.nan_to_num(told.alike_N) - alike.value, 0.0) / many.mean()
+    found = mean(ideal_N + float(ends[1] - ends[0]) / (2 * step) * pull_N)
+    if found.low is None or found.high is None:
+        return found
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 
 def _says(view: View, ranking: dict[str, Estimate], best: Estimate, far: dict[str, Estimate], beta: float) -> str:
