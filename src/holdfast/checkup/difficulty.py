@@ -100,7 +100,8 @@ class Verdicts(NamedTuple):
     @classmethod
     def of(cls, data: Comparisons) -> Verdicts:
         code_N, forward_N = data.pair.code_N, data.forward_N
-        n_N, ayes_N = (np.bincount(code_N, weights=w)[code_N] for w in (np.ones(len(data)), forward_N.astype(float)))
+        n_N = np.bincount(code_N)[code_N].astype(float)
+        ayes_N = np.bincount(code_N, weights=forward_N.astype(float))[code_N]
         own_N = np.array([1.0 if row.confidence is None else row.confidence for row in data.rows])
         return cls(n_N, np.where(forward_N, ayes_N, n_N - ayes_N), own_N)
 
