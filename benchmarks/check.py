@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ FRACTIONS = (8, 4, 2, 1)
 SMALLEST = 50
 
 
-def write_rows(path: Path, pairs: int, seed: int = 0) -> None:
+def made_rows(pairs: int, seed: int = 0, *, flip: float = FLIP) -> Iterator[dict[str, Any]]:
     """Text of Zipf's words; an answer's worth is in its words; a fifth of the labels is flipped; two comparisons a prompt."""
     rng = np.random.default_rng(seed)
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
@@ -46,18 +47,21 @@ def write_rows(path: Path, pairs: int, seed: int = 0) -> None:
         ids = np.minimum(np.searchsorted(stops, rng.random(length)), VOCABULARY - 1)
         return " ".join(words[i] for i in ids) + ".", float(worth[ids].sum())
 
+    prompt = ""
+    for i in range(pairs):
+        prompt = text(PROMPT_WORDS)[0] if i % 2 == 0 else prompt
+        (first, a), (second, b) = text(ANSWER_WORDS), text(ANSWER_WORDS)
+        wins = rng.random() < 1 / (1 + math.exp(b - a))
+        if rng.random() < flip:
+            wins = not wins
+        one, two = (f"model{rng.integers(MODELS)}" for _ in range(2))
+        row: dict[str, Any] = {"prompt": prompt, "chosen": first if wins else second, "rejected": second if wins else first}
+        yield row | {"rater": f"r{rng.integers(RATERS)}", "group": f"g{rng.integers(3)}", "chosen_model": one, "rejected_model": two}
+
+
+def write_rows(path: Path, pairs: int, seed: int = 0) -> None:
     with path.open("w", encoding="utf-8") as file:
-        prompt = ""
-        for i in range(pairs):
-            prompt = text(PROMPT_WORDS)[0] if i % 2 == 0 else prompt
-            (first, a), (second, b) = text(ANSWER_WORDS), text(ANSWER_WORDS)
-            wins = rng.random() < 1 / (1 + math.exp(b - a))
-            if rng.random() < FLIP:
-                wins = not wins
-            one, two = (f"model{rng.integers(MODELS)}" for _ in range(2))
-            row: dict[str, Any] = {"prompt": prompt, "chosen": first if wins else second, "rejected": second if wins else first}
-            row |= {"rater": f"r{rng.integers(RATERS)}", "group": f"g{rng.integers(3)}", "chosen_model": one, "rejected_model": two}
-            file.write(json.dumps(row) + "\n")
+        file.writelines(json.dumps(row) + "\n" for row in made_rows(pairs, seed))
 
 
 def measure(path: Path, folder: Path) -> tuple[float, float, dict[str, float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+from check import made_rows
 from scipy.special import expit
 
 from coverage.case import Case, Trial, judged
@@ -40,7 +41,19 @@ def by_model(seed: int, *, flip: float, n: int = 3000, strength: float = 1.0) ->
     return judged(found, flip, Estimate(**found.numbers["routes"][MODEL]))
 
 
+def spread_out(seed: int, *, flip: float, n: int = 6000) -> Trial:
+    """The text of `benchmarks/check.py`: every one of 30,000 words is worth something, so that no model of 6,000 pairs is nearly right."""
+    made = made_rows(n, seed, flip=flip)
+    data = Comparisons.of(Row(Where("made", i + 1), row["prompt"], row["chosen"], row["rejected"]) for i, row in enumerate(made))
+    found = label_noise(data, Asked(seed=seed))
+    return judged(found, flip, Estimate(**found.numbers["routes"][MODEL]))
+
+
 CASES = [
+    *(
+        Case("label_noise", "6,000 pairs, worth spread over 30,000 words", f"{rate:.0%}", partial(spread_out, flip=rate))
+        for rate in (0.0, 0.2)
+    ),
     *(Case("label_noise", "3,000 pairs, no raters, Bradley-Terry", f"{rate:.0%}", partial(by_model, flip=rate)) for rate in RATES),
     *(
         Case(
