@@ -172,7 +172,7 @@ def _selfplay(name: str) -> Any:
     doc = (
         "Improve a policy against its own answers by a judge's verdicts: answer, compare, take a step, again.\n\n"
         "A judge may prefer A to B, B to C and C to A. Then no answer is best; steps of self-play (gpo) go around the best mixture, and "
-        "the mixture of all rounds' policies comes near it, which iterated DPO (dpo) need not. The report has win rates, KL and "
+        "the mixture of all rounds' policies ends nearer to it, which iterated DPO (dpo) need not. The report has win rates, KL and "
         "exploitability of every round.\n\n"
         "holdfast train-reward general_preference --model M --data prefs.jsonl --out runs/judge\n\n"
         "holdfast selfplay --model M --data prompts.jsonl --judge runs/judge --setting beta=1 --rounds 3"

@@ -96,7 +96,7 @@ def selfplay(
     """Improve a policy against its own answers by a judge's verdicts, round by round.
 
     Against a judge whose preferences run in circles there is no best answer, only a best mixture (the minimax winner); single steps of
-    self-play go around it, and the mixture of all rounds' policies comes near. The report shows both.
+    self-play go around it, and the mixture of all rounds' policies ends nearer. The report shows both.
 
     Args:
         method: how a round trains: a name of the table. gpo takes steps on log-odds; sppo, mirror_descent, inpo, nash_md, egpo, ... are
