@@ -280,9 +280,9 @@ def _unseen(t: Tournament, asked: Asked) -> dict[str, Any]:
     known = np.isfinite(logits).all(axis=0)
     if known.sum() < 50:
         return {}
-    at = t.at_U[clear][known].tolist()
-    nats = (np.logaddexp(0, -logits[0]) - np.logaddexp(0, -logits[1]))[known]
-    right = np.where(logits == 0, 0.5, logits > 0)[:, known]
+    at, logits = t.at_U[clear][known].tolist(), logits[:, known]
+    nats = np.logaddexp(0, -logits[0]) - np.logaddexp(0, -logits[1])
+    right = np.where(logits == 0, 0.5, logits > 0)
     gained = {"nats": nats, "accuracy": right[1] - right[0]}
     by = {name: mean_interval(gain, at, level=BEYOND_DOUBT, seed=asked.seed, resamples=400).to_dict() for name, gain in gained.items()}
     return {"gained": by, "accuracy": dict(zip(found, right.mean(axis=1).tolist(), strict=True))}
