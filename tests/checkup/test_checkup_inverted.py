@@ -72,6 +72,31 @@ def test_labels_against_their_own_scores():
     assert found.status is Status.BAD and "25 labels of 100 run against" in found.says
 
 
+def voted(n, votes, seed=0):
+    """Every pair is judged by `votes` raters, each for the answer with "gold" in four of five cases; `strength` is the share of votes."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(n):
+        good, bad = sentence(rng) + " gold", sentence(rng)
+        won = rng.random(votes) < 0.8
+        for first in won:
+            win, lose = (good, bad) if first else (bad, good)
+            rows.append({"prompt": f"question {i}", "chosen": win, "rejected": lose, "strength": float(np.mean(won == first))})
+    return rows
+
+
+def test_the_minority_of_a_vote_is_not_turned_around():
+    rows = voted(200, 5)
+    assert inverted(comparisons(rows), QUIET).numbers["places"] == []
+    shrunk = [{**row, "strength": 0.8 * row["strength"]} for row in rows]  # of every five votes one was a tie
+    assert inverted(comparisons(shrunk), QUIET).numbers["places"] == []
+
+
+def test_a_strength_that_is_no_vote_share_still_tells():
+    rows = tasteful(600, turned=lambda i: i % 10 == 0, strength=lambda i: 0.9 if i % 10 == 0 else 0.1 + 0.1 * (i % 3))
+    assert "strength 0.9" in [place["what"] for place in inverted(comparisons(rows), QUIET).numbers["places"]]
+
+
 def test_where_nothing_predicts_the_labels_it_says_so():
     found = inverted(comparisons(plain_rows(300, seed=4)), QUIET)
     assert found.status is Status.UNKNOWN and found.cannot

@@ -25,6 +25,7 @@ FLIPS = 299  # random signs that a scan is compared with
 SURE = 0.005  # chance of a false alarm of the scan, and of all named places together
 MOST = 5  # stretches
 POINTS = 60  # of the picture
+FEWEST_BOTH, NEARLY_ALL = 10, 0.9  # pairs labeled both ways, and the share of them, that tell a vote share from other strengths
 LEVELS = 12  # values of a score; of more, this many bins
 SCORES = (
     ("score_chosen", "score_rejected"),
@@ -223,7 +224,27 @@ def _score_columns(data: Comparisons) -> dict[str, Floats]:
     pair = _score_pair(data)
     values = {name: _numbers([row.extra.get(name) for row in data.rows]) for name in (pair or ())}
     strength = _numbers([row.strength for row in data.rows])
-    return {**values, "strength": np.abs(strength)} if np.isfinite(strength).any() else values
+    if not np.isfinite(strength).any() or _vote_shares(data, strength):
+        return values
+    return {**values, "strength": np.abs(strength)}
+
+
+def _vote_shares(data: Comparisons, strength_N: Floats) -> bool:
+    """Whether `strength` says how large a share of its pair's votes a row's side got: the rows with the least are then the minority.
+
+    They run against the majority by definition and are not turned around. Told by the pairs that are labeled both ways: nearly always both
+    sides' strengths are at most one in sum (less where votes were ties), and the side with more rows has the larger one.
+    """
+    known = (strength_N >= 0) & (strength_N <= 1)
+    if not known.all():
+        return False
+    sides = 2 * data.pair.code_N + data.forward_N
+    rows_P2 = np.bincount(sides, minlength=2 * len(data.pair.names)).reshape(-1, 2)
+    share_P2 = np.bincount(sides, weights=strength_N, minlength=2 * len(data.pair.names)).reshape(-1, 2) / np.maximum(1, rows_P2)
+    both = (rows_P2 > 0).all(axis=1)
+    more_P, larger_P = np.diff(rows_P2[both])[:, 0], np.diff(share_P2[both])[:, 0]
+    as_votes = (share_P2[both].sum(axis=1) <= 1 + 1e-6) & ((more_P == 0) | (more_P * larger_P > 0))
+    return len(as_votes) >= FEWEST_BOTH and float(as_votes.mean()) >= NEARLY_ALL
 
 
 def _score_pair(data: Comparisons) -> tuple[str, str] | None:
