@@ -1,0 +1,91 @@
+"""What lies on the surface, planted in HH helpful's answers: emptiness, contradiction, length, writers, labels by coin."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from scipy.special import expit
+
+from coverage.case import Case, Trial, judged
+from coverage.public import here, rows
+from holdfast.checkup.comparisons import Comparisons, plain_text
+from holdfast.checkup.contradictions import contradictions
+from holdfast.checkup.empties import empties
+from holdfast.checkup.finding import Asked
+from holdfast.checkup.inverted import inverted
+from holdfast.checkup.length_bias import length_bias
+from holdfast.checkup.separability import separability
+from holdfast.checkup.sources import sources
+from holdfast.evaluation.intervals import Estimate
+from holdfast.types import Row
+
+HH = "hh_helpful_base/pairs.jsonl.gz"
+
+
+def drawn(rng: np.random.Generator, n: int) -> list[Row]:
+    """n of its comparisons, each once, none with an answer that says nothing."""
+    there = [row for row in rows(HH) if all(plain_text(side).strip() for side in (row.chosen, row.rejected))]
+    return [there[i] for i in rng.choice(len(there), n, replace=False)]
+
+
+def turned(row: Row) -> Row:
+    return replace(row, chosen=row.rejected, rejected=row.chosen)
+
+
+def silent(seed: int, *, rate: float) -> Trial:
+    rng = np.random.default_rng(seed)
+    said = [replace(row, chosen="N/A") if rng.random() < rate else row for row in drawn(rng, 400)]
+    return judged(empties(Comparisons.of(said), Asked(seed=seed)), rate)
+
+
+def both_ways(seed: int, *, flip: float) -> Trial:
+    """Three raters a pair, each wrong at the rate: labeled both ways with chance 1 - (1 - e)^3 - e^3."""
+    rng = np.random.default_rng(seed)
+    made = [replace(turned(row) if rng.random() < flip else row, rater=f"r{k}") for row in drawn(rng, 200) for k in range(3)]
+    return judged(contradictions(Comparisons.of(made), Asked(seed=seed)), 1 - (1 - flip) ** 3 - flip**3)
+
+
+def by_length(seed: int, *, slope: float) -> Trial:
+    rng = np.random.default_rng(seed)
+    made = []
+    for row in drawn(rng, 600):
+        gap = np.log1p(len(plain_text(row.chosen))) - np.log1p(len(plain_text(row.rejected)))
+        made.append(row if rng.random() < expit(slope * gap) else turned(row))
+    found = length_bias(Comparisons.of(made), Asked(seed=seed))
+    return judged(found, slope, Estimate(**found.numbers["slope"]))
+
+
+def by_coin(seed: int) -> Trial:
+    rng = np.random.default_rng(seed)
+    return judged(
+        separability(Comparisons.of(turned(row) if rng.random() < 0.5 else row for row in drawn(rng, 500)), Asked(seed=seed)), 0.5
+    )
+
+
+def by_writer(seed: int, *, share: float) -> Trial:
+    rng = np.random.default_rng(seed)
+    made = []
+    for row in drawn(rng, 500):
+        won, lost = ("strong", "weak") if rng.random() < share else ("weak", "strong")
+        made.append(replace(row, extra={**row.extra, "chosen_model": won, "rejected_model": lost}))
+    return judged(sources(Comparisons.of(made), Asked(seed=seed)), share)
+
+
+def stretch(seed: int, *, share: float) -> Trial:
+    """Its own labels in an order by lot; the first of them turned around."""
+    rng = np.random.default_rng(seed)
+    made = [turned(row) if i < share * 1500 else row for i, row in enumerate(drawn(rng, 1500))]
+    return judged(inverted(Comparisons.of(made), Asked(seed=seed)), None)
+
+
+CASES = [
+    *(Case("empties", "HH helpful, 400 rows", f"{r:.0%}", partial(silent, rate=r)) for r in (0.0, 0.03, 0.1)),
+    *(Case("contradictions", "HH helpful, 200 pairs by 3 raters", f"{f:.0%}", partial(both_ways, flip=f)) for f in (0.0, 0.05, 0.2, 0.4)),
+    *(Case("length_bias", "HH helpful, 600 rows", f"slope {s:g}", partial(by_length, slope=s)) for s in (0.0, 0.5, 1.5)),
+    Case("separability", "HH helpful, 500 rows, labels by coin", "50%", by_coin),
+    *(Case("sources", "HH helpful, 500 rows of two writers", f"{s:.0%}", partial(by_writer, share=s)) for s in (0.5, 0.7, 0.95)),
+    Case("inverted", "HH helpful, 1,500 rows in an order by lot", "none", partial(stretch, share=0.0)),
+    Case("inverted", "HH helpful, 1,500 rows, the first half turned", "one half", partial(stretch, share=0.5)),
+] * bool(here(HH))
