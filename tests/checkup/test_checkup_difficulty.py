@@ -9,7 +9,7 @@ from checkup_rows import comparisons
 
 from holdfast.checkup.checkup import check
 from holdfast.checkup.difficulty import agreement, difficulty
-from holdfast.checkup.features import dense_ND, names_of_surface, surface_ND
+from holdfast.checkup.features import SURFACE, dense_ND, surface_ND
 from holdfast.checkup.finding import Asked, Status
 from holdfast.checkup.view import View
 from holdfast.errors import ModelError
@@ -87,7 +87,7 @@ def test_rows_too_long_are_left_out_and_counted(tiny_model_dir, pair_rows):
 
 def test_states_are_the_features_where_a_model_is_given(seen):
     data, _, view = seen
-    surface = len(names_of_surface())
+    surface = len(SURFACE)
     assert dense_ND(with_view(data, view)).shape[1] > 0
     kept = (~np.isclose(surface_ND(data), 0).all(0)).sum()
     assert not np.array_equal(dense_ND(with_view(data, view))[:, kept:], dense_ND(data)[:, kept:])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from checkup_rows import comparisons
 
-from holdfast.checkup.bags import ASKED, asked_last, held
+from holdfast.checkup.bags import ASKED, asked_last, held, weighed
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.features import dense_ND, preference_model, surface_ND
-from holdfast.checkup.fit import PROMPTS_A_DIRECTION, SHARED, TYPICAL, _typical, _unit, fit_ND, names_of_fit
+from holdfast.checkup.fit import PROMPTS_A_DIRECTION, SHARED, TYPICAL, _typical, fit_ND, names_of_fit
 from holdfast.lab.worlds import text as world
 
 
@@ -37,8 +37,8 @@ def test_the_directions_are_those_of_the_covariance_made_in_full(data):
     """Sum over all directions of s (u p)(v a) is p'Ca: with as many directions as words, and against the matrix itself."""
     bags = held(data)
     worth_V = np.log((1 + bags.answers_NV.shape[0]) / (1 + np.bincount(bags.answers_NV.indices, minlength=len(bags.words))))
-    p_NV = _unit(bags.prompts_PV, worth_V).toarray()[bags.prompt_N].astype(float)
-    a_2NV = _unit(bags.answers_NV, worth_V).toarray().astype(float)
+    p_NV = weighed(bags.prompts_PV, worth_V).toarray()[bags.prompt_N].astype(float)
+    a_2NV = weighed(bags.answers_NV, worth_V).toarray().astype(float)
     a_NV = (a_2NV[: len(data)] + a_2NV[len(data) :]) / 2
     c_VV = p_NV.T @ a_NV / len(data) - np.outer(p_NV.mean(0), a_NV.mean(0))
     u, s, v = np.linalg.svd(c_VV)

@@ -6,7 +6,7 @@ the right side with a probability of his own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
@@ -16,6 +16,7 @@ from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons, Ints
 from holdfast.checkup.finding import Asked, Finding
 from holdfast.checkup.raters import raters
+from holdfast.data.corrupt import turned_around
 from holdfast.evaluation.intervals import Estimate
 from holdfast.types import Row
 
@@ -60,7 +61,7 @@ def planted(name: str, rng: np.random.Generator, right_R: np.ndarray) -> Compari
         for at, lot in zip(found.pairs[k].tolist(), even.tolist(), strict=True):
             row, chosen_is_right = found.rows[at], (found.ayes_N[at] or lot) > 0
             stays = chosen_is_right == (rng.random() < right_R[found.rater_N[at]])
-            made.append(row if stays else replace(row, chosen=row.rejected, rejected=row.chosen))
+            made.append(row if stays else turned_around(row))
     return Comparisons.of(made)
 
 

@@ -16,6 +16,7 @@ from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.finding import Asked, Finding
 from holdfast.checkup.representation import representation
+from holdfast.data.corrupt import turned_around
 from holdfast.evaluation.intervals import Estimate
 from holdfast.types import Row
 
@@ -39,9 +40,9 @@ def people() -> People:
     return groups
 
 
-def turned(found: People) -> People:
+def oldest_turned(found: People) -> People:
     """The oldest prefer what they said they did not."""
-    return found | {OLD: [tuple(replace(row, chosen=row.rejected, rejected=row.chosen) for row in theirs) for theirs in found[OLD]]}
+    return found | {OLD: [tuple(turned_around(row) for row in theirs) for theirs in found[OLD]]}
 
 
 def as_it_is(found: People) -> People:
@@ -99,7 +100,7 @@ CASES = [
     for case in (
         *(
             Case("representation", f"{SAID}, {what} ({of} gap)", "everybody's", partial(trial, of=of, plant=plant))
-            for what, plant in (("as it is", as_it_is), ("the oldest turned around", turned))
+            for what, plant in (("as it is", as_it_is), ("the oldest turned around", oldest_turned))
             for of in ("average", "worst")
         ),
         Case("representation", f"{SAID}, ages dealt by lot (average gap)", "0%", alike),

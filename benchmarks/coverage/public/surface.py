@@ -18,6 +18,7 @@ from holdfast.checkup.inverted import inverted
 from holdfast.checkup.length_bias import length_bias
 from holdfast.checkup.separability import separability
 from holdfast.checkup.sources import sources
+from holdfast.data.corrupt import turned_around
 from holdfast.evaluation.intervals import Estimate
 from holdfast.types import Row
 
@@ -30,10 +31,6 @@ def drawn(rng: np.random.Generator, n: int) -> list[Row]:
     return [there[i] for i in rng.choice(len(there), n, replace=False)]
 
 
-def turned(row: Row) -> Row:
-    return replace(row, chosen=row.rejected, rejected=row.chosen)
-
-
 def silent(seed: int, *, rate: float) -> Trial:
     rng = np.random.default_rng(seed)
     said = [replace(row, chosen="N/A") if rng.random() < rate else row for row in drawn(rng, 400)]
@@ -43,7 +40,7 @@ def silent(seed: int, *, rate: float) -> Trial:
 def both_ways(seed: int, *, flip: float) -> Trial:
     """Three raters a pair, each wrong at the rate: labeled both ways with chance 1 - (1 - e)^3 - e^3."""
     rng = np.random.default_rng(seed)
-    made = [replace(turned(row) if rng.random() < flip else row, rater=f"r{k}") for row in drawn(rng, 200) for k in range(3)]
+    made = [replace(turned_around(row) if rng.random() < flip else row, rater=f"r{k}") for row in drawn(rng, 200) for k in range(3)]
     return judged(contradictions(Comparisons.of(made), Asked(seed=seed)), 1 - (1 - flip) ** 3 - flip**3)
 
 
@@ -52,7 +49,7 @@ def by_length(seed: int, *, slope: float) -> Trial:
     made = []
     for row in drawn(rng, 600):
         gap = np.log1p(len(plain_text(row.chosen))) - np.log1p(len(plain_text(row.rejected)))
-        made.append(row if rng.random() < expit(slope * gap) else turned(row))
+        made.append(row if rng.random() < expit(slope * gap) else turned_around(row))
     found = length_bias(Comparisons.of(made), Asked(seed=seed))
     return judged(found, slope, Estimate(**found.numbers["slope"]))
 
@@ -60,7 +57,7 @@ def by_length(seed: int, *, slope: float) -> Trial:
 def by_coin(seed: int) -> Trial:
     rng = np.random.default_rng(seed)
     return judged(
-        separability(Comparisons.of(turned(row) if rng.random() < 0.5 else row for row in drawn(rng, 500)), Asked(seed=seed)), 0.5
+        separability(Comparisons.of(turned_around(row) if rng.random() < 0.5 else row for row in drawn(rng, 500)), Asked(seed=seed)), 0.5
     )
 
 
@@ -76,7 +73,7 @@ def by_writer(seed: int, *, share: float) -> Trial:
 def stretch(seed: int, *, share: float) -> Trial:
     """Its own labels in an order by lot; the first of them turned around."""
     rng = np.random.default_rng(seed)
-    made = [turned(row) if i < share * 1500 else row for i, row in enumerate(drawn(rng, 1500))]
+    made = [turned_around(row) if i < share * 1500 else row for i, row in enumerate(drawn(rng, 1500))]
     return judged(inverted(Comparisons.of(made), Asked(seed=seed)), None)
 
 

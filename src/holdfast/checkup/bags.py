@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from holdfast.checkup.comparisons import Comparisons, Ints, coded
+from holdfast.checkup.comparisons import Comparisons, Floats, Ints, coded
 from holdfast.types import Text
 
 RARE = 3  # texts that a word must stand in
@@ -64,3 +64,12 @@ def asked_last(prompt: Text) -> str:
         said = [message for message in prompt if message.get("role") == "user"] or prompt
         prompt = str(said[-1].get("content") or "") if said else ""
     return prompt if len(prompt) <= ASKED else prompt[: ASKED // 2] + " " + prompt[-ASKED // 2 :]
+
+
+def weighed(held_NV: sparse.csr_matrix, worth_V: Floats) -> sparse.csr_matrix:
+    """Bags in which each word counts for what it is worth, each of unit length."""
+    out = held_NV.copy()
+    out.data = worth_V[out.indices].astype(np.float32)
+    size_N = np.sqrt(np.asarray(out.multiply(out).sum(1)).ravel())
+    out.data /= np.repeat(np.maximum(size_N, 1e-9), np.diff(out.indptr)).astype(np.float32)
+    return out

@@ -7,7 +7,6 @@ therefore a logistic regression without an intercept in which each row is shown 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ import numpy as np
 from scipy import sparse
 from scipy.special import expit
 
-from holdfast.checkup.bags import LONGEST, RARE, held
+from holdfast.checkup.bags import LONGEST, RARE, held, weighed
 from holdfast.checkup.comparisons import Comparisons, Floats, Ints
 from holdfast.checkup.fit import fit_ND
 
@@ -97,10 +96,7 @@ def words_2NV(data: Comparisons) -> tuple[sparse.csr_matrix, list[str]]:
         often = np.bincount(all_NV.indices, minlength=len(everything)) >= RARE
         held_NV, words = all_NV[:, np.flatnonzero(often)], [word for word, yes in zip(everything, often, strict=True) if yes]
         times_V = np.bincount(held_NV.indices, minlength=len(words))
-        held_NV.data *= (1 + np.log((1 + held_NV.shape[0]) / (1 + times_V))).astype(np.float32)[held_NV.indices]
-        size_N = np.sqrt(np.asarray(held_NV.multiply(held_NV).sum(1)).ravel())
-        held_NV.data /= np.repeat(np.maximum(size_N, 1e-9), np.diff(held_NV.indptr)).astype(np.float32)
-        return held_NV, words
+        return weighed(held_NV, 1 + np.log((1 + held_NV.shape[0]) / (1 + times_V))), words
 
     found: tuple[sparse.csr_matrix, list[str]] = data.once("words", make)
     return found
@@ -203,7 +199,3 @@ def word_model(data: Comparisons, *, seed: int = 0) -> CrossFitted:
 
     found: CrossFitted = data.once(("word model", seed), make)
     return found
-
-
-def names_of_surface() -> Sequence[str]:
-    return SURFACE

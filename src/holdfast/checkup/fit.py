@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from holdfast.checkup.bags import Held, held
+from holdfast.checkup.bags import Held, held, weighed
 from holdfast.checkup.comparisons import Comparisons, Floats
 
 DIRECTIONS = 16
@@ -67,7 +67,7 @@ def _shared(bags: Held, worth_V: Floats) -> Floats:
 def _typical(bags: Held, worth_V: Floats, seed: int) -> Floats:
     """(2N, 2): how well an answer goes with its prompt along the leading directions of their covariance."""
     rows, prompts = len(bags.prompt_N), bags.prompts_PV.shape[0]
-    asked_PV, answer_NV = _unit(bags.prompts_PV, worth_V), _unit(bags.answers_NV, worth_V)
+    asked_PV, answer_NV = weighed(bags.prompts_PV, worth_V), weighed(bags.answers_NV, worth_V)
     some = np.random.default_rng(seed).permutation(rows)[:LEARNED_FROM]
     a_NV, p_NV = (answer_NV[some] + answer_NV[some + rows]) / 2, asked_PV[bags.prompt_N[some]]
     mean_a_V, mean_p_V = (np.asarray(x_NV.mean(0)).ravel() for x_NV in (a_NV, p_NV))
@@ -87,11 +87,3 @@ def _typical(bags: Held, worth_V: Floats, seed: int) -> Floats:
 def _times_block(left_NV: Any, right_NV: Any, mean_left_V: Floats, mean_right_V: Floats, x_VK: Floats) -> Floats:
     """(L'R / N - mean(L) mean(R)') X, which is never made as a matrix of words by words."""
     return np.asarray(left_NV.T @ (right_NV @ x_VK) / left_NV.shape[0] - np.outer(mean_left_V, mean_right_V @ x_VK))
-
-
-def _unit(held_NV: sparse.csr_matrix, worth_V: Floats) -> sparse.csr_matrix:
-    out = held_NV.copy()
-    out.data = worth_V[out.indices].astype(np.float32)
-    size_N = np.sqrt(np.asarray(out.multiply(out).sum(1)).ravel())
-    out.data /= np.repeat(np.maximum(size_N, 1e-9), np.diff(out.indptr)).astype(np.float32)
-    return out

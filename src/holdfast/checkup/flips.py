@@ -23,13 +23,14 @@ identified however narrow the interval.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
-from scipy.special import expit, ndtr
+from scipy.special import expit, ndtr, stdtr
 
 from holdfast.checkup.comparisons import Comparisons, Floats, Ints
 from holdfast.checkup.features import dense_ND, preference_model, word_model
@@ -43,12 +44,7 @@ NARROW = 0.2  # the widest interval that still says something
 NEARLY_COINS = 0.42  # upper end from which on weak features and noisy labels are one
 
 
-def student(z: Floats) -> Floats:
-    """The distribution function of Student's t with three degrees of freedom."""
-    return np.asarray(0.5 + (z / (np.sqrt(3) * (1 + z**2 / 3)) + np.arctan(z / np.sqrt(3))) / np.pi)
-
-
-LINKS = {"logistic": expit, "normal": ndtr, "student": student}
+LINKS: dict[str, Callable[[Floats], Floats]] = {"logistic": expit, "normal": ndtr, "student": partial(stdtr, 3)}
 
 
 @dataclass(frozen=True)

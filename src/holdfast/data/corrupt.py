@@ -146,7 +146,7 @@ def contradict(rows: Iterable[Row], *, rate: float, seed: int = 0) -> Planting:
     rows = _checked(rows, rate)
     places = _comparisons(rows)
     hit = _drawn(places, rate, seed)
-    return _rebuilt("contradict", rows, rate, len(places), len(hit), set(), {i: [_flip(rows[i])] for i in hit})
+    return _rebuilt("contradict", rows, rate, len(places), len(hit), set(), {i: [turned_around(rows[i])] for i in hit})
 
 
 FLAWS: Mapping[str, Callable[..., Planting]] = {
@@ -175,7 +175,7 @@ def _drawn(places: Iterable[int], rate: float, seed: int) -> list[int]:
     return [i for i in places if rng.random() < rate]
 
 
-def _flip(row: Row) -> Row:
+def turned_around(row: Row) -> Row:
     """The label the other way round. A reward model's gap is of the pair as it is labeled, so it turns too."""
     extra = dict(row.extra)
     if isinstance(gap := extra.get(GAP), int | float) and not isinstance(gap, bool):
@@ -196,7 +196,7 @@ def _flipped(flaw: str, rows: Sequence[Row], rate: float, chance_N: np.ndarray, 
     struck = Counter(by[i] for i in hit) if by else Counter()
     realized = {str(name): struck[name] / total[name] for name in sorted(total, key=str) if name is not None}
     changed = tuple(sorted(hit))
-    return tuple(_flip(row) if i in hit else row for i, row in enumerate(rows)), Planted(
+    return tuple(turned_around(row) if i in hit else row for i, row in enumerate(rows)), Planted(
         flaw, rate, len(places), len(hit), changed, realized
     )
 
@@ -244,7 +244,7 @@ def _rebuilt(
     for i, row in enumerate(rows):
         if i in turned:
             changed.append(len(out))
-        out.append(_flip(row) if i in turned else row)
+        out.append(turned_around(row) if i in turned else row)
         for extra in added.get(i, ()):
             changed.append(len(out))
             out.append(extra)
