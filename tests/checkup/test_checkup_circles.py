@@ -1,11 +1,13 @@
 """Circles: counted by hand, found where planted, explained by chance where a ranking made the data."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from checkup_rows import HOSTILE, QUIET, comparisons, drawable, plain_rows
 from scipy.special import expit
 
-from holdfast.checkup.circles import circles
+from holdfast.checkup.circles import Pooled, _beyond, _levels, _measure, circles
 from holdfast.checkup.finding import Status
 from holdfast.checkup.tournament import BENDS, Tournament, cyclic_share, energies, fit, increasing, linked, scores_of, triangles
 
@@ -239,6 +241,19 @@ def test_circles_in_every_group_are_not_explained_by_pooling():
     rows = in_strata(np.stack([wheel(7), wheel(7)]), np.ones((2, 21)), 2500)
     found = drawable(circles(comparisons(rows), QUIET))
     assert found.status is Status.BAD and "within each `group`, too" in found.says
+
+
+def test_pooling_explains_nothing_where_strata_have_circles_of_their_own_or_rankings_give_none():
+    rows = in_strata(np.stack([wheel(7), wheel(7)]), np.ones((2, 21)), 2500)
+    data = comparisons(rows)
+    (level,) = _levels(data)
+    t = Tournament.of(level.winner_N, level.loser_N, level.unit_N)
+    ringed = replace(_measure(level, t, QUIET, 1), held_out={})
+    plain = replace(ringed, p=1.0)
+    assert _beyond(ringed) and not _beyond(plain)
+    assert not Pooled("group", 2, ringed, p=0.5).explains(ringed)
+    assert not Pooled("group", 2, plain, p=0.01).explains(ringed)
+    assert Pooled("group", 2, plain, p=0.5).explains(ringed)
 
 
 def test_strata_keep_contestants_apart():

@@ -6,6 +6,7 @@ from scipy.special import expit
 
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.finding import Asked, Status
+from holdfast.checkup.flips import by_models
 from holdfast.checkup.label_noise import COUNT, MODEL, RATERS, label_noise
 from holdfast.types import Row, Where
 
@@ -42,6 +43,20 @@ def test_without_raters_the_model_finds_the_rate(flip, status):
     assert all(f.numbers["identified"] and f.status is status and set(f.numbers["routes"]) == {MODEL, COUNT} for f in found)
     assert sum(f.estimate.low <= flip <= f.estimate.high for f in found) >= 4
     assert all(f.numbers["routes"][COUNT]["value"] > f.estimate.value for f in found)  # it counts chance verdicts, too
+
+
+def test_a_worth_that_is_in_many_single_words_is_seen_by_the_model_of_words():
+    """200 words, each worth something of its own: more than the topics hold, which alone would leave the rate open."""
+    rng = np.random.default_rng(0)
+    worth, words = rng.normal(size=200) * 2, np.array([f"w{i}" for i in range(200)])
+    rows = []
+    for i in range(3000):
+        a, b = rng.integers(0, 200, (2, 12))
+        first = (rng.random() < expit(worth[a].sum() - worth[b].sum())) != (rng.random() < 0.1)
+        sides = [" ".join(words[side]) for side in ((a, b) if first else (b, a))]
+        rows.append(Row(Where("made", i + 1), f"question {i}", *sides))
+    found = by_models(Comparisons.of(rows))
+    assert found.model == 1 and found.identified and found.low <= 0.1 <= found.high
 
 
 def test_a_lot_of_noise_is_covered_whether_or_not_it_is_called_identified():
