@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.demo import MARKER, demo
 from holdfast.errors import OptionError
-from holdfast.evaluation import evaluate
+from holdfast.evaluation.evaluation import evaluate
 from holdfast.lab.flip_story import ACCURACY, KEPT_ROBUST, KEPT_TAUGHT, PLAIN_YARDSTICK, ROBUST_PLAIN
 
 

@@ -28,7 +28,7 @@ from rich.console import Console
 from holdfast.checkup.checkup import check
 from holdfast.data import corrupt
 from holdfast.errors import OptionError
-from holdfast.evaluation import Evaluation, evaluate
+from holdfast.evaluation.evaluation import Evaluation, evaluate
 from holdfast.lab import flip_story
 from holdfast.lab.flips import PLAIN, ROBUST, YARDSTICK, Arm, Checked
 from holdfast.lab.worlds import text as world

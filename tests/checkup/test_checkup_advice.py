@@ -40,6 +40,7 @@ def test_of_a_wide_flip_rate_the_lower_end_is_told_since_too_much_does_harm():
     [
         (noise(0.3, 0.28, 0.32, identified=False), "could not be identified"),
         (noise(0.02, 0.01, 0.03), "nothing is gained"),
+        (noise(0.06, 0.0, 0.18), "0% to 18% of the labels may be flipped"),
         ({**noise(0.3, 0.28, 0.32), "length_bias": found(Status.WARN)}, "lean on length"),
     ],
 )

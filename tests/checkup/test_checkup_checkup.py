@@ -1,6 +1,8 @@
 """The door: reads, sets aside and counts, samples with a seed, writes JSON, refuses what holds nothing."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -33,9 +35,19 @@ def test_a_larger_set_is_sampled_with_a_seed_and_says_so():
     assert "seed 0" in found[0].note
 
 
-def test_data_without_comparisons_are_refused():
-    with pytest.raises(DataError, match="comparison"):
+def test_data_without_comparisons_are_refused_with_what_they_were_read_as():
+    with pytest.raises(DataError, match="no row is a comparison: 3 rows read as unpaired"):
         holdfast.check([{"prompt": "p", "completion": "c", "label": True}] * 3, quiet=True)
+
+
+def test_no_language_model_library_is_loaded_where_none_is_asked_for():
+    loads = "import sys, holdfast.checkup.checkup; print('transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loads], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_the_command_line_is_also_a_module():
+    said = subprocess.run([sys.executable, "-m", "holdfast", "check", "--help"], capture_output=True, text=True, check=True).stdout
+    assert "--against" in said
 
 
 def test_columns_can_be_named_as_on_the_command_line():

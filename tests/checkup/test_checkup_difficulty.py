@@ -13,7 +13,7 @@ from holdfast.checkup.features import SURFACE, dense_ND, surface_ND
 from holdfast.checkup.finding import Asked, Status
 from holdfast.checkup.view import View
 from holdfast.errors import ModelError
-from holdfast.evaluation import evaluate
+from holdfast.evaluation.evaluation import evaluate
 
 
 @pytest.fixture(scope="module")

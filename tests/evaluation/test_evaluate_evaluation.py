@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from holdfast.data import Dataset, read
 from holdfast.errors import ModelError, NeedError, OptionError
-from holdfast.evaluation import evaluate
+from holdfast.evaluation.evaluation import evaluate
 from holdfast.evaluation.rows import NO_GROUP
 from holdfast.lab.worlds import text as world
 from holdfast.models.small import small_model

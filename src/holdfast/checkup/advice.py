@@ -163,6 +163,10 @@ def _no_flips(facts: Facts) -> str:
         return "the flip rate could not be identified, and a rate told too high does harm: plain DPO with its beta tuned does as well"
     if facts.loud("length_bias"):
         return "the verdicts lean on length, and its theory needs flips that do not depend on the row"
+    found = facts.number("label_noise", "flip")
+    if found["high"] >= WORTH_TELLING:
+        between = f"{percent(found['low'], 0)} to {percent(found['high'], 0)} of the labels may be flipped"
+        return f"{between}: what is sure of that is not worth telling, and a rate told too high does harm"
     return f"only {percent(facts.flip, 0)} of the labels are flipped: nothing is gained by telling it"
 
 

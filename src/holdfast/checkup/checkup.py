@@ -174,7 +174,12 @@ def check(
             raise DataError(
                 f"{count(comparisons.ties, 'comparison')}, and every one a tie: no verdict to examine", hint="give rows with a winner"
             )
-        raise DataError("no row is a comparison", hint="give rows with `chosen` and `rejected`")
+        read_as = found.report
+        raise DataError(
+            f"{', '.join(read_as.files)}: no row is a comparison: {count(read_as.kept, 'row')} read as {read_as.shape} ({read_as.why})",
+            hint="the check-up needs two answers and which is better: `chosen` and `rejected`, or `answers` and `scores`; "
+            "if columns of other names hold them, say so: --columns chosen=mine",
+        )
     if confirm and comparisons.named:
         raise OptionError(
             "the rows hold names and no texts: there is nothing to train, and so nothing to confirm", hint="leave confirm out"

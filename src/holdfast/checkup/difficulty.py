@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import altair as alt
 import numpy as np
 
 from holdfast.checkup.comparisons import Comparisons, Floats, Ints
 from holdfast.checkup.finding import Asked, Example, Finding, Probe, Status
-from holdfast.checkup.view import View
 from holdfast.checkup.words import percent, span
 from holdfast.evaluation.difficulty import BETAS, ideal_ranking, log_odds, reference_error
 from holdfast.evaluation.intervals import Estimate, mean_interval
@@ -19,6 +18,9 @@ from holdfast.evaluation.ranking import accuracies
 from holdfast.report import Chart, Table
 from holdfast.report.charts import PALETTE
 from holdfast.report.marks import intervals
+
+if TYPE_CHECKING:
+    from holdfast.checkup.view import View
 
 MOST, ENOUGH = 0.9, 0.7  # share of pairs that a perfect optimizer ranks as labeled, below which the light is WARN, BAD
 LEVEL = 1e6  # a of a Beta(a, a) that is one half
@@ -40,6 +42,8 @@ def difficulty(data: Comparisons, asked: Asked) -> Finding:
         why = "These are contests between names." if data.named else "No model was given."
         cannot = "" if data.named else "How hard the pairs are for your model: --model M."
         return Finding(TITLE, Status.ABSENT, why, cannot=cannot)
+    from holdfast.checkup.view import View  # torch and transformers, which no other finding waits for
+
     view = data.view if data.view is not None else View.read(data.rows, asked)
     known = np.flatnonzero(view.known())
     if not len(known):

@@ -1,6 +1,4 @@
-"""What held-out rows say about a policy: ranking, margins, divergence, lengths and win rates, each with an interval."""
+"""What held-out rows say about a policy: ranking, margins, divergence, lengths and win rates, each with an interval.
 
-from holdfast.evaluation.evaluation import Evaluation, evaluate
-from holdfast.evaluation.parts import Part
-
-__all__ = ["Evaluation", "Part", "evaluate"]
+Nothing is imported here: intervals and rankings are used where no language model is, and need not wait for one to load.
+"""

@@ -243,7 +243,7 @@ def accuracy(
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     """One training on flawed rows, judged by clean ones: 1, 1/2 or 0 for each held-out row."""
-    from holdfast.evaluation import evaluate
+    from holdfast.evaluation.evaluation import evaluate
     from holdfast.training.pairwise import train
 
     flawed, planted = plant(train_rows, flaw, rate, seed, known)
