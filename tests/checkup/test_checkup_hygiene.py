@@ -2,17 +2,19 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from checkup_rows import HOSTILE, QUIET, comparisons, drawable, plain_rows
 
+from holdfast.checkup import near
 from holdfast.checkup.contents import contents, language_of
 from holdfast.checkup.contradictions import contradictions
-from holdfast.checkup.duplicates import duplicates
+from holdfast.checkup.duplicates import duplicates, repeats
 from holdfast.checkup.empties import empties
 from holdfast.checkup.finding import Status
 from holdfast.checkup.leaks import leaks
 from holdfast.checkup.length_bias import length_bias
-from holdfast.checkup.near import Index, bare, grouped, similar
+from holdfast.checkup.near import ALIKE, Index, bare, similar
 from holdfast.checkup.position_bias import position_bias
 from holdfast.checkup.sources import sources
 from holdfast.data import Sample
@@ -43,11 +45,10 @@ def test_overlap_of_word_pairs():
 
 def test_near_texts_are_found_among_many_and_others_are_not():
     texts = [row["prompt"] for row in plain_rows(300)]
-    near = [LONG, LONG.replace("lazy", "idle"), LONG.upper()]
-    found = sorted((i, j) for i, j, _ in Index([*texts, *near]).pairs())
-    assert found == [(300, 301), (300, 302), (301, 302)]
+    likes = [LONG, LONG.replace("lazy", "idle"), LONG.upper()]
+    found = Index([*texts, *likes]).groups().tolist()
+    assert found[:300] == list(range(300)) and found[300:] == [300] * 3
     assert [(i, j) for i, j, _ in Index(texts).like([texts[7], "nothing of the kind is to be found here at all"])] == [(0, 7)]
-    assert grouped(4, [(0, 2, 1.0), (2, 3, 1.0)]).tolist() == [0, 1, 0, 0]
 
 
 # ------------------------------------------------------------ duplicates
@@ -67,6 +68,59 @@ def test_repeats_word_for_word_nearly_and_by_another_rater():
     assert duplicates(comparisons([*rows, *judged]), QUIET).numbers["exact"] == 1
     served = [{**first, "group": name} for name in ("a", "b", "b")]
     assert duplicates(comparisons([*served, *plain_rows(9)]), QUIET).numbers["exact"] == 1
+
+
+def recurring(rng, *, prompts, answers, rows, raters=0):
+    """Rows over few prompts, whose answers recur; now and then one with a word of each answer changed, or turned around."""
+    words = np.array([f"w{i}" for i in range(400)])
+    texts = [[" ".join(rng.choice(words, 14)) for _ in range(answers)] for _ in range(prompts)]
+    out = []
+    for _ in range(rows):
+        p = int(rng.integers(prompts))
+        sides = [texts[p][k] for k in rng.choice(answers, 2, replace=False)]
+        if rng.random() < 0.3:
+            sides = [" ".join([*side.split()[:-1], "other"]) for side in sides]
+        prompt = f"prompt {p} asks" + rng.choice([" ", "! "]) + f"for w{p} w{p + 1} w{p + 2} w{p + 3} w{p + 4} w{p + 5}"
+        out.append({"prompt": prompt, "chosen": sides[0], "rejected": sides[1]} | ({"rater": f"r{rng.integers(raters)}"} if raters else {}))
+    return out
+
+
+def repeats_slowly(data):
+    """What `repeats` says, by holding every row against every earlier one."""
+
+    def alike(one, two):
+        return bare(one) == bare(two) or similar(one, two) >= ALIKE
+
+    exact, near = [], []
+    for j, row in enumerate(data.rows):
+        earlier = [i for i in range(j) if (data.rows[i].rater, data.rows[i].group) == (row.rater, row.group)]
+        mine = (data.chosen[j], data.rejected[j])
+        theirs = {i: [(data.chosen[i], data.rejected[i]), (data.rejected[i], data.chosen[i])] for i in earlier}
+        same = [i for i in earlier if bare(data.prompts[i]) == bare(data.prompts[j])]
+        exact.append(any(list(map(bare, mine)) == list(map(bare, sides)) for i in same for sides in theirs[i]))
+        like = [i for i in earlier if not exact[i] and alike(data.prompts[i], data.prompts[j])]
+        near.append(not exact[j] and any(all(map(alike, mine, sides)) for i in like for sides in theirs[i]))
+    return exact, near
+
+
+@pytest.mark.parametrize(("prompts", "answers", "rows", "raters"), [(2, 12, 250, 0), (3, 8, 250, 4), (60, 3, 200, 0), (1, 40, 250, 2)])
+def test_repeats_are_those_of_holding_every_row_against_every_other(prompts, answers, rows, raters):
+    data = comparisons(recurring(np.random.default_rng(prompts), prompts=prompts, answers=answers, rows=rows, raters=raters))
+    exact, near = repeats_slowly(data)
+    found_exact, found_near = repeats(data, 0)
+    assert (found_exact.tolist(), found_near.tolist()) == (exact, near) and sum(exact) > 5 and sum(near) > 5
+
+
+@pytest.mark.parametrize("raters", [0, 100])
+def test_few_prompts_and_answers_that_recur_cost_no_more_comparisons_than_there_are_rows(monkeypatch, raters):
+    compared, overlap = [], near.overlap
+    monkeypatch.setattr(near, "overlap", lambda one, two: compared.append(1) or overlap(one, two))
+    rng, counts = np.random.default_rng(5), []
+    for rows in (1000, 4000):
+        compared.clear()
+        repeats(comparisons(recurring(rng, prompts=2, answers=60, rows=rows, raters=raters)), 0)
+        counts.append(len(compared))
+    assert counts[1] < 4000 and counts[1] < 4.5 * counts[0], counts
 
 
 def test_no_repeats_are_seen_where_there_are_none():

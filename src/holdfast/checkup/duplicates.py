@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from itertools import combinations
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 import altair as alt
 import numpy as np
 
-from holdfast.checkup.comparisons import Comparisons, Ints
+from holdfast.checkup.comparisons import Comparisons, Ints, coded
 from holdfast.checkup.finding import Asked, Example, Finding, Probe, Status
-from holdfast.checkup.near import Index, alike, bare, grouped
+from holdfast.checkup.near import ALIKE, MOST, Index, bare, similar
 from holdfast.checkup.words import count, percent
 from holdfast.evaluation.intervals import mean_interval
 from holdfast.report import Chart, Table
 
 MANY, FAR_TOO_MANY = 0.01, 0.2
-SMALL = 8  # comparisons of one prompt, all of which are compared with each other
+SMALL = 8  # comparisons of one prompt by one rater, all of which are compared with each other
 SAID = {"once": "stands once", "exact": "repeats one, word for word", "near": "repeats one, nearly"}
 
 
@@ -68,51 +67,72 @@ def duplicates(data: Comparisons, asked: Asked) -> Finding:
 
 def repeats(data: Comparisons, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows that repeat an earlier one word for word, and those that nearly do. Case, spacing and punctuation are not words."""
-    rows: dict[tuple[object, ...], int] = {}
-    first_N = np.empty(len(data), np.int64)
     bare_of = {text: bare(text) for text in {*data.prompts, *data.chosen, *data.rejected}}
-    for i, row in enumerate(data.rows):
-        sides = sorted((bare_of[data.chosen[i]], bare_of[data.rejected[i]]))
-        first_N[i] = rows.setdefault((bare_of[data.prompts[i]], *sides, row.rater, row.group), i)
+    text = coded([bare_of[answer] for answer in (*data.chosen, *data.rejected)])  # each text once, however many rows hold it
+    answer_N2 = text.code_N.reshape(2, -1).T
+    who = [(row.rater, row.group) for row in data.rows]
+    prompt = [bare_of[prompt] for prompt in data.prompts]
+    first_N = _first(zip(prompt, who, map(tuple, np.sort(answer_N2, axis=1).tolist()), strict=True))
     exact_N = first_N != np.arange(len(data))
-    group_N = near_prompts_of(data, seed)[data.prompt.code_N]
-    together = np.bincount(group_N[~exact_N], minlength=len(data) + 1)
-    places = np.flatnonzero(~exact_N & (together[group_N] > 1))  # a near repeat has a prompt that stands twice
+    near_prompt_N = near_prompts_of(data, seed)[data.prompt.code_N].tolist()
+    block_N = _first(zip(near_prompt_N, who, strict=True))
     near_N = np.zeros(len(data), bool)
-    rater_N, who_N = data.rater.code_N, data.group.code_N
-    for i, j in _candidates(data, places, group_N, seed):
-        near_N[j] |= group_N[i] == group_N[j] and rater_N[i] == rater_N[j] and who_N[i] == who_N[j] and _both_alike(data, i, j)
+    repeat = _Repeat(data, answer_N2, text.names)
+    for places in _may_repeat(np.flatnonzero(~exact_N), block_N, answer_N2, text.names, seed):
+        for at, j in enumerate(places):
+            near_N[j] = any(repeat(i, j) for i in places[max(0, at - MOST) : at])
     return exact_N, near_N
 
 
-def _candidates(data: Comparisons, places: Ints, group_N: Ints, seed: int) -> Iterator[tuple[int, int]]:
-    """Pairs of comparisons, i before j, that may be repeats: all of a small group; those with like answers of a large one."""
-    sizes = np.bincount(group_N[places], minlength=1)
-    small = places[sizes[group_N[places]] <= SMALL]
-    order = small[np.argsort(group_N[small], kind="stable")]
-    for group in np.split(order, np.flatnonzero(np.diff(group_N[order])) + 1):
-        yield from combinations(group.tolist(), 2)
-    large = places[sizes[group_N[places]] > SMALL]
-    index = Index([f"{data.chosen[i]}\n{data.rejected[i]}" for i in large], seed=seed)
-    yield from ((int(large[i]), int(large[j])) for i, j, _ in index.pairs())
+def _first(keys: Iterable[Hashable]) -> Ints:
+    """For each row, the first row of the same key."""
+    rows: dict[Hashable, int] = {}
+    return np.array([rows.setdefault(key, i) for i, key in enumerate(keys)], np.int64)
 
 
-def _both_alike(data: Comparisons, i: int, j: int) -> bool:
-    """Whether both answers have their like: two comparisons that share one long answer and no more are no repeats."""
-    one, two = ((data.chosen[k], data.rejected[k]) for k in (i, j))
-    if not 0.6 < (9 + sum(map(len, one))) / (9 + sum(map(len, two))) < 1.6:
-        return False
-    return any(all(alike(left, right) for left, right in zip(one, sides, strict=True)) for sides in (two, two[::-1]))
+def _may_repeat(places: Ints, block_N: Ints, answer_N2: Ints, texts: Sequence[str], seed: int) -> Iterator[list[int]]:
+    """Sets of comparisons that may be near repeats of each other, in order: small blocks whole; large ones cut where answers are unlike.
+
+    A block is what one rater said of one prompt. Its answers are told apart by the groups of near texts: those of two repeats are the same.
+    """
+    size_N = np.bincount(block_N[places], minlength=len(block_N))[block_N]
+    large = places[size_N[places] > SMALL]
+    group_N2 = np.full(answer_N2.shape, -1)
+    here, code = np.unique(answer_N2[large], return_inverse=True)
+    group_N2[large] = np.sort(Index([texts[k] for k in here], seed=seed).groups()[code.reshape(-1, 2)], axis=1)
+    sets: dict[tuple[int, ...], list[int]] = {}
+    for i in places:
+        sets.setdefault((int(block_N[i]), *group_N2[i].tolist()), []).append(int(i))
+    return (rows for rows in sets.values() if len(rows) > 1)
+
+
+class _Repeat:
+    """Whether both answers of two comparisons have their like: two that share one long answer and no more are no repeats."""
+
+    def __init__(self, data: Comparisons, answer_N2: Ints, texts: Sequence[str]):
+        self._answers, self._texts = answer_N2.tolist(), texts
+        self._size = [9 + len(chosen) + len(rejected) for chosen, rejected in zip(data.chosen, data.rejected, strict=True)]
+        self._like: dict[tuple[int, int], bool] = {}  # no two texts are compared again
+
+    def __call__(self, i: int, j: int) -> bool:
+        if not 0.6 < self._size[i] / self._size[j] < 1.6:
+            return False
+        (a, b), (c, d) = self._answers[i], self._answers[j]
+        return (self._alike(a, c) and self._alike(b, d)) or (self._alike(a, d) and self._alike(b, c))
+
+    def _alike(self, one: int, two: int) -> bool:
+        pair = (min(one, two), max(one, two))
+        if pair not in self._like:
+            self._like[pair] = one == two or similar(self._texts[one], self._texts[two]) >= ALIKE
+        return self._like[pair]
 
 
 def near_prompts_of(data: Comparisons, seed: int) -> Ints:
     """A code for each distinct prompt, the same for prompts that are nearly the same."""
 
     def make() -> Ints:
-        names = [bare(name) for name in data.prompt.names]
-        first: dict[str, int] = {}
-        same = [(first.setdefault(name, i), i, 1.0) for i, name in enumerate(names)]
-        return grouped(len(names), [*(pair for pair in same if pair[0] != pair[1]), *Index(data.prompt.names, seed=seed).pairs()])
+        text = coded([bare(name) for name in data.prompt.names])
+        return Index(text.names, seed=seed).groups()[text.code_N]
 
     found: Ints = data.once(("near prompts", seed), make)
     return found

@@ -3,22 +3,25 @@
 J(a, b) = |a and b| / |a or b| over sets of word pairs. One word changed among n costs two pairs: J = (n - 3) / (n + 1). Candidates are
 texts that agree in all of a band of MinHashes (Broder 1997; Leskovec et al., "Mining of Massive Datasets", chapter 3), so that the work
 grows with the number of texts, not with its square. Two texts with J = 0.7 are candidates with probability 1 - (1 - 0.7^4)^16 = 0.99. All
-texts are hashed at once, in arrays: one sketch object a text took a minute and 2 GiB for 100,000 comparisons.
+texts are hashed at once, in arrays: one sketch object a text took a minute and 2 GiB for 100,000 comparisons. Whoever has a text more than
+once gives it once.
 """
 
 from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy.cluster.hierarchy import DisjointSet
 
-from holdfast.checkup.comparisons import Ints
+from holdfast.checkup.comparisons import Ints, coded
 
 ALIKE = 0.7  # overlap from which two texts count as nearly the same
 FEWEST = 5  # words; a shorter text is the same or it is not
@@ -41,18 +44,22 @@ def bare(text: str) -> str:
     return " ".join(WORD.findall(text.casefold())) or text.strip()
 
 
-def alike(left: str, right: str) -> bool:
-    """Whether two texts are the same but for case, punctuation and spacing, or nearly the same."""
-    return bare(left) == bare(right) or similar(left, right) >= ALIKE
-
-
 def similar(left: str, right: str) -> float:
     """The overlap of the word pairs of two texts; 0 where one is too short to be nearly like another."""
-    one, two = words_of(left), words_of(right)
-    if min(len(one), len(two)) < FEWEST or min(len(one), len(two)) < 0.5 * max(len(one), len(two)):
-        return 0.0
-    a, b = (set(pairwise(words)) for words in (one, two))
-    return len(a & b) / len(a | b)
+    (one, a), (two, b) = word_pairs(left), word_pairs(right)
+    return 0.0 if min(one, two) < FEWEST or min(one, two) < 0.5 * max(one, two) else overlap(a, b)
+
+
+@lru_cache(maxsize=2**8)  # texts that are compared with each other come together
+def word_pairs(text: str) -> tuple[int, frozenset[tuple[str, str]]]:
+    """How many words a text has, and its pairs of neighbors."""
+    words = words_of(text)
+    return len(words), frozenset(pairwise(words))
+
+
+def overlap(one: Set[Any], two: Set[Any]) -> float:
+    shared = len(one & two)
+    return shared / max(1, len(one) + len(two) - shared)
 
 
 @dataclass(frozen=True)
@@ -64,10 +71,8 @@ class Sketches:
     long_L: Ints  # texts that are long enough
     band_LB: Hashes
 
-    def overlap(self, i: int, other: Sketches, j: int) -> float:
-        one, two = (np.unique(s.pair_M[s.start_T[k] : s.start_T[k + 1]]) for s, k in ((self, i), (other, j)))
-        shared = len(np.intersect1d(one, two, assume_unique=True))
-        return shared / max(1, len(one) + len(two) - shared)
+    def pairs_of(self, i: int) -> frozenset[int]:
+        return frozenset(self.pair_M[self.start_T[i] : self.start_T[i + 1]].tolist())
 
 
 class Index:
@@ -78,24 +83,29 @@ class Index:
         self._odd_K = np.random.default_rng(seed).integers(0, 2**63, BANDS * ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
         self.here = self._sketches(texts)
 
-    def pairs(self) -> Iterator[tuple[int, int, float]]:
-        """(i, j, overlap) of texts that are nearly the same, i < j."""
-        tried: set[tuple[int, int]] = set()
+    def groups(self) -> Ints:
+        """A code for each text, the same for texts that a chain of near likenesses connects. What is connected is not compared again."""
+        texts = range(len(self.here.start_T) - 1)
+        joined, unlike = DisjointSet(texts), set[tuple[int, int]]()
+        pairs_of = lru_cache(maxsize=2**14)(self.here.pairs_of)
         for band_L in self.here.band_LB.T:
             order = np.argsort(band_L, kind="stable")
             ends = np.flatnonzero(np.r_[True, band_L[order][1:] != band_L[order][:-1], True])
             for k in np.flatnonzero(np.diff(ends) > 1):
                 group = self.here.long_L[order[ends[k] : ends[k + 1]]].tolist()
                 for at, j in enumerate(group):
-                    tried.update((i, j) for i in group[max(0, at - MOST) : at])
-        for i, j in sorted(tried):
-            shared = self.here.overlap(i, self.here, j)
-            if shared >= ALIKE:
-                yield i, j, shared
+                    for i in group[max(0, at - MOST) : at]:
+                        if (i, j) not in unlike and not joined.connected(i, j):
+                            if overlap(pairs_of(i), pairs_of(j)) >= ALIKE:
+                                joined.merge(i, j)
+                            else:
+                                unlike.add((i, j))
+        return coded([joined[i] for i in texts]).code_N
 
     def like(self, texts: Sequence[str]) -> Iterator[tuple[int, int, float]]:
         """(place in `texts`, place in the index, overlap) of the nearest text of the index, where one is near enough."""
         there = self._sketches(texts)
+        pairs_of = lru_cache(maxsize=2**14)(self.here.pairs_of)
         near: list[set[int]] = [set() for _ in there.long_L]
         for mine_L, band_L in zip(self.here.band_LB.T, there.band_LB.T, strict=True):
             order = np.argsort(mine_L, kind="stable")
@@ -103,7 +113,8 @@ class Index:
             for at in np.flatnonzero(high > low):
                 near[at].update(self.here.long_L[order[low[at] : min(high[at], low[at] + MOST)]].tolist())
         for i, places in zip(there.long_L.tolist(), near, strict=True):
-            best, j = max(((there.overlap(i, self.here, j), -j) for j in places), default=(0.0, 0))
+            mine = there.pairs_of(i)
+            best, j = max(((overlap(mine, pairs_of(j)), -j) for j in places), default=(0.0, 0))
             if best >= ALIKE:
                 yield i, -j, best
 
@@ -141,12 +152,3 @@ def _mixed(x: Hashes) -> Hashes:
     """Bits stirred so that every one depends on all below it (the finisher of SplitMix64, shortened)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     return x ^ (x >> np.uint64(31))
-
-
-def grouped(size: int, pairs: Sequence[tuple[int, int, float]]) -> Ints:
-    """A code for each of `size` texts, the same for texts that a chain of pairs connects."""
-    if not pairs:
-        return np.arange(size)
-    one, two, _ = zip(*pairs, strict=True)
-    links = sparse.coo_matrix((np.ones(len(one)), (one, two)), shape=(size, size))
-    return np.asarray(sparse.csgraph.connected_components(links, directed=False)[1], np.int64)
