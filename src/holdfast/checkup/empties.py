@@ -71,7 +71,12 @@ def empties(data: Comparisons, asked: Asked) -> Finding:
     total = sum(numbers.values()) - numbers["nearly"]
     parts = "; ".join(f"{number:,} {KINDS[kind]}" for kind, number in numbers.items() if number and kind != "nearly")
     says = f"{count(total, 'comparison')} {'has' if total == 1 else 'have'} an answer that says nothing, or two that say the same: {parts}."
-    says = says if total else "Every answer says something, and no two answers of a row are the same."
+    fine = (
+        "Both sides of every contest have a name, and none met itself."
+        if data.named
+        else "Every answer says something, and no two answers of a row are the same."
+    )
+    says = says if total else fine
     if numbers["nearly"]:
         says += f" In {count(numbers['nearly'], 'comparison')} the two are nearly the same."
     return Finding(
