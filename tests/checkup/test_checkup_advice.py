@@ -62,7 +62,7 @@ def test_no_flip_rate_is_told_where_it_is_unknown_small_or_tied_to_the_row(findi
 def test_each_finding_has_its_method_and_its_reason(findings, label):
     advice = advise(findings)
     assert advice.best.label == label and advice.best.reason == "It is so."
-    assert advice.first == ("Mend it.",)
+    assert advice.first == ("A title: Mend it.",)
 
 
 def test_camps_without_a_known_column_do_not_ask_for_a_reduction_over_groups():
@@ -79,7 +79,7 @@ def test_few_circles_do_not_decide_the_method():
 def test_a_quiet_light_changes_nothing_and_an_unknown_one_is_an_open_question():
     advice = advise({"circles": found(Status.GOOD), "label_noise": found(Status.UNKNOWN, flip=None, identified=False)})
     assert advice.best.method == "dpo" and advice.first == ()
-    assert advice.open_questions == ("Who knows.",)
+    assert advice.open_questions == ("A title: Who knows.",)
 
 
 def test_every_rule_names_a_method_of_the_table_and_settings_that_it_reads():

@@ -7,6 +7,7 @@ import pytest
 
 from browser import CHROMIUM, Browser
 from holdfast.report import Chart, Page, Pair, Section, Table, Tile
+from holdfast.report.marks import intervals, lines
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 
@@ -164,3 +165,70 @@ def test_it_prints(opened):
     pdf = opened.pdf()
     assert pdf.startswith(b"%PDF") and len(pdf) > 20_000
     assert not opened.run("document.querySelector('details').open")  # as it was before
+
+
+@pytest.fixture(scope="module")
+def charted(tmp_path_factory):
+    course = [
+        {"name": name, "x": 25 * i, "y": 0.5 + slope * i} for name, slope in (("dpo", 0.0123456789), ("rdpo", 0.03)) for i in range(9)
+    ]
+    points = [{"name": f"rater {i} with a name that is long", "value": 0.6 + i / 100, "low": 0.55, "high": 0.81234567} for i in range(8)]
+    charts = [
+        Chart(lines(course, names=["dpo", "rdpo"], x="step", y="win rate", percent=True), "course"),
+        Chart(intervals(points, names=[p["name"] for p in points], title="reliability", percent=True), "raters"),
+    ]
+    section = Section("A heading that is far too long for one line of a phone", chart=charts, light="good", asks="Is it?")
+    blank = Section("Blank", pairs=[Pair("f:1", "why", "p", "an answer", " \n")])
+    return Page("Charts", "A lead.", [section, blank]).write(tmp_path_factory.mktemp("charts") / "report.html", pictures=False)[0]
+
+
+TIP = (
+    "(() => { const t = document.getElementById('vg-tooltip-element'); return t && t.classList.contains('visible') ? t.innerText : '' })()"
+)
+
+
+def told(browser):
+    """The tooltip, its lines in one."""
+    return " ".join(browser.run(TIP).split())
+
+
+def test_a_pointer_near_a_line_shows_the_nearest_value_in_readable_numbers(browser, charted):
+    browser.size(1280)
+    browser.open(charted)
+    x, y, wide, high = browser.run(
+        "(() => { const r = document.querySelector('#chart-course .mark-line path').getBoundingClientRect();"
+        " return [r.x, r.y, r.width, r.height] })()"
+    )
+    for right, down, expected in ((0.53, 0.93, "step 100 win rate 54.9%"), (1.01, -0.1, "dpo step 200 win rate 59.9%")):
+        browser.send("Input.dispatchMouseEvent", type="mouseMoved", x=x + wide * right, y=y + high * down)
+        assert expected in told(browser) and len(told(browser)) < 60
+        assert browser.run("document.querySelectorAll('#chart-course .at').length") == 1
+    browser.send("Input.dispatchMouseEvent", type="mouseMoved", x=5, y=5)
+    browser.until(f"{TIP} === '' && !document.querySelector('.at')")
+
+
+def test_arrow_keys_step_through_the_values_of_a_chart(browser, charted):
+    browser.size(1280)
+    browser.open(charted)
+    browser.run("document.querySelector('#chart-raters').focus()")
+    heard = "document.querySelector('#chart-raters + .unseen').textContent"
+    browser.press("ArrowRight", 39)
+    assert "value 60.0% low 55.0% high 81.2%" in told(browser)
+    assert browser.run(heard) == "name rater 0 with a name that is long, value 60.0%, low 55.0%, high 81.2%"
+    browser.press("ArrowLeft", 37)
+    assert "rater 7" in told(browser)  # around the end, and eight in all: an interval is not told again after its point
+    browser.press("Escape", 27)
+    assert told(browser) == "" and browser.run(heard) == ""
+
+
+def test_on_a_phone_names_leave_room_for_the_chart_and_a_light_stays_beside_its_heading(browser, charted):
+    browser.size(360)
+    browser.open(charted)
+    plot, chart = (
+        browser.run(f"document.querySelector('{what}').getBoundingClientRect().width")
+        for what in ("#chart-raters .mark-group .background", "#chart-raters")
+    )
+    assert plot > 0.5 * chart
+    tops = browser.run("[...document.querySelectorAll('#h1 .icon, #h1 .name')].map(e => e.getClientRects()[0].top)")
+    assert abs(tops[0] - tops[1]) < 15
+    assert browser.run("document.querySelector('#s2 .side2 .said').textContent").strip() == "nothing but empty space"

@@ -165,6 +165,8 @@ def test_columns_of_numbers_are_known():
     table = Table(["who", "share", "mixed"], [["a1", "61% (58 to 64)", "x"], ["b", -0.5, 2], ["c", None, 3]])
     assert table.numeric == [False, True, False]
     assert Table(["a", "b"], [["", ""], ["", 5]]).numeric == [False, True]  # an empty cell says nothing
+    sentences = [["479 beats 54 2 to 0", "4 to 5", "1,024", "12 of 30", "-0.4 (-3.2 to +2.5)", "3 s"]]
+    assert Table(list("abcdef"), sentences).numeric == [False, *[True] * 5]
 
 
 @pytest.mark.parametrize(

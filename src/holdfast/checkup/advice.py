@@ -254,8 +254,8 @@ def advise(findings: Mapping[str, Finding], *, data: str = "prefs.jsonl", readin
         named: whether the rows hold names that met, and no texts
     """
     facts = Facts(findings)
-    first = tuple(finding.remedy for finding in findings.values() if finding.remedy and finding.status in LOUD)
-    unsure = tuple(finding.cannot for finding in findings.values() if finding.cannot and finding.status is Status.UNKNOWN)
+    first = tuple(f"{finding.title}: {finding.remedy}" for finding in findings.values() if finding.remedy and finding.status in LOUD)
+    unsure = tuple(f"{f.title}: {f.cannot}" for f in findings.values() if f.cannot and f.status is Status.UNKNOWN)
     if named:
         return Advice((NAMES_ALONE,), (), first, shlex.join(["holdfast", "lab", "games", data]), unsure)
     reasons = [(rule, rule.because(facts)) for rule in RULES]

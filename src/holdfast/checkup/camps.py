@@ -309,9 +309,13 @@ def _known_charts(sides: Mapping[str, Column]) -> list[Chart]:
         rows = [{"fitted": a[:30], "on": b[:30], "right": e.value} for (a, b), e in side.cross.items() if e.value is not None]
         order = [group[:30] for group in side.found.names]
         base = alt.Chart(alt.Data(values=rows)).encode(
-            x=alt.X("on:N", title=f"pairs judged by this {name}", sort=order, axis=alt.Axis(labelAngle=-30, labelLimit=140)),
+            x=alt.X("on:N", title=f"pairs judged by this {name}", sort=order, axis=alt.Axis(labelAngle=-30 if len(order) > 4 else 0)),
             y=alt.Y("fitted:N", title="model fitted to", sort=order, axis=alt.Axis(labelLimit=180)),
-            tooltip=["fitted:N", "on:N", alt.Tooltip("right:Q", format=".1%")],
+            tooltip=[
+                alt.Tooltip("fitted:N", title="model fitted to"),
+                alt.Tooltip("on:N", title="pairs of"),
+                alt.Tooltip("right:Q", title="ranked right", format=".1%"),
+            ],
         )
         scale = alt.Scale(domain=[0.25, 0.5, 0.75], range=["#c2456b", "#e9eaec", "#3b7dd0"], clamp=True)
         cells = base.mark_rect().encode(color=alt.Color("right:Q", scale=scale, legend=None))

@@ -400,7 +400,7 @@ def _said(t: Tournament, level: Level, winner: int, loser: int) -> str:
     edge = int(np.flatnonzero((t.edge_E2 == (low, high)).all(axis=1))[0])
     wins = t.win_E[edge] if winner == low else 1 - t.win_E[edge]
     n = t.n_E[edge]
-    return f"{level.names[t.nodes[winner]]} beats {level.names[t.nodes[loser]]} {wins * n:g} to {(1 - wins) * n:g}"
+    return f"{level.names[t.nodes[winner]]} beats {level.names[t.nodes[loser]]} {wins * n:.3g} to {(1 - wins) * n:.3g}"
 
 
 def _table(rings: list[Rings]) -> Table:
@@ -413,9 +413,9 @@ def _table(rings: list[Rings]) -> Table:
             len(r.t.at_U),
             r.triangles,
             r.cycles,
-            r.cyclic,
-            float(r.by_chance.mean()),
-            r.share.value,
+            percent(r.cyclic),
+            percent(float(r.by_chance.mean())),
+            percent(r.share),
             r.p,
         ]
         for r in rings
@@ -432,7 +432,12 @@ def _chance_chart(r: Rings) -> Chart:
     bars = (
         alt.Chart(alt.Data(values=rows))
         .mark_bar(color="#7a7f87", opacity=0.7)
-        .encode(x=x, x2="to:Q", y=alt.Y("worlds:Q", title="drawn worlds"))
+        .encode(
+            x=x,
+            x2="to:Q",
+            y=alt.Y("worlds:Q", title="drawn worlds"),
+            tooltip=[*(alt.Tooltip(f"{end}:Q", format=".2%") for end in ("from", "to")), "worlds:Q"],
+        )
     )
     line = alt.Chart(alt.Data(values=[{"at": r.cyclic, "name": "these data"}])).mark_rule(color="#c2456b", strokeWidth=3)
     said = f"These data: {percent(r.cyclic)}; by chance {percent(float(r.by_chance.mean()))}."
@@ -461,12 +466,17 @@ def _matrix_chart(r: Rings) -> Chart:
         alt.Chart(alt.Data(values=rows))
         .mark_rect()
         .encode(
-            x=alt.X("column:N", sort=names, title="against", axis=alt.Axis(labelAngle=-50, labelLimit=110, labelOverlap=False)),
+            x=alt.X("column:N", sort=names, title="against, by rank", axis=alt.Axis(labelAngle=0, labelExpr="split(datum.label, '.')[0]")),
             y=alt.Y("row:N", sort=names, title=None, axis=alt.Axis(labelLimit=170, labelOverlap=False)),
             color=alt.Color(
-                "wins:Q", title="wins", scale=alt.Scale(scheme="blueorange", domain=[0, 1], reverse=True), legend=alt.Legend(format="%")
+                "wins:Q", title="row wins", scale=alt.Scale(scheme="blueorange", domain=[0, 1], reverse=True), legend=alt.Legend(format="%")
             ),
-            tooltip=["row:N", "column:N", alt.Tooltip("wins:Q", format=".0%"), "met:Q"],
+            tooltip=[
+                "row:N",
+                alt.Tooltip("column:N", title="against"),
+                alt.Tooltip("wins:Q", title="row wins", format=".0%"),
+                alt.Tooltip("met:Q", title="meetings", format=","),
+            ],
         )
         .properties(height=22 * max(4, len(names)))
     )

@@ -129,13 +129,13 @@ def language_of(text: str) -> str | None:
 def _chart(data: Comparisons, aside: dict[str, int]) -> Chart:
     parts = [("comparisons", data.total), ("ties", data.ties), ("compare nothing", data.others), *aside.items()]
     shown = [(name, number) for name, number in parts if number]
-    rows = [{"kind": name, "rows": number} for name, number in shown]
+    rows = [{"kind": name.replace("`", ""), "rows": number} for name, number in shown]
     chart = (
         alt.Chart(alt.Data(values=rows))
         .mark_bar(height=18, cornerRadiusEnd=3)
         .encode(
             y=alt.Y("kind:N", sort=None, title=None, axis=alt.Axis(labelLimit=320)),
-            x=alt.X("rows:Q", title="rows", axis=alt.Axis(format="~s")),
+            x=alt.X("rows:Q", title="rows", axis=alt.Axis(format=",d", tickMinStep=1)),
             color=alt.condition("datum.kind == 'comparisons'", alt.value("#3d8f5f"), alt.value("#7a7f87")),
             tooltip=["kind:N", alt.Tooltip("rows:Q", format=",")],
         )

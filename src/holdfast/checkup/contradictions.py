@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import altair as alt
 import numpy as np
 
@@ -106,25 +108,24 @@ def _table(n_P: np.ndarray, both_P: np.ndarray) -> Table:
 def _chart(n_P: np.ndarray, k_P: np.ndarray) -> Chart:
     """How one-sided the verdicts are, beside what coins would give."""
     most_P = np.maximum(k_P, n_P - k_P) / n_P
-    counts, edges = np.histogram(most_P, bins=np.linspace(0.5, 1.0, 11))
-    rows = [
-        {"from": float(edges[i]), "to": float(edges[i + 1]), "pairs": int(c), "share": float(c / len(n_P))} for i, c in enumerate(counts)
-    ]
+    counts, edges = np.histogram(most_P[most_P < 1], bins=np.linspace(0.5, 1.0, 11))
+    names = [f"{edge:.0%}" for edge in edges[:-1]]
+    kinds = [*zip(names, [f"{low} to {high}" for low, high in pairwise([*names, "100%"])], counts, strict=True)]
+    kinds.append(("all agree", "all agree", (most_P == 1).sum()))
+    rows = [{"from": name, "side": side, "pairs": int(c), "share": float(c / len(n_P))} for name, side, c in kinds]
     chart = (
         alt.Chart(alt.Data(values=rows))
         .mark_bar(cornerRadiusEnd=2)
         .encode(
-            x=alt.X("from:O", title="share of a pair's verdicts on its more popular side", axis=alt.Axis(format=".0%", labelAngle=0)),
+            x=alt.X("from:O", title="share of a pair's verdicts on its more popular side, from", sort=None, axis=alt.Axis(labelAngle=0)),
             y=alt.Y("share:Q", title="share of pairs", axis=alt.Axis(format="%")),
-            tooltip=[alt.Tooltip("from:Q", format=".0%"), alt.Tooltip("to:Q", format=".0%"), alt.Tooltip("pairs:Q", format=",")],
+            tooltip=[alt.Tooltip("side:N", title="on one side"), alt.Tooltip("pairs:Q", format=","), alt.Tooltip("share:Q", format=".1%")],
         )
         .properties(height=220)
     )
     unanimous = float((most_P == 1).mean())
     alt_text = f"{unanimous:.0%} of the pairs judged more than once are unanimous."
-    return Chart(
-        chart, "contradictions", "Pairs judged more than once: how one-sided their verdicts are. On the right, unanimous.", alt_text
-    )
+    return Chart(chart, "contradictions", "Pairs judged more than once: how one-sided their verdicts are.", alt_text)
 
 
 PROBE = Probe("Is the same comparison labeled both ways?", contradictions)

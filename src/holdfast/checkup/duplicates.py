@@ -49,7 +49,7 @@ def duplicates(data: Comparisons, asked: Asked) -> Finding:
     return Finding(
         "Duplicates",
         status,
-        f"{count(exact, 'comparison')} of {n:,} repeat an earlier one word for word, and {near:,} nearly ({percent(share)}). "
+        f"{_says(n, exact, near, percent(share))} "
         f"There are {count(prompts, 'distinct prompt')}, {near_prompts:,} of them nearly the same as another."
         + (f" Over the whole file, {count(whole['repeated'], 'comparison')} of {whole['comparisons']:,} repeat another." if whole else ""),
         share,
@@ -63,6 +63,13 @@ def duplicates(data: Comparisons, asked: Asked) -> Finding:
         tables=[Table(["prompts", "how often they stand"], _how_often(data), "How many prompts stand once, twice, ...")],
         examples=[Example(int(i), 1.0, SAID["exact"] if exact_N[i] else SAID["near"]) for i in places],
     )
+
+
+def _says(n: int, exact: int, near: int, share: str) -> str:
+    if not exact + near:
+        return f"None of {count(n, 'comparison')} repeats an earlier one."
+    verb = "repeats" if exact == 1 else "repeat"
+    return f"{count(exact, 'comparison')} of {n:,} {verb} an earlier one word for word, and {near:,} nearly ({share})."
 
 
 def repeats(data: Comparisons, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -93,7 +93,13 @@ def empties(data: Comparisons, asked: Asked) -> Finding:
         else "",
         numbers={**numbers, "share": share.to_dict(), "share_with_rows_set_aside": whole},
         charts=[_chart(numbers)] if any(numbers.values()) else [],
-        tables=[Table(["kind", "comparisons"], [[KINDS[kind], number] for kind, number in numbers.items()], percent(whole) + " in all")],
+        tables=[
+            Table(
+                ["kind", "comparisons"],
+                [[KINDS[kind], number] for kind, number in numbers.items()],
+                f"All kinds together: {percent(whole)} of the rows",
+            )
+        ],
         examples=examples,
     )
 

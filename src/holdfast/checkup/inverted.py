@@ -397,12 +397,17 @@ def _columns_chart(named: list[Place]) -> Chart:
         )
     )
     said = "; ".join(f"{row['name']} {row['value']:.0%}" for row in rows[:5])
-    caption = "Raters, groups, sources and values of scores with the lowest agreement."
+    caption = (
+        "Raters, groups, sources and values of scores with the lowest agreement. Larger dots: more comparisons; dashed: an even chance."
+    )
     return Chart(alt.layer(half, dots).properties(height=24 * max(3, len(rows))), "inverted_places", caption, said)
 
 
 def _tables(found: list[Place], named: list[Place]) -> list[Table]:
-    rows = [[p.what, p.rows, p.agree, p.elsewhere, p.turned, p.p] for p in [*found, *(n for n in named if n not in found)][:20]]
+    rows = [
+        [p.what, p.rows, percent(p.agree), percent(p.elsewhere), percent(p.turned, 0), p.p]
+        for p in [*found, *(n for n in named if n not in found)][:20]
+    ]
     return [Table(["where", "comparisons", "agree", "elsewhere", "as if turned around", "p"], rows)] if rows else []
 
 

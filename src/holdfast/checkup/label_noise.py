@@ -166,8 +166,9 @@ def _charts(routes: Mapping[str, Estimate], found: Flips | None) -> Sequence[Cha
             Chart(
                 _curve(found),
                 "label-noise-curve",
-                "How often the label agrees with a model that never saw it, against how sure the model is. The line is the fit; where it "
-                "levels off below 100%, labels are wrong even in clear cases.",
+                "How often the label agrees with a model that never saw it, against how sure the model is, with 95% intervals. The line is "
+                f"the fit, and the dashed line where it levels off as the model gets surer: at {percent(1 - found.value)} here, 100% less "
+                "the flip rate. Below 100%, labels are wrong even in clear cases.",
                 "A rising curve of agreement against the model's certainty.",
             )
         )
@@ -190,10 +191,14 @@ def _curve(found: Flips) -> alt.LayerChart:
     grid = np.linspace(0, float(np.quantile(size_N, 0.995)) or 1.0, 60)
     fitted = found.agreeing(grid)
     line = [{"sure": float(t), "agree": float(p)} for t, p in zip(grid, fitted, strict=True)]
-    x = alt.X("sure:Q", title="how sure the model is")
-    scale = alt.Scale(domain=[0.4, 1.0], clamp=True)
+    x = alt.X("sure:Q", title="how sure the model is, log-odds")
+    scale = alt.Scale(domain=[min(0.4, np.floor(10 * min(point["low"] for point in points)) / 10), 1.0])
     y = alt.Y("agree:Q", title="labels that agree", axis=alt.Axis(format="%"), scale=scale)
-    tips = ["sure:Q", alt.Tooltip("agree:Q", format=".1%"), alt.Tooltip("low:Q", format=".1%"), alt.Tooltip("high:Q", format=".1%")]
+    tips = [
+        alt.Tooltip("sure:Q", title="log-odds", format=".2f"),
+        alt.Tooltip("agree:Q", title="labels that agree", format=".1%"),
+        *(alt.Tooltip(f"{end}:Q", format=".1%") for end in ("low", "high")),
+    ]
     base = alt.Chart(alt.Data(values=points)).encode(x=x, tooltip=tips)
     top = alt.Chart(alt.Data(values=[{"agree": 1 - found.value}])).mark_rule(strokeDash=[5, 4], color="#888888").encode(y=y)
     return alt.layer(

@@ -58,7 +58,7 @@ def length_bias(data: Comparisons, asked: Asked) -> Finding:
         title,
         status,
         f"The longer answer wins {percent(longer)} of comparisons{span(longer)}. An answer twice as long has {odds} (slope "
-        f"{slope.value:.2f}{span(slope, as_percent=False, digits=2)}).",
+        f"{slope.value:.2f}{span(slope, as_percent=False, digits=2).replace(' (', ', ')}.",
         longer,
         of,
         remedy="Compare answers of similar length, or train with a length-normalized objective." if status is not Status.GOOD else "",
@@ -158,15 +158,23 @@ def _curve(bins: list[dict[str, Any]], slope: float) -> Chart:
         for row in bins
     ]
     base = alt.Chart(alt.Data(values=seen)).encode(
-        x=x, tooltip=[alt.Tooltip(f"{k}:Q", format=".3~g") for k in ("at", "value", "low", "high", "pairs")]
+        x=x,
+        tooltip=[
+            alt.Tooltip("at:Q", title="times as long", format=".3~g"),
+            alt.Tooltip("value:Q", title="longer wins", format=".1%"),
+            *(alt.Tooltip(f"{end}:Q", format=".1%") for end in ("low", "high")),
+            alt.Tooltip("pairs:Q", format=","),
+        ],
     )
     bars = base.mark_rule(strokeWidth=3, opacity=0.5, color="#3b7dd0").encode(y=alt.Y("low:Q", title="the longer answer wins"), y2="high:Q")
     dots = base.mark_point(size=90, color="#3b7dd0").encode(y=y)
     said = "; ".join(f"{row['at']:.2g} times as long: {row['value']:.0%}" for row in bins)
     chart = alt.layer(half, line, bars, dots).properties(height=260)
-    return Chart(
-        chart, "length_bias", "How often the longer answer wins, by how much longer it is (dots), and the fitted slope (line).", said
+    caption = (
+        "How often the longer answer wins, by how much longer it is (dots, with 95% intervals), and the fitted slope (line). "
+        "Dashed: an even chance."
     )
+    return Chart(chart, "length_bias", caption, said)
 
 
 def _spread(chosen_N: Floats, rejected_N: Floats, seed: int) -> Chart:

@@ -167,7 +167,8 @@ def _making(checkup: Checkup) -> Section:
     slow = sorted(checkup.seconds.items(), key=lambda one: -one[1])
     seconds = Table(["question", "seconds"], [[ASKS.get(name, name), round(taken, 2)] for name, taken in slow])
     details = [Details("How long each question took", table=seconds)]
-    return Section("How this was made", "\n\n".join(checkup.report.lines()), table=tables, details=details)
+    tables.insert(0, Table(["step by step"], [[line] for line in checkup.report.lines()], "How the rows were read"))
+    return Section("How this was made", table=tables, details=details)
 
 
 def _apart(sections: list[Section]) -> list[Section]:

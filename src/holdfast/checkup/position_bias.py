@@ -186,12 +186,12 @@ def _rows(share: Estimate, equals: Estimate, both: dict[str, Any] | None = None)
 
 
 def _table(share: Estimate, equals: Estimate) -> Table:
-    rows = [[r["name"], r["value"], r["low"], r["high"]] for r in _rows(share, equals)]
+    rows = [[r["name"], *(percent(r[end]) for end in ("value", "low", "high"))] for r in _rows(share, equals)]
     if equals.value is not None:
         rows.append(
             [
                 "bonus of the first place, in log-odds",
-                *(None if v is None else float(logit(v)) for v in (equals.value, equals.low, equals.high)),
+                *(None if v is None else f"{logit(v):+.2f}" for v in (equals.value, equals.low, equals.high)),
             ]
         )
     return Table(["", "value", "low", "high"], rows)
@@ -205,7 +205,9 @@ def _chart(share: Estimate, equals: Estimate, both: dict[str, Any]) -> Chart:
         row["low"], row["high"] = row["value"] if row["low"] is None else row["low"], row["value"] if row["high"] is None else row["high"]
     chart = intervals(rows, names=[row["name"] for row in rows], title="share", percent=True, mark_at=0.5)
     said = "; ".join(f"{row['name']} {row['value']:.0%}" for row in rows)
-    return Chart(chart, "position_bias", "How often the side shown first wins. The dashed line is a fair place.", said)
+    return Chart(
+        chart, "position_bias", "How often the side shown first wins, with 95% intervals. Dashed: a place that makes no difference.", said
+    )
 
 
 PROBE = Probe("Does the answer shown first win?", position_bias)

@@ -186,9 +186,13 @@ def _composition(found: Representativeness) -> Chart:
     color = alt.Color("of:N", scale=alt.Scale(domain=["population", "labels"], range=[PALETTE[1], PALETTE[0]]))
     rule = alt.Chart(alt.Data(values=ends)).mark_rule(strokeWidth=2, opacity=0.4).encode(y=y, x=alt.X("low:Q", title=title), x2="high:Q")
     tip = ["name:N", "of:N", alt.Tooltip("share:Q", format=".1%")]
-    points = alt.Chart(alt.Data(values=dots)).mark_point(size=110, filled=True, opacity=1).encode(y=y, x=x, color=color, tooltip=tip)
+    base = alt.Chart(alt.Data(values=dots)).encode(y=y, x=x, color=color, tooltip=tip)
+    ring = base.transform_filter("datum.of == 'population'").mark_point(
+        size=220, filled=False, strokeWidth=2.5
+    )  # seen around a dot as well
+    points = base.transform_filter("datum.of == 'labels'").mark_point(size=80)
     said = "; ".join(f"{g.group}: {percent(g.target, 0)} of the population, {percent(g.share, 0)} of the labels" for g in shown)
-    chart = alt.layer(rule, points).properties(height=30 * max(2, len(shown)))
+    chart = alt.layer(rule, ring, points).properties(height=30 * max(2, len(shown)))
     return Chart(chart, "representation-shares", "Who should be heard, and who was.", said)
 
 

@@ -243,18 +243,23 @@ def _why(data: Comparisons, place: int) -> str:
     gap_D = surface_2ND(data)[0, place] - surface_2ND(data)[1, place]
     scale_D = surface_2ND(data).reshape(-1, len(SURFACE)).std(axis=0) + 1e-9
     top = np.argsort(-np.abs(gap_D / scale_D))[:2]
-    return "surface alone says so: " + ", ".join(f"{'more' if gap_D[d] > 0 else 'less'} {SURFACE[d]}" for d in top)
+    sides = [(side, ", ".join(SURFACE[d] for d in top if (gap_D[d] > 0) == (side == "more"))) for side in ("more", "less")]
+    return f"surface alone says so ({'; '.join(f'{side} of: {names}' for side, names in sides if names)})"
 
 
 # ------------------------------------------------------------ pictures
 
 
 def _table(found: Mapping[str, Probed], control: Mapping[str, Mapping[str, Any]]) -> Table:
-    rows = [[PROBES[k], p.paired.value, p.paired.low, p.paired.high, p.auc.value, p.auc.low, p.auc.high] for k, p in found.items()]
+    rows = [[PROBES[k], *(percent(v) for e in (p.paired, p.auc) for v in (e.value, e.low, e.high))] for k, p in found.items()]
     said = {"equal_length": "length and format, equal lengths", "one_writer": "words, one writer", "two_writers": "words, two writers"}
-    rows += [[said[k], c["value"], c["low"], c["high"], None, None, None] for k, c in control.items() if c["value"] is not None]
+    rows += [
+        [said[k], *(percent(c[end]) for end in ("value", "low", "high")), None, None, None]
+        for k, c in control.items()
+        if c["value"] is not None
+    ]
     return Table(
-        ["told by", "pairs in order", "low", "high", "AUC", "low ", "high "], rows, "On prompts that the probe has not seen; chance is 0.5"
+        ["told by", "pairs in order", "low", "high", "AUC", "low ", "high "], rows, "On prompts that the probe has not seen; chance is 50%"
     )
 
 
@@ -267,7 +272,8 @@ def _chart(found: Mapping[str, Probed]) -> Chart:
     names = list(dict.fromkeys(row["name"] for row in rows))
     chart = intervals(rows, names=names, title="told apart (chance is 50%)", percent=True, mark_at=0.5, by="by")
     said = "; ".join(f"{PROBES[kind]}: {percent(p.paired, 0)} of pairs" for kind, p in found.items())
-    return Chart(chart, "separability", "How well chosen and rejected answers can be told apart, by what is looked at.", said)
+    caption = "How well chosen and rejected answers can be told apart, by what is looked at, with 95% intervals. Dashed: chance."
+    return Chart(chart, "separability", caption, said)
 
 
 def _feature_chart(features: list[dict[str, Any]]) -> Chart:
@@ -286,7 +292,7 @@ def _feature_chart(features: list[dict[str, Any]]) -> Chart:
     whiskers = base.mark_rule(strokeWidth=2, color="#7a7f87").encode(x="low:Q", x2="high:Q")
     chart = alt.layer(bars, whiskers).properties(height=22 * max(3, len(rows)))
     said = "; ".join(f"{row['name']} {row['value']:.0%}" for row in shown[:3] + shown[-3:])
-    caption = "Of the pairs that differ in a feature, how often the chosen answer has more of it."
+    caption = "Of the pairs that differ in a feature, how often the chosen answer has more of it, with 95% intervals."
     return Chart(chart, "surface_features", caption, said)
 
 

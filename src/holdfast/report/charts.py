@@ -39,6 +39,7 @@ CONFIG: dict[str, Any] = {
         "tickColor": "#b4b9c0",
     },
     "axisQuantitative": {"tickCount": 6},
+    "axisY": {"labelPadding": 6},
     "legend": {"orient": "top", "title": None, "labelFontSize": 13, "labelColor": "#22262b", "labelLimit": 300, "symbolStrokeWidth": 3}
     | GRAY,
     "header": {"labelFontSize": 13, "labelColor": "#22262b", "title": None},

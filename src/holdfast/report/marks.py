@@ -37,6 +37,7 @@ def intervals(
     style = alt.Axis(format="%" if percent else "~g", tickCount=6)
     scale = alt.Scale(zero=False, nice=True)
     order = list(names)
+    told = colors(order, legend=False) if len(order) <= len(PALETTE) else alt.value(PALETTE[0])  # colors that repeat would say "the same"
     y: dict[str, Any] = {"y": alt.Y("name:N", title=None, sort=order, axis=alt.Axis(labelLimit=220))}
     if by:
         y["yOffset"] = alt.YOffset(f"{by}:N", sort=list(dict.fromkeys(row[by] for row in rows)))
@@ -45,7 +46,7 @@ def intervals(
         *([f"{by}:N"] if by else []),
         *(alt.Tooltip(f"{key}:Q", format=".1%" if percent else ".3f") for key in ("value", "low", "high")),
     ]
-    base = alt.Chart(frame).encode(color=colors(order, legend=False), tooltip=tooltip, **y)
+    base = alt.Chart(frame).encode(color=told, tooltip=tooltip, **y)
     bars = base.mark_rule(strokeWidth=3, opacity=0.55).encode(x=alt.X("low:Q", title=title, scale=scale, axis=style), x2="high:Q")
     dots = base.mark_point(size=110, filled=True, opacity=1).encode(x=alt.X("value:Q", title=title, scale=scale, axis=style))
     if by:
@@ -80,8 +81,8 @@ def lines(
         "tooltip": [
             "name:N",
             *(f"{key}:N" for key in (dash, detail) if key),
-            alt.Tooltip("x:Q", title=x),
-            alt.Tooltip("y:Q", title=y, format=".4f"),
+            alt.Tooltip("x:Q", title=x, format=",.6~g"),
+            alt.Tooltip("y:Q", title=y, format=".1%" if percent else ".4~g"),
         ],
     }
     if dash:
@@ -89,5 +90,5 @@ def lines(
         encoding["strokeDash"] = alt.StrokeDash(f"{dash}:N", sort=order, scale=alt.Scale(domain=order, range=[[1, 0], [6, 4], [2, 3]]))
     if detail:
         encoding["detail"] = alt.Detail(f"{detail}:N")
-    seen = points or alt.OverlayMarkDef(opacity=0, size=100)  # points that nobody sees are what a pointer finds, and their values with it
+    seen = points or alt.OverlayMarkDef(opacity=0)  # points that nobody sees until a pointer comes near: the page shows the nearest
     return chart.mark_line(point=seen).encode(**encoding).properties(height=height)

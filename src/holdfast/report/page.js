@@ -9,17 +9,95 @@
   // ---------------------------------------------------------- charts: those in sight first, the others when there is time
 
   var dark = window.matchMedia("(prefers-color-scheme: dark)");
+  var narrow = function (part, most) { // on a phone names must leave room for what they name: the rest of one is in its tooltip
+    if (!part || typeof part !== "object") return;
+    if (part.axis && part.axis.labelLimit > most) part.axis.labelLimit = most;
+    Object.keys(part).forEach(function (key) { if (key !== "data") narrow(part[key], most); });
+  };
   var draw = function (element) {
     if (element.hasAttribute("data-drawn")) return;
     element.setAttribute("data-drawn", "");
     var target = document.getElementById(element.getAttribute("data-chart"));
+    var spec = JSON.parse(element.textContent);
+    if (target.clientWidth < 480) {
+      narrow(spec, 0.38 * target.clientWidth);
+      spec.config.legend.columns = 1;
+      spec.config.axisY.labelLimit = 0.38 * target.clientWidth;
+    }
     var options = {
       mode: "vega-lite", renderer: "svg", ast: true, actions: false,
       tooltip: { theme: dark.matches ? "dark" : "light" }
     };
-    window.vegaEmbed(target, JSON.parse(element.textContent), options).catch(function (error) {
+    window.vegaEmbed(target, spec, options).then(function () { steps(target); }).catch(function (error) {
       target.textContent = "This chart could not be drawn: " + error.message;
     });
+  };
+
+  var NEAR = 60; // pixels
+  // Along a line the value nearest to the pointer is shown. A chart takes the focus, and its arrow keys step from value to value: the
+  // tooltip shows each, and a screen reader hears it.
+  var steps = function (chart) {
+    var values = function () {
+      var found = new Map(); // a point and its interval say the same: the last drawn, the point, stands for both
+      all(".mark-symbol path, .mark-rect path, .mark-rule line, .mark-text text", chart).forEach(function (mark) {
+        var said = mark.__data__ && mark.__data__.tooltip;
+        if (said) found.set(JSON.stringify(said), mark);
+      });
+      return Array.from(found);
+    };
+    if (!values().length) return;
+    var at = -1;
+    var heard = document.createElement("span");
+    heard.className = "unseen";
+    heard.setAttribute("aria-live", "polite");
+    chart.parentNode.insertBefore(heard, chart.nextSibling);
+    chart.tabIndex = 0;
+    chart.setAttribute("aria-roledescription", "chart, arrow keys step through its values");
+    var center = function (mark) {
+      var box = mark.getBoundingClientRect();
+      return [box.left + box.width / 2, box.top + box.height / 2];
+    };
+    var tell = function (mark, kind) {
+      var at = center(mark);
+      mark.dispatchEvent(new PointerEvent(kind, { bubbles: true, clientX: at[0], clientY: at[1] }));
+    };
+    var leave = function () {
+      all(".at", chart).forEach(function (mark) {
+        mark.classList.remove("at");
+        tell(mark, "mouseout"); // what Vega hides its tooltip on
+      });
+      heard.textContent = "";
+    };
+    var show = function (mark) {
+      mark.classList.add("at");
+      tell(mark, "pointermove");
+    };
+    if (chart.querySelector(".mark-line")) {
+      chart.addEventListener("pointermove", function (event) {
+        if (!event.isTrusted) return; // our own, on its way up
+        leave();
+        var nearest = null, least = NEAR * NEAR;
+        values().forEach(function (value) {
+          var at = center(value[1]);
+          var far = Math.pow(at[0] - event.clientX, 2) + Math.pow(at[1] - event.clientY, 2);
+          if (far < least) { nearest = value[1]; least = far; }
+        });
+        if (nearest) show(nearest);
+      });
+      chart.addEventListener("pointerleave", leave);
+    }
+    chart.addEventListener("keydown", function (event) {
+      var by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      var known = values();
+      if (!by && event.key !== "Escape") return;
+      event.preventDefault();
+      leave();
+      if (!by) return;
+      at = (at + by + (at < 0 && by < 0 ? 1 : 0) + known.length) % known.length;
+      show(known[at][1]);
+      heard.textContent = Object.entries(JSON.parse(known[at][0])).map(function (one) { return one.join(" "); }).join(", ");
+    });
+    chart.addEventListener("blur", function () { leave(); at = -1; });
   };
   var waiting = all('script[type="application/json"][data-chart]');
   var later = window.requestIdleCallback || function (work) { window.setTimeout(work, 1); };

@@ -30,6 +30,7 @@ from holdfast.report.visible import visible
 
 MISSING = "n/a"
 NOTHING_ELSE = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
+AMONG_WORDS = re.compile(r"\d\s+(?!to\b|of\b)[^\W\d]{2,}.*\d")  # "479 beats 54": a sentence with numbers in it, and no number
 CODE = re.compile(r"`([^`\n]{1,120})`")
 LIGHTS = {"bad": "Problem", "warn": "Look here", "unknown": "Cannot tell", "good": "Fine"}  # worst first, and the words beside the color
 
@@ -174,7 +175,7 @@ class Page:
 
 def looks_numeric(cell: object) -> bool:
     text = cell_text(cell)
-    return text == MISSING or (bool(text) and text.lstrip("+-−<≈ ")[:1].isdigit())
+    return text == MISSING or (bool(text) and text.lstrip("+-−<≈ ")[:1].isdigit() and not AMONG_WORDS.search(text))
 
 
 def cell_text(cell: object) -> str:
