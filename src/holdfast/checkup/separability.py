@@ -254,7 +254,7 @@ def _table(found: Mapping[str, Probed], control: Mapping[str, Mapping[str, Any]]
     rows = [[PROBES[k], *(percent(v) for e in (p.paired, p.auc) for v in (e.value, e.low, e.high))] for k, p in found.items()]
     said = {"equal_length": "length and format, equal lengths", "one_writer": "words, one writer", "two_writers": "words, two writers"}
     rows += [
-        [said[k], *(percent(c[end]) for end in ("value", "low", "high")), None, None, None]
+        [said[k], *(percent(c[end]) for end in ("value", "low", "high")), *["n/a"] * 3]
         for k, c in control.items()
         if c["value"] is not None
     ]
