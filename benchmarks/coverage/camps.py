@@ -25,7 +25,7 @@ def text(rng: np.random.Generator, count_D: np.ndarray) -> str:
     return " ".join(rng.permutation(words))
 
 
-def rows_of(seed: int, theta_ND: np.ndarray, flip_N: np.ndarray, **columns: list[str]) -> Comparisons:
+def rows_of(seed: int, theta_ND: np.ndarray, flip_N: np.ndarray, prompts: list[str] | None = None, **columns: list[str]) -> Comparisons:
     """A comparison for each row of `theta_ND`: Bradley-Terry by log counts of marks, then flipped at the row's rate."""
     rng, rows = np.random.default_rng([seed, 1]), []
     for i, (theta_D, flip) in enumerate(zip(theta_ND, flip_N, strict=True)):
@@ -34,7 +34,7 @@ def rows_of(seed: int, theta_ND: np.ndarray, flip_N: np.ndarray, **columns: list
         gap = theta_D @ (np.log1p(counts[0]) - np.log1p(counts[1]))
         first = (rng.random() < expit(gap)) ^ (rng.random() < flip)
         said = {name: values[i] for name, values in columns.items()}
-        rows.append(Row(Where("made", i + 1), f"question {i}", a if first else b, b if first else a, **said))
+        rows.append(Row(Where("made", i + 1), prompts[i] if prompts else f"question {i}", a if first else b, b if first else a, **said))
     return Comparisons.of(rows)
 
 
@@ -77,6 +77,19 @@ def by_groups(seed: int, *, opposed: bool, flips: tuple[float, float] = (0.05, 0
     return judged(camps(data, Asked(seed=seed)), None)
 
 
+def by_kinds(seed: int, *, likely: float, opposed: bool, n: int = 2000) -> Trial:
+    """Prompts of two kinds, in each of which other answers win; a group's are of its own kind at a rate. Opposed: people differ, too."""
+    rng = np.random.default_rng([seed, 3])
+    theta_2D = rng.normal(size=(2, len(MARKS)))
+    theta_2D *= 2.0 / np.linalg.norm(theta_2D, axis=1, keepdims=True)
+    group_N = (rng.random(n) < 0.4).astype(int)
+    kind_N = np.where(rng.random(n) < likely, group_N, 1 - group_N)
+    prompts = [" ".join([*(f"k{k}w{w}" for w in rng.integers(20, size=3)), *(f"w{w}" for w in rng.integers(200, size=8))]) for k in kind_N]
+    theta_ND = theta_2D[kind_N] * np.where((group_N == 1) & opposed, -1.0, 1.0)[:, None]
+    found = camps(rows_of(seed, theta_ND, np.full(n, 0.05), prompts, group=[f"g{g}" for g in group_N]), Asked(seed=seed))
+    return judged(found, None)
+
+
 CASES = [
     Case("camps", "60 raters of one taste", "none", by_raters),
     Case("camps", "60 raters of one taste, careless at 0 to 45%", "none", partial(by_raters, flips=(0.0, 0.45))),
@@ -86,4 +99,7 @@ CASES = [
     Case("camps", "two known groups of one taste", "none", partial(by_groups, opposed=False)),
     Case("camps", "two known groups of one taste, flipped at 5% and 35%", "none", partial(by_groups, opposed=False, flips=(0.05, 0.35))),
     Case("camps", "two known groups of opposite tastes", "opposed", partial(by_groups, opposed=True)),
+    Case("camps", "two groups of one taste, each with a kind of prompts", "none", partial(by_kinds, likely=1.0, opposed=False)),
+    Case("camps", "two groups of one taste, 80% of prompts of a kind", "none", partial(by_kinds, likely=0.8, opposed=False)),
+    Case("camps", "two groups of opposite tastes, 80% of prompts of a kind", "opposed", partial(by_kinds, likely=0.8, opposed=True)),
 ]

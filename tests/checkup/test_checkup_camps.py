@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from holdfast.checkup.camps import camps
+from holdfast.checkup.camps import CONFOUNDED, camps
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.finding import Asked, Status
+from holdfast.checkup.support import matched
 from holdfast.checkup.tastes import EACH, disjoint, others, some_of_each, tied
 from holdfast.types import Row, Where
 
 
-def judged(seed, theta_ND, flip_N=None, **columns):
+def judged(seed, theta_ND, flip_N=None, prompts=None, **columns):
     """Answers with more or fewer exclamation and question marks, judged by the weights of each row."""
     rng, rows = np.random.default_rng(seed), []
     flip_N = np.zeros(len(theta_ND)) if flip_N is None else flip_N
@@ -23,7 +24,7 @@ def judged(seed, theta_ND, flip_N=None, **columns):
         gap = np.asarray(theta_D) @ (np.log1p(counts[0]) - np.log1p(counts[1]))
         first = (rng.random() < expit(gap)) ^ (rng.random() < flip_N[i])
         said = {name: values[i] for name, values in columns.items()}
-        rows.append(Row(Where("made", i + 1), f"question {i}", a if first else b, b if first else a, **said))
+        rows.append(Row(Where("made", i + 1), prompts[i] if prompts else f"question {i}", a if first else b, b if first else a, **said))
     return Comparisons.of(rows)
 
 
@@ -58,6 +59,44 @@ def test_known_groups_of_opposite_tastes_are_told_from_groups_that_differ_in_noi
     assert opposed.numbers["columns"]["group"]["accuracy_of_on"]["g0"]["g1"]["high"] < 0.5
     noisy = camps(judged(0, np.tile([2.0, -1.5], (600, 1)), 0.35 * group_N, group=[f"g{g}" for g in group_N]), Asked())
     assert noisy.status is Status.GOOD and noisy.numbers["opposed_column"] is None
+
+
+def asked_of_kinds(rng, kind_N):
+    """Prompts in the words of their kind, and some that both kinds hold."""
+    return [" ".join([*(f"k{k}w{w}" for w in rng.integers(6, size=3)), *(f"w{w}" for w in rng.integers(30, size=5))]) for k in kind_N]
+
+
+@pytest.mark.parametrize(("likely", "opposed", "light"), [(1.0, False, "unknown"), (0.8, False, "unknown"), (0.8, True, "bad")])
+def test_groups_with_other_kinds_of_prompts_are_no_camps_and_opposed_tastes_are_found_among_like_prompts(likely, opposed, light):
+    """What wins depends on the kind of prompt alone, `likely` that of the row's group; or on who judges, as well."""
+    rng = np.random.default_rng(3)
+    group_N = np.arange(2000) % 2
+    kind_N = np.where(rng.random(2000) < likely, group_N, 1 - group_N)
+    theta_ND = np.where((kind_N == 1)[:, None], [2.0, 1.5], [2.0, -1.5]) * np.where((group_N == 1) & opposed, -1.0, 1.0)[:, None]
+    found = camps(judged(3, theta_ND, prompts=asked_of_kinds(rng, kind_N), group=[f"g{g}" for g in group_N]), Asked())
+    assert found.status == light and found.numbers["opposed_column"] == ("group" if opposed else None)
+    assert (CONFOUNDED in found.cannot) == ("to other prompts" in found.says) == (not found.remedy) == (not opposed)
+    left = found.numbers["columns"]["group"]["matched"]
+    assert left < 0.05 if likely == 1 else 0.3 < left < 0.5  # min(p, q) of both kinds: 0.2 + 0.2
+
+
+def test_rows_are_thinned_to_what_both_groups_were_asked():
+    prompts = ["a"] * 400 + ["b"] * 400 + ["c"] * 400
+    group_S = np.array([0] * 300 + [1] * 100 + [0] * 100 + [1] * 300 + [0] * 400)  # c is of one group alone
+    kept_S = matched(prompts, group_S)[group_S, np.arange(1200)]
+    p, q = (np.array([300, 100, 400]) / 800, np.array([100, 300, 0]) / 400)
+    for k, part in enumerate((slice(0, 300), slice(400, 500), slice(800, 1200))):
+        assert kept_S[part].mean() == pytest.approx(min(1, q[k] / p[k]), abs=0.08)
+    for k, part in enumerate((slice(300, 400), slice(500, 800))):
+        assert kept_S[part].mean() == pytest.approx(min(1, p[k] / q[k]), abs=0.08)
+
+
+def test_prompts_dealt_by_lot_leave_every_row_and_kinds_of_ones_own_none():
+    rng = np.random.default_rng(0)
+    kind_N = rng.integers(2, size=800)
+    prompts = asked_of_kinds(rng, kind_N)
+    assert matched(prompts, rng.permutation(kind_N)).all(axis=0).mean() > 0.9
+    assert matched(prompts, kind_N)[kind_N, np.arange(800)].mean() < 0.02
 
 
 def test_without_raters_it_says_that_it_cannot_know():

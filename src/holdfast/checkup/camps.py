@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import altair as alt
 import numpy as np
+from numpy.typing import NDArray
 
 from holdfast.checkup.comparisons import Coded, Comparisons, Floats
 from holdfast.checkup.finding import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.support import matched
 from holdfast.checkup.tastes import Camps, Features, Known, Units, camps_of, drawn, features, known_groups, largest, units_of
 from holdfast.checkup.words import percent, span
 from holdfast.evaluation.intervals import NOTHING, Estimate, mean_interval
@@ -41,13 +44,20 @@ class Column(NamedTuple):
     """What a known column came to."""
 
     found: Known
-    gain: Estimate  # nats a comparison by a taste of the group's own
+    everywhere: Estimate  # nats a comparison by a taste of the group's own
+    gain: Estimate  # the same, on rows whose prompts are alike in all groups; so is `lost`, and `cross` where they are alike in the two
     lost: Mapping[str, Estimate]  # accuracy lost on each group by everybody's taste
     cross: Mapping[tuple[str, str], Estimate]  # accuracy of (whose taste, on whose rows)
+    matched: float = 1.0  # share of rows that are left for that
 
     @property
     def differs(self) -> bool:
-        return self.gain.low is not None and self.gain.low > 0 and (self.gain.value or 0.0) >= WORTH
+        return _clear(self.everywhere) and _clear(self.gain)
+
+    @property
+    def apart(self) -> bool:
+        """Whether other answers win in each group, and nothing is clear where prompts are alike: as where kinds of prompts differ."""
+        return _clear(self.everywhere) and not _clear(self.gain)
 
     @property
     def sees(self) -> bool:
@@ -70,7 +80,8 @@ def camps(data: Comparisons, asked: Asked) -> Finding:
     """The number of tastes by held-out likelihood, over raters; what one reward for all loses; whether known groups differ.
 
     A further taste is believed where it makes raters held out more likely, by its interval over raters, with raters' care free in both.
-    A known column's groups differ where a taste of their own predicts held-out prompts better than everybody's at a strength of theirs.
+    A known column's groups differ where a taste of their own predicts held-out prompts better than everybody's at a strength of theirs,
+    and do so on rows whose prompts are alike (`checkup/support.py`): a difference of tastes and one of prompts are the same elsewhere.
     """
     if len(data) < ENOUGH:
         return Finding("Camps", Status.UNKNOWN, "There are too few comparisons to tell tastes apart.", numbers=_nothing())
@@ -104,6 +115,10 @@ def _believed(tried: Camps, gain: Estimate) -> bool:
     return gain.low is not None and gain.low > 0 and each >= WORTH and units >= LEAST
 
 
+def _clear(gain: Estimate) -> bool:
+    return gain.low is not None and gain.low > 0 and (gain.value or 0.0) >= WORTH
+
+
 def _nothing() -> dict[str, Any]:
     return {"camps": 1, "opposed_column": None}
 
@@ -116,22 +131,43 @@ def _columns(data: Comparisons) -> dict[str, Coded]:
 
 
 def _column(data: Comparisons, have: Features, column: Coded, asked: Asked, level: float) -> Column | None:
-    found = known_groups(have.x_ND, column, drawn(data), seed=asked.seed, least=ENOUGH, most=MOST_GROUPS)
+    """Groups as they came; where a taste of their own tells, again on rows thinned until prompts are alike, as if there were no others."""
+    clusters = drawn(data)
+    found = known_groups(have.x_ND, column, clusters, seed=asked.seed, least=ENOUGH, most=MOST_GROUPS)
     if found is None:
         return None
+    everywhere = _over(found, found.gain_S, asked, level)
+    alike_GS = np.ones((len(found.names), len(found.row_S)), bool)
+    if not _clear(everywhere):
+        return Column(found, everywhere, everywhere, *_compared(found, alike_GS, asked))
+    alike_GS = matched([data.prompts[i] for i in found.row_S], found.group_S, seed=asked.seed)
+    kept_M = np.flatnonzero(alike_GS[found.group_S, np.arange(len(found.row_S))])
+    share, row_M = len(kept_M) / len(found.row_S), found.row_S[kept_M]
+    thinned = Coded(column.code_N[row_M], column.names)
+    again = known_groups(have.x_ND[row_M], thinned, clusters[row_M], seed=asked.seed, least=ENOUGH, most=MOST_GROUPS)
+    if again is None:
+        return Column(found, everywhere, NOTHING, *_compared(found, np.ones_like(alike_GS), asked), share)
+    alike_GM = alike_GS[[found.names.index(name) for name in again.names]][:, kept_M[again.row_S]]
+    again = replace(again, row_S=row_M[again.row_S])
+    return Column(again, everywhere, _over(again, again.gain_S, asked, level), *_compared(again, alike_GM, asked), share)
 
-    def over(value_S: Floats, level: float = asked.level) -> Estimate:
-        return mean_interval(value_S, found.cluster_S.tolist(), level=level, seed=asked.seed, resamples=400)
 
+def _over(found: Known, value_S: Floats, asked: Asked, level: float) -> Estimate:
+    return mean_interval(value_S, found.cluster_S.tolist(), level=level, seed=asked.seed, resamples=400)
+
+
+def _compared(found: Known, alike_GS: NDArray[np.bool_], asked: Asked) -> tuple[dict[str, Estimate], dict[tuple[str, str], Estimate]]:
+    """`lost` and `cross` of a column; the taste of group g on those rows of another that `alike_GS` keeps for it."""
     lost_S = (found.own_S > 0).astype(float) - (found.shared_S > 0)
-    lost = {name: over(np.where(found.group_S == g, lost_S, np.nan)) for g, name in enumerate(found.names)}
-    pairs = len(found.names) * (len(found.names) - 1)
-    cross = {
-        (a, b): over(np.where(found.group_S == h, (found.by_GS[g] > 0).astype(float), np.nan), 1 - (1 - asked.level) / pairs)
-        for g, a in enumerate(found.names)
-        for h, b in enumerate(found.names)
-    }
-    return Column(found, over(found.gain_S, level), lost, cross)
+    lost = {name: _over(found, np.where(found.group_S == g, lost_S, np.nan), asked, asked.level) for g, name in enumerate(found.names)}
+    level = 1 - (1 - asked.level) / (len(found.names) * (len(found.names) - 1))
+    cross = {}
+    for g, a in enumerate(found.names):
+        for h, b in enumerate(found.names):
+            there = (found.group_S == h) & (alike_GS[g] | (g == h))
+            right_S = np.where(there, (found.by_GS[g] > 0).astype(float), np.nan)
+            cross[a, b] = _over(found, right_S, asked, level) if there.sum() >= ENOUGH else NOTHING
+    return lost, cross
 
 
 # ------------------------------------------------------------ what is said and shown
@@ -148,12 +184,13 @@ def _finding(
     loud = (number > 1 and by_raters and (nats.value or 0.0) >= WORTH) or bool(differ)
     heavy = opposed is not None or (number > 1 and by_raters and lost.low is not None and lost.low > 0 and (lost.value or 0.0) > HEAVY)
     short = hidden is not None and np.median(np.bincount(hidden.unit_S)) < SEEN_OFTEN
-    looked = (by_raters and not short and _sees(hidden, asked)) or any(side.sees for side in sides.values())
+    apart, sees = any(side.apart for side in sides.values()), any(side.sees for side in sides.values())
+    looked = (by_raters and not short and _sees(hidden, asked)) or (sees and not apart)
     status = Status.BAD if loud and heavy else Status.WARN if loud else Status.GOOD if looked else Status.UNKNOWN
     cannot = [NO_RATERS] if data.rater.given == 0 else [] if by_raters else [TOO_FEW]
-    cannot += [BLIND] if not looked and not loud and (by_raters or sides) else []
+    cannot += [BLIND] if not looked and not sees and not loud and (by_raters or sides) else []
     cannot += [SHORT] if short and number == 1 else []
-    cannot += [CONFOUNDED] if differ else []
+    cannot += [CONFOUNDED] if apart else []
     cannot += [LABELS] if number > 1 and by_raters else []
     charts = [*_hidden_charts(have, hidden, number), *_known_charts(sides)]
     if gains:
@@ -228,6 +265,11 @@ def _says_hidden(hidden: Camps | None, number: int, lost: Estimate, gains: list[
 
 
 def _says_known(name: str, side: Column) -> str:
+    if side.apart:
+        return (
+            f"By `{name}` other answers win, but to other prompts: {percent(side.matched, 0)} of the rows are left where prompts are made "
+            "alike, and these do not tell whether tastes differ."
+        )
     if not side.differs and not side.sees:
         return f"Whether tastes differ by `{name}` cannot be told: cheap features predict nobody's verdicts."
     if not side.differs:
@@ -256,6 +298,7 @@ def _column_numbers(side: Column) -> dict[str, Any]:
     return {
         "gain": side.gain.to_dict(),
         "differs": side.differs,
+        "matched": side.matched,
         "opposed": side.opposed,
         "accuracy_lost": {name: e.to_dict() for name, e in side.lost.items()},
         "accuracy_of_on": {a: {b: e.to_dict() for (c, b), e in side.cross.items() if c == a} for a in side.found.names},
