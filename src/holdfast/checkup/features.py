@@ -108,6 +108,26 @@ def words_ND(data: Comparisons) -> sparse.csr_matrix:
     return (both_NV[: len(data)] - both_NV[len(data) :]).tocsr()
 
 
+def leading_ND(data: Comparisons, most: int, *, seed: int = 0) -> Floats:
+    """Along at most so many leading directions of a model's hidden states where one was given, else of `words_ND`."""
+    from sklearn.decomposition import TruncatedSVD
+
+    words = words_ND(data) if data.view is None else data.view.states(data.rows)
+    kept = min(most, words.shape[1] - 1)
+    if kept < 1 or abs(words).sum() == 0:
+        return np.zeros((len(data), 0))
+    with np.errstate(divide="ignore", invalid="ignore"):  # of rows that are all the same, it divides by their variance
+        some = np.random.default_rng(seed).permutation(len(data))[:LEARNED_FROM]
+        found: Floats = TruncatedSVD(kept, random_state=seed, n_iter=2).fit(words[some]).transform(words)
+    return found
+
+
+def standardized(x_ND: Floats) -> Floats:
+    """Columns of mean square 1, cut at `FARTHEST`; columns of zeros are left out."""
+    scale_D = np.sqrt((x_ND**2).mean(0))
+    return np.clip(x_ND[:, scale_D > 1e-9] / scale_D[scale_D > 1e-9], -FARTHEST, FARTHEST)
+
+
 def dense_ND(data: Comparisons, *, seed: int = 0) -> Floats:
     """The features of preference models: standardized `surface_ND`; the leading directions of a model's hidden states where one was given,
     else of `words_ND`; and how well each answer fits its prompt, `fit_ND`.
@@ -117,18 +137,8 @@ def dense_ND(data: Comparisons, *, seed: int = 0) -> Floats:
     """
 
     def make() -> Floats:
-        from sklearn.decomposition import TruncatedSVD
-
-        words = words_ND(data) if data.view is None else data.view.states(data.rows)
-        topics = min(TOPICS if data.view is None else STATES, len(data) // 10, words.shape[1] - 1)
-        parts = [surface_ND(data)]
-        if topics >= 1 and abs(words).sum() > 0:
-            with np.errstate(divide="ignore", invalid="ignore"):  # of rows that are all the same, it divides by their variance
-                some = np.random.default_rng(seed).permutation(len(data))[:LEARNED_FROM]
-                parts.append(TruncatedSVD(topics, random_state=seed, n_iter=2).fit(words[some]).transform(words))
-        x_ND = np.hstack([*parts, fit_ND(data, seed=seed)])
-        scale_D = np.sqrt((x_ND**2).mean(0))
-        return np.clip(x_ND[:, scale_D > 1e-9] / scale_D[scale_D > 1e-9], -FARTHEST, FARTHEST)
+        topics = min(TOPICS if data.view is None else STATES, len(data) // 10)
+        return standardized(np.hstack([surface_ND(data), leading_ND(data, topics, seed=seed), fit_ND(data, seed=seed)]))
 
     return data.once(("dense", seed), make)
 

@@ -8,22 +8,24 @@ from typing import Any
 
 import altair as alt
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.stats import norm
 
+from holdfast.checkup.against import Labels, Places, agreeing, right, whitened
 from holdfast.checkup.comparisons import Coded, Comparisons, Floats, Ints, coded
-from holdfast.checkup.features import Fit, cross_fit, dense_ND, preference_model
+from holdfast.checkup.features import leading_ND, standardized, surface_ND
 from holdfast.checkup.finding import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.fit import fit_ND
+from holdfast.checkup.stretches import scan
 from holdfast.checkup.words import count, percent, span
-from holdfast.evaluation.intervals import Estimate, mean_interval
+from holdfast.evaluation.intervals import Estimate
 from holdfast.report import Chart, Table
 
 FEWEST = 40  # comparisons in all
-SHORTEST = 16  # of a stretch, in comparisons
-FLIPS = 299  # random signs that a scan is compared with
+FEWEST_NAMED = 16  # comparisons of a rater, group, source or score
+DIRECTIONS = 256  # of words, or of names
 SURE = 0.005  # chance of a false alarm of the scan, and of all named places together
-MOST = 5  # stretches
+SHOWN = 20  # named places
 POINTS = 60  # of the picture
 FEWEST_BOTH, NEARLY_ALL = 10, 0.9  # pairs labeled both ways, and the share of them, that tell a vote share from other strengths
 LEVELS = 12  # values of a score; of more, this many bins
@@ -56,79 +58,76 @@ class Place:
 
 
 def inverted(data: Comparisons, asked: Asked) -> Finding:
-    """Where a model fitted to other prompts is surely wrong more often than right.
+    """Where labels surely run against those of the rest.
 
-    Each label gets the log-odds s that a cross-fitted preference model gives it. Where labels are sound or mere noise, E[s] >= 0. Along the
-    file, T = max over stretches of -sum s / sqrt(sum s^2) is compared with its values under random signs, one sign a prompt: the worst
-    case of "nowhere against the rest", so that a stretch that is only noisier raises no alarm. Sources, raters, groups and values of scores
-    are tested likewise, and corrected for their number (Holm). Labels are also compared with the rows' own scores.
+    A place is scored by how its labels agree with a model of the other rows, T / sqrt(V) (`against` has the equation, and why no place that
+    is merely noisier, or of a taste of its own, is called turned around more often than promised). Stretches of the file are scanned
+    against the maximum of random walks (`stretches`); sources, raters, groups and values of scores are each tested against the normal
+    curve, and corrected for their number (Holm). Labels are also compared with the rows' own scores.
+
+    A stretch that is turned around has the negative of the score that it would have. So where nothing is found the scores tell how long a
+    stretch must be to be seen; where not even half the file would be, the finding cannot tell.
     """
-    title, of = "Inverted labels", "share of labels that a preference model of other prompts agrees with"
+    runs = "its label runs against the model of the rest"
+    title, of = "Inverted labels", "share of labels that a preference model of other prompts, fitted to two fifths of the rows, agrees with"
     scores = _against_scores(data)
     if len(data) < FEWEST:
         status, said = _scores_say(scores)
         few = f"{count(len(data), 'comparison')} {'is' if len(data) == 1 else 'are'} too few to tell whether labels were turned around."
         says = " ".join(filter(None, (few, said)))
         return Finding(title, status or Status.UNKNOWN, says, cannot=f"{FEWEST} comparisons at least would do.", numbers={"scores": scores})
-    s_N = scored(data, asked.seed)
-    agree_N = np.where(s_N == 0, 0.5, s_N > 0)
-    agree = mean_interval(agree_N, data.cluster_N.tolist(), level=asked.level, seed=asked.seed)
-    clipped_N = np.clip(s_N, *np.quantile(s_N, [0.02, 0.98]))
-    stretches, p = scan(clipped_N, _clusters(data), seed=asked.seed)
-    found = [_place(f"rows {_line(data, a)} to {_line(data, b - 1)}", slice(a, b), agree_N, p_of, a, b - 1) for a, b, p_of in stretches]
-    named = _by_columns(data, clipped_N, agree_N)
+    labels = Labels(whitened(features_ND(data, seed=asked.seed)), _clusters(data))
+    agree_N, agree = labels.agreement(level=asked.level, seed=asked.seed)
+    stretches = scan(labels, sure=SURE, seed=asked.seed)
+    found = [_place(f"rows {_line(data, a)} to {_line(data, b - 1)}", np.arange(a, b), labels, p, a, b - 1) for a, b, p in stretches.found]
+    named = _by_columns(data, labels)
     found += [place for place in named if place.p < SURE]
-    halves = _halves(data, asked) if not found else None
-    if halves is not None and halves.p < SURE:
-        found.append(halves)
-    known = agree.low is not None and agree.low > 0.5
+    would = stretches.would
     loud, said_scores = _scores_say(scores)
-    against = np.zeros(len(data), bool)
+    against_N = np.zeros(len(data), bool)
     for place in found:
         if place.first >= 0:
-            against[place.first : place.last + 1] = True
-    status = Status.BAD if found else loud or (Status.GOOD if known else Status.UNKNOWN)
-    worst = np.flatnonzero(against)[np.argsort(s_N[against])][:10] if against.any() else np.argsort(s_N)[:3]
+            against_N[place.first : place.last + 1] = True
+    status = Status.BAD if found else loud or (Status.UNKNOWN if would is None else Status.GOOD)
+    s_N = labels.judged(against_N)
+    worst = np.flatnonzero(against_N)[np.argsort(s_N[against_N])][:10] if against_N.any() else np.argsort(s_N)[:3]
     return Finding(
         title,
         status,
-        " ".join(filter(None, [_says(found, agree, known), said_scores])),
+        " ".join(filter(None, [_says(found, agree, would), said_scores])),
         agree,
         of,
         remedy="Look at these rows: turn their labels around if they were read wrongly, or set them aside."
         if status in (Status.BAD, Status.WARN)
         else "",
-        cannot=_cannot(found, known),
+        cannot=_cannot(found, would),
         numbers={
             "agree": agree.to_dict(),
             "places": [asdict(place) | {"turned": place.turned} for place in found],
-            "scan_p": p,
-            "rows_against": int(against.sum()),
+            "scan_p": stretches.p,
+            "would_be_seen": would,
+            "rows_against": int(against_N.sum()),
             "scores": scores,
         },
         charts=[_along(data, agree_N, found), *([_columns_chart(named)] if named else [])],
         tables=_tables(found, named),
-        examples=[
-            Example(int(i), float(-s_N[i]), "its label runs against the model of the rest" + (", in such a stretch" if against[i] else ""))
-            for i in worst
-        ],
+        examples=[Example(int(i), float(-s_N[i]), runs + (", in such a stretch" if against_N[i] else "")) for i in worst],
     )
 
 
-def scored(data: Comparisons, seed: int) -> Floats:
-    """Log-odds of each label: of the check-up's preference model; of a Bradley-Terry model of the names where there is no text."""
+def features_ND(data: Comparisons, *, seed: int) -> Floats:
+    """Half surface and fit with the prompt, half words: rows have a mean squared length of 1, so that the normal prior of `whitened`
+    expects log-odds of spread 1. Contests between names have the names themselves, one of them 1 and the other -1."""
     if not data.named:
-        return preference_model(data, seed=seed).logit_N
+        halves = (standardized(np.hstack([surface_ND(data), fit_ND(data, seed=seed)])), leading_ND(data, DIRECTIONS, seed=seed))
+        return np.hstack([half / np.sqrt(max(2 * float((half**2).sum()) / len(data), 1e-12)) for half in halves])
+    from sklearn.decomposition import TruncatedSVD
 
-    def make() -> Floats:
-        assert data.models_N2 is not None
-        models_N2, names = data.models_N2
-        rows, ones = np.arange(len(data)), np.ones(len(data))
-        x_NK = sparse.csr_matrix((np.r_[ones, -ones], (np.r_[rows, rows], models_N2.T.ravel())), shape=(len(data), len(names)))
-        return cross_fit(x_NK, _clusters(data), seed=seed, fit=Fit(c=1.0)).logit_N
-
-    found: Floats = data.once(("name scores", seed), make)
-    return found
+    assert data.models_N2 is not None
+    models_N2, names = data.models_N2
+    ones, rows = np.ones(len(data)), np.arange(len(data))
+    x_NK = sparse.csr_matrix((np.concatenate([ones, -ones]), (np.tile(rows, 2), models_N2.T.ravel())), shape=(len(data), len(names)))
+    return x_NK.toarray() if len(names) <= DIRECTIONS else TruncatedSVD(DIRECTIONS, random_state=seed).fit_transform(x_NK)
 
 
 def _clusters(data: Comparisons) -> Ints:
@@ -136,78 +135,13 @@ def _clusters(data: Comparisons) -> Ints:
     return np.arange(len(data)) if data.named and len(data.prompt.names) == 1 else data.cluster_N
 
 
-# ------------------------------------------------------------ the scan
-
-
-def scan(s_N: Floats, cluster_N: Ints, *, seed: int) -> tuple[list[tuple[int, int, float]], float]:
-    """Stretches [from, to) whose sum is surely below zero, with their p-values, and the p-value of the largest."""
-    n = len(s_N)
-    starts, ends = _windows(n)
-    power = np.r_[0.0, np.cumsum(s_N**2)]
-    size_W = np.sqrt(np.maximum(power[ends] - power[starts], 1e-12))
-    rng = np.random.default_rng(seed)
-    null = np.empty(FLIPS)
-    for b in range(FLIPS):
-        sign_C = rng.integers(0, 2, int(cluster_N.max()) + 1) * 2 - 1
-        total = np.r_[0.0, np.cumsum(s_N * sign_C[cluster_N])]
-        null[b] = np.max((total[starts] - total[ends]) / size_W)
-    left_N, found, p_first = s_N.copy(), [], 1.0
-    for turn in range(MOST):
-        total = np.r_[0.0, np.cumsum(left_N)]
-        t_W = (total[starts] - total[ends]) / size_W
-        best = int(np.argmax(t_W))
-        p = float((1 + (null >= t_W[best]).sum()) / (FLIPS + 1))
-        p_first = p if turn == 0 else p_first
-        if p > SURE:
-            break
-        a, b = _edges(left_N, int(starts[best]), int(ends[best]))
-        found.append((a, b, p))
-        left_N[a:b] = 0.0
-    return sorted(found), p_first
-
-
-def _windows(n: int) -> tuple[Ints, Ints]:
-    """Starts and ends of stretches of doubling length, four starts a length: the work is linear in the number of rows."""
-    starts, ends = [], []
-    size = SHORTEST
-    while size <= max(SHORTEST, n // 2):
-        first = np.arange(0, max(1, n - size + 1), max(1, size // 4))
-        starts.append(first)
-        ends.append(np.minimum(first + size, n))
-        size = int(size * 1.5)
-    return np.concatenate(starts), np.concatenate(ends)
-
-
-def _edges(s_N: Floats, a: int, b: int) -> tuple[int, int]:
-    """The stretch around [a, b) with the lowest sum (Kadane), so that its ends fall on rows and not on a grid."""
-    low, high = max(0, a - (b - a) // 2), min(len(s_N), b + (b - a) // 2)
-    total = np.r_[0.0, np.cumsum(s_N[low:high])]
-    peak = np.maximum.accumulate(total)
-    end = int(np.argmin(total - peak))
-    return low + int(np.argmax(total[: end + 1])), low + end
-
-
-def _place(what: str, rows: Any, agree_N: Floats, p: float, first: int = -1, last: int = -1) -> Place:
-    inside = np.zeros(len(agree_N), bool)
-    inside[rows] = True
-    elsewhere = float(agree_N[~inside].mean()) if (~inside).any() else 0.5
-    return Place(what, int(inside.sum()), float(agree_N[inside].mean()), elsewhere, p, first, last)
-
-
-def _halves(data: Comparisons, asked: Asked) -> Place | None:
-    """Where half of the file is turned around, models of the whole know nothing: then the second half against a model of the first.
-
-    Not also the first against a model of the second: both are the same inner product of the halves, and would count it twice.
-    """
-    if data.named:
-        return None
-    half_N = (np.arange(len(data)) * 2 >= len(data)).astype(np.int64)
-    s_N = cross_fit(dense_ND(data, seed=asked.seed), half_N, seed=asked.seed, folds=2).logit_N
-    second = np.flatnonzero(half_N)
-    sums_C = np.bincount(data.cluster_N[second], weights=np.clip(s_N, *np.quantile(s_N, [0.02, 0.98]))[second])
-    p = float(norm.sf(-sums_C.sum() / max(1e-12, np.sqrt((sums_C**2).sum()))))
-    agree = float(np.where(s_N == 0, 0.5, s_N > 0)[second].mean())
-    return Place("one half of the file, by a model of the other half,", len(data), agree, 1 - agree, p)
+def _place(what: str, row_E: Ints, labels: Labels, p: float, first: int = -1, last: int = -1) -> Place:
+    """How often a model of the rows outside agrees with labels in it, and with labels elsewhere."""
+    inside_N = np.zeros(len(labels.z_ND), bool)
+    inside_N[row_E] = True
+    right_N = right(labels.judged(inside_N))
+    elsewhere = float(right_N[~inside_N].mean()) if (~inside_N).any() else 0.5
+    return Place(what, len(row_E), float(right_N[inside_N].mean()), elsewhere, p, first, last)
 
 
 # ------------------------------------------------------------ named places
@@ -272,23 +206,17 @@ def _binned(values_N: Floats) -> Coded:
     return coded([None if np.isnan(v) else f"{edges[k]:.3g} to {edges[k + 1]:.3g}" for v, k in zip(values_N, at_N, strict=True)])
 
 
-def _by_columns(data: Comparisons, s_N: Floats, agree_N: Floats) -> list[Place]:
-    """Every rater, group, source and value of a score with enough rows, lowest agreement first; p-values are Holm's."""
-    tried: list[tuple[float, str, NDArray[Any]]] = []
+def _by_columns(data: Comparisons, labels: Labels) -> list[Place]:
+    """The raters, groups, sources and values of scores that go least with the rest, surest first; p-values are Holm's, over all of them."""
+    tried: list[tuple[float, str, Ints]] = []
     for column, (code_N, names) in _columns(data).items():
+        score_P = agreeing(labels, Places.codes(code_N, len(names)))
         sizes = np.bincount(code_N[code_N >= 0], minlength=len(names))
-        for code in np.flatnonzero((sizes >= SHORTEST) & (sizes < len(data))):
-            inside = np.flatnonzero(code_N == code)
-            sums_C = np.bincount(_clusters(data)[inside], weights=s_N[inside])
-            tried.append(
-                (float(norm.sf(-sums_C.sum() / max(1e-12, np.sqrt((sums_C**2).sum())))), f"{column} {str(names[code])[:60]}", inside)
-            )
+        for code in np.flatnonzero((sizes >= FEWEST_NAMED) & (sizes < len(data))):
+            tried.append((float(norm.cdf(score_P[code])), f"{column} {str(names[code])[:60]}", np.flatnonzero(code_N == code)))
     tried.sort(key=lambda entry: entry[0])
-    places, p_so_far = [], 0.0
-    for rank, (p, what, inside) in enumerate(tried):
-        p_so_far = min(1.0, max(p_so_far, p * (len(tried) - rank)))
-        places.append(_place(what, inside, agree_N, p_so_far))
-    return sorted(places, key=lambda place: (place.p, place.agree))
+    p_R = np.minimum(1, np.maximum.accumulate([p * (len(tried) - rank) for rank, (p, *_) in enumerate(tried)]))
+    return [_place(what, row_E, labels, float(p)) for p, (_, what, row_E) in zip(p_R[:SHOWN], tried, strict=False)]
 
 
 def _against_scores(data: Comparisons) -> dict[str, Any] | None:
@@ -322,30 +250,34 @@ def _scores_say(scores: dict[str, Any] | None) -> tuple[Status | None, str]:
     return status, " ".join(said)
 
 
-def _says(found: list[Place], agree: Estimate, known: bool) -> str:
-    agrees = f"{percent(agree)} of the labels{span(agree)}"
-    if not found and known:
+def _says(found: list[Place], agree: Estimate, would: int | None) -> str:
+    agrees = f"a model of other prompts agrees with {percent(agree)} of the labels{span(agree)}"
+    if not found and would is not None:
         return (
-            f"No stretch of the file, and no source, rater or group, runs against the rest; a model of other prompts agrees with {agrees}."
+            "No stretch of the file, and no source, rater or group, surely runs against the rest. "
+            f"Of stretches of {count(would, 'comparison')}, turned around, at least four in five would have been seen; {agrees}."
         )
     if not found:
-        return f"A model of other prompts agrees with only {agrees}: too little to see labels that were turned around."
+        return f"Too little predicts the labels to see some that were turned around: {agrees}."
     parts = [
         f"{place.what} ({count(place.rows, 'comparison')}) {percent(place.agree, 0)}, elsewhere {percent(place.elsewhere, 0)}, "
         f"as if {percent(place.turned, 0)} were turned around"
         for place in found[:3]
     ]
     more = f"; and {len(found) - 3:,} more" if len(found) > 3 else ""
-    return f"Labels run against the rest. A model of the other prompts agrees in {'; in '.join(parts)}{more}."
+    return f"Labels run against the rest. A model of the rows outside agrees in {'; in '.join(parts)}{more}."
 
 
-def _cannot(found: list[Place], known: bool) -> str:
+def _cannot(found: list[Place], would: int | None) -> str:
     if found:
-        return "Whether these labels were turned around, or come from people with the opposite taste: the rows themselves will tell."
+        return (
+            "Whether these labels were turned around, or come from people with the opposite taste, and of two halves, which is the one: "
+            "the rows themselves will tell."
+        )
     return (
-        ""
-        if known
-        else "Labels that were turned around can only be seen where something predicts the labels: more rows, or --model, would help."
+        "Labels that were turned around can only be seen where something predicts the labels: more rows, or --model, would help."
+        if would is None
+        else ""
     )
 
 
@@ -379,10 +311,9 @@ def _along(data: Comparisons, agree_N: Floats, found: list[Place]) -> Chart:
 
 
 def _columns_chart(named: list[Place]) -> Chart:
-    shown = sorted(named, key=lambda place: place.agree)[:15]
     rows = [
         {"name": p.what, "value": p.agree, "rows": p.rows, "sure": "runs against the rest" if p.p < SURE else "within chance"}
-        for p in shown
+        for p in sorted(named[:15], key=lambda place: place.agree)
     ]
     half = alt.Chart(alt.Data(values=[{"at": 0.5}])).mark_rule(strokeDash=[5, 4], color="#888888").encode(x="at:Q")
     dots = (
@@ -398,7 +329,8 @@ def _columns_chart(named: list[Place]) -> Chart:
     )
     said = "; ".join(f"{row['name']} {row['value']:.0%}" for row in rows[:5])
     caption = (
-        "Raters, groups, sources and values of scores with the lowest agreement. Larger dots: more comparisons; dashed: an even chance."
+        "Raters, groups, sources and values of scores that go least with the rest, each judged by a model without it. "
+        "Larger dots: more comparisons; dashed: an even chance."
     )
     return Chart(alt.layer(half, dots).properties(height=24 * max(3, len(rows))), "inverted_places", caption, said)
 
@@ -406,7 +338,7 @@ def _columns_chart(named: list[Place]) -> Chart:
 def _tables(found: list[Place], named: list[Place]) -> list[Table]:
     rows = [
         [p.what, p.rows, percent(p.agree), percent(p.elsewhere), percent(p.turned, 0), p.p]
-        for p in [*found, *(n for n in named if n not in found)][:20]
+        for p in [*found, *(n for n in named if n not in found)][:SHOWN]
     ]
     return [Table(["where", "comparisons", "agree", "elsewhere", "as if turned around", "p"], rows)] if rows else []
 
