@@ -175,7 +175,10 @@ def charted(tmp_path_factory):
     points = [{"name": f"rater {i} with a name that is long", "value": 0.6 + i / 100, "low": 0.55, "high": 0.81234567} for i in range(8)]
     charts = [
         Chart(lines(course, names=["dpo", "rdpo"], x="step", y="win rate", percent=True), "course"),
-        Chart(intervals(points, names=[p["name"] for p in points], title="reliability", percent=True), "raters"),
+        Chart(
+            intervals(points, names=[p["name"] for p in points], title="how often a rater takes the side of the others", percent=True),
+            "raters",
+        ),
     ]
     section = Section("A heading that is far too long for one line of a phone", chart=charts, light="good", asks="Is it?")
     blank = Section("Blank", pairs=[Pair("f:1", "why", "p", "an answer", " \n")])
@@ -229,6 +232,13 @@ def test_on_a_phone_names_leave_room_for_the_chart_and_a_light_stays_beside_its_
         for what in ("#chart-raters .mark-group .background", "#chart-raters")
     )
     assert plot > 0.5 * chart
+    edges = browser.run(
+        "[...document.querySelectorAll('#chart-raters .role-axis-title text')].map(e => { const r = e.getBoundingClientRect();"
+        " return [r.left, r.right] })"
+    )
+    assert all(left >= 0 and right <= 360 for left, right in edges)
+    titles = browser.run("[...document.querySelectorAll('#chart-raters .role-axis-title text')].map(e => e.textContent).join('')")
+    assert titles == "how often a rater takesthe side of the others"  # two lines, once
     tops = browser.run("[...document.querySelectorAll('#h1 .icon, #h1 .name')].map(e => e.getClientRects()[0].top)")
     assert abs(tops[0] - tops[1]) < 15
     assert browser.run("document.querySelector('#s2 .side2 .said').textContent").strip() == "nothing but empty space"

@@ -187,16 +187,17 @@ def _spread(chosen_N: Floats, rejected_N: Floats, seed: int) -> Chart:
         counts, _ = np.histogram(np.log10(1 + some), bins=edges)
         middle = 10 ** ((edges[:-1] + edges[1:]) / 2)
         rows += [{"name": side, "characters": float(at), "share": float(c / len(some))} for at, c in zip(middle, counts, strict=True)]
-    chart = (
-        alt.Chart(alt.Data(values=rows))
-        .mark_area(opacity=0.35, interpolate="monotone", line=True)
-        .encode(
-            x=alt.X("characters:Q", scale=alt.Scale(type="log", nice=False), title="characters", axis=alt.Axis(format="~s")),
-            y=alt.Y("share:Q", stack=None, title="share of answers", axis=alt.Axis(format="%")),
-            color=alt.Color("name:N", scale=alt.Scale(domain=["chosen", "rejected"], range=["#3d8f5f", "#c2456b"])),
-        )
-        .properties(height=200)
+    sides = ["chosen", "rejected"]
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("characters:Q", scale=alt.Scale(type="log", nice=False), title="characters", axis=alt.Axis(format="~s")),
+        y=alt.Y("share:Q", stack=None, title="share of answers", axis=alt.Axis(format="%")),
+        color=alt.Color("name:N", scale=alt.Scale(domain=sides, range=["#3d8f5f", "#c2456b"])),
     )
+    line = base.mark_line(interpolate="monotone", point=alt.OverlayMarkDef(opacity=0)).encode(  # dashes for who sees red and green alike
+        strokeDash=alt.StrokeDash("name:N", scale=alt.Scale(domain=sides, range=[[1, 0], [5, 3]])),
+        tooltip=["name:N", alt.Tooltip("characters:Q", title="characters, about", format=",.0f"), alt.Tooltip("share:Q", format=".1%")],
+    )
+    chart = alt.layer(base.mark_area(opacity=0.25, interpolate="monotone"), line).properties(height=200)
     medians = f"median {int(np.median(chosen_N)):,} characters chosen, {int(np.median(rejected_N)):,} rejected"
     return Chart(chart, "lengths", f"How long the answers are: {medians}.", medians)
 

@@ -9,10 +9,16 @@
   // ---------------------------------------------------------- charts: those in sight first, the others when there is time
 
   var dark = window.matchMedia("(prefers-color-scheme: dark)");
-  var narrow = function (part, most) { // on a phone names must leave room for what they name: the rest of one is in its tooltip
+  var LETTER = 6.5; // pixels, on average
+  var narrow = function (part, wide) { // on a phone names leave room for what they name, the rest being in a tooltip, and titles wrap
     if (!part || typeof part !== "object") return;
-    if (part.axis && part.axis.labelLimit > most) part.axis.labelLimit = most;
-    Object.keys(part).forEach(function (key) { if (key !== "data") narrow(part[key], most); });
+    if (part.axis && part.axis.labelLimit > 0.38 * wide) part.axis.labelLimit = 0.38 * wide;
+    if (part.x && typeof part.x.title === "string" && LETTER * part.x.title.length > 0.5 * wide) part.x.title = halves(part.x.title);
+    Object.keys(part).forEach(function (key) { if (key !== "data") narrow(part[key], wide); });
+  };
+  var halves = function (text) {
+    var gap = text.indexOf(" ", text.length / 2 - 4);
+    return gap < 0 ? text : [text.slice(0, gap), text.slice(gap + 1)];
   };
   var draw = function (element) {
     if (element.hasAttribute("data-drawn")) return;
@@ -20,7 +26,7 @@
     var target = document.getElementById(element.getAttribute("data-chart"));
     var spec = JSON.parse(element.textContent);
     if (target.clientWidth < 480) {
-      narrow(spec, 0.38 * target.clientWidth);
+      narrow(spec, target.clientWidth);
       spec.config.legend.columns = 1;
       spec.config.axisY.labelLimit = 0.38 * target.clientWidth;
     }
