@@ -78,3 +78,19 @@ def test_strangers_are_counted_and_bad_shares_refused():
     assert found.numbers["stray"] > 0 and "left out" in found.cannot
     with pytest.raises(DataError, match="finite"):
         representation(data, Asked(population={"a": -1.0}, quiet=True))
+
+
+def test_a_reward_that_knows_nothing_is_not_called_fair():
+    rng = np.random.default_rng(5)
+    rows = [
+        {"prompt": f"q{i}", "chosen": sentence(rng), "rejected": sentence(rng), "group": "ab"[i % 5 == 0], "rater": f"r{i % 400}"}
+        for i in range(4000)
+    ]
+    population = {"a": 0.8, "b": 0.2}
+    found = representation(comparisons(rows), Asked(population=population, quiet=True))
+    assert found.status is Status.UNKNOWN and found.estimate.value is None and not found.examples
+    assert "may be chance" in found.cannot and "reward fitted" not in found.says
+    for row in rows:
+        row["chosen"] = f"lovely {row['chosen']}"
+    found = representation(comparisons(rows), Asked(population=population, quiet=True))
+    assert found.status is Status.GOOD and found.estimate.value is not None  # the same rows, and a reward that knows

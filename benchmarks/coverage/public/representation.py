@@ -1,6 +1,7 @@
 """Representation on the Star Wars survey: its people are the population; raters are drawn from them, group by group, with all they said.
 
-Draws are with replacement and keep each group's share, so the truth of every trial is the gap that the same finding names on everybody.
+Draws are with replacement and keep each group's share. The interval is of the reward fitted to the draw, so the truth of a trial is how
+everybody agrees with that reward: it decides each pair of films, and everybody has ranked them all.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from coverage.case import Case, Trial, judged
 from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons
+from holdfast.checkup.features import preference_model
 from holdfast.checkup.finding import Asked, Finding
 from holdfast.checkup.representation import representation
 from holdfast.data.corrupt import turned_around
@@ -63,12 +65,17 @@ def gap(found: Finding, of: str) -> Estimate:
     return Estimate(**found.numbers[of])
 
 
-@lru_cache(maxsize=4)
-def truth(of: str, plant: Callable[[People], People]) -> float:
-    groups = plant(people())
-    value = gap(representation(rows_of(groups), asked(0)), of).value
-    assert value is not None
-    return value
+def truth(data: Comparisons, seed: int, everybody: People) -> dict[str, float]:
+    """The gaps of the models fitted to these rows, were all people of each group asked."""
+    logits = zip(data.chosen, data.rejected, preference_model(data, seed=seed).logit_N.tolist(), strict=True)
+    gap_of = {sides: sign * logit for one, two, logit in logits for sides, sign in (((one, two), 1), ((two, one), -1))}
+    value = {
+        name: float((1 + np.sign([gap_of[row.chosen, row.rejected] for them in all_ for row in them])).mean()) / 2
+        for name, all_ in everybody.items()
+    }
+    share = dict(zip(data.group.names, np.bincount(data.group.code_N) / len(data), strict=True))
+    seen = sum(share[name] * value[name] for name in value)
+    return {"average": abs(sum(TARGET[name] * v for name, v in value.items()) - seen), "worst": max(abs(v - seen) for v in value.values())}
 
 
 def draw(groups: People, rng: np.random.Generator) -> People:
@@ -78,9 +85,10 @@ def draw(groups: People, rng: np.random.Generator) -> People:
 
 
 def trial(seed: int, *, of: str, plant: Callable[[People], People]) -> Trial:
-    groups = draw(plant(people()), np.random.default_rng(seed))
-    found = representation(rows_of(groups), asked(seed))
-    return judged(found, truth(of, plant), gap(found, of))
+    everybody = plant(people())
+    data = rows_of(draw(everybody, np.random.default_rng(seed)))
+    found = representation(data, asked(seed))
+    return judged(found, truth(data, seed, everybody)[of], gap(found, of))
 
 
 def alike(seed: int) -> Trial:

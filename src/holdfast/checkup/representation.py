@@ -7,11 +7,11 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from holdfast.checkup.comparisons import Comparisons, Floats
+from holdfast.checkup.comparisons import Comparisons, Floats, Ints
 from holdfast.checkup.features import preference_model
 from holdfast.checkup.finding import Asked, Example, Finding, Probe, Status
 from holdfast.checkup.words import count, percent
-from holdfast.evaluation.intervals import NOTHING, Estimate
+from holdfast.evaluation.intervals import NOTHING, Estimate, mean_interval
 from holdfast.evaluation.ranking import wins
 from holdfast.pluralism import Representativeness, labels_for, radius, representativeness
 from holdfast.report import Chart, Table
@@ -33,6 +33,10 @@ def representation(data: Comparisons, asked: Asked) -> Finding:
     rows, which is what an average over the data serves; w_h the group's share of the population. A reward that serves the many can have
     an average gap of 0, so the worst is always given. Without a stated population the data's own shares stand in for it, and only the
     worst gap says anything.
+
+    Intervals are of these fitted models: how all raters of group h, and not those alone who were asked, would agree with them. Where a pair
+    of answers splits the raters evenly a model of other raters may decide it the other way, and its gap is another one: that is no error in
+    the judgement of this one. A model that may rank no better than a coin serves everybody alike, which says nothing: then no gap is named.
     """
     groups = data.group
     if len(groups.names) < 2:
@@ -49,22 +53,24 @@ def representation(data: Comparisons, asked: Asked) -> Finding:
         rater_N=[None if code < 0 else code for code in who.tolist()],
         level=asked.level,
     )
+    why = _untold(data, value_N, who, asked)
+    told = not why
     needed = labels_for(asked.epsilon, groups=len(found.groups), level=asked.level)
     missing = sum(group.target for group in found.groups if group.group in found.absent)
-    status = _status(found, missing, asked.epsilon, stated, data.named)
+    status = _status(found, missing, asked.epsilon, stated, told)
     gap = found.average if stated else found.worst
     return Finding(
         TITLE,
         status,
-        _says(found, missing, needed, asked, stated, data.named),
-        NOTHING if data.named else Estimate(gap.value, gap.low, gap.high, len(data), len(np.unique(who)), "Welch", asked.level),
+        _says(found, missing, needed, asked, stated, told),
+        NOTHING if not told else Estimate(gap.value, gap.low, gap.high, len(data), len(np.unique(who)), "Welch", asked.level),
         OF if stated else "gap between the group that one reward serves least like the rest, and all rows",
         remedy=_remedy(found, needed) if status in (Status.WARN, Status.BAD) else "",
-        cannot=_cannot(found, stated, data.named),
+        cannot=_cannot(found, stated, why),
         numbers=found.to_dict() | {"stated": stated, "missing": missing, "needed": needed, "epsilon": asked.epsilon},
-        charts=[_composition(found)] if data.named else [_gaps(found, asked.epsilon), _composition(found)],
+        charts=[_gaps(found, asked.epsilon), _composition(found)] if told else [_composition(found)],
         tables=[_table(found, needed, asked)],
-        examples=[] if data.named else _examples(data, found, asked.seed),
+        examples=_examples(data, found, asked.seed) if told else [],
     )
 
 
@@ -74,21 +80,32 @@ def _agreed(data: Comparisons, seed: int) -> Floats:
     return wins(logit_N, np.zeros(len(logit_N)))
 
 
+def _untold(data: Comparisons, value_N: Floats, who_N: Ints, asked: Asked) -> str:
+    """Why these rows do not tell how one reward serves each group; empty where they do."""
+    if data.named:
+        return "these are contests between names, of which no text is known."
+    alone_N = np.where(who_N < 0, -1 - np.arange(len(who_N)), who_N)  # rows of nobody in particular
+    right = mean_interval(value_N, alone_N.tolist(), level=asked.level, seed=asked.seed)
+    if right.low is not None and right.low > 0.5:
+        return ""
+    return f"the check-up's own ranks {percent(right.value)} of the labels right, which may be chance; with `--model M` it may know more."
+
+
 def _shares(data: Comparisons) -> dict[Any, float]:
     counts = np.bincount(data.group.code_N[data.group.code_N >= 0], minlength=len(data.group.names))
     return dict(zip(data.group.names, counts.astype(float).tolist(), strict=True))
 
 
-def _status(found: Representativeness, missing: float, epsilon: float, stated: bool, named: bool) -> Status:
-    if missing > MANY_ABSENT or (stated and found.average.low > epsilon):
+def _status(found: Representativeness, missing: float, epsilon: float, stated: bool, told: bool) -> Status:
+    if missing > MANY_ABSENT or (told and stated and found.average.low > epsilon):
         return Status.BAD
-    if missing > epsilon or found.worst.low > epsilon:
+    if missing > epsilon or (told and found.worst.low > epsilon):
         return Status.WARN
-    known = stated and not named and found.average.high <= epsilon and found.worst.high <= 2 * epsilon
+    known = stated and told and found.average.high <= epsilon and found.worst.high <= 2 * epsilon
     return Status.GOOD if known else Status.UNKNOWN
 
 
-def _says(found: Representativeness, missing: float, needed: int, asked: Asked, stated: bool, named: bool) -> str:
+def _says(found: Representativeness, missing: float, needed: int, asked: Asked, stated: bool, told: bool) -> str:
     groups = count(len(found.groups), "group")
     if not stated:
         big = max(found.groups, key=lambda group: group.share)
@@ -98,16 +115,16 @@ def _says(found: Representativeness, missing: float, needed: int, asked: Asked, 
         if found.absent:
             names = ", ".join(map(str, found.absent[:3]))
             says += f" {count(len(found.absent), 'group')} ({names}; {percent(missing)} of the population) have no label at all."
-    if named:
+    if not told:
         return says
     between = f"{percent(found.worst.low)} to {percent(found.worst.high)}"
     if stated:
-        says += f" One reward fitted to all rows lies {_points(found.average)} from what the population would say"
+        says += f" The reward fitted to these rows lies {_points(found.average)} from what the population would say"
         says += f", and {_points(found.worst)} from {found.worst_group}."
     elif found.worst.high - found.worst.low > TOO_WIDE:
         says += " How differently one reward serves them cannot be told from so few rows of each."
     else:
-        says += f" One reward fitted to all rows serves `{found.worst_group}` least like the rest: {percent(found.worst.value)} apart"
+        says += f" The reward fitted to these rows serves `{found.worst_group}` least like the rest: {percent(found.worst.value)} apart"
         says += f" ({100 * asked.level:.0f}%: {between})."
     return says + f" To know every group to {percent(asked.epsilon, 0)} takes {needed:,} labels of each."
 
@@ -124,14 +141,15 @@ def _remedy(found: Representativeness, needed: int) -> str:
     return f"{ask} the groups by their share of the population when training."
 
 
-def _cannot(found: Representativeness, stated: bool, named: bool) -> str:
+def _cannot(found: Representativeness, stated: bool, why: str) -> str:
     parts = []
     if not stated:
         parts.append("Whom the raters should stand for: state each group's share with `--population`.")
-    if named:
-        parts.append("How one reward serves each group: these are contests between names, of which no text is known.")
+    if why:
+        parts.append(f"How one reward serves each group: {why}")
     else:
         parts.append("Whether a group that is served less well wants something else or is only less sure: see camps and raters.")
+        parts.append("How a reward fitted to other raters, or on other features, would serve them: the intervals are of this one.")
     if found.stray:
         parts.append(f"{count(found.stray, 'row')} are of groups that the population does not name, and were left out.")
     return " ".join(parts)
