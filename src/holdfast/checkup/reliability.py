@@ -3,15 +3,16 @@
 The one-coin model (Dawid and Skene 1979, with one number a rater): each pair has a side that is right; rater r takes it with probability
 a_r, whatever the pair. Raters' a_r share a Beta prior whose mean (at least one half: people are right more often than not, without which
 nothing is identified) and strength are not known either; one in ten is thought to be like nobody else, and anything from 0 to 1, so that a
-single contrary rater is not drawn to the rest. Everything unknown is drawn by Gibbs sampling: a rater with few verdicts is drawn to the
-others and has a wide interval, and the doubt about who is right is in every interval.
+single contrary rater is not drawn to the rest. Everything unknown is drawn by Gibbs sampling, the prior with the a_r integrated out (a
+chain that draws it given the a_r hardly moves where the raters' verdicts are few): a rater with few verdicts is drawn to the others and has
+a wide interval, and the doubt about who is right is in every interval.
 
 Which side is right is told by the pair's other raters, or by a preference model that never saw the verdict (`side_P`), or by both.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import betaln, expit, logit
@@ -63,30 +64,37 @@ def reliabilities(
     rng = np.random.default_rng([seed, 0xD5])
     pairs = int(pair_N.max()) + 1
     prior_P = np.zeros(pairs) if side_P is None else side_P
-    m, s = (part.ravel() for part in np.meshgrid(MEANS, STRENGTHS, indexing="ij"))
-    plus, minus = m * s, (1 - m) * s
-    whole = betaln(plus, minus)
     said_R = np.bincount(rater_N, minlength=raters)
-    a_R, at = np.full(raters, 0.8), int(np.argmin(abs(m - 0.8) + abs(s - 10)))
+    most = said_R.max() + 1
+    a_R, m, s = np.full(raters, 0.8), MEANS[np.argmin(abs(MEANS - 0.8))], STRENGTHS[np.argmin(abs(STRENGTHS - 10))]
     kept_SR, hyper_S2, right_N = np.empty((SWEEPS, raters)), np.empty((SWEEPS, 2)), np.zeros(len(forward_N))
     for sweep in range(-WARM_UP, SWEEPS):
         odds_P = prior_P + np.bincount(pair_N, weights=forward_N * logit(a_R)[rater_N], minlength=pairs)
         side = np.where(rng.random(pairs) < expit(odds_P), 1.0, -1.0)
         agree_R = np.bincount(rater_N, weights=side[pair_N] == forward_N, minlength=raters)
         yes_R, no_R = agree_R / effect, (said_R - agree_R) / effect
-        alike_R = betaln(plus[at] + yes_R, minus[at] + no_R) - whole[at] - betaln(1 + yes_R, 1 + no_R)
-        like = rng.random(raters) < expit(alike_R + logit(1 - ODD))
-        a_R = rng.beta(np.where(like, plus[at], 1) + yes_R, np.where(like, minus[at], 1) + no_R).clip(EDGE, 1 - EDGE)
-        shared = np.log(a_R[like]).sum(), np.log1p(-a_R[like]).sum()
-        chance = (plus - 1) * shared[0] + (minus - 1) * shared[1] - like.sum() * whole
-        at = int(np.argmax(chance + rng.gumbel(size=len(chance))))
+        like = rng.random(raters) < expit(_chance(m, s, yes_R, no_R) - betaln(1 + yes_R, 1 + no_R) + logit(1 - ODD))
+        _, first_U, times_U = np.unique(agree_R[like] * most + said_R[like], return_index=True, return_counts=True)
+        yes_U, no_U = yes_R[like][first_U], no_R[like][first_U]
+        m = _drawn(MEANS, _chance(MEANS[:, None], s, yes_U, no_U) @ times_U, rng)
+        s = _drawn(STRENGTHS, _chance(m, STRENGTHS[:, None], yes_U, no_U) @ times_U, rng)
+        a_R = rng.beta(np.where(like, m * s, 1) + yes_R, np.where(like, (1 - m) * s, 1) + no_R).clip(EDGE, 1 - EDGE)
         if sweep >= 0:
-            kept_SR[sweep], hyper_S2[sweep] = a_R, (m[at], np.sqrt(m[at] * (1 - m[at]) / (1 + s[at])))
+            kept_SR[sweep], hyper_S2[sweep] = a_R, (m, np.sqrt(m * (1 - m) / (1 + s)))
             right_N += expit(forward_N * odds_P[pair_N]) / SWEEPS
     tails = [(1 - level) / 2, (1 + level) / 2]
     low_R, high_R = np.quantile(kept_SR, tails, axis=0)
     mean, spread = (_summary(h_S, tails) for h_S in hyper_S2.T)
     return Reliabilities(kept_SR.mean(0), low_R, high_R, mean, spread, right_N)
+
+
+def _chance(m: Any, s: Any, yes: Floats, no: Floats) -> Floats:
+    """Log-probability of a rater's verdicts where a_r is drawn from Beta(m s, (1 - m) s), and integrated out."""
+    return np.asarray(betaln(m * s + yes, (1 - m) * s + no) - betaln(m * s, (1 - m) * s))
+
+
+def _drawn(value_K: Floats, chance_K: Floats, rng: np.random.Generator) -> float:
+    return float(value_K[np.argmax(chance_K + rng.gumbel(size=len(chance_K)))])
 
 
 def _summary(drawn_S: Floats, tails: list[float]) -> tuple[float, float, float]:
