@@ -14,7 +14,6 @@ from holdfast.checkup.comparisons import Comparisons, plain_text
 from holdfast.checkup.contradictions import contradictions
 from holdfast.checkup.empties import empties
 from holdfast.checkup.finding import Asked
-from holdfast.checkup.inverted import inverted
 from holdfast.checkup.length_bias import length_bias
 from holdfast.checkup.separability import separability
 from holdfast.checkup.sources import sources
@@ -70,19 +69,10 @@ def by_writer(seed: int, *, share: float) -> Trial:
     return judged(sources(Comparisons.of(made), Asked(seed=seed)), share)
 
 
-def stretch(seed: int, *, share: float) -> Trial:
-    """Its own labels in an order by lot; the first of them turned around."""
-    rng = np.random.default_rng(seed)
-    made = [turned_around(row) if i < share * 1500 else row for i, row in enumerate(drawn(rng, 1500))]
-    return judged(inverted(Comparisons.of(made), Asked(seed=seed)), None)
-
-
 CASES = [
     *(Case("empties", "HH helpful, 400 rows", f"{r:.0%}", partial(silent, rate=r)) for r in (0.0, 0.03, 0.1)),
     *(Case("contradictions", "HH helpful, 200 pairs by 3 raters", f"{f:.0%}", partial(both_ways, flip=f)) for f in (0.0, 0.05, 0.2, 0.4)),
     *(Case("length_bias", "HH helpful, 600 rows", f"slope {s:g}", partial(by_length, slope=s)) for s in (0.0, 0.5, 1.5)),
     Case("separability", "HH helpful, 500 rows, labels by coin", "50%", by_coin),
     *(Case("sources", "HH helpful, 500 rows of two writers", f"{s:.0%}", partial(by_writer, share=s)) for s in (0.5, 0.7, 0.95)),
-    Case("inverted", "HH helpful, 1,500 rows in an order by lot", "none", partial(stretch, share=0.0)),
-    Case("inverted", "HH helpful, 1,500 rows, the first half turned", "one half", partial(stretch, share=0.5)),
 ] * bool(here(HH))

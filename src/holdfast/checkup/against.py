@@ -99,8 +99,8 @@ class Labels:
 
     @cached_property
     def noise_C(self) -> Floats:
-        """S_c Sigma S_c of each prompt, Sigma the second moment of all."""
-        return np.einsum("cd,cd->c", self.sums_CD @ self.second_DD, self.sums_CD).astype(float)
+        """S_c Sigma S_c of each prompt, Sigma the second moment of the others."""
+        return np.einsum("cd,cd->c", self.sums_CD @ self.second_DD, self.sums_CD).astype(float) - self.length_C**2
 
     @cached_property
     def length_C(self) -> Floats:
