@@ -258,7 +258,7 @@ def _says(found: list[Place], agree: Estimate, would: int | None) -> str:
             f"Of stretches of {count(would, 'comparison')}, turned around, at least four in five would have been seen; {agrees}."
         )
     if not found:
-        return f"Too little predicts the labels to see some that were turned around: {agrees}."
+        return f"Half the file might be turned around unseen: {agrees}, over {count(agree.clusters, 'prompt')}."
     parts = [
         f"{place.what} ({count(place.rows, 'comparison')}) {percent(place.agree, 0)}, elsewhere {percent(place.elsewhere, 0)}, "
         f"as if {percent(place.turned, 0)} were turned around"
@@ -275,7 +275,7 @@ def _cannot(found: list[Place], would: int | None) -> str:
             "the rows themselves will tell."
         )
     return (
-        "Labels that were turned around can only be seen where something predicts the labels: more rows, or --model, would help."
+        "Labels that were turned around can only be seen where something predicts the labels, over many prompts: more of them, or --model, would help."
         if would is None
         else ""
     )
