@@ -94,7 +94,7 @@ def inverted(data: Comparisons, asked: Asked) -> Finding:
     return Finding(
         title,
         status,
-        " ".join(filter(None, [_says(found, agree, would), said_scores])),
+        " ".join(filter(None, [_says(found, agree, would, "prompt" if len(data.prompt.names) > 1 else "comparison"), said_scores])),
         agree,
         of,
         remedy="Look at these rows: turn their labels around if they were read wrongly, or set them aside."
@@ -250,7 +250,7 @@ def _scores_say(scores: dict[str, Any] | None) -> tuple[Status | None, str]:
     return status, " ".join(said)
 
 
-def _says(found: list[Place], agree: Estimate, would: int | None) -> str:
+def _says(found: list[Place], agree: Estimate, would: int | None, one: str) -> str:
     agrees = f"a model of other prompts agrees with {percent(agree)} of the labels{span(agree)}"
     if not found and would is not None:
         return (
@@ -258,7 +258,7 @@ def _says(found: list[Place], agree: Estimate, would: int | None) -> str:
             f"Of stretches of {count(would, 'comparison')}, turned around, at least four in five would have been seen; {agrees}."
         )
     if not found:
-        return f"Half the file might be turned around unseen: {agrees}, over {count(agree.clusters, 'prompt')}."
+        return f"Half the file might be turned around unseen: {agrees}, over {count(agree.clusters, one)}."
     parts = [
         f"{place.what} ({count(place.rows, 'comparison')}) {percent(place.agree, 0)}, elsewhere {percent(place.elsewhere, 0)}, "
         f"as if {percent(place.turned, 0)} were turned around"
@@ -275,7 +275,8 @@ def _cannot(found: list[Place], would: int | None) -> str:
             "the rows themselves will tell."
         )
     return (
-        "Labels that were turned around can only be seen where something predicts the labels, over many prompts: more of them, or --model, would help."
+        "Labels that were turned around can only be seen where something predicts the labels, over many prompts: "
+        "more of them, or --model, would help."
         if would is None
         else ""
     )
