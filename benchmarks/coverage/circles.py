@@ -11,7 +11,7 @@ from coverage._made import contests, ranking, rows_of, wheel
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.circles import circles
 from holdfast.checkup.finding import Asked
-from holdfast.checkup.tournament import increasing, linked, scores_of
+from holdfast.checkup.tournament import Tournament, left_by_rankings
 
 
 def ranked(seed: int, *, n: int, players: int, flip: float = 0.0, spread: float = 1.5) -> Trial:
@@ -50,15 +50,16 @@ def mixed(seed: int, *, share: float, n: int = 2500, players: int = 9) -> Trial:
 
 
 def left_over(pair_N2: np.ndarray, p_N: np.ndarray) -> float:
-    """Of the variance of exact chances in these meetings, what the best ranking leaves over; of pairs met again, where there are any."""
-    edge_E2, at_N, n_E = np.unique(pair_N2, axis=0, return_inverse=True, return_counts=True)
-    p_E = np.bincount(at_N.ravel(), weights=p_N) / n_E
-    many_E = 1e4 * n_E / n_E.max()
-    s_A = scores_of(edge_E2, many_E, p_E, int(edge_E2.max()) + 1, ridge=1e-3)
-    gap_E = s_A[edge_E2[:, 0]] - s_A[edge_E2[:, 1]]
-    fitted_E = linked(gap_E, increasing(gap_E, p_E, many_E))
-    weight_E = np.where((n_E > 1) | (n_E.max() == 1), n_E, 0)
-    return float((weight_E * (p_E - fitted_E) ** 2).sum() / (weight_E * (p_E - 0.5) ** 2).sum())
+    """Of the variance of exact chances in these meetings, what the best ranking leaves over; of pairs that met again and are on a ring.
+
+    Elsewhere a ranking can say anything: with the branches of a sparse graph the share would be smaller, and known less well.
+    """
+    if len(np.unique(pair_N2, axis=0)) == len(pair_N2):  # a list of pairs, and not of meetings
+        pair_N2, p_N = np.tile(pair_N2, (2, 1)), np.tile(p_N, 2)
+    low_N2 = np.sort(pair_N2, axis=1)
+    t = Tournament.of(*low_N2.T, np.arange(len(low_N2)))
+    chance_N = np.where(pair_N2[:, 0] == low_N2[:, 0], p_N, 1 - p_N)[t.unit_U]
+    return left_by_rankings(t, np.bincount(t.at_U, weights=chance_N) / t.n_E)
 
 
 CASES = [

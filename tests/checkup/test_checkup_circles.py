@@ -5,11 +5,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from checkup_rows import HOSTILE, QUIET, comparisons, drawable, plain_rows
-from scipy.special import expit
+from scipy.special import expit, logit
 
-from holdfast.checkup.circles import Pooled, _beyond, _levels, _measure, circles
+from holdfast.checkup.circles import Pooled, _beyond, _levels, _measure, _scaled, circles
 from holdfast.checkup.finding import Status
-from holdfast.checkup.tournament import BENDS, Tournament, cyclic_share, energies, fit, increasing, linked, scores_of, triangles
+from holdfast.checkup.tournament import (
+    BENDS,
+    Tournament,
+    apart_from_rankings,
+    cyclic_share,
+    energies,
+    fit,
+    increasing,
+    left_by_rankings,
+    linked,
+    scores_of,
+    triangles,
+)
 
 
 def met(pairs):
@@ -152,6 +164,16 @@ def test_the_cyclic_share_is_the_planted_one():
     truth = ((2 * p[off] - 2 * fitted) ** 2).sum() / ((2 * p[off] - 1) ** 2).sum()
     found = circles(comparisons(games(6000, logit)), QUIET)
     assert 0.05 < truth < 0.8 and found.estimate.low < truth < found.estimate.high
+
+
+def test_a_ranking_and_a_wheel_are_taken_apart():
+    ring = met([(0, 1), (1, 2), (0, 2)] * 2)  # edges (0, 1), (0, 2), (1, 2)
+    assert np.allclose(apart_from_rankings(ring, np.array([1.0, 3.0, 2.0])), 0, atol=1e-6)  # scores 3, 2, 0
+    wheel_E = np.array([1.0, -1.0, 1.0])
+    assert np.allclose(apart_from_rankings(ring, wheel_E + np.array([1.0, 3.0, 2.0])), wheel_E, atol=1e-6)
+    assert left_by_rankings(ring, expit(np.array([1.0, 3.0, 2.0]))) < 1e-3 and left_by_rankings(ring, expit(wheel_E)) > 0.99
+    p_E = _scaled(ring, np.array([0.2, 1.0, -0.5]), 3.0)
+    assert abs((ring.n_E * (2 * p_E - 1) ** 2).sum() - 3.0) < 1e-6 and np.ptp(logit(p_E) / [0.2, 1.0, -0.5]) < 1e-6
 
 
 def test_answers_of_one_prompt_and_models_across_prompts():

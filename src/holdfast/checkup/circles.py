@@ -7,23 +7,26 @@ from typing import Any
 
 import altair as alt
 import numpy as np
+from scipy.special import expit, logit
 from scipy.stats import t as student
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from holdfast.checkup.comparisons import Coded, Comparisons, Floats, Ints
 from holdfast.checkup.finding import Asked, Example, Finding, Probe, Status
-from holdfast.checkup.tournament import Tournament, Transitive, cyclic_share, energies, fit, refit
+from holdfast.checkup.tournament import Tournament, Transitive, apart_from_rankings, cyclic_share, energies, fit, left_by_rankings, refit
 from holdfast.checkup.words import count, percent, span
 from holdfast.evaluation.intervals import NOTHING, Estimate, mean_interval
 from holdfast.report import Chart, Table
 
-WORLDS = 40  # worlds with circles, for the interval of their share
+WORLDS = 100  # worlds with circles, for the interval of their share
+SEEN = 40  # worlds with circles where they are seen
 DRAWS = 199  # worlds drawn from the best transitive model
 FEWER = 99  # a level, where there are many units
 MANY = 30_000  # units
 SURE = 0.02  # chance of a false alarm
 BEYOND_DOUBT = 0.99  # level of the intervals of what a model that can hold circles gains
 WORTH_SAYING, LARGE_GAIN = 0.01, 0.05  # in accuracy on unseen meetings, from which the light is yellow, red
+LEAST = 0.1  # share of the variance that worlds must be able to hold in circles for it to be estimated: pairs may meet again on no ring
 LARGE = 0.1  # a cyclic share of the variance from which the light is red
 REPEATED = 0.2  # share of pairs that must have met again for the variance to be split
 SHOWN, SIDE = 10, 24
@@ -136,7 +139,7 @@ def circles(data: Comparisons, asked: Asked) -> Finding:
         estimate,
         of if identified else "share of the triangles that are cycles, weighed by their margins",
         remedy=_remedy(worst),
-        cannot="Most pairs met only once, so the variance cannot be split; the triangles can be counted." if not identified else "",
+        cannot="Too few pairs on rings met again, so the variance cannot be split; the triangles can be counted." if not identified else "",
         numbers={"p": worst.p, "level": worst.level.what, "levels": {r.level.what: r.to_dict() for r in rings}},
         charts=[_chance_chart(worst), _matrix_chart(worst)],
         tables=[_table(rings), *([table] if table.rows else [])],
@@ -179,7 +182,7 @@ def _measure(level: Level, t: Tournament, asked: Asked, levels: int) -> Rings:
     model = fit(t, rng)
     p, null_B3 = _against(t, model, model.expected_E[t.at_U], levels, rng)
     total, left = energies(t, model.fitted_E)
-    share = _split(t, model, total, left, float(null_B3[:, 1].mean()), rng, asked) if _repeated(t) and total > 0 else NOTHING
+    share = _split(t, model, total, left, rng, asked) if _repeated(t) and total > 0 else NOTHING
     cyclic_T, weight_T = t.turns(t.triangle_T3)
     cyclic, decided, cycles = cyclic_share(t, t.triangle_T3), int((weight_T > 0).sum()), int(cyclic_T.sum())
     return Rings(level, t, model, share, cyclic, null_B3[:, 0], decided, cycles, p, _unseen(t, asked))
@@ -210,30 +213,62 @@ def _drawn(t: Tournament, model: Transitive, p_U: Floats, triangle_T3: Ints, dra
     return out
 
 
-def _split(
-    t: Tournament, model: Transitive, total: float, left: float, by_chance: float, rng: np.random.Generator, asked: Asked
-) -> Estimate:
-    """The left-over share of the energy. Its bias and error are those in worlds with about as much left over, where it is known."""
-    far_E = 2 * (t.win_E - model.fitted_E)
-    met = t.n_E > 1
-    raw = float((t.n_E * far_E**2)[met].sum())
-    shrink = np.sqrt(np.clip((left - by_chance) / max(raw, 1e-12), 0, 1))
-    p_E = np.clip(model.fitted_E + shrink * far_E / 2, 0.001, 0.999)
-    _, best_E = refit(t, p_E, model.ridge, model.score_V)
-    truth = float((t.n_E * (p_E - best_E) ** 2)[met].sum() / max((t.n_E * (p_E - 0.5) ** 2)[met].sum(), 1e-12))
-    worlds = _drawn(t, model, p_E[t.at_U], t.triangle_T3[:0], WORLDS, rng)
-    share_B = worlds[:, 1] / np.maximum(worlds[:, 2], 1e-9)
-    value = float(np.clip(left / total - (float(share_B.mean()) - truth), 0, 1))
-    half = float(student.ppf((1 + asked.level) / 2, WORLDS - 1) * share_B.std(ddof=1) * np.sqrt(1 + 1 / WORLDS))
+def _split(t: Tournament, model: Transitive, total: float, left: float, rng: np.random.Generator, asked: Asked) -> Estimate:
+    """The share of the energy that no ranking explains: those shares in whose worlds the model leaves about as much as it leaves here.
+
+    A world's log-odds are the ranking's and a wheel of lot's, sqrt(1 - e) and sqrt(e) of each, at a scale where their energy is that of
+    these results. So each world's share is known, and the prior's pull and the noise of few meetings are in what the model leaves of it.
+    """
+    least_E = 0.01 * np.diff(rng.normal(size=len(t.nodes))[t.edge_E2], axis=1).ravel()  # a ranking, where the model is flat
+    rank_E = logit(np.clip(model.fitted_E, 0.001, 0.999)) + least_E
+    rank_E /= np.sqrt((t.n_E * rank_E**2).mean()) or 1.0
+    truth_B, share_B = np.zeros((2, WORLDS))
+    for b, e in enumerate(np.linspace(0, 1, WORLDS)):
+        wheel_E = apart_from_rankings(t, rng.normal(size=len(rank_E)))
+        wheel_E /= np.sqrt((t.n_E * wheel_E**2).mean()) or 1.0
+        p_E = _scaled(t, np.sqrt(1 - e) * rank_E + np.sqrt(e) * wheel_E, total)
+        world = _drawn(t, model, p_E[t.at_U], t.triangle_T3[:0], 1, rng)[0]
+        truth_B[b], share_B[b] = left_by_rankings(t, p_E), world[1] / max(world[2], 1e-9)
+    if np.ptp(truth_B) < LEAST:
+        return NOTHING
+    curve = np.polyfit(truth_B, share_B, 2)
+    error_B = (share_B - np.polyval(curve, truth_B)) ** 2
+    slope = np.polyfit(truth_B, error_B, 1)
+    fine_F = np.linspace(0, 1, 501)
+    spread_F = np.sqrt(np.maximum(np.polyval(slope, fine_F), error_B.mean() / 4)).clip(min=_spread_as_seen(t, model, left, rng))
+    off_F = np.abs(left / total - np.polyval(curve, fine_F))
+    likely_F = off_F <= student.ppf((1 + asked.level) / 2, WORLDS - 3) * spread_F
+    likely_F |= off_F == off_F.min()
     return Estimate(
-        value,
-        max(0.0, value - half),
-        min(1.0, value + half),
+        float(fine_F[off_F.argmin()]),
+        float(fine_F[likely_F].min()),
+        float(fine_F[likely_F].max()),
         len(t.at_U),
         len(t.edge_E2),
-        f"parametric bootstrap, {WORLDS} draws",
+        f"{WORLDS} drawn worlds",
         asked.level,
     )
+
+
+def _spread_as_seen(t: Tournament, model: Transitive, left: float, rng: np.random.Generator) -> float:
+    """How much the share varies where the circles lie as they are seen: few that are large vary it more than a wheel of lot's."""
+    far_E = t.win_E - model.fitted_E
+    raw = float((4 * t.n_E * far_E**2)[t.n_E > 1].sum())
+    shrink = np.sqrt(np.clip(left / max(raw, 1e-12), 0, 1))
+    p_E = np.clip(model.fitted_E + shrink * far_E, 0.001, 0.999)
+    worlds = _drawn(t, model, p_E[t.at_U], t.triangle_T3[:0], SEEN, rng)
+    return float((worlds[:, 1] / np.maximum(worlds[:, 2], 1e-9)).std(ddof=1))
+
+
+def _scaled(t: Tournament, logit_E: Floats, total: float) -> Floats:
+    """Chances of these log-odds, times the factor at which the energy of pairs that met again is `total`."""
+    weight_E = np.where(t.n_E > 1, t.n_E, 0.0)
+    low, high = 0.0, 50.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        small = (weight_E * np.tanh(middle * logit_E / 2) ** 2).sum() < total
+        low, high = (middle, high) if small else (low, middle)
+    return np.clip(expit(high * logit_E), 0.001, 0.999)
 
 
 def _pooled(data: Comparisons, whole: Rings, asked: Asked, levels: int) -> Pooled | None:
