@@ -15,7 +15,8 @@ has nothing to do with the rest's. Its worst case is E[T_W] = 0. There are two w
 by lot: given the rest, T_W = sum over c of a_c, a_c = S_Wc (S_R - S_Rc), is a sum of terms of random sign, whose squares sum to
 A = sum a_c^2. An unrelated taste: T_W also moves with the noise of the rest along the direction of W; turned around,
 b_c = S_Rc (S_W - S_Wc), B = sum b_c^2, and the variance is estimated by sum (a_c + b_c)^2 - C (Hajek's projection of a U-statistic, less
-what the noise of both sides counts twice: C, the variance of T_W under random signs of all prompts). Signs drawn anew in W alone would
+what the noise of both sides counts twice: C, the variance of T_W under random signs of all prompts, of which those with rows on both sides
+are left out; where there are many, V is too wide, and a place less sure than it might be). Signs drawn anew in W alone would
 give A and miss the second; signs drawn anew everywhere would give C and miss both tastes. So T_W is divided by the root of
 
     V_W = max(A, B, sum (a_c + b_c)^2 - C)
