@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from checkup_rows import comparisons
 from scipy.special import expit
 
-from holdfast.checkup.flips import binned, design_effect, flip_rate, flips_from_agreement, peaks, posterior_wrong, upper_bound
+from holdfast.checkup.flips import binned, by_models, design_effect, flip_rate, flips_from_agreement, peaks, posterior_wrong, upper_bound
 
 
 def log_odds(seed, n=3000, spread=4.0, flip=0.2):
@@ -119,3 +120,19 @@ def test_the_posterior_is_bayes_rule():
     wrong_N = posterior_wrong(found)
     assert wrong_N[np.argmin(t_N)] > 0.95 and wrong_N[np.argmax(t_N)] < 0.05
     assert wrong_N.mean() == pytest.approx(found.value, abs=0.02)
+
+
+def test_where_rows_are_so_many_that_the_grid_is_coarse_its_neighbors_are_in_the_interval():
+    for flip in (0.101, 0.1025, 0.1049):
+        found = flip_rate(log_odds(0, n=400_000, spread=8.0, flip=flip), np.arange(400_000))
+        assert 0.005 <= found.high - found.low <= 0.02 and found.low <= flip <= found.high
+
+
+def test_upsets_among_names_in_circles_are_no_proof_of_flips():
+    """Rock beats scissors beats paper beats rock, always, and all of them beat the rest: no label is flipped."""
+    beats = {("rock", "scissors"), ("scissors", "paper"), ("paper", "rock")} | {
+        (a, b) for a in ("rock", "scissors", "paper") for b in "xyz"
+    }
+    rows = [{"winner": winner, "loser": loser} for winner, loser in sorted(beats)] * 100
+    found = by_models(comparisons(rows))
+    assert found.low == 0.0 and found.high <= found.bound

@@ -24,7 +24,7 @@ identified however narrow the interval.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ from holdfast.checkup.features import dense_ND, preference_model, word_model
 
 BINS = 200  # of t; the likelihood is of their means
 FLIPS = np.linspace(0.0, 0.49, 99)
+SHARP = 3  # points of that grid within the interval; of fewer, the likelihood is sharper than the grid, and its neighbors belong to it
 SCALES = np.concatenate([[0.0], np.geomspace(0.05, 20, 60)])  # of G, in units of the spread of t
 DOUBTS = (0.0, 0.5, 1.0, 2.0, 5.0)  # b
 CLEAREST = (0.02, 0.05, 0.1, 0.2)  # shares of rows, by |t|, whose disagreement bounds f from above
@@ -112,9 +113,11 @@ def flip_rate(t_MN: Floats | Sequence[Floats], cluster_N: Ints, *, size_N: Float
     value, g_N = best.value, LINKS[best.link](best.z_N)
     pull_N = (1 - 2 * g_N) / np.maximum(value + (1 - 2 * value) * g_N, 1e-6)  # of each row on f
     profile_F = (np.max([curve.logl_F for curve in curves], 0) - best.logl_F.max()) / design_effect(pull_N, cluster_N)
-    inside = FLIPS[2 * profile_F >= -stats.f.ppf(level, 1, max(len(np.unique(cluster_N)) - 1, 1))]
+    inside = np.flatnonzero(2 * profile_F >= -stats.f.ppf(level, 1, max(len(np.unique(cluster_N)) - 1, 1)))
+    beyond = int(len(inside) < SHARP)
+    low, high = float(FLIPS[max(inside[0] - beyond, 0)]), float(FLIPS[min(inside[-1] + beyond, len(FLIPS) - 1)])
     bound = upper_bound(best.z_N, cluster_N, level)
-    low, high = float(inside.min()), float(min(inside.max(), max(bound, inside.min())))
+    low, high = min(low, bound), min(high, max(bound, low))  # where the two disagree the truth lies between them
     reach = float(np.quantile(np.abs(best.z_N), 0.99))
     profile = tuple(zip(FLIPS.tolist(), profile_F.tolist(), strict=True))
     n = len(cluster_N)
@@ -143,11 +146,17 @@ def peaks(logl_FA: Floats) -> Floats:
 
 
 def by_models(data: Comparisons, *, level: float = 0.95, seed: int = 0) -> Flips:
-    """The flip rate by the check-up's own two models, of topics and of words. Shared by the findings."""
+    """The flip rate by the check-up's own two models, of topics and of words. Shared by the findings.
+
+    Contests between names have one strength a name, and where names beat each other in circles no ranking says what is clear: upsets there
+    look like flips. So all that is known is an upper end: the lower of the profile's and of the clearest rows'.
+    """
 
     def make() -> Flips:
         t_MN = [model(data, seed=seed).logit_N for model in (preference_model, word_model)]
-        return flip_rate(t_MN, data.cluster_N, size_N=(dense_ND(data, seed=seed) ** 2).sum(1), level=level)
+        rate = flip_rate(t_MN, data.cluster_N, size_N=(dense_ND(data, seed=seed) ** 2).sum(1), level=level)
+        most = min(rate.high, rate.bound)
+        return replace(rate, value=min(rate.value, most), low=0.0, high=most) if data.named else rate
 
     found: Flips = data.once(("flips", level, seed), make)
     return found

@@ -147,7 +147,10 @@ def _says(best: Estimate, routes: Mapping[str, Estimate], found: Flips | None) -
             return f"Whether labels are flipped is open: between {percent(best.low, 0)} and {percent(best.high, 0)} of them may be."
         if RATERS in routes:
             return f"{differ}."
-        return f"About {percent(best)} of the labels{span(best)} are flipped, judged by the disagreement left in clear cases."
+        rate = (
+            f"About {percent(best)} of the labels{span(best)}" if best.low else f"At most {percent(best.high)} of the labels, perhaps none,"
+        )
+        return f"{rate} are flipped, judged by the disagreement left in clear cases."
     if found is None:
         return "There are too few comparisons to say how many labels are flipped."
     ceiling = f": at most {percent(min(found.high, found.bound), 0)}, and perhaps none" if min(found.high, found.bound) < 0.45 else ""
