@@ -1,8 +1,10 @@
 """The door: reads, sets aside and counts, samples with a seed, writes JSON, refuses what holds nothing."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -97,3 +99,14 @@ def test_what_holds_no_verdict_is_refused_with_its_own_words(tmp_path):
     (tmp_path / "head.csv").write_text("prompt,chosen,rejected\n")
     with pytest.raises(DataError, match=r"holds no rows\nhint: put rows with `prompt`"):
         holdfast.check(tmp_path / "head.csv", quiet=True)
+
+
+def test_no_number_depends_on_the_hashes_of_words():
+    made = "from checkup_rows import *; from holdfast.checkup.features import preference_model as m; "
+    made += "print(m(comparisons(plain_rows(200)), seed=0).logit_N.tolist())"
+
+    def said(seed):
+        env = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+        return subprocess.run([sys.executable, "-c", made], capture_output=True, text=True, check=True, env=env).stdout
+
+    assert said("1") == said("2") != ""

@@ -24,7 +24,7 @@ def bags(texts: Iterable[str]) -> tuple[sparse.csr_matrix, list[str]]:
     number: dict[str, int] = {}
     columns, ends = array("i"), array("q", [0])
     for text in texts:
-        for word in set(TOKEN.findall(text[:LONGEST].lower())):
+        for word in dict.fromkeys(TOKEN.findall(text[:LONGEST].lower())):  # once each, in an order that no hash decides
             columns.append(number.setdefault(word, len(number)))
         ends.append(len(columns))
     held_NV = sparse.csr_matrix(
