@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -39,3 +43,51 @@ def test_engines_and_addresses_are_checked(monkeypatch):
     with pytest.raises(OptionError, match="not installed") as caught:
         run_all([Work("x", square, {"x": 1})], engine="ray", quiet=True)
     assert "pip install" in str(caught.value)
+
+
+PARENT = """
+import os, sys, time
+from pathlib import Path
+
+from holdfast.lab.engine import Work, run_all
+
+
+def piece(folder, name):
+    (Path(folder) / name).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+if __name__ == "__main__":
+    run_all([Work(name, piece, {"folder": sys.argv[1], "name": name}) for name in ("a", "b", "c")], workers=2, quiet=True)
+"""
+
+
+def alive(pid: int) -> bool:
+    """Whether that process runs; one that is dead and not yet buried does not."""
+    return Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def until(true, seconds: float = 60) -> bool:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.05)
+    return bool(true())
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads processes from /proc")
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT), (signal.SIGKILL, -signal.SIGKILL)])
+def test_workers_end_with_their_parent_however_it_ends(tmp_path, number, code):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)], stderr=subprocess.DEVNULL)
+    try:
+        pids = [tmp_path / name for name in ("a", "b")]
+        assert until(lambda: all(path.exists() and path.read_text() for path in pids))
+        workers = [int(path.read_text()) for path in pids]
+        assert all(map(alive, workers)) and parent.pid not in workers
+        parent.send_signal(number)
+        assert parent.wait(60) == code
+        assert until(lambda: not any(map(alive, workers)), 10)
+        assert not (tmp_path / "c").exists()  # what had not begun never does
+    finally:
+        parent.kill()

@@ -1,21 +1,27 @@
 """Many independent pieces of work at once: on this machine's processors, or on a Ray cluster.
 
 Each piece is a module-level function and its keywords; its result must pickle. Every worker computes with one thread, so that numbers do
-not depend on how many workers there are.
+not depend on how many workers there are. Worker processes never outlive the one that started them: an error, Ctrl-C or SIGTERM there ends
+them at once, and each of them watches for its end, which covers a death without a last word (SIGKILL).
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from time import process_time
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from holdfast.errors import OptionError
 
@@ -65,10 +71,14 @@ def run_all(
     if engine == "local" and address is not None:
         raise OptionError("--address is read by the ray engine alone", hint="add --engine ray")
     out: list[Done | None] = [None] * len(work)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
+    with (
+        _unwinding(),
+        Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress,
+        closing(_local(work, workers) if engine == "local" else _ray(work, workers, address)) as results,
+    ):
         bar = progress.add_task("working", total=len(work))
-        for i, done in _local(work, workers) if engine == "local" else _ray(work, workers, address):
+        for i, done in results:
             out[i] = done
             progress.update(bar, advance=1, description=work[i].name)
             if on_done is not None:
@@ -89,25 +99,53 @@ def _timed(call: Callable[..., Any], keywords: Mapping[str, Any]) -> Done:
         torch.set_num_threads(threads)
 
 
-def _local(work: Sequence[Work], workers: int | None) -> Iterator[tuple[int, Done]]:
+def _local(work: Sequence[Work], workers: int | None) -> Generator[tuple[int, Done]]:
     workers = min(workers or len(os.sched_getaffinity(0)), max(len(work), 1))
     if workers == 1:
         for i, piece in enumerate(work):
             yield i, _timed(piece.call, piece.keywords)
         return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent) as pool:
         places = {pool.submit(_timed, piece.call, piece.keywords): i for i, piece in enumerate(work)}
         try:
             for future in as_completed(places):
                 yield places[future], future.result()
         except BaseException:
+            begun = list(pool._processes.values())
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in list(pool._processes.values()):  # what has begun would otherwise be waited for
-                process.terminate()
+            for process in begun:  # would otherwise be waited for; a training that is asked politely writes a checkpoint first
+                process.kill()
             raise
 
 
-def _ray(work: Sequence[Work], workers: int | None, address: str | None) -> Iterator[tuple[int, Done]]:
+@contextmanager
+def _unwinding() -> Iterator[None]:
+    """While open, SIGTERM leaves as an exception does, so that workers are ended and scratch folders removed. One who handles it himself
+    keeps his handler, and outside the main thread nobody can set one."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end_with_parent() -> None:
+    """In a worker: end when the parent has ended, however it did. Ctrl-C reaches every process of a terminal, and is the parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _ray(work: Sequence[Work], workers: int | None, address: str | None) -> Generator[tuple[int, Done]]:
     try:
         import ray  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
