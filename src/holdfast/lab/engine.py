@@ -71,7 +71,14 @@ def run_all(
     if engine == "local" and address is not None:
         raise OptionError("--address is read by the ray engine alone", hint="add --engine ray")
     out: list[Done | None] = [None] * len(work)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with (
         _unwinding(),
         Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress,
@@ -133,7 +140,7 @@ def _unwinding() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """In a worker: end when the parent has ended, however it did. Ctrl-C reaches every process of a terminal, and is the parent's to answer."""
+    """In a worker: end when the parent has ended, however it did. Ctrl-C reaches all processes of a terminal; the parent answers it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
