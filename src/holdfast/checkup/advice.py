@@ -18,6 +18,8 @@ from holdfast.checkup.words import percent
 LOUD = (Status.WARN, Status.BAD)
 SURE = 0.05  # half-width of a flip rate's interval up to which its value is passed on; beyond it, its lower end
 WORTH_TELLING = 0.05  # a flip rate below which nothing is gained by telling it
+PLANTED = 0.2  # the rate at which `--confirm` plants the flaw that a method is advised against
+MOST = 0.4  # the highest rate that it plants where the check-up cannot tell
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Rule:
     settings: Callable[[Facts], dict[str, Any]] = lambda facts: {}
     reduction: str | None = None
     flaw: str | None = "uniform"  # what `--confirm` plants to try it, as `holdfast lab stress` names it; None: what is there is enough
+    rates: Callable[[Facts], tuple[float, float]] = lambda facts: (PLANTED, PLANTED)  # the lowest and the highest rate that it plants
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Choice:
     claim: str
     rests_on: str
     flaw: str | None
+    rates: tuple[float, float] = (PLANTED, PLANTED)
     verb: str = "train"
 
     @property
@@ -174,6 +178,23 @@ def _length(facts: Facts) -> str | None:
     return facts.says("length_bias") if facts.loud("length_bias") else None
 
 
+def _still_allowed(facts: Facts) -> tuple[float, float]:
+    """Flips to plant where plain DPO is advised: the situation that this advice was given for, at its worst.
+
+    Where the rate f was found, and is too low to be worth telling: what brings f to the upper end of its interval, or, if that is more, to
+    `WORTH_TELLING`, the rate up to which this advice is given. Flips p that are planted and f that are there make f + p - 2 f p. Where the
+    rate cannot be told: from none to the most that there may be.
+    """
+    found = facts.number("label_noise", "flip")
+    if found and found["value"] is not None and found["high"] is not None:
+        value = min(found["value"], MOST)
+        worst = (max(found["high"], WORTH_TELLING) - value) / (1 - 2 * value)
+        return (rate := round(min(max(worst, 0.01), MOST), 3)), rate
+    model = facts.number("label_noise", "model")
+    most = min(model["high"], model["bound"], MOST) if model else MOST
+    return 0.0, max(round(most, 2), WORTH_TELLING)
+
+
 RULES: tuple[Rule, ...] = (
     Rule(
         "dpo",
@@ -183,6 +204,7 @@ RULES: tuple[Rule, ...] = (
         "With opposed tastes the worse-off group has less regret under `groups`; people on average pay for it.",
         reduction="groups",
         flaw=None,
+        rates=lambda facts: (0.0, 0.0),
     ),
     Rule(
         "lcpo_dpo",
@@ -222,6 +244,7 @@ RULES: tuple[Rule, ...] = (
         lambda facts: "",
         "baselines_at_matched_kl",
         "At the same KL, cDPO, IPO and KTO are within 0.05 of it on clean labels.",
+        rates=_still_allowed,
     ),
 )
 NEVER = (
@@ -260,7 +283,7 @@ def advise(findings: Mapping[str, Finding], *, data: str = "prefs.jsonl", readin
         return Advice((NAMES_ALONE,), (), first, shlex.join(["holdfast", "lab", "games", data]), unsure)
     reasons = [(rule, rule.because(facts)) for rule in RULES]
     choices = tuple(
-        Choice(rule.method, rule.settings(facts), rule.reduction, reason, rule.claim, rule.rests_on, rule.flaw)
+        Choice(rule.method, rule.settings(facts), rule.reduction, reason, rule.claim, rule.rests_on, rule.flaw, rule.rates(facts))
         for rule, reason in reasons
         if reason is not None
     )

@@ -25,7 +25,7 @@ from holdfast.data.read import named_columns
 from holdfast.errors import DataError, HoldfastError, OptionError
 
 if TYPE_CHECKING:
-    from holdfast.checkup.confirm import Confirmation
+    from holdfast.checkup.confirm import Confirmation, Untried
 
 COLUMNS = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn())
 LARGEST = 100_000  # comparisons that are examined; of more, a sample
@@ -41,7 +41,7 @@ class Checkup:
     findings: Mapping[str, Finding]
     advice: Advice
     seconds: Mapping[str, float]
-    confirmation: Confirmation | None = None
+    confirmation: Confirmation | Untried | None = None
 
     def write(self, folder: Path) -> None:
         """report.html with its pictures, and check.json, in that folder."""
@@ -117,6 +117,7 @@ def check(
     epsilon: float = 0.05,
     level: float = 0.95,
     confirm: bool = False,
+    workers: int | None = None,
     seed: int = 0,
     trust_remote_code: bool = False,
     quiet: bool = False,
@@ -138,7 +139,8 @@ def check(
         population: shares of the raters' groups in the population they should stand for: a JSON file, or {"women": 0.5, "men": 0.5}
         epsilon: how closely each of these groups is to be known; the report says how many labels that takes
         level: of all intervals
-        confirm: train the top choices and plain DPO small on these rows with a flaw planted, and say whether the advice held (minutes)
+        confirm: train the top choices and plain DPO small on these rows with a flaw planted, and say whether the advice held
+        workers: processes at once that train language models for `confirm`; one a processor unless given
         seed: of samples, folds and resamples
         trust_remote_code: run code that comes with the model
         quiet: show no progress
@@ -180,6 +182,10 @@ def check(
             hint="the check-up needs two answers and which is better: `chosen` and `rejected`, or `answers` and `scores`; "
             "if columns of other names hold them, say so: --columns chosen=mine",
         )
+    if workers is not None and not confirm:
+        raise OptionError(
+            "workers is read where advice is confirmed, and nowhere else", hint="add confirm=True (--confirm), or leave it out"
+        )
     if confirm and comparisons.named:
         raise OptionError(
             "the rows hold names and no texts: there is nothing to train, and so nothing to confirm", hint="leave confirm out"
@@ -191,15 +197,18 @@ def check(
         comparisons = replace(comparisons, view=View.read(comparisons.rows, asked))
     findings, seconds = ask_all(comparisons, asked)
     advice = advise(findings, data=name, reading=_reading(shape, columns, split, bool(found.report.set_aside)), named=comparisons.named)
-    confirmation = None
-    if confirm:
-        from holdfast.checkup.confirm import confirm as tried
-
-        with TemporaryDirectory() as scratch:
-            confirmation = tried(comparisons, findings, advice, Path(scratch), model=model, quiet=quiet)
-    checkup = Checkup(name, comparisons, found.report, findings, advice, seconds, confirmation)
+    checkup = Checkup(name, comparisons, found.report, findings, advice, seconds)
     if out is not None:
         checkup.write(Path(out))
+    if confirm:
+        from holdfast.checkup.confirm import tried
+
+        with TemporaryDirectory() as scratch:  # the report stands meanwhile, and still does where this is broken off
+            checkup = replace(
+                checkup, confirmation=tried(comparisons, advice, Path(scratch), model=model, workers=workers, seed=seed, quiet=quiet)
+            )
+        if out is not None:
+            checkup.write(Path(out))
     return checkup
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -25,10 +26,13 @@ from holdfast.lab.stress import FLAWS, Arm, Score
 from holdfast.lab.verdict import Interval, over_seeds
 from holdfast.lab.worlds import text
 from holdfast.training.setup import read_reduction
+from holdfast.training.signals import Interrupted
 from holdfast.types import Row, Text
 
 MEASURE = "held-out pairs ranked as labeled, by implicit reward"
 SMALL: dict[str, Any] = {"vocab": 1024, "hidden": 96, "layers": 2, "max_tokens": 1024}
+OPTIONS: dict[str, Any] = {"epochs": 1.0, "learning_rate": 3e-4, "batch_size": 32, "save_every": 0}  # of small trainings
+BETA = 0.1
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,8 @@ class TextPlan:
             "set aside": sum(every.report.set_aside.values()) + sum(before) - len(train) - len(held),
             "model": start,
         }
-        options = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": 32, "save_every": 0, "quarantine": quarantine}
-        return cls(start, train, held, options, beta or 0.1, seeds, about, known)
+        options = {**OPTIONS, "epochs": epochs, "learning_rate": learning_rate, "quarantine": quarantine}
+        return cls(start, train, held, options, beta or BETA, seeds, about, known)
 
     @property
     def units(self) -> list[Hashable]:
@@ -96,7 +100,7 @@ class TextPlan:
     def work(self, flaw: str, rate: float, arm: Arm) -> list[Work]:
         shared = {"flaw": flaw, "rate": rate, "arm": arm, "start": self.start, "train_rows": self.train, "held": self.held}
         shared["known"] = self.known
-        settings = {**({"beta": self.beta} if _takes_beta(arm) else {}), **arm.told(rate)}
+        settings = own_settings(arm, rate, self.beta)
         return [
             Work(
                 f"{arm.label}, {flaw} {rate:g}, seed {seed}",
@@ -134,9 +138,10 @@ def _share(interval: Interval) -> Interval:
     return replace(interval, low=max(interval.low, 0.0), high=min(interval.high, 1.0))
 
 
-def _takes_beta(arm: Arm) -> bool:
-    """Whether its beta multiplies sums, as DPO's does: betas of averages are on another scale."""
-    return "beta" in settings_of(arm.method.objective) and arm.method.card.tokens == "sum"
+def own_settings(arm: Arm, rate: float, beta: float = BETA) -> dict[str, float]:
+    """Its settings when labels are flipped at this rate. Of the betas only those that multiply sums, as DPO's does, are on one scale."""
+    shared = "beta" in settings_of(arm.method.objective) and arm.method.card.tokens == "sum"
+    return {**({"beta": beta} if shared else {}), **arm.told(rate)}
 
 
 UNITS: tuple[tuple[str, Callable[[Row], Hashable]], ...] = (
@@ -209,7 +214,7 @@ def small_start(train: Sequence[Row], folder: Path, quarantine: bool) -> str:
         for answer in (row.chosen, row.rejected)
     ]
     texts = [f"{_plain(row.prompt)} {_plain(row.answer or '')}" for row in answers]
-    with _silence():
+    with _silence(), _thrown_away():
         blank = small_model(texts, folder / "start" / "blank", **SMALL)
         run = fit(
             "sft",
@@ -247,7 +252,7 @@ def accuracy(
     from holdfast.training.pairwise import train
 
     flawed, planted = plant(train_rows, flaw, rate, seed, known)
-    with tempfile.TemporaryDirectory(prefix="holdfast-stress-") as folder, _silence():
+    with tempfile.TemporaryDirectory(prefix="holdfast-stress-") as folder, _silence(), _thrown_away():
         run = train(arm.name, model=start, data=Dataset.of(flawed), out=folder, seed=seed, reduction=arm.reduction, **options, **settings)
         found = evaluate(run.out, data=Dataset.of(held), reference=start, prompts=0, bootstrap=0, progress=False)
         right = found.per_row["implicit_reward"]
@@ -273,6 +278,15 @@ def refuse(rows: Sequence[Row], flaws: Sequence[str], rate: float, arms: Sequenc
         for arm in arms:
             groups = len({row.group for row in flawed if row.group is not None})
             unfold(flawed, replace(arm.method, reduction=read_reduction(arm.reduction, arm.method, groups)))
+
+
+@contextmanager
+def _thrown_away() -> Iterator[None]:
+    """A training that nobody can resume: asked to stop, it ends as any program does."""
+    try:
+        yield
+    except Interrupted as stopped:
+        raise (KeyboardInterrupt if stopped.exit_code == 128 + signal.SIGINT else SystemExit(stopped.exit_code)) from None
 
 
 @contextmanager
