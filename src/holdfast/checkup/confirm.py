@@ -15,7 +15,7 @@ Labels as they came are the yardstick, flips that are in them included: what a m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,8 +95,7 @@ class Confirmation:
     @property
     def says(self) -> str:
         ahead = "; ".join(
-            f"{self.advised} minus {arm}: {100 * g.mean:+.1f} points ({100 * g.low:+.1f} to {100 * g.high:+.1f})"
-            for arm, g in self.gains.items()
+            f"{self.advised} minus {arm}: {_points(g.mean)} points ({_points(g.low)} to {_points(g.high)})" for arm, g in self.gains.items()
         )
         return f"With {self.planted}, {self.ruling}. {ahead}.{self.open}"
 
@@ -147,18 +146,26 @@ class Confirmation:
         rows = [{"name": arm, "value": share.mean, "low": share.low, "high": share.high} for arm, share in self.scores.items()]
         chart = intervals(rows, names=list(self.scores), title=self.measure, percent=True)
         table = Table(
-            ["arm", "score", "low", "high", "advised minus it", "low", "high", "ranked as labeled"],
+            ["arm", "score", "95% interval", "advised minus it, points", "95% interval", "ranked as labeled"],
             [
-                [arm, s.mean, s.low, s.high, *([g.mean, g.low, g.high] if (g := self.gains.get(arm)) else [None] * 3), self.right[arm].mean]
-                for arm, s in self.scores.items()
+                [arm, *_span(score, percent), *_span(self.gains.get(arm), _points), percent(self.right[arm].mean)]
+                for arm, score in self.scores.items()
             ],
-            f"{self.measure[:1].upper()}{self.measure[1:]}, with 95% intervals",
+            self.measure[:1].upper() + self.measure[1:],
         )
         words = (
             f"{self.says}\n\nTrained were {self.model}, on {count(self.rows, 'row')} at a time. Each of {count(self.held_out, 'row')} was "
             "judged, its label as it came, by one that never saw its prompt."
         )
         return Section(TITLE, words, chart=Chart(chart, "confirmation", "Scores with 95% intervals."), table=table)
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}"
+
+
+def _span(interval: Interval | None, said: Callable[[float], str]) -> tuple[str, str]:
+    return ("", "") if interval is None else (said(interval.mean), f"{said(interval.low)} to {said(interval.high)}")
 
 
 @dataclass(frozen=True)
