@@ -46,10 +46,12 @@ def test_engines_and_addresses_are_checked(monkeypatch):
 
 
 PARENT = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 
 from holdfast.lab.engine import Work, run_all
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to it
 
 
 def piece(folder, name):

@@ -17,10 +17,13 @@ import json, os, random, signal, sys, time, traceback
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
+from holdfast.training import files
 from holdfast.training.live import View
 from holdfast.training.pairwise import Interrupted, train
 
 View.step = lambda *_: time.sleep(0.02)  # tiny steps are over before anyone can interrupt them
+flush = files.flush
+files.flush = lambda path: (time.sleep(0.01), flush(path))[1]  # and so are writes, where a busy machine wakes the killer late
 model, data, base = map(Path, sys.argv[1:])
 SETTINGS = dict(model=str(model), data=str(data), learning_rate=3e-3, batch_size=4, epochs=3, save_every=1, keep_checkpoints=2,
     tokens_per_microbatch=100, eval_fraction=0.1, eval_every=3, reduction="groups:step=0.1", weight_decay=0.01, log_every=1000)
@@ -118,7 +121,7 @@ def test_killed_and_interrupted_runs_end_with_the_same_bytes(tmp_path: Path, tin
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])
