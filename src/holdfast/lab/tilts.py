@@ -24,15 +24,15 @@ from scipy import sparse
 from torch import Tensor
 
 from holdfast.card import Method, PairMethod, costs, initial_memory
+from holdfast.checkup.bags import LONGEST, TOKEN
+from holdfast.checkup.comparisons import coded, plain_text
 from holdfast.lab.fit import adam
 from holdfast.lab.stress import Arm
 from holdfast.training.setup import read_reduction
 from holdfast.types import Pairs, Row, Scored, Text
 
 Ints = NDArray[np.int64]
-WORD = r"\w+|[^\w\s]"  # marks are words
 WORDS, RARE = 5000, 3  # the most frequent words, of those that stand in so many answers or more
-LONGEST = 20_000  # characters of a text that are read
 BETA = 0.1  # of objectives of sums
 PRIOR = 1.0
 STEPS, RATE = 200, 0.05  # of Adam
@@ -53,7 +53,7 @@ class Words:
         from sklearn.feature_extraction.text import CountVectorizer
 
         texts = [_read(text) for side in ("chosen", "rejected") for text in (getattr(row, side) for row in rows)]
-        counter = CountVectorizer(token_pattern=WORD, max_features=WORDS, min_df=min(RARE, len(texts)))
+        counter = CountVectorizer(token_pattern=TOKEN.pattern, max_features=WORDS, min_df=min(RARE, len(texts)))
         try:
             counts = counter.fit_transform(texts)
             asked = counter.transform([_read(row.prompt) for row in rows])
@@ -65,8 +65,8 @@ class Words:
         weight_N = np.array([1.0 if row.weight is None else row.weight for row in rows])
         return cls(
             (both[: len(rows)], both[len(rows) :]),
-            _coded([row.group for row in rows]),
-            _coded([row.rater for row in rows]),
+            _known([row.group for row in rows]),
+            _known([row.rater for row in rows]),
             weight_N if (weight_N != 1).any() else None,
         )
 
@@ -175,13 +175,11 @@ class _Times(torch.autograd.Function):
         return torch.from_numpy(ctx.matrix_NF.T @ slope_N.numpy()), None
 
 
-def _coded(names: Sequence[Any]) -> Ints | None:
+def _known(names: Sequence[Any]) -> Ints | None:
     """Codes from 0; None where a row says nothing."""
-    codes: dict[Any, int] = {}
-    if any(name is None for name in names):
-        return None
-    return np.array([codes.setdefault(name, len(codes)) for name in names], np.int64)
+    code_N = coded(names).code_N
+    return None if (code_N < 0).any() else code_N
 
 
 def _read(text: Text | None) -> str:
-    return (text if isinstance(text, str) else "\n".join(str(m["content"]) for m in text or ()))[:LONGEST]
+    return plain_text(text)[:LONGEST]
