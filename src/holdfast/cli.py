@@ -146,7 +146,7 @@ def _selfplay(name: str) -> Any:
     shared = [
         flag(o, kind, getattr(defaults, o), helps[o], "How each round trains")
         for o, kind in options.kinds().items()
-        if o not in OURS and not o.startswith("eval_") and o not in ("shape", "columns", "split")
+        if o not in OURS and not o.startswith("eval_") and o not in ("format", "columns", "split")
     ]
 
     def command(ctx: typer.Context, setting: list[str], as_json: bool, **values: Any) -> None:

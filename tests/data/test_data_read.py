@@ -318,7 +318,7 @@ def test_a_dataset_is_a_sequence_with_a_hash_of_what_it_says(tmp_path):
     assert got.report.content_hash == content_hash(got.rows)
     assert got.select([1, 0]).report.content_hash != got.report.content_hash
     assert got.select([0, 1]).report.content_hash == got.report.content_hash
-    assert json.loads(json.dumps(got.report.to_dict()))["shape"] == "preference"
+    assert json.loads(json.dumps(got.report.to_dict()))["format"] == "preference"
     with pytest.raises(OptionError, match="were read before"):
         read(got, split="train")
     assert read(got) is got

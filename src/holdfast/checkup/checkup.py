@@ -104,7 +104,7 @@ def check(
     data: Any,
     *,
     out: str | os.PathLike[str] | None = None,
-    shape: str | None = None,
+    format: str | None = None,
     columns: Mapping[str, str] | Sequence[str] = (),
     split: str | None = None,
     rows: int = LARGEST,
@@ -127,7 +127,7 @@ def check(
     Args:
         data: a file, a folder, a hub name, a `datasets.Dataset`, or an iterable of rows
         out: a folder for report.html, its pictures, check.json, and the rows that could not be read; nothing is written unless given
-        shape: the shape to read rows as; inferred from the columns unless given
+        format: the format to read rows as; inferred from the columns unless given
         columns: which column is which, ours first: prompt=question
         split: which split to read
         rows: comparisons to examine; of a larger set, a seeded sample of this size
@@ -168,7 +168,7 @@ def check(
         aside.parent.mkdir(parents=True, exist_ok=True)
         known = isinstance(data, Dataset)  # nothing can be set aside any more
         found = read(
-            data, shape=shape, split=split, quarantine=None if known else aside, columns=columns or None, sample=Sample(rows, seed)
+            data, format=format, split=split, quarantine=None if known else aside, columns=columns or None, sample=Sample(rows, seed)
         )
     comparisons = Comparisons.read(found)
     if not len(comparisons):
@@ -178,7 +178,7 @@ def check(
             )
         read_as = found.report
         raise DataError(
-            f"{', '.join(read_as.files)}: no row is a comparison: {count(read_as.kept, 'row')} read as {read_as.shape} ({read_as.why})",
+            f"{', '.join(read_as.files)}: no row is a comparison: {count(read_as.kept, 'row')} read as {read_as.format} ({read_as.why})",
             hint="the check-up needs two answers and which is better: `chosen` and `rejected`, or `answers` and `scores`; "
             "if columns of other names hold them, say so: --columns chosen=mine",
         )
@@ -196,7 +196,7 @@ def check(
 
         comparisons = replace(comparisons, view=View.read(comparisons.rows, asked))
     findings, seconds = ask_all(comparisons, asked)
-    advice = advise(findings, data=name, reading=_reading(shape, columns, split, bool(found.report.set_aside)), named=comparisons.named)
+    advice = advise(findings, data=name, reading=_reading(format, columns, split, bool(found.report.set_aside)), named=comparisons.named)
     checkup = Checkup(name, comparisons, found.report, findings, advice, seconds)
     if out is not None:
         checkup.write(Path(out))
@@ -232,9 +232,9 @@ def shares_of(population: Mapping[str, float] | str | os.PathLike[str] | None) -
     return shares
 
 
-def _reading(shape: str | None, columns: Mapping[str, str] | Sequence[str], split: str | None, troubles: bool) -> tuple[str, ...]:
+def _reading(format: str | None, columns: Mapping[str, str] | Sequence[str], split: str | None, troubles: bool) -> tuple[str, ...]:
     """The flags with which `holdfast train` reads the same rows."""
-    words = [word for name, value in (("--shape", shape), ("--split", split)) if value for word in (name, value)]
+    words = [word for name, value in (("--format", format), ("--split", split)) if value for word in (name, value)]
     words += [word for ours, theirs in named_columns(columns).items() for word in ("--columns", f"{ours}={theirs}")]
     return (*words, *(["--quarantine"] if troubles else []))
 

@@ -9,7 +9,7 @@ from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.finding import Asked, Example, Finding, Probe, Status
 from holdfast.checkup.near import bare, similar
 from holdfast.checkup.words import count, percent
-from holdfast.data.contests import TEXTS
+from holdfast.data.matches import TEXTS
 from holdfast.data.parsers import ANSWERS
 from holdfast.data.trouble import SAME, empty
 from holdfast.evaluation.intervals import mean_interval

@@ -16,7 +16,7 @@ WRITE_JSONL = 'one JSON object a line, as in {"prompt": ..., "chosen": ..., "rej
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row before anyone knows its shape. `cells` is True where every value arrives as text (CSV)."""
+    """One row before anyone knows its format. `cells` is True where every value arrives as text (CSV)."""
 
     where: Where
     value: Mapping[str, Any] | None

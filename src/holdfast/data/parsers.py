@@ -1,4 +1,4 @@
-"""One parser a shape: a record's columns in, the parts of its rows out. Each raises `RowError` naming the field.
+"""One parser a format: a record's columns in, the parts of its rows out. Each raises `RowError` naming the field.
 
 Prompt and answers leave in one form: all text, or the prompt as messages and each answer as the assistant's words. So the same data give
 the same rows whether an answer came as text or as a message list, with or without the prompt's messages repeated in front.

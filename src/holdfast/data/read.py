@@ -1,7 +1,7 @@
 """From a file, a folder, a dataset or an iterable to rows: `read`.
 
 Nothing is dropped silently. A row that cannot be used is an error that names file, line, field and cure, or, when a quarantine file is
-named, is written there and counted. What was read, as which shape and why, is the `ReadReport` that a run keeps.
+named, is written there and counted. What was read, as which format and why, is the `ReadReport` that a run keeps.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any, overload
 from holdfast.data import hub
 from holdfast.data.fields import plain
 from holdfast.data.files import READERS, records, suffix
+from holdfast.data.formats import PROBE, Found, infer
 from holdfast.data.lines import Record
-from holdfast.data.shape import PROBE, Found, infer
 from holdfast.data.tally import Reservoir, Sample
 from holdfast.data.trouble import BadRow, RowError, Troubles
 from holdfast.errors import DataError, OptionError
@@ -33,7 +33,7 @@ class ReadReport:
     """What a read saw. `read == kept + sum(set_aside.values())` always; `rows` differs from `kept` where one row gave several pairs."""
 
     files: tuple[str, ...]
-    shape: str
+    format: str
     why: str
     read: int
     kept: int
@@ -49,7 +49,7 @@ class ReadReport:
 
     def lines(self) -> list[str]:
         """The report as text, a fact a line."""
-        said = [f"read {self.read:,} rows from {', '.join(self.files)}", f"shape: {self.shape}: {self.why}"]
+        said = [f"read {self.read:,} rows from {', '.join(self.files)}", f"format: {self.format}: {self.why}"]
         said.append(f"kept {self.kept:,}" + (f", giving {self.rows:,} pairs" if self.rows != self.kept else ""))
         said += [f"set aside {n:,}: {reason}" for reason, n in self.set_aside.items()]
         if self.sampled:
@@ -121,7 +121,7 @@ def _jsonable(value: Any) -> Any:
 def read(
     source: Any,
     *,
-    shape: str | None = None,
+    format: str | None = None,
     columns: Mapping[str, str] | Sequence[str] | None = None,
     quarantine: str | Path | None = None,
     split: str | None = None,
@@ -132,7 +132,7 @@ def read(
     Args:
         source: a path (JSONL, JSON, CSV, Parquet, each also gzipped), a folder written by `datasets.save_to_disk` or holding data files, a
             name on the Hugging Face hub, a `datasets.Dataset` or `DatasetDict`, an iterable of dicts, or rows made before.
-        shape: the shape to read rows as; inferred from the columns when not given (see `holdfast.data.shape`).
+        format: the format to read rows as; inferred from the columns when not given (see `holdfast.data.formats`).
         columns: which column is which, ours first: `{"prompt": "question"}`, or `["prompt=question"]`.
         quarantine: a file for rows that cannot be used. Without it the first such row fails the read, once all are counted.
         split: for datasets and folders with splits, which to read (`train` if not given). For a single file, the rows whose `split` column
@@ -140,17 +140,17 @@ def read(
         sample: keep a uniform sample of the comparisons and nothing else, so that memory is bounded by it. Counts are of the whole.
 
     Raises:
-        DataError: a file that cannot be read, columns that no shape fits, bad rows without a quarantine, or no row left.
-        OptionError: an unknown shape; a quarantine that would overwrite something else.
+        DataError: a file that cannot be read, columns that no format fits, bad rows without a quarantine, or no row left.
+        OptionError: an unknown format; a quarantine that would overwrite something else.
     """
     if isinstance(source, Dataset):
-        if shape or columns or quarantine or split:
+        if format or columns or quarantine or split:
             raise OptionError(
-                "these rows were read before; shape, columns, quarantine and split come too late", hint="pass them to the first read"
+                "these rows were read before; format, columns, quarantine and split come too late", hint="pass them to the first read"
             )
         return _sampled(source, sample) if sample else source
     if isinstance(source, Sequence) and not isinstance(source, str | bytes) and source and all(isinstance(row, Row) for row in source):
-        return read(Dataset.of(source), shape=shape, columns=columns, quarantine=quarantine, split=split, sample=sample)
+        return read(Dataset.of(source), format=format, columns=columns, quarantine=quarantine, split=split, sample=sample)
     aside = Path(quarantine).expanduser() if quarantine is not None else None
     stream, files, said, column_split = _open(source, split)
     if aside is not None and any(Path(file).exists() and aside.exists() and Path(file).samefile(aside) for file in files):
@@ -161,7 +161,7 @@ def read(
         raise DataError(f"{', '.join(files)}: there are no rows", hint="check the source")
     if column_split is not None and not any(record.value and "split" in record.value for record in samples):
         raise DataError(f"{files[0]}: there is no column `split` to choose `{column_split}` by", hint="leave split out")
-    found = infer(samples, file=files[0], shape=shape)
+    found = infer(samples, file=files[0], format=format)
     return _parse(itertools.chain(samples, stream), found, Troubles(STAGE, aside), files, said, column_split, sample)
 
 
@@ -209,7 +209,7 @@ def _parse(
     rows, counts = made_rows.rows, made_rows.tally.counts()
     report = ReadReport(
         files=files,
-        shape=found.shape.name,
+        format=found.format.name,
         why=f"{found.why}; {said}" if said else found.why,
         read=read,
         kept=kept,

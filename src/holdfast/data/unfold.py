@@ -12,7 +12,7 @@ from holdfast.card import NEEDS, AnswerMethod, Method, Need, PairMethod
 from holdfast.errors import NeedError
 from holdfast.types import Row
 
-NAMES = "contests between names, without texts"  # a reason to set rows aside
+NAMES = "matches between names, without texts"  # a reason to set rows aside
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def unfold(rows: Iterable[Row], method: Method, *, needs: Iterable[Need] = ()) -
 
 
 def refuse_names(rows: Sequence[Row], who: str) -> None:
-    """Raises NeedError where the rows are contests between names and nothing else; `who` is "rdpo trains on", say."""
+    """Raises NeedError where the rows are matches between names and nothing else; `who` is "rdpo trains on", say."""
     if rows and all(row.named for row in rows):
         hint = "`holdfast check` reads who beat whom; for this, give `prompt`, `chosen` and `rejected` as texts"
         raise NeedError("texts", f"{who} texts; the rows say who beat whom, by name, first {rows[0].where}", hint=hint)

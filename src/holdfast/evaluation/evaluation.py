@@ -103,7 +103,7 @@ def evaluate(
     tokenizer: Any = None,
     max_tokens: int | None = None,
     columns: Mapping[str, str] | None = None,
-    shape: str | None = None,
+    format: str | None = None,
     split: str | None = None,
     quarantine: str | Path | None = None,
     batch: int = 64,
@@ -143,7 +143,7 @@ def evaluate(
         tokenizer: the policy's, where `model` is a loaded model or brings none.
         max_tokens: longest row; a longer one is an error, or goes to the quarantine.
         columns: names of the file's columns, as for `holdfast.read`.
-        shape: the shape to read rows as, where inferring it is not wanted.
+        format: the format to read rows as, where inferring it is not wanted.
         split: which split of the data, where it has several.
         quarantine: a file for rows that cannot be used; without it the first one is an error.
         batch: answers generated at once.
@@ -170,7 +170,7 @@ def evaluate(
     if ref is not None:
         same_tokens(policy, ref)
     template = template or policy.template or "auto"
-    reading: dict[str, Any] = {"columns": columns, "shape": shape, "split": split, "quarantine": quarantine, "max_tokens": max_tokens}
+    reading: dict[str, Any] = {"columns": columns, "format": format, "split": split, "quarantine": quarantine, "max_tokens": max_tokens}
     held = held_rows(data, policy.tokenizer, by=by, template=template, seed=seed, **reading)
     scores = held.scores(policy, ref)
     window = smallest_window([loaded for loaded in (policy, ref, rival) if loaded is not None])

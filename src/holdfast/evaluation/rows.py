@@ -82,14 +82,14 @@ def held_rows(
     template: str,
     max_tokens: int | None,
     columns: Mapping[str, str] | None,
-    shape: str | None,
+    format: str | None,
     split: str | None,
     quarantine: str | Path | None,
     seed: int,
 ) -> Held:
     """Read and tokenize. Raises DataError for a row that cannot be used (unless it can be quarantined), OptionError for an unknown `by`,
     NeedError for contests between names, of which no text is known."""
-    known = read(data, shape=shape, columns=columns, quarantine=quarantine, split=split)
+    known = read(data, format=format, columns=columns, quarantine=quarantine, split=split)
     refuse_names(known.rows, "an evaluation reads")
     texts = [row for row in known.rows if not row.named]
     rows, items = _tokenized(texts, tokenizer, template=template, max_tokens=max_tokens, quarantine=quarantine, seed=seed)

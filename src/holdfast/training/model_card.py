@@ -80,7 +80,7 @@ def _plain(value: Any) -> Any:
 
 def data_lines(record: Mapping[str, Any]) -> list[str]:
     data = record["data"]
-    lines = [f"- read {data['read']:,} rows from {', '.join(Path(file).name for file in data['files'])} as {data['shape']}"]
+    lines = [f"- read {data['read']:,} rows from {', '.join(Path(file).name for file in data['files'])} as {data['format']}"]
     counts = record["train_rows"]
     unread = {reason: n for reason, n in counts["unfolded"].items() if reason not in ("read", "unfolded")}
     for aside in (data["set_aside"], unread, counts["tokenized"]["set_aside"]):

@@ -52,7 +52,7 @@ class Options:
     lora_alpha: Annotated[float | None, "LoRA scale; twice the rank unless given"] = None
     lora_dropout: Annotated[float, "dropout on the adapters' input; needs dropout"] = 0.0
     lora_targets: Annotated[tuple[str, ...], "modules that get adapters"] = ("all-linear",)
-    shape: Annotated[str | None, "the shape to read rows as, where inferring it is not wanted"] = None
+    format: Annotated[str | None, "the format to read rows as, where inferring it is not wanted"] = None
     columns: Annotated[tuple[str, ...], "which column is which, ours first: prompt=question"] = ()
     split: Annotated[str | None, "which split of the data to train on, where it has several"] = None
     eval_split: Annotated[str | None, "which split of eval_data to evaluate on"] = None

@@ -128,7 +128,7 @@ def hold_out(rows: Sequence[Row], *, fraction: float, seed: int) -> tuple[list[i
 def _read(source: Any, options: Options, split: str | None, aside: Path | None) -> Dataset:
     if isinstance(source, Dataset):
         return source
-    return read(source, shape=options.shape, columns=options.columns or None, quarantine=aside, split=split)
+    return read(source, format=options.format, columns=options.columns or None, quarantine=aside, split=split)
 
 
 def _tokens(rows: Dataset, method: Method, tokenizer: Any, options: Options, aside: Path | None) -> tuple[Rows, dict[str, Any], list[str]]:

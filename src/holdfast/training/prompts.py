@@ -28,7 +28,7 @@ def read_prompts(data: Any) -> list[Text]:
         try:
             rows = read(data)
         except DataError:
-            rows = read(data, shape="text", columns={"text": "prompt"})  # a file of prompts alone
+            rows = read(data, format="text", columns={"text": "prompt"})  # a file of prompts alone
         found = [row.prompt or row.answer or "" for row in rows]
     unique = {json.dumps(prompt, sort_keys=True, default=dict): prompt for prompt in found if prompt}
     if not unique:

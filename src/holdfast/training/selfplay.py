@@ -102,7 +102,7 @@ def selfplay(
         method: how a round trains: a name of the table. gpo takes steps on log-odds; sppo, mirror_descent, inpo, nash_md, egpo, ... are
             the learned twins of the solvers in `holdfast.games`; dpo is iterated DPO.
         model: the policy to start from: hub name, folder, or run folder.
-        data: prompts: texts, or rows of any shape that `holdfast.read` takes, of which only the prompts are read.
+        data: prompts: texts, or rows of any format that `holdfast.read` takes, of which only the prompts are read.
         judge: the folder of a reward or preference model of `train_reward`, "package.module:function", "file.py:function", or a function
             `judge(prompts, first, second) -> P(first is better)`.
         out: the folder of everything.

@@ -37,7 +37,7 @@ def seen(row):
 )
 def test_each_way_of_saying_who_won(row, expected):
     got = read([row])
-    assert got.report.shape == "contests"
+    assert got.report.format == "matches"
     assert seen(got[0]) == expected
     assert {got[0].extra["chosen_model"], got[0].extra["rejected_model"]} == {"x", "y"} or not {"x", "y"} & {got[0].chosen}
 
@@ -100,4 +100,4 @@ def test_names_are_not_trained_on():
         with pytest.raises(NeedError, match="trains on texts; the rows say who beat whom"):
             unfold(names, get(method))
     text = read([{"prompt": "hi", "chosen": "a", "rejected": "b"}])
-    assert unfold([*names, *text], get("dpo")).set_aside == {"contests between names, without texts": 1}
+    assert unfold([*names, *text], get("dpo")).set_aside == {"matches between names, without texts": 1}

@@ -1,4 +1,4 @@
-"""Which shape a file has, what each shape gives, and what a row of another shape is told."""
+"""Which format a file has, what each format gives, and what a row of another format is told."""
 
 import pytest
 
@@ -32,9 +32,9 @@ def test_each_shape_is_known_by_its_columns():
         "messages": {"messages": [user("hi"), said("yes")]},
         "text": {"text": "once upon a time"},
     }
-    for shape, row in rows.items():
+    for format, row in rows.items():
         report = read([row]).report
-        assert report.shape == shape
+        assert report.format == format
         assert report.why.startswith("1 of the first 1 rows have ")
 
 
@@ -209,7 +209,7 @@ def test_a_missing_field_says_what_the_row_looks_like():
     ):
         read([TEXT, TEXT, {"prompt": "hi", "completion": "a", "label": True}])
     with pytest.raises(
-        DataError, match=r"rows:3: another shape than the file's \(the row looks like `unpaired`, the file like `supervised`"
+        DataError, match=r"rows:3: another format than the file's \(the row looks like `unpaired`, the file like `supervised`"
     ):
         read([{"prompt": "hi", "completion": "a"}] * 2 + [{"prompt": "hi", "completion": "a", "label": True}])
     with pytest.raises(DataError, match="`prompt` is message lists where the file has text"):
@@ -235,15 +235,15 @@ def test_most_rows_decide_not_the_first():
         (("prompt", "winner"), "preference", '{"chosen": "winner", "rejected": "my_rejected"}'),
     ],
 )
-def test_columns_that_no_shape_has(columns, nearest, hint):
+def test_columns_that_no_format_has(columns, nearest, hint):
     with pytest.raises(DataError) as caught:
         read([dict.fromkeys(columns, "x")])
     text = str(caught.value)
     assert f"columns found: {', '.join(columns)}" in text
     assert f"nearest: {nearest}" in text
     assert f"columns={hint}" in text
-    for shape in ("preference", "implicit", "ranked", "unpaired", "supervised", "messages", "text"):
-        assert f"    {shape}: " in text
+    for format in ("preference", "implicit", "ranked", "unpaired", "supervised", "messages", "text"):
+        assert f"    {format}: " in text
 
 
 def test_columns_of_something_else_altogether():
@@ -257,7 +257,7 @@ def test_a_misnamed_prompt_is_not_taken_for_an_implicit_one(name):
     with pytest.raises(DataError, match=f'no column `prompt`, but there is `{name}`(.|\n)*columns={{"prompt": "{name}"}}'):
         read([row])
     assert only(row, columns={"prompt": name}).prompt == "hi"
-    assert only(row, shape="implicit").prompt == "hi"
+    assert only(row, format="implicit").prompt == "hi"
 
 
 def test_columns_renames_ours_first():
@@ -272,12 +272,12 @@ def test_columns_renames_ours_first():
 
 def test_a_shape_may_be_asked_for():
     row = {**TEXT, "answer": "a", "label": True}
-    assert read([row]).report.shape == "preference"
-    assert read([row], shape="unpaired")[0].desirable is True
-    with pytest.raises(OptionError, match="no shape `preferences`\nhint: did you mean `preference`"):
-        read([row], shape="preferences")
-    with pytest.raises(DataError, match="no shape fits"):
-        read([TEXT], shape="text")
+    assert read([row]).report.format == "preference"
+    assert read([row], format="unpaired")[0].desirable is True
+    with pytest.raises(OptionError, match="no format `preferences`\nhint: did you mean `preference`"):
+        read([row], format="preferences")
+    with pytest.raises(DataError, match="no format fits"):
+        read([TEXT], format="text")
 
 
 def test_a_misspelled_optional_column_is_carried_along_and_said():

@@ -35,7 +35,7 @@ SCORES: tuple[Pair, ...] = (
 )
 TEXTS: tuple[Pair, ...] = (("response_a", "response_b"), ("answer_a", "answer_b"), ("output_1", "output_2"), ("text_1", "text_2"))
 PROMPTS = ("prompt", "instruction", "question")
-MATCHES = ("item", "question_id", *PROMPTS)  # what a contest of names was about, if it says
+MATCHES = ("item", "question_id", *PROMPTS)  # what a match of names was about, if it says
 WON_LOST: Pair = ("winner", "loser")
 TIES = frozenset({"tie", "draw", "both", "neither", "tie (bothbad)", "tie (both bad)", "bothbad", "both_bad", "1.5", "0.5"})
 FIRST = frozenset({"first", "1", "1.0", "a", "left", *(first for first, _ in SIDES)})
@@ -50,8 +50,8 @@ def marks(there: set[str]) -> set[str]:
     return found | ({"a verdict"} if {"winner", "preference"} & there or _pair(SCORES, there) else set())
 
 
-def contest(record: Mapping[str, Any], form: Form) -> Parsed:
-    """One contest. The first side of a tie stands as `chosen`."""
+def match(record: Mapping[str, Any], form: Form) -> Parsed:
+    """One match. The first side of a tie stands as `chosen`."""
     there = {key for key, value in record.items() if fields.present(value)}
     sides = _pair(SIDES, there)
     one, two = sides or WON_LOST

@@ -1,7 +1,7 @@
-"""Which shape a file has: one inference function, and one entry for each shape.
+"""Which format a file has: one inference function, and one entry for each format.
 
-A shape is known by its columns. `infer` looks at the first rows, takes the first shape of `SHAPES` that most of them fit, and says why;
-every row is then read as that shape, so a row of another shape is a bad row. Columns that no shape reads are kept in `Row.extra`.
+A format is known by its columns. `infer` looks at the first rows, takes the first format of `FORMATS` that most of them fit, and says why;
+every row is then read as that format, so a row of another format is a bad row. Columns that no format reads are kept in `Row.extra`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.data import contests, fields, parsers
+from holdfast.data import fields, matches, parsers
 from holdfast.data.lines import Record
 from holdfast.data.parsers import ANSWER, ANSWERS, ORDERS, Form, Parsed
 from holdfast.data.transcript import choose_split, split_text
@@ -21,13 +21,13 @@ from holdfast.data.trouble import RowError
 from holdfast.errors import DataError, OptionError
 from holdfast.types import Row, Text
 
-PROBE = 200  # rows that are looked at before the shape is settled
+PROBE = 200  # rows that are looked at before the format is settled
 OPTIONAL = ("rater", "group", "source", "strength", "confidence", "weight", "tie")
 PROMPT_LIKE = ("question", "instruction", "query", "input", "context", "problem", "post")
 
 
 @dataclass(frozen=True)
-class Shape:
+class Format:
     name: str
     needs: tuple[tuple[str, ...], ...]  # a column of each, by any of its names
     says: str
@@ -42,9 +42,9 @@ class Shape:
 
 @dataclass(frozen=True)
 class Found:
-    """The shape of a file, and why it was taken."""
+    """The format of a file, and why it was taken."""
 
-    shape: Shape
+    format: Format
     why: str
     form: Form
     forced: bool = False
@@ -54,22 +54,22 @@ class Found:
         """The rows of one record, and how many pairs of its answers had equal scores. Raises `RowError`."""
         value = uncelled(record)
         try:
-            parsed = self.shape.parse(value, self.form)
+            parsed = self.format.parse(value, self.form)
         except RowError as error:
-            other = shape_of(value)
+            other = format_of(value)
             if (
                 error.field is not None
                 and value.get(error.field) is None
                 and other is not None
-                and other is not self.shape
+                and other is not self.format
                 and not self.forced
             ):
-                error.detail = f"the row looks like `{other.name}`, the file like `{self.shape.name}`"
+                error.detail = f"the row looks like `{other.name}`, the file like `{self.format.name}`"
             raise
-        other = shape_of(value)
-        if not self.forced and other is not None and SHAPES.index(other) < SHAPES.index(self.shape):
-            detail = f"the row looks like `{other.name}`, the file like `{self.shape.name}`"
-            raise RowError("another shape than the file's", detail=detail, cure="put rows of one shape in one file")
+        other = format_of(value)
+        if not self.forced and other is not None and FORMATS.index(other) < FORMATS.index(self.format):
+            detail = f"the row looks like `{other.name}`, the file like `{self.format.name}`"
+            raise RowError("another format than the file's", detail=detail, cure="put rows of one format in one file")
         common = optional_columns(value, cells=record.cells)
         rest = {key: fields.plain(item) for key, item in value.items() if key not in parsed.used and key not in OPTIONAL}
         rows = []
@@ -80,7 +80,7 @@ class Found:
 
 
 def optional_columns(value: Mapping[str, Any], *, cells: bool) -> dict[str, Any]:
-    """The columns of `OPTIONAL` that a row of any shape may have, checked. Raises `RowError`."""
+    """The columns of `OPTIONAL` that a row of any format may have, checked. Raises `RowError`."""
     number = fields.number
     return {
         "rater": fields.name_of(value.get("rater"), "rater"),
@@ -114,22 +114,22 @@ def _json_list(cell: Any, *, of_messages: bool) -> Any:
     return value if messages or not of_messages else cell  # a text such as "[1, 2]" stays text
 
 
-SHAPES = (
-    Shape("preference", (("prompt",), ("chosen",), ("rejected",)), "prompt, chosen, rejected (text or message lists)", parsers.preference),
-    Shape("implicit", (("chosen",), ("rejected",)), "chosen, rejected: two transcripts that share a beginning", parsers.implicit),
-    Shape(
+FORMATS = (
+    Format("preference", (("prompt",), ("chosen",), ("rejected",)), "prompt, chosen, rejected (text or message lists)", parsers.preference),
+    Format("implicit", (("chosen",), ("rejected",)), "chosen, rejected: two transcripts that share a beginning", parsers.implicit),
+    Format(
         "ranked", (("prompt",), ANSWERS, (*ORDERS, "answers with scores")), "prompt, answers, and scores, ranks or ranking", parsers.ranked
     ),
-    Shape(
-        "contests",
+    Format(
+        "matches",
         (("two sides",), ("a verdict",)),
         "two sides and a verdict (model_a, model_b, winner; or winner, loser)",
-        contests.contest,
+        matches.match,
     ),
-    Shape("unpaired", (("prompt",), ANSWER, ("label",)), "prompt, completion (or answer, response), label", parsers.unpaired),
-    Shape("supervised", (("prompt",), ANSWER), "prompt, completion (or answer, response)", parsers.supervised),
-    Shape("messages", (("messages",),), "messages: conversations, of which the last turn is the answer", parsers.conversation),
-    Shape("text", (("text",),), "text: documents", parsers.document),
+    Format("unpaired", (("prompt",), ANSWER, ("label",)), "prompt, completion (or answer, response), label", parsers.unpaired),
+    Format("supervised", (("prompt",), ANSWER), "prompt, completion (or answer, response)", parsers.supervised),
+    Format("messages", (("messages",),), "messages: conversations, of which the last turn is the answer", parsers.conversation),
+    Format("text", (("text",),), "text: documents", parsers.document),
 )
 
 
@@ -142,62 +142,62 @@ def _there(value: Mapping[str, Any]) -> set[str]:
         entries = value.get(name)
         if isinstance(entries, list) and entries and isinstance(entries[0], Mapping) and {"score", "rank"} & entries[0].keys():
             there.add("answers with scores")
-    return there | contests.marks(there)
+    return there | matches.marks(there)
 
 
-def shape_of(value: Mapping[str, Any]) -> Shape | None:
-    """The first shape that one row fits."""
+def format_of(value: Mapping[str, Any]) -> Format | None:
+    """The first format that one row fits."""
     there = _there(value)
-    return next((shape for shape in SHAPES if shape.fits(there)), None)
+    return next((known for known in FORMATS if known.fits(there)), None)
 
 
-def infer(samples: Sequence[Record], *, file: str, shape: str | None = None) -> Found:
-    """The shape that most of these rows have, and why. Raises `DataError` naming columns, shapes and the nearest match when none fits."""
+def infer(samples: Sequence[Record], *, file: str, format: str | None = None) -> Found:
+    """The format that most of these rows have, and why. Raises `DataError` naming columns, formats and the nearest match when none fits."""
     values = [uncelled(record) for record in samples if record.value is not None]
     if not values:
-        return Found(SHAPES[0] if shape is None else named(shape), "no row could be read", Form())
+        return Found(FORMATS[0] if format is None else named(format), "no row could be read", Form())
     columns = list(dict.fromkeys(key for value in values for key in value))
-    if shape is not None:
-        taken = named(shape)
+    if format is not None:
+        taken = named(format)
         if not taken.fits(set(columns).union(*map(_there, values))):
-            raise _no_shape(columns, file, (taken,))
+            raise _no_format(columns, file, (taken,))
         why = "it was asked for"
     else:
-        votes = Counter(found.name for found in map(shape_of, values) if found)
+        votes = Counter(found.name for found in map(format_of, values) if found)
         if not votes:
-            keyed = next((s for s in SHAPES if s.fits(set(columns))), None)
+            keyed = next((s for s in FORMATS if s.fits(set(columns))), None)
             if keyed is None:
-                raise _no_shape(columns, file, SHAPES)
+                raise _no_format(columns, file, FORMATS)
             taken, why = keyed, f"the columns are {', '.join(columns)}, though no row fills them"
         else:
             taken = named(max(votes, key=lambda name: votes[name]))
             why = f"{votes[taken.name]} of the first {len(values)} rows have {taken.says}"
     fitting = [value for value in values if taken.fits(_there(value))] or values
-    form, how = _form(taken, fitting, columns, file, forced=shape is not None)
-    return Found(taken, why + how, form, shape is not None, _notes(columns))
+    form, how = _form(taken, fitting, columns, file, forced=format is not None)
+    return Found(taken, why + how, form, format is not None, _notes(columns))
 
 
-def named(shape: str) -> Shape:
-    for known in SHAPES:
-        if known.name == shape:
+def named(format: str) -> Format:
+    for known in FORMATS:
+        if known.name == format:
             return known
-    names = [known.name for known in SHAPES]
-    near = difflib.get_close_matches(shape, names, 1)
-    raise OptionError(f"there is no shape `{shape}`", hint=f"did you mean `{near[0]}`?" if near else f"known are {', '.join(names)}")
+    names = [known.name for known in FORMATS]
+    near = difflib.get_close_matches(format, names, 1)
+    raise OptionError(f"there is no format `{format}`", hint=f"did you mean `{near[0]}`?" if near else f"known are {', '.join(names)}")
 
 
-def _form(shape: Shape, values: Sequence[Mapping[str, Any]], columns: Sequence[str], file: str, *, forced: bool) -> tuple[Form, str]:
+def _form(format: Format, values: Sequence[Mapping[str, Any]], columns: Sequence[str], file: str, *, forced: bool) -> tuple[Form, str]:
     lists = {}
     for name in ("prompt", "chosen", "rejected", *ANSWER):
         kinds = [fields.is_messages(v[name]) for v in values if fields.is_messages(v.get(name)) or isinstance(v.get(name), str)]
-        if kinds and any(name in names for names in shape.needs):
+        if kinds and any(name in names for names in format.needs):
             lists[name] = sum(kinds) * 2 > len(kinds)
     how = "".join(f"; `{name}` as {'message lists' if as_list else 'text'}" for name, as_list in lists.items())
-    if shape.parse is not parsers.implicit:
+    if format.parse is not parsers.implicit:
         return Form(lists), how
     misnamed = _near("prompt", [c for c in columns if c not in ("chosen", "rejected", *OPTIONAL)], PROMPT_LIKE)
     if misnamed and not forced:
-        hint = f'pass columns={{"prompt": "{misnamed}"}}; or shape="implicit" if `chosen` and `rejected` hold the prompt'
+        hint = f'pass columns={{"prompt": "{misnamed}"}}; or format="implicit" if `chosen` and `rejected` hold the prompt'
         raise DataError(f"{file}: there is no column `prompt`, but there is `{misnamed}`; columns found: {', '.join(columns)}", hint=hint)
     split, said = choose_split([pair for value in values if (pair := _sides(value)) is not None])
     if split is split_text and not forced and not _share_a_beginning(values):
@@ -247,20 +247,20 @@ LIKE = {
 }
 
 
-def _no_shape(columns: Sequence[str], file: str, shapes: Sequence[Shape]) -> DataError:
+def _no_format(columns: Sequence[str], file: str, formats: Sequence[Format]) -> DataError:
     there = set(columns)
-    lines = [f"{file}: no shape fits the columns found: {', '.join(columns) or '(none)'}", "  shapes known:"]
-    lines += [f"    {shape.name}: {shape.says}" for shape in shapes]
+    lines = [f"{file}: no format fits the columns found: {', '.join(columns) or '(none)'}", "  formats known:"]
+    lines += [f"    {known.name}: {known.says}" for known in formats]
 
-    def matches(shape: Shape) -> dict[str, str]:
-        free = [column for column in columns if all(column not in names for names in shape.needs) and column not in OPTIONAL]
-        return {name: near for name in shape.missing(there) if (near := _near(name, free, LIKE.get(name, ())))}
+    def matches(format: Format) -> dict[str, str]:
+        free = [column for column in columns if all(column not in names for names in format.needs) and column not in OPTIONAL]
+        return {name: near for name in format.missing(there) if (near := _near(name, free, LIKE.get(name, ())))}
 
-    def closeness(shape: Shape) -> tuple[float, int]:
-        absent = len(shape.missing(there)) - len(matches(shape))
-        return 1 - absent / len(shape.needs), len(shape.needs)
+    def closeness(format: Format) -> tuple[float, int]:
+        absent = len(format.missing(there)) - len(matches(format))
+        return 1 - absent / len(format.needs), len(format.needs)
 
-    nearest = max(shapes, key=closeness)
+    nearest = max(formats, key=closeness)
     mapping = matches(nearest)
     if closeness(nearest)[0]:
         lines.append(f"  nearest: {nearest.name}, for want of {', '.join(f'`{name}`' for name in nearest.missing(there))}")
