@@ -13,6 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from holdfast.extras import require
+
 if TYPE_CHECKING:
     from holdfast import ambiguity, data, games, pluralism, preference, recipes, reward, sampling
     from holdfast.checkup.checkup import check
@@ -54,6 +56,8 @@ ROOMS = ("ambiguity", "data", "games", "pluralism", "preference", "recipes", "re
 
 
 def __getattr__(name: str) -> Any:
+    if name in DOORS or name in ROOMS:
+        require(name)
     if name in DOORS:
         return getattr(import_module(DOORS[name]), name)
     if name in ROOMS:

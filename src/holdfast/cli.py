@@ -15,9 +15,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from holdfast.errors import HoldfastError, OptionError
+from holdfast.extras import EXTRA_OF, require
 from holdfast.flags import P, as_command, flag, flags_of, given
 
 out = Console()
@@ -273,7 +274,16 @@ class Verbs(TyperGroup):
         return list(self.ORDER)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return self.HEAVY[cmd_name](cmd_name) if cmd_name in self.HEAVY else super().get_command(ctx, cmd_name)
+        if cmd_name not in self.HEAVY:
+            return super().get_command(ctx, cmd_name)
+        try:
+            return self.HEAVY[cmd_name](cmd_name)
+        except ModuleNotFoundError:  # the list of verbs is shown also where the extras of some are not installed
+            return TyperCommand(cmd_name, help=f"(not installed: pip install 'holdfast\\[{EXTRA_OF[cmd_name]}]')")
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        require(args[0])
+        return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(
