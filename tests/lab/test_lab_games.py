@@ -83,6 +83,44 @@ def test_votes_are_counted_and_the_most_met_kept(tmp_path: Path):
         read_game(written(tmp_path / "pairs.csv", "prompt,chosen,rejected\nx,good,bad\n"))
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("winner,loser\n1,2\n2,3\n3,1\n", "123"),
+        ("winner,loser\n1,2\n2,3\n", "123"),
+        ("first,second,winner\n1,2,1\n2,3,2\n3,1,3\n", "123"),
+        ("model_a,model_b,winner\n1,2,1\n2,3,2\n3,1,3\n", "123"),
+        (",winner,loser\n0,1,2\n1,2,3\n2,3,1\n", "123"),
+    ],
+)
+def test_a_header_of_votes_decides_even_where_names_are_numbers(text: str, names: str, tmp_path: Path):
+    """One win of one meeting, and one imagined: 3/4."""
+    game = read_game(written(tmp_path / "votes.csv", text))
+    assert "".join(game.names) == names and game.pref_AA[0, 1] == 0.75 and game.pref_AA[1, 2] == 0.75
+
+
+def test_matrices_may_be_named_by_numbers_and_by_the_words_of_votes(tmp_path: Path):
+    game = read_game(written(tmp_path / "a.csv", ",1,2\n1,0.5,0.8\n2,0.2,0.5\n"))
+    assert game.names == ("1", "2") and game.pref_AA[0, 1] == 0.8
+    game = read_game(written(tmp_path / "b.csv", "who,winner,loser\nwinner,0,1\nloser,-1,0\n"))
+    assert game.names == ("winner", "loser") and game.pref_AA[0, 1] == 1.0
+    with pytest.raises(DataError, match="could be names or numbers"):
+        read_game(written(tmp_path / "c.csv", ",1,2\n1,,3\n2,3,\n"))
+
+
+@pytest.mark.parametrize("beta", [1e-7, 11.0, 1e6])
+@pytest.mark.parametrize("pref", [[[0.5]], np.full((3, 3), 0.5), [[0.5, 1], [0, 0.5]]])
+def test_games_of_all_sizes_run_at_any_beta(beta: float, pref):
+    found = race(Game(pref), beta=beta, calls=6, progress=False)
+    assert len(found.lines) == 27 and all(np.isfinite(line.gap_E).all() for line in found.lines)
+
+
+@pytest.mark.parametrize("options", [{"beta": 0.0}, {"beta": float("nan")}, {"calls": 0}, {"opponents": 0}, {"seed": -1}])
+def test_a_race_checks_its_options(options):
+    with pytest.raises(OptionError, match="it must be"):
+        race(Game(np.full((2, 2), 0.5)), progress=False, **options)
+
+
 def test_words_for_curves():
     calls = np.geomspace(1, 1000, 60)
     fall, flat = 1 / calls, np.full(60, 0.3)
@@ -113,6 +151,8 @@ def test_the_verb_writes_a_page_pictures_and_json(tmp_path: Path):
     assert {"games.html", "one-plain.png", "one-kl.png"} <= {path.name for path in out.iterdir()}
     bad = CliRunner().invoke(lab_app, ["games", file, "--names", "one,two"])
     assert isinstance(bad.exception, OptionError)
+    twice = CliRunner().invoke(lab_app, ["games", file, file, "--out", str(out)])
+    assert isinstance(twice.exception, OptionError) and "one name" in str(twice.exception)
 
 
 def test_several_games_share_a_picture():

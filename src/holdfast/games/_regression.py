@@ -9,6 +9,8 @@ from torch import Tensor
 from holdfast.card import check, needed
 from holdfast.types import Pairs
 
+ROUNDING = 1e-12  # of eta * beta where eta is itself 1 / beta
+
 
 def miss(pairs: Pairs, gain_N: Tensor, who: str, *, anchor: float) -> Tensor:
     """log pi(w) - log pi(l), less (1 - anchor) times the earlier policy's, less anchor times the reference's, less `gain_N`.
@@ -31,4 +33,4 @@ def check_step(eta: float, beta: float) -> None:
     """Step and strength of the KL term; their product is the weight of the reference, which is at most 1."""
     check("eta", eta, 0 < eta < inf, "be above 0 and finite", hint="10 is a start: win rates that differ by 0.5 are 5 nats apart")
     check("beta", beta, 0 <= beta < inf, "be at least 0 and finite", hint="0.01 is a start, 0 plays without a reference")
-    check("beta", beta, eta * beta <= 1, f"be at most 1 / eta, which is {1 / eta:g}", hint="a smaller eta, or a smaller beta")
+    check("beta", beta, eta * beta <= 1 + ROUNDING, f"be at most 1 / eta, which is {1 / eta:g}", hint="a smaller eta, or a smaller beta")

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
+from holdfast.arrays import Floats
 from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of, needed
-from holdfast.games.game import Floats, Oracle, log_softmax
+from holdfast.games.game import Oracle, log_softmax
 from holdfast.games.state import State
 from holdfast.types import Pairs
 
@@ -20,6 +21,7 @@ def step(oracle: Oracle, state: State, *, beta: float = 2.0, alpha: float = 0.3)
 
     The game's KL term is not played.
     """
+    _check(beta, alpha)
     begin_A = extrapolated(state.log_pi_A, state.memory.get("before_A", state.log_pi_A), alpha=alpha)
     return state.then(proximal(begin_A, oracle.win_A(np.exp(begin_A)), beta=beta), before_A=state.log_pi_A)
 
@@ -57,12 +59,16 @@ def apo(pairs: Pairs, *, beta: float = 0.1, alpha: float = 0.3) -> Tensor:
         1. The paper also draws a round's answers from the pushed-on policy; here they come from pi_t, and the momentum is in the reference.
         2. The paper's alpha and beta could not be confirmed: 0.3 and 0.1 are ours.
     """
-    check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
-    check("alpha", alpha, 0 <= alpha < 1, "be at least 0 and below 1", hint="0.3 is a start, 0 is iterated dpo")
+    _check(beta, alpha)
     earlier_N = needed(pairs.earlier_gap_N, "earlier_gap", "apo")
     margin_N = pairs.margin_N
     moved_N = pairs.chosen.ref_logp_N - pairs.rejected.ref_logp_N - earlier_N.detach().to(margin_N)
     return F.softplus(-beta * (margin_N - alpha * moved_N))
+
+
+def _check(beta: float, alpha: float) -> None:
+    check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
+    check("alpha", alpha, 0 <= alpha < 1, "be at least 0 and below 1", hint="0.3 is a start, 0 is iterated dpo")
 
 
 METHOD = PairMethod(

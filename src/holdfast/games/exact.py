@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import lu_factor, lu_solve
+from scipy.linalg import LinAlgError, lu_factor, lu_solve
 from scipy.optimize import linprog
 
+from holdfast.arrays import Floats
 from holdfast.card import check
 from holdfast.errors import RunError
-from holdfast.games.game import Floats, Game, log_softmax
+from holdfast.games.game import Game, log_softmax
+
+METHODS = ("highs", "highs-ds", "highs-ipm")
 
 
 def linear_program(game: Game, *, method: str = "highs", max_seconds: float | None = None) -> Floats:
@@ -20,19 +23,22 @@ def linear_program(game: Game, *, method: str = "highs", max_seconds: float | No
         max_seconds: for HiGHS to give up after.
 
     Raises:
+        OptionError: another method, or a time that is not above 0.
         RunError: HiGHS found no optimum, or not in time.
     """
+    check("method", method, method in METHODS, f"be one of {', '.join(METHODS)}")
+    check("max_seconds", max_seconds, max_seconds is None or max_seconds > 0, "be above 0", hint="None never gives up")
     answers = len(game)
     cost = np.zeros(answers + 1)
     cost[-1] = 1
     below_AB = np.hstack([game.skew_AA, -np.ones((answers, 1))])
     one_1B = np.ones((1, answers + 1))
     one_1B[0, -1] = 0
-    found = linprog(
-        cost, A_ub=below_AB, b_ub=np.zeros(answers), A_eq=one_1B, b_eq=[1], bounds=[(0, None)] * answers + [(None, None)], method=method
-    )
-    if found.x is None:
-        raise RunError(f"HiGHS found no solution: {found.message}")
+    bounds = [(0, None)] * answers + [(None, None)]
+    options = {} if max_seconds is None else {"time_limit": float(max_seconds)}
+    found = linprog(cost, A_ub=below_AB, b_ub=np.zeros(answers), A_eq=one_1B, b_eq=[1], bounds=bounds, method=method, options=options)
+    if found.status != 0:  # out of time there may be a point, which is no optimum
+        raise RunError(f"HiGHS found no solution: {found.message}", hint="a longer max_seconds, or interior.interior_point")
     pi_A: Floats = np.clip(found.x[:-1], 0, None)
     return pi_A / pi_A.sum()
 
@@ -47,10 +53,11 @@ def regularized(game: Game, *, tolerance: float = 1e-14) -> Floats:
         RunError: Newton's method stalled, as it does where beta is lost in rounding.
     """
     check("beta", game.beta, game.beta > 0, "be above 0 for this", hint="linear_program solves the game itself")
+    check("tolerance", tolerance, 0 < tolerance < 1, "be above 0 and below 1")
     beta, log_pi_A = max(1.0, game.beta), game.log_ref_A
     while True:
         log_pi_A, left = _newton(game, log_pi_A, beta, tolerance)
-        if left > max(1e3 * tolerance, 1e-16 / beta) * 1e3:
+        if not left <= max(1e3 * tolerance, 1e-16 / beta) * 1e3:
             raise RunError(f"no equilibrium found at beta {beta:g}: Newton's method stalled with a residual of {left:.1e}")
         if beta == game.beta:
             return log_pi_A
@@ -75,7 +82,10 @@ def _newton(game: Game, log_pi_A: Floats, beta: float, tolerance: float) -> tupl
         jacobian_AA += (skew_AA @ pi_A / beta)[:, None] * pi_A
         jacobian_AA += np.outer(np.ones(len(pi_A)), pi_A @ (skew_AA * pi_A) / beta)  # the normalizer moves too
         jacobian_AA[np.diag_indices(len(pi_A))] += 1
-        move_A = lu_solve(lu_factor(jacobian_AA), miss_A)
+        try:
+            move_A = lu_solve(lu_factor(jacobian_AA), miss_A)
+        except (LinAlgError, ValueError):  # not finite
+            break
         size = 1.0
         while size > 1e-6:
             tried_A = log_softmax(theta_A - size * move_A)

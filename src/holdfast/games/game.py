@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from holdfast import arrays
+from holdfast.arrays import Floats
 from holdfast.card import check
 from holdfast.errors import DataError
 
-Floats = NDArray[np.floating[Any]]
 TOLERANCE = 1e-6  # of P + P^T = 1; what is within is made exact
+LEAST_BETA = 1e-12  # below, a win rate over beta is lost in rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +46,10 @@ class Game:
     def __post_init__(self) -> None:
         pref_AA = validated(self.pref_AA)
         answers = len(pref_AA)
-        check("beta", self.beta, 0 <= self.beta < inf, "be at least 0 and finite")
-        log_ref_A = np.full(answers, -np.log(answers)) if self.log_ref_A is None else log_softmax(np.asarray(self.log_ref_A, float))
-        if log_ref_A.shape != (answers,) or not np.isfinite(log_ref_A).all():
-            raise DataError(f"the reference must give each of {answers} answers a positive probability")
+        check("beta", self.beta, self.beta == 0 or LEAST_BETA <= self.beta < inf, "be 0, or at least 1e-12 and finite")
+        hint = f"the reference must give each of {answers} answers a positive probability"
+        given = np.zeros(answers) if self.log_ref_A is None else self.log_ref_A
+        log_ref_A = log_softmax(arrays.floats(given, "log_ref_A", shape=(answers,), hint=hint))
         if self.names and len(self.names) != answers:
             raise DataError(f"there are {len(self.names)} names and {answers} answers")
         object.__setattr__(self, "pref_AA", pref_AA)
@@ -66,9 +68,10 @@ def validated(given: ArrayLike) -> Floats:
     """A preference matrix as float64, made exactly antisymmetric about 1/2.
 
     Raises:
-        DataError: not square, empty, not finite, outside [0, 1], or P + P^T is not 1; the message names the first entry.
+        DataError: no table of real numbers, not square, empty, not finite, outside [0, 1], or P + P^T is not 1; the message names the
+            first entry.
     """
-    pref_AA = np.array(given, dtype=float)
+    pref_AA = arrays.floats(given, "a preference matrix", finite=False, hint="A rows of A probabilities")
     if pref_AA.ndim != 2 or pref_AA.shape[0] != pref_AA.shape[1] or not pref_AA.size:
         raise DataError(f"a preference matrix is square and not empty; this one has shape {pref_AA.shape}")
 
@@ -93,27 +96,59 @@ def from_votes(
     Args:
         winners: the winner of each meeting, by any hashable name
         losers: the loser of each
-        weight: of each meeting; 1 unless given (a tie is half a win each way)
+        weight: of each meeting, finite and at least 0; 1 unless given (a tie is half a win each way)
         prior: imagined meetings of each pair, half of them won; 0 leaves pairs that never met at 1/2 all the same
         beta: of the KL term
 
     Raises:
-        DataError: lists of different length, no meeting, or an answer that meets itself.
+        DataError: lists of different length, no meeting, an answer without a name or that meets itself, or weights that are not one
+            finite number of at least 0 for each meeting.
     """
     check("prior", prior, 0 <= prior < inf, "be at least 0 and finite")
-    if len(winners) != len(losers) or not len(winners):
+    met = meetings(winners, losers, weight)
+    wins_AA = np.zeros((len(met.names), len(met.names)))
+    np.add.at(wins_AA, (met.winner_N, met.loser_N), met.weight_N)
+    return Game(shares(wins_AA, prior), beta=beta, names=tuple(map(str, met.names)))
+
+
+def shares(wins_AA: Floats, prior: float) -> Floats:
+    """P from counts of wins: (wins + prior / 2) / (meetings + prior), 1/2 where nobody met."""
+    scale = max(float(wins_AA.max()), prior) or 1.0  # of weights near the largest float a sum would be infinite
+    won_AA, prior = wins_AA / scale, prior / scale
+    met_AA = won_AA + won_AA.T + prior
+    return np.where(met_AA > 0, (won_AA + prior / 2) / np.where(met_AA > 0, met_AA, 1), 0.5)
+
+
+@dataclass(frozen=True)
+class Meetings:
+    """Who beat whom, N times, as places in `names`."""
+
+    names: tuple[Any, ...]
+    winner_N: NDArray[np.intp]
+    loser_N: NDArray[np.intp]
+    weight_N: Floats
+
+
+def meetings(winners: Sequence[Any], losers: Sequence[Any], weight: ArrayLike | None) -> Meetings:
+    """The same as numbers.
+
+    Raises:
+        DataError: see `from_votes`.
+    """
+    winners, losers = arrays.names(winners, "winners"), arrays.names(losers, "losers")
+    if len(winners) != len(losers) or not winners:
         raise DataError(f"there are {len(winners)} winners and {len(losers)} losers", hint="one of each a meeting, one meeting at least")
     for row, (first, second) in enumerate(zip(winners, losers, strict=True), 1):
         if first == second:
             raise DataError(f"meeting {row}: {first!r} meets itself", hint="drop such rows")
     names = tuple(dict.fromkeys([*winners, *losers]))
     number = {name: i for i, name in enumerate(names)}
-    wins_AA = np.zeros((len(names), len(names)))
-    weight_N = np.ones(len(winners)) if weight is None else np.asarray(weight, float)
-    np.add.at(wins_AA, ([number[n] for n in winners], [number[n] for n in losers]), weight_N)
-    met_AA = wins_AA + wins_AA.T + prior
-    pref_AA = np.where(met_AA > 0, (wins_AA + prior / 2) / np.where(met_AA > 0, met_AA, 1), 0.5)
-    return Game(pref_AA, beta=beta, names=tuple(map(str, names)))
+    hint = "one number of at least 0 for each meeting"
+    given = np.ones(len(winners)) if weight is None else weight
+    weight_N = arrays.floats(given, "weight", shape=(len(winners),), low=0.0, hint=hint)
+    if not weight_N.any():
+        raise DataError("all weights are 0", hint=hint)
+    return Meetings(names, np.array([number[n] for n in winners]), np.array([number[n] for n in losers]), weight_N)
 
 
 def from_judge(judge: Callable[[str, str, str], float], prompt: str, answers: Sequence[str], *, beta: float = 0.0) -> Game:
@@ -124,11 +159,22 @@ def from_judge(judge: Callable[[str, str, str], float], prompt: str, answers: Se
         prompt: the prompt
         answers: two or more
         beta: of the KL term
+
+    Raises:
+        DataError: fewer than two answers, or a judge that says something else than a number from 0 to 1.
     """
+    if isinstance(answers, str) or len(answers) < 2:
+        raise DataError(f"a game needs two answers or more; these are {answers!r}", hint="a list of texts")
+
+    def asked(a: int, b: int) -> float:
+        said = judge(prompt, answers[a], answers[b])
+        hint = "P(first is better), a number from 0 to 1"
+        return float(arrays.floats(said, f"what the judge says of answers {a} and {b}", low=0.0, high=1.0, one=True, hint=hint))
+
     pref_AA = np.full((len(answers), len(answers)), 0.5)
     for a in range(len(answers)):
         for b in range(a):
-            forth, back = float(judge(prompt, answers[a], answers[b])), float(judge(prompt, answers[b], answers[a]))
+            forth, back = asked(a, b), asked(b, a)
             pref_AA[a, b] = (forth + 1 - back) / 2
             pref_AA[b, a] = 1 - pref_AA[a, b]
     return Game(pref_AA, beta=beta, names=tuple(answers))
@@ -149,7 +195,7 @@ class Oracle:
 
     def __post_init__(self) -> None:
         if self.opponents is not None:
-            check("opponents", self.opponents, self.opponents >= 1, "be at least 1")
+            check("opponents", self.opponents, arrays.whole(self.opponents, 1), "be a whole number of at least 1")
         self._rng = np.random.default_rng([self.seed, 0x0AC1])
 
     def win_A(self, pi_A: Floats) -> Floats:

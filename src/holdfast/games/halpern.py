@@ -8,9 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
+from holdfast.arrays import Floats
 from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
-from holdfast.games._regression import miss, win_gap
-from holdfast.games.game import Floats, Oracle, log_softmax
+from holdfast.games._regression import check_step, miss, win_gap
+from holdfast.games.game import Oracle, log_softmax
 from holdfast.games.inclusions import monotone, of_game
 from holdfast.games.state import State
 from holdfast.types import Pairs
@@ -22,6 +23,7 @@ def step(oracle: Oracle, state: State, *, eta: float = 0.5) -> State:
 
     The anchor is the policy of the first step, and the game's KL term is not played.
     """
+    check_step(eta, 0.0)
     first_A = state.memory.get("first_A", state.log_pi_A)
     anchor = 1 / (state.number + 2)
     half_A = anchored(state.log_pi_A, first_A, oracle.win_A(state.pi_A), eta=eta, anchor=anchor)
@@ -40,6 +42,7 @@ def reduced_step(oracle: Oracle, state: State, *, inner: float = 2.0, seed: int 
     One iterate of `inclusions.monotone`; a column costs 1 / A of a call. The game's KL term is not played, and noise is that of the
     columns.
     """
+    check("inner", inner, 0 < inner < inf, "be above 0 and finite", hint="2 is a start")
     iterates, before = state.memory.get("iterates"), state.memory.get("calls", 0)
     if iterates is None:
         iterates = monotone(of_game(oracle.game), state.pi_A, seed=seed, inner=inner)
@@ -70,7 +73,7 @@ def halpern(pairs: Pairs, *, eta: float = 10.0, anchor: float = 0.5) -> Tensor:
         1. The paper iterates on Euclidean points with projections and variance reduction (`holdfast.games.inclusions`); on logits the same
            anchoring multiplies policies, and the resolvent is one extragradient step.
     """
-    check("eta", eta, 0 < eta < inf, "be above 0 and finite", hint="10 is a start")
+    check_step(eta, 0.0)
     check("anchor", anchor, 0 <= anchor <= 1, "be between 0 and 1", hint="1 / (round + 1)")
     gap_N = win_gap(pairs.win_rate_N2, "halpern", pairs.chosen.logp_N)
     return miss(pairs, eta * gap_N, "halpern", anchor=anchor) ** 2

@@ -22,7 +22,7 @@ def step(oracle: Oracle, state: State, *, eta: float = 3.0, fade: bool = False) 
     game = oracle.game
     if fade and game.beta:
         eta = game.beta * (state.number + 3) / 2
-    check("eta", eta, eta >= game.beta, "be at least the game's beta", hint=f"beta is {game.beta:g}")
+    check("eta", eta, 0 < eta < inf and eta >= game.beta, "be above 0, finite, and at least the game's beta", hint=f"beta is {game.beta:g}")
     return state.then(mirror(oracle, state.log_pi_A, oracle.win_A(state.pi_A), eta=1 / eta))
 
 

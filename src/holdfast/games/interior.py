@@ -21,9 +21,10 @@ import numpy as np
 from scipy.linalg import LinAlgError, lu_factor, lu_solve
 from scipy.sparse.linalg import LinearOperator, gmres
 
+from holdfast.arrays import Floats, whole
 from holdfast.card import check
 from holdfast.games.certificate import exploitability
-from holdfast.games.game import Floats, Game
+from holdfast.games.game import Game
 
 CRUDE = 1e-4  # above this gap directions are computed in float32
 
@@ -46,8 +47,12 @@ def interior_point(game: Game, *, until: float = 1e-9, max_steps: int = 100) -> 
         game: the game
         until: stop at this exploitability
         max_steps: at most so many factorizations
+
+    Raises:
+        OptionError: an option out of range.
     """
     check("until", until, until >= 0, "be at least 0")
+    check("max_steps", max_steps, whole(max_steps, 1), "be a whole number of at least 1")
     skew_AA = game.skew_AA
     answers = len(game)
     p_A = np.full(answers, 1 / answers)
@@ -59,6 +64,8 @@ def interior_point(game: Game, *, until: float = 1e-9, max_steps: int = 100) -> 
     for number in range(1, max_steps + 1):
         s_A = t - beaten_A
         p_A, t = _step(single_AA if t > CRUDE else skew_AA, p_A, s_A, t, norm)
+        if not np.isfinite(p_A).all():  # rounding ate the direction: what was best before stays
+            break
         beaten_A = skew_AA @ p_A
         t = max(t, float(beaten_A.max()) * (1 + 1e-12) + 1e-300)
         found = max(0.0, 2 * float(beaten_A.max()))

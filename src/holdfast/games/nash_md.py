@@ -21,6 +21,7 @@ def step(oracle: Oracle, state: State, *, eta: float = 0.5, fade: bool = False) 
     game = oracle.game
     if fade and game.beta:
         eta = min(eta, 2 / (game.beta * (state.number + 2)))
+    check_step(eta, game.beta)
     mixed_A = log_softmax((1 - eta * game.beta) * state.log_pi_A + eta * game.beta * game.log_ref_A)
     return state.then(log_softmax(mixed_A + eta * oracle.win_A(np.exp(mixed_A))))
 

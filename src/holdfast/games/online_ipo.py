@@ -20,6 +20,7 @@ def step(oracle: Oracle, state: State, *, rate: float = 0.05) -> State:
     """
     game = oracle.game
     check("beta", game.beta, game.beta > 0, "be above 0 for online IPO", hint="Game(pref_AA, beta=0.1)")
+    check("rate", rate, 0 < rate < inf, "be above 0 and finite", hint="at most 1/4 never overshoots")
     pi_A = state.pi_A
     miss_A = state.log_pi_A - game.log_ref_A - oracle.win_A(pi_A) / game.beta
     return state.then(log_softmax(state.log_pi_A - 4 * rate * pi_A * (miss_A - pi_A @ miss_A)))

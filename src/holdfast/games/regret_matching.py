@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from holdfast.games.game import Floats, Oracle
+from holdfast.arrays import Floats
+from holdfast.games.game import Oracle
 from holdfast.games.state import State
 
 

@@ -10,9 +10,12 @@ from typing import Literal
 
 import numpy as np
 
+from holdfast import arrays
+from holdfast.arrays import Floats
 from holdfast.card import check
+from holdfast.errors import OptionError
 from holdfast.games.certificate import exploitability, gap
-from holdfast.games.game import Floats, Game, Oracle, log_softmax
+from holdfast.games.game import Game, Oracle, log_softmax
 from holdfast.games.state import State
 
 Step = Callable[[Oracle, State], State]
@@ -79,7 +82,7 @@ def solve(
     Args:
         game: what is played; an `Oracle` to answer with noise
         step: any `step(oracle, state) -> state`
-        start_A: logits of the first policy; the game's reference unless given
+        start_A: finite logits of the first policy; the game's reference unless given
         until: stop as soon as the gap of the last or of the average policy is at most this
         max_calls: evaluations of all answers against one policy, at most
         max_seconds: time of steps, at most
@@ -87,13 +90,24 @@ def solve(
         spacing: certificates are taken at steps this factor apart (each of the first ten at least), because they cost a multiplication
 
     Raises:
-        OptionError: an option out of range.
+        OptionError: an option out of range, or a step longer than the game's KL term allows (eta beta above 1).
+        DataError: `start_A` is not one finite number for each answer.
+        RunError: a step led to no policy.
     """
     check("max_calls", max_calls, max_calls > 0, "be above 0")
-    check("spacing", spacing, spacing >= 1, "be at least 1")
+    check("max_seconds", max_seconds, max_seconds > 0, "be above 0")
+    check("until", until, -inf < until < inf, "be finite")
+    check("spacing", spacing, 1 <= spacing < inf, "be at least 1 and finite")
+    check("average", average, average in WEIGHTS, f"be one of {', '.join(WEIGHTS)}")
+    if not isinstance(game, Game | Oracle):
+        raise OptionError(f"{type(game).__name__} is no game", hint="Game(pref_AA), or an Oracle of one")
     oracle = game if isinstance(game, Oracle) else Oracle(game)
     game = oracle.game
-    state = State(game.log_ref_A if start_A is None else log_softmax(np.asarray(start_A, float)))
+    if start_A is None:
+        state = State(game.log_ref_A)
+    else:  # an answer without probability never comes back, and has no log-ratio to the reference
+        hint = "one finite logit an answer; give answers that are left out a small probability"
+        state = State(log_softmax(arrays.floats(start_A, "start_A", shape=(len(game),), hint=hint)))
     weight, total, sum_A = WEIGHTS[average], 0.0, np.zeros(len(game))
     history: list[Moment] = []
     begun, seconds, due = oracle.calls, 0.0, 1

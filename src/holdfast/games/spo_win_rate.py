@@ -8,7 +8,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, PairMethod, Paper, check, departures_of
-from holdfast.games._regression import win_gap
+from holdfast.games._regression import check_step, win_gap
 from holdfast.games.game import Oracle, log_softmax
 from holdfast.games.state import State
 from holdfast.types import Pairs
@@ -20,6 +20,7 @@ def step(oracle: Oracle, state: State, *, eta: float = 0.05) -> State:
     What the paper delivers is the average of all iterates, which after T steps at eta = sqrt(2 ln A / T) is within that of the best; the
     last one circles.
     """
+    check_step(eta, 0.0)
     return state.then(log_softmax(state.log_pi_A + eta * (2 * oracle.win_A(state.pi_A) - 1)))
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, PairMethod, Paper, check, departures_of, needed
+from holdfast.games._regression import check_step
 from holdfast.games.game import Oracle, log_softmax
 from holdfast.games.state import State
 from holdfast.types import Pairs
@@ -15,6 +16,7 @@ from holdfast.types import Pairs
 
 def step(oracle: Oracle, state: State, *, eta: float = 0.5) -> State:
     """log pi <- log pi + eta (P pi - 1/2), normalized: multiplicative weights. One call. The game's KL term is not played."""
+    check_step(eta, 0.0)
     return state.then(log_softmax(state.log_pi_A + eta * (oracle.win_A(state.pi_A) - 0.5)))
 
 

@@ -146,11 +146,13 @@ def games(
     from holdfast.errors import OptionError
     from holdfast.lab.game_files import read_game
     from holdfast.lab.games import race
-    from holdfast.lab.games_page import lead, write
+    from holdfast.lab.games_page import lead, stem_of, write
 
     called = [part.strip() for part in names.split(",")] if names else [file.name.split(".")[0] for file in files]
     if len(called) != len(files):
         raise OptionError(f"there are {len(called)} names for {len(files)} files", hint="--names 'first game,second game'")
+    if len({stem_of(name) for name in called}) < len(called):
+        raise OptionError(f"two games have one name: {', '.join(called)}", hint="--names 'first game,second game'")
     read = [read_game(file, answers=answers, fill=fill) for file in files]
     found = [race(game, name=one, beta=beta, opponents=opponents, calls=calls, seed=seed) for game, one in zip(read, called, strict=True)]
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,15 +6,19 @@ import csv
 import gzip
 import io
 from collections import Counter
+from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
 import numpy as np
 
+from holdfast.arrays import Floats, whole
 from holdfast.card import check
 from holdfast.data import read
+from holdfast.data.matches import marks
 from holdfast.errors import DataError, OptionError
 from holdfast.games import Game, from_votes
-from holdfast.games.game import Floats
+from holdfast.games.game import shares
 from holdfast.reward.items import fit_items
 
 FILLS = ("none", "bradley_terry", "general_preference")
@@ -39,7 +43,8 @@ def read_game(path: str | Path, *, answers: int = 300, fill: str = "none", prior
     """
     if fill not in FILLS:
         raise OptionError(f"fill is {fill!r}", hint=f"one of {', '.join(FILLS)}")
-    check("answers", answers, isinstance(answers, int) and answers >= 2, "be at least 2")
+    check("answers", answers, whole(answers, 2), "be a whole number of at least 2")
+    check("prior", prior, 0 <= prior < inf, "be at least 0 and finite")
     found = _matrix(Path(path))
     if found is not None:
         names, table_AA = found
@@ -61,8 +66,7 @@ def preferences(table_AA: Floats, *, prior: float = 1.0) -> Floats:
     if np.allclose((table_AA + table_AA.T)[off_AA], 1, atol=1e-6) and (table_AA >= 0).all():
         return np.where(off_AA, table_AA, 0.5)
     if (table_AA >= 0).all() and (table_AA == np.round(table_AA)).all():
-        met_AA = table_AA + table_AA.T + prior
-        return np.where(met_AA > 0, (table_AA + prior / 2) / np.where(met_AA > 0, met_AA, 1), 0.5)
+        return shares(table_AA, prior)
     hint = "P + P^T = 1, or payoffs with A + A^T = 0, or whole numbers of wins"
     raise DataError("the matrix holds neither probabilities, nor payoffs from -1 to 1, nor counts", hint=hint)
 
@@ -79,9 +83,17 @@ def _matrix(path: Path) -> tuple[tuple[str, ...], Floats] | None:
     rows = [row for row in csv.reader(io.StringIO(text)) if row]
     if not rows:
         raise DataError(f"{path} is empty")
-    head = not _is_numbers(rows[0]) and not _is_numbers(rows[0][1:])
+    rows = [[cell.strip() for cell in row] for row in rows]
+    first, labels = rows[0], [row[0] for row in rows[1:]]
+    both = not _is_number(first[0]) and first[1:] == labels  # names above and at the side, which may be numbers
+    if both and first[0] == "" and labels and all(len(row) > n and row[n] == "" for n, row in enumerate(rows)) and _is_numbers(labels):
+        hint = "write 0.5 into the diagonal of probabilities, 0 into that of payoffs or counts"
+        raise DataError(f"{path}: its first row and column could be names or numbers, since they are alike", hint=hint)
+    if not both and is_votes(first):
+        return None
+    head = both or (not _is_numbers(first) and not _is_numbers(first[1:]))
     body = rows[1:] if head else rows
-    side = bool(body) and not _is_numbers([row[0] for row in body])
+    side = both or (bool(body) and not _is_numbers([row[0] for row in body]))
     cells = [row[1:] if side else row for row in body]
     if not cells or not all(map(_is_numbers, cells)):
         return None
@@ -89,24 +101,34 @@ def _matrix(path: Path) -> tuple[tuple[str, ...], Floats] | None:
         wide = sorted({len(row) for row in cells})
         raise DataError(
             f"{path}: a matrix of who beats whom is square; this one has {len(cells)} rows of {' or '.join(map(str, wide))} numbers",
-            hint="a row and a column for each answer; votes need columns winner, loser; or first, second, winner",
+            hint="a row and a column for each answer; votes need a header winner, loser; or first, second, winner",
         )
-    named = [row[0] for row in body] if side else rows[0][-len(cells) :] if head else [str(i + 1) for i in range(len(cells))]
-    return tuple(named), np.array([[float(cell or "nan") for cell in row] for row in cells])
+    named = labels if side and head else [row[0] for row in body] if side else first[-len(cells) :] if head else []
+    return tuple(named or (str(i + 1) for i in range(len(cells)))), np.array([[float(cell or "nan") for cell in row] for row in cells])
 
 
-def _is_numbers(cells: list[str]) -> bool:
+def is_votes(header: Sequence[str]) -> bool:
+    """Whether these columns are two sides and a verdict, whatever stands below them."""
+    return len(marks({name.lower() for name in header})) == 2
+
+
+def _is_number(cell: str) -> bool:
     try:
-        return bool(cells) and all(float(cell or "nan") is not None for cell in cells)
+        float(cell)
     except ValueError:
         return False
+    return True
+
+
+def _is_numbers(cells: Sequence[str]) -> bool:
+    return bool(cells) and all(cell == "" or _is_number(cell) for cell in cells)
 
 
 def _votes(path: str | Path, answers: int, fill: str, prior: float) -> Game:
     rows = [row for row in read(str(path)) if row.named or row.extra.get("chosen_model")]
     if not rows:
         hint = "a square CSV matrix; or columns winner, loser; or first, second, winner"
-        raise DataError(f"{path} holds no contests between names", hint=hint)
+        raise DataError(f"{path} holds no matches between names", hint=hint)
     pairs = [(str(row.chosen), str(row.rejected)) if row.named else _models(row.extra) for row in rows]
     seen = Counter(name for pair in pairs for name in pair)
     kept = {name for name, _ in seen.most_common(answers)}

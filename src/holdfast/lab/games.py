@@ -8,16 +8,19 @@ estimated from `opponents` answers drawn from the policy, each meeting decided a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from holdfast.arrays import whole
 from holdfast.card import check
+from holdfast.errors import RunError
 from holdfast.games import (
     Game,
     Oracle,
@@ -57,7 +60,17 @@ class Entrant:
 
 
 def _etas(step: Callable[..., Any]) -> Callable[[Game], list[Callable[..., Any]]]:
-    return lambda game: [partial(step, eta=eta) for eta in STEPS if eta * game.beta <= 1]
+    """Of `STEPS`, those that the KL term allows, and the longest that it does."""
+    return lambda game: [partial(step, eta=eta) for eta in _at_most(STEPS, 1 / game.beta if game.beta else inf)]
+
+
+def _rates(game: Game) -> list[float]:
+    """1/4 is the longest rate at which a gradient step on logits cannot overshoot, whatever the policy."""
+    return _at_most([eta * game.beta for eta in STEPS], 0.25)
+
+
+def _at_most(steps: Sequence[float], longest: float) -> list[float]:
+    return sorted({min(step, longest) for step in steps})
 
 
 PLAIN = (
@@ -74,7 +87,7 @@ WITH_KL = (
     Entrant("mirror_descent", _etas(mirror_descent.step)),
     Entrant("nash_md", _etas(nash_md.step)),
     Entrant("inpo, schedule", lambda game: [partial(inpo.step, fade=True)]),
-    Entrant("online_ipo", lambda game: [partial(online_ipo.step, rate=eta * game.beta) for eta in STEPS]),
+    Entrant("online_ipo", lambda game: [partial(online_ipo.step, rate=rate) for rate in _rates(game)]),
     Entrant("optimistic, KL", _etas(optimistic.step)),
     Entrant("egpo", _etas(egpo.step)),
 )
@@ -148,6 +161,8 @@ def race(
         progress: show a bar, if the terminal can
     """
     check("calls", calls, calls >= 1, "be at least 1")
+    check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.01 is usual; the first group plays without it")
+    check("seed", seed, whole(seed, 0), "be a whole number of at least 0")
     games = {False: game, True: Game(game.pref_AA, beta=beta, names=game.names)}
     todo = [(entrant, kl, noisy) for kl, group in ((False, PLAIN), (True, WITH_KL)) for entrant in group for noisy in (False, True)]
     todo = [(entrant, kl, noisy) for entrant, kl, noisy in todo if not (noisy and "reduced" in entrant.name)]  # columns are never noisy
@@ -162,11 +177,19 @@ def race(
         "three_cycles": three_cycles(game),
         "exploitability_of_uniform": exploitability(game, np.full(len(game), 1 / len(game))),
         "exploitability_of_best_average": exploitability(game, np.eye(len(game))[pure]),
-        "exploitability_of_kl_equilibrium": exploitability(game, np.exp(regularized(games[True]))),
+        "exploitability_of_kl_equilibrium": _of_equilibrium(game, games[True]),
         "support_of_the_winner": int((winner.pi_A > 1e-6).sum()),
         "exploitability_of_the_winner": winner.exploitability,
     }
     return Race(game, name, beta, opponents, calls, lines, facts)
+
+
+def _of_equilibrium(game: Game, with_kl: Game) -> float | None:
+    """None where beta is so small that Newton's method does not find it."""
+    try:
+        return exploitability(game, np.exp(regularized(with_kl)))
+    except RunError:
+        return None
 
 
 def three_cycles(game: Game) -> float:

@@ -31,7 +31,10 @@ def write(found: Sequence[Race], folder: Path) -> list[Path]:
         sections.append(Section(f"{one.name}: without a KL term", lead(one), chart=picture(one, False), table=standings(one, False)))
         words = f"beta {one.beta:g} to the uniform policy; the certificate is the duality gap of that game."
         sections.append(Section(f"{one.name}: with a KL term", words, chart=picture(one, True), table=standings(one, True)))
-        rows = [(name.replace("_", " "), number(v) if isinstance(v, float) else str(v)) for name, v in one.facts.items()]
+        rows = [
+            (name.replace("_", " "), "not found" if v is None else number(v) if isinstance(v, float) else str(v))
+            for name, v in one.facts.items()
+        ]
         sections.append(Section(f"{one.name}: the game", table=Table(("", ""), rows)))
     return Page("Game solvers", ABOUT, sections).write(folder / "games.html")
 
@@ -59,7 +62,7 @@ def picture(found: Race, kl: bool) -> Chart:
     chart = _lines(rows, names, title).properties(width=WIDTH, height=HEIGHT)
     chart = chart.facet(alt.Facet("answers:N", sort=[EXACT, NOISY]), columns=2)
     words = f"{title} of {', '.join(names)} over oracle calls on {found.name}, with exact and with noisy answers"
-    return Chart(chart, f"{_stem(found.name)}-{'kl' if kl else 'plain'}", CAPTION, words)
+    return Chart(chart, f"{stem_of(found.name)}-{'kl' if kl else 'plain'}", CAPTION, words)
 
 
 def together(found: Sequence[Race]) -> Chart:
@@ -80,8 +83,8 @@ def _lines(rows: Sequence[dict[str, Any]], names: Sequence[str], title: str) -> 
     return alt.Chart(alt.Data(values=list(rows))).mark_line().encode(x=x, y=y, color=color, tooltip=tip)
 
 
-def _stem(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-") or "game"
+def stem_of(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")[:60] or "game"
 
 
 def standings(found: Race, kl: bool) -> Table:

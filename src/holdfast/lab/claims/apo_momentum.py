@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from holdfast.arrays import Floats
 from holdfast.games import apo
-from holdfast.games.game import Floats, log_softmax
+from holdfast.games.game import log_softmax
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import equivalent, separated
 from holdfast.lab.worlds import random_games

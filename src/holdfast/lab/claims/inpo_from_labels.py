@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from holdfast.arrays import Floats
 from holdfast.games import Game, Oracle, State, gap, inpo, regularized, solve, sppo
-from holdfast.games.game import Floats
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import bounded, separated
 from holdfast.lab.worlds import random_games

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from scipy.special import log_softmax
 
+from holdfast.arrays import Floats
 from holdfast.games import exploitability
-from holdfast.games.game import Floats
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import all_of, separated
 from holdfast.lab.worlds import letter_camps

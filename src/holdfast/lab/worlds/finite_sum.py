@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import eigh
 
-from holdfast.games.game import Floats
+from holdfast.arrays import Floats
 from holdfast.games.inclusions import FiniteSum, Index
 
 DISTANCE, SPREAD, FLATTEST = 5.0, 0.3, 1e-3

@@ -10,7 +10,8 @@ from itertools import product
 
 import numpy as np
 
-from holdfast.games.game import Floats, Game
+from holdfast.arrays import Floats
+from holdfast.games.game import Game
 
 LETTERS, LENGTH, WEIGHTS = 3, 4, (1.0, 0.3, -1.0)
 
