@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from holdfast.errors import HoldfastError, OptionError
 from holdfast.extras import EXTRA_OF, require
-from holdfast.flags import P, as_command, flag, flags_of, given
+from holdfast.flags import P, as_command, flag, flags_of, given, reading_flags, sourced
 
 out = Console()
 err = Console(stderr=True)
@@ -83,7 +83,7 @@ def _training(verb: str, name: str, method: Any, door: Callable[..., Any], chang
 
     defaults, helps = {**vars(options.Options()), **(changed or {})}, options.helps()
     own = [flag(s, type(p.default), p.default, help_of(method, s), f"What {name} reads") for s, p in settings_of(method.objective).items()]
-    shared = [flag(o, kind, defaults[o], helps[o], "How the run is carried out") for o, kind in options.kinds().items()]
+    shared = [flag(o, kind, defaults[o], helps[o], "How the run is carried out") for o, kind in options.kinds(own=True).items()]
     fixed = flags_of(door, leave_out=("method", "kind", "tokenizer"), panel="What goes in and out")
     show = flag("show", int, 0, "print so many rendered examples with the response mask visible, and stop", "What goes in and out")
     json_flag = P(
@@ -110,7 +110,7 @@ def _training(verb: str, name: str, method: Any, door: Callable[..., Any], chang
 
     out_flag = [p.replace(default=str(Path("runs") / name)) if p.name == "out" else p for p in fixed]
     doc = f"{summary_of(method)}.\n\nholdfast {verb} {name} --model M --data prefs.jsonl --out runs/{name}"
-    parameters = [CTX, *out_flag, show, json_flag, *own, *shared]
+    parameters = [CTX, *out_flag, show, json_flag, *own, *reading_flags(), *shared]
     return as_command(name, command, parameters, doc, ignore_unknown_options=True, allow_extra_args=True)
 
 
@@ -146,8 +146,8 @@ def _selfplay(name: str) -> Any:
     helps, defaults = options.helps(), options.Options()
     shared = [
         flag(o, kind, getattr(defaults, o), helps[o], "How each round trains")
-        for o, kind in options.kinds().items()
-        if o not in OURS and not o.startswith("eval_") and o not in ("format", "columns", "split")
+        for o, kind in options.kinds(own=True).items()
+        if o not in OURS and not o.startswith("eval_")
     ]
 
     def command(ctx: typer.Context, setting: list[str], as_json: bool, **values: Any) -> None:
@@ -178,17 +178,20 @@ def _selfplay(name: str) -> Any:
         "holdfast train-reward general_preference --model M --data prefs.jsonl --out runs/judge\n\n"
         "holdfast selfplay --model M --data prompts.jsonl --judge runs/judge --setting beta=1 --rounds 3"
     )
-    return as_command(name, command, [CTX, *fixed, extra, AS_JSON, *shared], doc)
+    return as_command(name, command, [CTX, *fixed, extra, AS_JSON, *reading_flags(), *shared], doc)
 
 
 # ------------------------------------------------------------ evaluate, new-model
 
 
 def _evaluate(name: str) -> Any:
+    from holdfast.data.reading import QUARANTINE
     from holdfast.evaluation.evaluation import evaluate
 
     def command(as_json: bool, out_file: Path | None, page: Path | None, **values: Any) -> None:
-        found = evaluate(**values)
+        if values["quarantine"]:
+            values["quarantine"] = str((out_file or Path("-")).with_name(QUARANTINE))
+        found = evaluate(**sourced(values))
         if out_file is not None:
             found.write(out_file)
         if page is not None:
@@ -210,7 +213,8 @@ def _evaluate(name: str) -> Any:
         "What held-out rows say about a policy against its reference: ranking accuracy, margins, KL, lengths, win rate, with intervals."
         "\n\nholdfast evaluate runs/rdpo --data held_out.jsonl"
     )
-    return as_command(name, command, [*flags_of(evaluate, arguments=("model",), leave_out=("tokenizer", "columns")), *files, AS_JSON], doc)
+    flags = [*flags_of(evaluate, arguments=("model",), leave_out=("tokenizer",)), *reading_flags()]
+    return as_command(name, command, [*flags, *files, AS_JSON], doc)
 
 
 def _check(name: str) -> Any:
@@ -218,7 +222,7 @@ def _check(name: str) -> Any:
     from holdfast.checkup.show import show
 
     def command(as_json: bool, folder: Path, **values: Any) -> None:
-        found = check(out=folder, **values)
+        found = check(out=folder, **sourced(values))
         if as_json:
             print_json(found.to_dict())
         else:
@@ -235,7 +239,7 @@ def _check(name: str) -> Any:
         "What is wrong with these preferences, and what to do about it: noise, camps, circles, shortcuts, with intervals, in minutes."
         "\n\nholdfast check prefs.jsonl"
     )
-    flags = flags_of(check, arguments=("data",), leave_out=("tokenizer", "out"))
+    flags = [*flags_of(check, arguments=("data",), leave_out=("tokenizer", "out")), *reading_flags(quarantine=True)]
     return as_command(name, command, [*flags, folder, AS_JSON], doc)
 
 
@@ -243,11 +247,11 @@ def _new_model(name: str) -> Any:
     from holdfast.models.small import small_model
 
     def command(**values: Any) -> None:
-        path = small_model(values.pop("texts"), values.pop("out"), **values)
+        path = small_model(**sourced(values))
         _say("", f"wrote {path}")
 
     doc = "Make a small untrained Llama and its tokenizer, ready for `holdfast train sft`.\n\nholdfast new-model books.jsonl --out m0"
-    return as_command(name, command, flags_of(small_model, arguments=("texts",)), doc)
+    return as_command(name, command, [*flags_of(small_model, arguments=("texts",)), *reading_flags()], doc)
 
 
 def _lab(name: str) -> Any:

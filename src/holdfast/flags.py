@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,10 +16,12 @@ P = inspect.Parameter
 
 # Python takes loaded models, rows and functions where the command line takes their names.
 NAMES: Mapping[str, Any] = {
-    **dict.fromkeys(("model", "data", "texts", "out", "method"), str),
-    **dict.fromkeys(("reference", "against", "reward", "judge", "quarantine", "eval_data", "reduction", "population"), str | None),
-    "columns": tuple[str, ...],
+    **dict.fromkeys(("model", "out", "method"), str),
+    **dict.fromkeys(("reference", "against", "reward", "judge", "reduction", "population"), str | None),
+    **dict.fromkeys(("data", "texts"), tuple[str, ...]),
+    "eval_data": tuple[str, ...] | None,
 }
+SOURCES = ("data", "texts", "eval_data")  # each of them several files, if need be
 
 
 def flags_of(
@@ -42,6 +46,37 @@ def flags_of(
     return made
 
 
+def reading_flags(**defaults: Any) -> list[P]:
+    """How rows are read, as flags: the fields of `holdfast.data.Reading`. `defaults` are those of a verb that has others."""
+    from holdfast.data.reading import Reading
+
+    hints = typing.get_type_hints(Reading, include_extras=True)
+    made = []
+    for field in dataclasses.fields(Reading):
+        kind, text = typing.get_args(hints[field.name])
+        made.append(flag(field.name, kind, defaults.get(field.name, field.default), text, "How rows are read"))
+    return made
+
+
+def with_reading(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A command of typer's that takes `**reading`, with a flag for each field of it."""
+    parameters = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.kind is not P.VAR_KEYWORD]
+    parameters = [p.replace(kind=P.KEYWORD_ONLY) for p in parameters] + reading_flags()
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {p.name: p.annotation for p in parameters}
+    return function
+
+
+def source(names: Sequence[str]) -> str | list[Path]:
+    """One file as its name; several as paths, which nobody takes for texts."""
+    return names[0] if len(names) == 1 else [Path(name) for name in names]
+
+
+def sourced(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same flags, with the data as Python takes them."""
+    return {name: source(value) if name in SOURCES and isinstance(value, list) and value else value for name, value in values.items()}
+
+
 def flag(name: str, kind: Any, default: Any, text: str, panel: str) -> P:
     """One keyword argument as a flag."""
     kind = command_line_type(kind)
@@ -57,7 +92,7 @@ def command_line_type(kind: Any) -> Any:
     """What typer understands of an annotation: the first kind of a union, a repeatable flag for a tuple."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        first = next(command_line_type(option) for option in inner if option is not type(None))
+        first = bool if bool in inner else next(command_line_type(option) for option in inner if option is not type(None))
         return first | None if type(None) in inner else first
     if origin is tuple:
         return list[str] if typing.get_origin(inner[0]) is typing.Literal else list[inner[0]]  # type: ignore[valid-type]
@@ -80,5 +115,5 @@ def given(ctx: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         source = ctx.get_parameter_source(name)
         if source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP"):
-            typed[name] = tuple(value) if isinstance(value, list) else value
-    return typed
+            typed[name] = tuple(value) if isinstance(value, list) and name not in SOURCES else value
+    return sourced(typed)

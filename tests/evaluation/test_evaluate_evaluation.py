@@ -307,4 +307,4 @@ def test_contests_between_names_are_refused_and_beside_texts_set_aside(folders, 
     mixed = Dataset.of([*rows, *read(path)])
     found = evaluate(folders[0], data=mixed, prompts=0, **FAST)
     assert found.data["comparisons"] == len(rows)
-    assert "set aside 2: contests between names, without texts" in found.notes
+    assert "set aside 2: matches between names, without texts" in found.notes

@@ -11,6 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from holdfast.data import Reading
 from holdfast.errors import DataError, NeedError, OptionError
 from holdfast.lab.commands import lab_app
 from holdfast.lab.stress import Score, Stress, arm_named, difference, flaw_named, stress
@@ -189,7 +190,7 @@ def test_the_text_world_says_what_it_knows_of_each_label():
 
 def test_rows_without_what_a_method_asks_for_are_refused_before_anything_is_trained(tmp_path):
     rows = [Row(Where("f", i + 1), prompt=f"p{i}", chosen=f"a {i}", rejected=f"b {i}", extra={"reward_gap": 1.0}) for i in range(20)]
-    plan = {**SMALL_PLAN, "quarantine": False}
+    plan = {**SMALL_PLAN, "reading": Reading()}
     with pytest.raises(NeedError, match="rationale_dpo needs"):
         TextPlan.prepare(rows, tmp_path, **{**plan, "arms": [arm_named("rationale_dpo")]})
     with pytest.raises(OptionError, match="needs groups"):
@@ -210,8 +211,8 @@ def test_rows_too_long_are_set_aside_when_asked(tmp_path):
     rows = list(world_rows(60).rows)
     rows[3] = replace(rows[3], prompt=rows[3].prompt + " word" * 3000)
     with pytest.raises(DataError, match="tokens"):
-        TextPlan.prepare(rows, tmp_path / "a", **SMALL_PLAN, quarantine=False)
-    plan = TextPlan.prepare(rows, tmp_path / "b", **SMALL_PLAN, quarantine=True)
+        TextPlan.prepare(rows, tmp_path / "a", **SMALL_PLAN, reading=Reading())
+    plan = TextPlan.prepare(rows, tmp_path / "b", **SMALL_PLAN, reading=Reading(quarantine=True))
     assert plan.facts()["set aside"] == 1
     assert len(plan.train) + len(plan.held) == 59
     assert (tmp_path / "b" / "quarantine.jsonl").is_file()

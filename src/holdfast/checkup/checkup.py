@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,8 +20,8 @@ from holdfast.checkup.comparisons import Comparisons, plain_text
 from holdfast.checkup.finding import Asked, Finding, Probe, Status
 from holdfast.checkup.table import PROBES
 from holdfast.checkup.words import count
-from holdfast.data import Dataset, ReadReport, Sample, read
-from holdfast.data.read import named_columns
+from holdfast.data import ReadReport, Sample
+from holdfast.data.reading import Reading
 from holdfast.errors import DataError, HoldfastError, OptionError
 
 if TYPE_CHECKING:
@@ -104,9 +104,6 @@ def check(
     data: Any,
     *,
     out: str | os.PathLike[str] | None = None,
-    format: str | None = None,
-    columns: Mapping[str, str] | Sequence[str] = (),
-    split: str | None = None,
     rows: int = LARGEST,
     against: Any = None,
     model: Any = None,
@@ -121,15 +118,13 @@ def check(
     seed: int = 0,
     trust_remote_code: bool = False,
     quiet: bool = False,
+    **reading: Any,
 ) -> Checkup:
     """What is wrong with these preferences, before anything is trained.
 
     Args:
         data: a file, a folder, a hub name, a `datasets.Dataset`, or an iterable of rows
         out: a folder for report.html, its pictures, check.json, and the rows that could not be read; nothing is written unless given
-        format: the format to read rows as; inferred from the columns unless given
-        columns: which column is which, ours first: prompt=question
-        split: which split to read
         rows: comparisons to examine; of a larger set, a seeded sample of this size
         against: a file of rows (a test set) whose prompts must not occur here
         model: a policy, for the findings that need one: how it ranks the pairs, how hard they are
@@ -144,15 +139,18 @@ def check(
         seed: of samples, folds and resamples
         trust_remote_code: run code that comes with the model
         quiet: show no progress
+        **reading: how rows are read, as for `holdfast.read`: fields of `holdfast.data.Reading`; rows that cannot be used are set aside
+            unless quarantine is False
 
     Raises:
         DataError: the data cannot be read at all, or hold no comparison.
     """
     require("epsilon", epsilon, 0 < epsilon < 1, "lie between 0 and 1")
     require("level", level, 0 < level < 1, "lie between 0 and 1")
+    how_read = Reading.of({"quarantine": True} | reading, "check")
     asked = Asked(
         seed=seed,
-        against=None if against is None else prompts_of(against),
+        against=None if against is None else prompts_of(against, how_read),
         model=model,
         reference=reference,
         tokenizer=tokenizer,
@@ -164,12 +162,9 @@ def check(
         quiet=quiet,
     )
     with TemporaryDirectory() as scratch:
-        aside = Path(scratch if out is None else out) / "quarantine.jsonl"
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        known = isinstance(data, Dataset)  # nothing can be set aside any more
-        found = read(
-            data, format=format, split=split, quarantine=None if known else aside, columns=columns or None, sample=Sample(rows, seed)
-        )
+        folder = Path(scratch if out is None else out)
+        folder.mkdir(parents=True, exist_ok=True)
+        found = how_read.rows(data, how_read.aside(folder), sample=Sample(rows, seed))
     comparisons = Comparisons.read(found)
     if not len(comparisons):
         if comparisons.ties:
@@ -196,7 +191,9 @@ def check(
 
         comparisons = replace(comparisons, view=View.read(comparisons.rows, asked))
     findings, seconds = ask_all(comparisons, asked)
-    advice = advise(findings, data=name, reading=_reading(format, columns, split, bool(found.report.set_aside)), named=comparisons.named)
+    advice = advise(
+        findings, data=name, reading=replace(how_read, quarantine=bool(found.report.set_aside)).flags(), named=comparisons.named
+    )
     checkup = Checkup(name, comparisons, found.report, findings, advice, seconds)
     if out is not None:
         checkup.write(Path(out))
@@ -212,9 +209,17 @@ def check(
     return checkup
 
 
-def prompts_of(source: Any) -> list[str]:
+def prompts_of(source: Any, reading: Reading) -> list[str]:
+    """The prompts of other rows, read as ours are where they have the columns that were named, else as they stand."""
     with TemporaryDirectory() as scratch:
-        return [plain_text(row.prompt) for row in read(source, quarantine=Path(scratch) / "aside.jsonl").rows]
+        aside = reading.aside(scratch)
+        try:
+            found = replace(reading, split=None).rows(source, aside)
+        except DataError:
+            if not reading.columns:
+                raise
+            found = replace(reading, split=None, columns=()).rows(source, aside)
+    return [plain_text(row.prompt) for row in found.rows]
 
 
 def shares_of(population: Mapping[str, float] | str | os.PathLike[str] | None) -> dict[str, float] | None:
@@ -230,13 +235,6 @@ def shares_of(population: Mapping[str, float] | str | os.PathLike[str] | None) -
     if not isinstance(shares, dict) or not all(isinstance(share, int | float) and share >= 0 for share in shares.values()):
         raise OptionError(f"the population {str(population)[:80]!r} is no object of shares", hint=hint)
     return shares
-
-
-def _reading(format: str | None, columns: Mapping[str, str] | Sequence[str], split: str | None, troubles: bool) -> tuple[str, ...]:
-    """The flags with which `holdfast train` reads the same rows."""
-    words = [word for name, value in (("--format", format), ("--split", split)) if value for word in (name, value)]
-    words += [word for ours, theirs in named_columns(columns).items() for word in ("--columns", f"{ours}={theirs}")]
-    return (*words, *(["--quarantine"] if troubles else []))
 
 
 __all__ = ["Checkup", "ask_all", "check"]

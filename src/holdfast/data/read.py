@@ -123,8 +123,8 @@ def read(
     *,
     format: str | None = None,
     columns: Mapping[str, str] | Sequence[str] | None = None,
-    quarantine: str | Path | None = None,
     split: str | None = None,
+    quarantine: str | Path | None = None,
     sample: Sample | None = None,
 ) -> Dataset:
     """Read preference data, demonstrations or documents into rows.
@@ -134,9 +134,9 @@ def read(
             name on the Hugging Face hub, a `datasets.Dataset` or `DatasetDict`, an iterable of dicts, or rows made before.
         format: the format to read rows as; inferred from the columns when not given (see `holdfast.data.formats`).
         columns: which column is which, ours first: `{"prompt": "question"}`, or `["prompt=question"]`.
-        quarantine: a file for rows that cannot be used. Without it the first such row fails the read, once all are counted.
         split: for datasets and folders with splits, which to read (`train` if not given). For a single file, the rows whose `split` column
             has this value; all rows if not given.
+        quarantine: a file for rows that cannot be used. Without it the first such row fails the read, once all are counted.
         sample: keep a uniform sample of the comparisons and nothing else, so that memory is bounded by it. Counts are of the whole.
 
     Raises:
@@ -144,10 +144,8 @@ def read(
         OptionError: an unknown format; a quarantine that would overwrite something else.
     """
     if isinstance(source, Dataset):
-        if format or columns or quarantine or split:
-            raise OptionError(
-                "these rows were read before; format, columns, quarantine and split come too late", hint="pass them to the first read"
-            )
+        if format or columns or split:
+            raise OptionError("these rows were read before; format, columns and split come too late", hint="pass them to the first read")
         return _sampled(source, sample) if sample else source
     if isinstance(source, Sequence) and not isinstance(source, str | bytes) and source and all(isinstance(row, Row) for row in source):
         return read(Dataset.of(source), format=format, columns=columns, quarantine=quarantine, split=split, sample=sample)
@@ -155,7 +153,7 @@ def read(
     stream, files, said, column_split = _open(source, split)
     if aside is not None and any(Path(file).exists() and aside.exists() and Path(file).samefile(aside) for file in files):
         raise OptionError(f"the quarantine {aside} is the file being read", hint="name another file")
-    stream = _renamed(stream, named_columns(columns), files[0]) if columns else stream
+    stream = _renamed(stream, column_pairs(columns), files[0]) if columns else stream
     samples = list(itertools.islice(stream, PROBE))
     if not samples:
         raise DataError(f"{', '.join(files)}: there are no rows", hint="check the source")
@@ -278,16 +276,28 @@ def _not_here(name: str, path: Path, split: str | None) -> tuple[Iterator[Record
     return stream, (label,), "from the hub", None
 
 
-def named_columns(columns: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
-    """Ours -> theirs, from a mapping or from "ours=theirs"."""
+def column_pairs(columns: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+    """Ours -> theirs, from a mapping or from "ours=theirs".
+
+    Raises:
+        OptionError: something else, or one of our names given twice.
+    """
+    hint = "ours first, then the file's"
     if isinstance(columns, Mapping):
-        return dict(columns)
-    named = {}
-    for pair in [columns] if isinstance(columns, str) else columns:
-        ours, equals, theirs = pair.partition("=")
-        if not (equals and ours.strip() and theirs.strip()):
-            raise OptionError(f"columns must be like prompt=question, not {pair!r}", hint="ours first, then the file's")
-        named[ours.strip()] = theirs.strip()
+        found = list(columns.items())
+    else:
+        found = []
+        for pair in [columns] if isinstance(columns, str) else columns:
+            ours, equals, theirs = pair.partition("=") if isinstance(pair, str) else ("", "", "")
+            if not (equals and ours.strip() and theirs):
+                raise OptionError(f"columns must be like prompt=question, not {pair!r}", hint=hint)
+            found.append((ours.strip(), theirs))
+    named: dict[str, str] = {}
+    for ours, theirs in found:
+        if not (isinstance(ours, str) and isinstance(theirs, str) and ours and theirs):
+            raise OptionError(f"columns must be like prompt=question, not {ours!r}: {theirs!r}", hint=hint)
+        if named.setdefault(ours, theirs) != theirs:
+            raise OptionError(f"columns gives {ours} twice: {named[ours]} and {theirs}", hint="name one column of the file for it")
     return named
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Group
 
 from holdfast.card import check
+from holdfast.data.reading import Reading
 from holdfast.errors import OptionError
 from holdfast.evaluation.kl import sample_kl
 from holdfast.evaluation.models import device_for, load, same_tokens, smallest_window
@@ -102,15 +103,12 @@ def evaluate(
     template: str | None = None,
     tokenizer: Any = None,
     max_tokens: int | None = None,
-    columns: Mapping[str, str] | None = None,
-    format: str | None = None,
-    split: str | None = None,
-    quarantine: str | Path | None = None,
     batch: int = 64,
     device: str = "auto",
     dtype: Literal["float32", "bfloat16"] = "float32",
     trust_remote_code: bool = False,
     progress: bool = True,
+    **reading: Any,
 ) -> Evaluation:
     """Evaluate a policy on rows it was not trained on.
 
@@ -142,21 +140,19 @@ def evaluate(
         template: how prompts are rendered; default: as the run was trained, else as the data room decides.
         tokenizer: the policy's, where `model` is a loaded model or brings none.
         max_tokens: longest row; a longer one is an error, or goes to the quarantine.
-        columns: names of the file's columns, as for `holdfast.read`.
-        format: the format to read rows as, where inferring it is not wanted.
-        split: which split of the data, where it has several.
-        quarantine: a file for rows that cannot be used; without it the first one is an error.
         batch: answers generated at once.
         device: "auto", "cpu", "cuda", "cuda:1".
         dtype: precision of the forward passes.
         trust_remote_code: run code that comes with a model.
         progress: show a bar on a terminal.
+        **reading: how rows are read, as for `holdfast.read`: fields of `holdfast.data.Reading`.
 
     Raises:
         DataError: rows that cannot be used. ModelError: models that are not what they say, or do not share a vocabulary.
         NeedError: the rows are contests between names, without texts.
         OptionError: a judge and a reward together, a reward that returns no finite numbers, an unknown `by`.
     """
+    how_read = Reading.of(reading, "evaluate")
     _check(reward, judge, samples, prompts, temperature, bootstrap)
     chooser = _chooser(best_of, select)
     if beta is not None:
@@ -170,8 +166,7 @@ def evaluate(
     if ref is not None:
         same_tokens(policy, ref)
     template = template or policy.template or "auto"
-    reading: dict[str, Any] = {"columns": columns, "format": format, "split": split, "quarantine": quarantine, "max_tokens": max_tokens}
-    held = held_rows(data, policy.tokenizer, by=by, template=template, seed=seed, **reading)
+    held = held_rows(data, policy.tokenizer, by=by, template=template, max_tokens=max_tokens, reading=how_read, seed=seed)
     scores = held.scores(policy, ref)
     window = smallest_window([loaded for loaded in (policy, ref, rival) if loaded is not None])
     writer = Writer(held, prompts, samples, max_new_tokens, seed, batch, template, progress, window)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.data.read import read
+from holdfast.data.reading import Reading
 from holdfast.data.render import tokenize
 from holdfast.data.unfold import NAMES, refuse_names
 from holdfast.errors import OptionError
@@ -81,15 +81,13 @@ def held_rows(
     by: str,
     template: str,
     max_tokens: int | None,
-    columns: Mapping[str, str] | None,
-    format: str | None,
-    split: str | None,
-    quarantine: str | Path | None,
+    reading: Reading,
     seed: int,
 ) -> Held:
     """Read and tokenize. Raises DataError for a row that cannot be used (unless it can be quarantined), OptionError for an unknown `by`,
     NeedError for contests between names, of which no text is known."""
-    known = read(data, format=format, columns=columns, quarantine=quarantine, split=split)
+    quarantine = reading.aside()
+    known = reading.rows(data, quarantine)
     refuse_names(known.rows, "an evaluation reads")
     texts = [row for row in known.rows if not row.named]
     rows, items = _tokenized(texts, tokenizer, template=template, max_tokens=max_tokens, quarantine=quarantine, seed=seed)

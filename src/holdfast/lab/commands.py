@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from holdfast.flags import source, with_reading
 
 lab_app = typer.Typer(no_args_is_help=True, help="Rerun the papers' claims small, or plant a flaw and compare methods.")
 out = Console()
@@ -63,8 +65,11 @@ def claims(
 
 
 @lab_app.command()
+@with_reading
 def stress(
-    data: Annotated[str, typer.Option(help="a file or folder of comparisons; text-world; or world for exact tables")],
+    data: Annotated[
+        list[str], typer.Option(help="a file or folder of comparisons, may be repeated; text-world; or world for exact tables")
+    ],
     flaw: Annotated[str, typer.Option(help="uniform, length, group, rater, cycle; several with commas")] = "uniform",
     rates: Annotated[str, typer.Option(help="rates to plant, with commas")] = "0,0.1,0.2,0.3,0.4",
     methods: Annotated[
@@ -81,13 +86,11 @@ def stress(
     beta: Annotated[
         float | None, typer.Option(help="for every method whose beta multiplies sums; 0.1 on text, the world's own on tables")
     ] = None,
-    quarantine: Annotated[
-        bool, typer.Option("--quarantine", help="set bad and too long rows aside in quarantine.jsonl instead of stopping")
-    ] = False,
     engine: Annotated[str, typer.Option(help="local, or ray for a Ray cluster")] = "local",
     address: Annotated[str | None, typer.Option(help="address of the Ray cluster; this machine unless given")] = None,
     workers: Annotated[int | None, typer.Option(help="processes; one a processor unless given")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object for machines")] = False,
+    **reading: Any,
 ) -> None:
     """Plant a flaw at rising rates, train each method small, and see who survives."""
     from holdfast.errors import OptionError
@@ -98,7 +101,7 @@ def stress(
     except ValueError:
         raise OptionError(f"--rates is {rates!r}, not numbers with commas", hint="--rates 0,0.1,0.2") from None
     found = run(
-        data,
+        source(data),
         flaw=[name.strip() for name in flaw.split(",")],
         rates=wanted,
         methods=arms_of(methods),
@@ -110,7 +113,7 @@ def stress(
         epochs=epochs,
         learning_rate=learning_rate,
         beta=beta,
-        quarantine=quarantine,
+        **reading,
         engine=engine,  # type: ignore[arg-type]
         address=address,
         workers=workers,

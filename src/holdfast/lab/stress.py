@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from holdfast.card import Method, settings_of
+from holdfast.data.reading import Reading
 from holdfast.errors import OptionError
 from holdfast.evaluation.intervals import mean_interval
 from holdfast.lab.engine import Engine, run_all
@@ -146,11 +147,11 @@ def stress(
     epochs: float = 1.0,
     learning_rate: float = 3e-4,
     beta: float | None = None,
-    quarantine: bool = False,
     engine: Engine = "local",
     address: str | None = None,
     workers: int | None = None,
     quiet: bool = False,
+    **reading: Any,
 ) -> Stress:
     """Plant flaws, train, measure; leave stress.html, its pictures and stress.json in `out`.
 
@@ -167,11 +168,12 @@ def stress(
         epochs: passes over the training rows.
         learning_rate: of the trainings.
         beta: for every method that reads it; 0.1 on text and the world's own on tables unless given.
-        quarantine: set rows that cannot be used, or that do not fit into the model's window, aside in quarantine.jsonl instead of stopping.
         engine: "local" or "ray".
         address: of the Ray cluster.
         workers: processes at once.
         quiet: no progress.
+        **reading: how rows are read, as for `holdfast.read`: fields of `holdfast.data.Reading`. The quarantine takes rows that do not fit
+            into the model's window as well.
 
     Raises:
         OptionError: an unknown flaw, method, setting or reduction, a rate outside [0, 1], or too few seeds.
@@ -181,6 +183,7 @@ def stress(
     from holdfast.lab.stress_text import TextPlan
     from holdfast.lab.stress_world import WorldPlan
 
+    how_read = Reading.of(reading, "stress")
     flaws, arms = [flaw_named(name) for name in flaw], [arm_named(text) for text in methods]
     rates = sorted(set(rates))
     if not rates or rates[0] < 0 or rates[-1] > 1:
@@ -205,7 +208,7 @@ def stress(
             learning_rate=learning_rate,
             beta=beta,
             seeds=seeds,
-            quarantine=quarantine,
+            reading=how_read,
         )
     work = [piece for f in flaws for rate in rates for arm in arms for piece in plan.work(f, rate, arm)]
     done = run_all(work, engine=engine, workers=workers, address=address, quiet=quiet)

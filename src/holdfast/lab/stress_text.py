@@ -17,7 +17,8 @@ import numpy as np
 
 from holdfast.card import settings_of
 from holdfast.data import corrupt
-from holdfast.data.read import Dataset, read
+from holdfast.data.read import Dataset
+from holdfast.data.reading import Reading
 from holdfast.data.unfold import unfold
 from holdfast.errors import DataError
 from holdfast.evaluation.intervals import mean_interval
@@ -69,15 +70,15 @@ class TextPlan:
         learning_rate: float,
         beta: float | None,
         seeds: int,
-        quarantine: bool,
+        reading: Reading,
     ) -> TextPlan:
         """Read and split the rows; make and teach a small model unless one is given."""
-        aside = folder / "quarantine.jsonl" if quarantine else None
-        every = world_rows(rows * 3 // 2 + held_out * 8) if data == "text-world" else read(data, quarantine=None if _made(data) else aside)
+        aside = reading.aside(folder)
+        every = world_rows(rows * 3 // 2 + held_out * 8) if data == "text-world" else reading.rows(data, aside)
         train, held, unit = split(every.rows, rows, held_out)
         known = data == "text-world"
         refuse(train, flaws, max(rates), arms, known)
-        start = model or small_start(train, folder, quarantine)
+        start = model or small_start(train, folder, aside is not None)
         before = len(train), len(held)
         if aside is not None:
             train, held = (fitting(part, start, aside) for part in (train, held))
@@ -89,7 +90,7 @@ class TextPlan:
             "set aside": sum(every.report.set_aside.values()) + sum(before) - len(train) - len(held),
             "model": start,
         }
-        options = {**OPTIONS, "epochs": epochs, "learning_rate": learning_rate, "quarantine": quarantine}
+        options = {**OPTIONS, "epochs": epochs, "learning_rate": learning_rate, "quarantine": aside is not None}
         return cls(start, train, held, options, beta or BETA, seeds, about, known)
 
     @property
@@ -179,13 +180,6 @@ def split(rows: Sequence[Row], most: int, held_out: int) -> tuple[tuple[Row, ...
 
 def _key(text: Text) -> Hashable:
     return text if isinstance(text, str) else tuple((m["role"], m["content"]) for m in text)
-
-
-def _made(data: Any) -> bool:
-    """Whether these rows were read before, or made by a program."""
-    return isinstance(data, Dataset) or (
-        isinstance(data, Sequence) and not isinstance(data, str) and all(isinstance(row, Row) for row in data)
-    )
 
 
 def fitting(rows: Sequence[Row], model: str, quarantine: Path) -> tuple[Row, ...]:

@@ -10,11 +10,13 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from holdfast.data.reading import Reading
 from holdfast.errors import DataError, OptionError
 
 BOS, EOS, PAD = "<|begin|>", "<|end|>", "<|pad|>"
@@ -45,7 +47,7 @@ def small_model(
     max_tokens: int = 1024,
     tied: bool = True,
     seed: int = 0,
-    quarantine: str | Path | None = None,
+    **reading: Any,
 ) -> Path:
     """Make a tokenizer and a randomly initialized Llama, and save both to `out`.
 
@@ -68,7 +70,7 @@ def small_model(
         max_tokens: longest prompt and answer together, in tokens.
         tied: use one matrix for the embedding and the output.
         seed: seed of the initial weights.
-        quarantine: a file for rows that cannot be used; without it the first one is an error.
+        **reading: how rows are read, as for `holdfast.read`: fields of `holdfast.data.Reading`.
 
     Returns:
         the folder.
@@ -78,7 +80,8 @@ def small_model(
         DataError: if there is no text to learn from, or `texts` names no file.
     """
     _check_sizes(vocab, hidden, layers, heads, kv_heads, max_tokens)
-    tokenizer = learn_tokenizer(_texts(texts, quarantine), vocab=vocab, max_tokens=max_tokens)
+    how_read = Reading.of(reading, "new-model")
+    tokenizer = learn_tokenizer(_texts(texts, how_read, Path(out)), vocab=vocab, max_tokens=max_tokens)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
@@ -148,7 +151,7 @@ def _check_sizes(vocab: int, hidden: int, layers: int, heads: int, kv_heads: int
         raise OptionError(f"kv_heads is {kv_heads}, which does not divide heads = {heads}")
 
 
-def _texts(source: str | Path | Iterable[str], quarantine: str | Path | None) -> Iterator[str]:
+def _texts(source: Any, reading: Reading, out: Path) -> Iterator[str]:
     if not isinstance(source, str | Path):
         yield from source
         return
@@ -158,7 +161,7 @@ def _texts(source: str | Path | Iterable[str], quarantine: str | Path | None) ->
     if re.search(r"\.(txt|text|md)(\.gz)?$", path.name):
         yield from _lines(path)
     else:
-        yield from _texts_of_rows(path, quarantine)
+        yield from _texts_of_rows(path, reading, out)
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -170,10 +173,8 @@ def _lines(path: Path) -> Iterator[str]:
                 raise DataError(f"{path}:{number}: not UTF-8 ({error.reason})", hint="save the file as UTF-8") from error
 
 
-def _texts_of_rows(path: Path, quarantine: str | Path | None) -> Iterator[str]:
-    from holdfast.data.read import read
-
-    for row in read(path, quarantine=quarantine):
+def _texts_of_rows(path: Path, reading: Reading, out: Path) -> Iterator[str]:
+    for row in reading.rows(path, reading.aside(out)):
         for text in (row.prompt, row.chosen, row.rejected, row.answer):
             if isinstance(text, str):
                 yield text

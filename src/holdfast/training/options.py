@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from holdfast.card import Method, settings_of
+from holdfast.data.reading import Reading
 from holdfast.errors import OptionError
 
 Tracker = Literal["tensorboard", "wandb", "trackio"]
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Reading):
     """How a run is carried out. Every field is a keyword of `train` and a flag of `holdfast train`."""
 
     epochs: Annotated[float, "passes over the training rows; 1.5 stops half-way through the second"] = 1.0
@@ -52,16 +53,12 @@ class Options:
     lora_alpha: Annotated[float | None, "LoRA scale; twice the rank unless given"] = None
     lora_dropout: Annotated[float, "dropout on the adapters' input; needs dropout"] = 0.0
     lora_targets: Annotated[tuple[str, ...], "modules that get adapters"] = ("all-linear",)
-    format: Annotated[str | None, "the format to read rows as, where inferring it is not wanted"] = None
-    columns: Annotated[tuple[str, ...], "which column is which, ours first: prompt=question"] = ()
-    split: Annotated[str | None, "which split of the data to train on, where it has several"] = None
     eval_split: Annotated[str | None, "which split of eval_data to evaluate on"] = None
     template: Annotated[Literal["auto", "chat", "plain"], "how rows become text; auto is the chat template if there is one"] = "auto"
     max_tokens: Annotated[
         int | None, "longest prompt plus answer, the model's context unless given; a longer row is an error, or quarantined"
     ] = None
     max_prompt_tokens: Annotated[int | None, "longest prompt; a longer row is an error, or quarantined"] = None
-    quarantine: Annotated[bool, "set bad rows aside in quarantine.jsonl and count them, instead of stopping"] = False
     eval_every: Annotated[int, "evaluate every so many steps; 0 evaluates before the first step and after the last"] = 0
     eval_fraction: Annotated[float, "share of the prompts held out for evaluation when no eval_data is given"] = 0.0
     save_every: Annotated[int, "checkpoint every so many steps; 0 only when interrupted"] = 100
@@ -76,6 +73,7 @@ class Options:
         return self.tokens_per_microbatch or MICROBATCH.get(device, MICROBATCH["cuda"])
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, kind in kinds().items():
             _check_kind(name, kind, getattr(self, name))
         for name, (low, high, open_low) in RANGES.items():
@@ -130,9 +128,10 @@ ONLY_WITH = {"lora_alpha": "lora_rank", "lora_dropout": "lora_rank", "lora_targe
 INSTEAD_OF = {"max_steps": "epochs", "warmup_steps": "warmup_ratio"}
 
 
-def kinds() -> dict[str, Any]:
-    """The type of each option, without its help."""
-    return {name: typing.get_args(hint)[0] for name, hint in _hints().items()}
+def kinds(*, own: bool = False) -> dict[str, Any]:
+    """The type of each option, without its help; `own`: without those of `Reading`."""
+    reading = {field.name for field in dataclasses.fields(Reading)} if own else set()
+    return {name: typing.get_args(hint)[0] for name, hint in _hints().items() if name not in reading}
 
 
 def helps() -> dict[str, str]:

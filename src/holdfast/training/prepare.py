@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from holdfast.card import Method, Reduction
-from holdfast.data.read import Dataset, read
+from holdfast.data.read import Dataset
 from holdfast.data.render import tokenize
 from holdfast.data.unfold import unfold
 from holdfast.errors import DataError, OptionError
@@ -52,13 +52,13 @@ def prepare(method: Method, reduction: Reduction, tokenizer: Any, options: Optio
     if eval_data is not None and options.eval_fraction:
         raise OptionError("eval_data and eval_fraction both say what to evaluate on", hint="give one of them")
     method = replace(method, reduction=reduction)
-    aside = out / "quarantine.jsonl" if options.quarantine else None
-    given = _read(data, options, options.split, aside)
+    aside, eval_aside = options.aside(out), options.aside(out, "quarantine-eval.jsonl")
+    given = options.rows(data, aside)
     said = list(given.report.lines())
     facts: dict[str, Any] = {"data": given.report.to_dict()}
     held_out: Dataset | None = None
     if eval_data is not None:
-        held_out = _read(eval_data, options, options.eval_split, out / "quarantine-eval.jsonl" if options.quarantine else None)
+        held_out = _held_out(eval_data, options, eval_aside)
         facts["eval_data"] = held_out.report.to_dict()
         said += [f"evaluation: {line}" for line in held_out.report.lines()]
         overlap = len(_prompts(given) & _prompts(held_out))
@@ -74,7 +74,7 @@ def prepare(method: Method, reduction: Reduction, tokenizer: Any, options: Optio
     facts["train_rows"], said = counts, said + more
     evaluation = None
     if held_out is not None:
-        evaluation, counts, more = _tokens(held_out, method, tokenizer, options, None if aside is None else out / "quarantine-eval.jsonl")
+        evaluation, counts, more = _tokens(held_out, method, tokenizer, options, eval_aside)
         facts["eval_rows"] = counts
         said += [f"evaluation: {line}" for line in more]
     identity = {"data": given.report.content_hash, "tokenizer": tokenizer_hash(tokenizer), "template": _template_hash(tokenizer, options)}
@@ -89,11 +89,11 @@ def prepare(method: Method, reduction: Reduction, tokenizer: Any, options: Optio
 def first_rows(method: Method, reduction: Reduction, tokenizer: Any, options: Options, *, data: Any, n: int) -> tuple[Rows, list[str]]:
     """The first `n` rows as `prepare` would make them, and what was said of all that were read. Nothing is written."""
     with tempfile.TemporaryDirectory() as scratch:
-        given = _read(data, options, options.split, Path(scratch) / "quarantine.jsonl" if options.quarantine else None)
+        given = options.rows(data, options.aside(scratch))
         said = [line for line in given.report.lines() if scratch not in line]
     some = given.select(range(min(len(given), max(2 * n, 32))))  # a few more: a need may look at other rows
     with tempfile.TemporaryDirectory() as scratch:
-        aside = Path(scratch) / "quarantine.jsonl" if options.quarantine else None
+        aside = options.aside(scratch)
         rows, _, _ = _tokens(some, replace(method, reduction=reduction), tokenizer, options, aside)
     return rows, said
 
@@ -125,10 +125,8 @@ def hold_out(rows: Sequence[Row], *, fraction: float, seed: int) -> tuple[list[i
     return [index for index in range(len(rows)) if index not in out], sorted(away)
 
 
-def _read(source: Any, options: Options, split: str | None, aside: Path | None) -> Dataset:
-    if isinstance(source, Dataset):
-        return source
-    return read(source, format=options.format, columns=options.columns or None, quarantine=aside, split=split)
+def _held_out(source: Any, options: Options, aside: Path | None) -> Dataset:
+    return source if isinstance(source, Dataset) else replace(options, split=options.eval_split).rows(source, aside)
 
 
 def _tokens(rows: Dataset, method: Method, tokenizer: Any, options: Options, aside: Path | None) -> tuple[Rows, dict[str, Any], list[str]]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from holdfast.data import read
-from holdfast.errors import DataError
+from holdfast.data import Dataset, Reading
+from holdfast.data.read import column_pairs
+from holdfast.errors import DataError, HoldfastError
 from holdfast.types import Text
 
 
-def read_prompts(data: Any) -> list[Text]:
-    """The distinct prompts of texts (a list, or a .txt file with one a line), or of rows, in their order.
+def read_prompts(data: Any, reading: Reading = Reading(), folder: Path = Path()) -> list[Text]:
+    """The distinct prompts of texts (a list, or a .txt file with one a line), or of rows, in their order. What cannot be
+    used is set aside in `folder`, if `reading` says so.
 
     Raises:
         DataError: there are none.
@@ -25,15 +28,25 @@ def read_prompts(data: Any) -> list[Text]:
     elif str(data).endswith(".txt"):
         found = Path(data).read_text(encoding="utf-8").splitlines()
     else:
-        try:
-            rows = read(data)
-        except DataError:
-            rows = read(data, format="text", columns={"text": "prompt"})  # a file of prompts alone
+        rows = _rows(data, reading, reading.aside(folder))
         found = [row.prompt or row.answer or "" for row in rows]
     unique = {json.dumps(prompt, sort_keys=True, default=dict): prompt for prompt in found if prompt}
     if not unique:
         raise DataError("there is no prompt to answer", hint="give texts, or rows with a `prompt`")
     return [prompt if isinstance(prompt, str) else [dict(message) for message in prompt] for prompt in unique.values()]
+
+
+def _rows(data: Any, reading: Reading, aside: Path | None) -> Dataset:
+    try:
+        return reading.rows(data, aside)
+    except DataError as error:
+        if reading.format is not None:
+            raise
+        prompt = column_pairs(reading.columns).get("prompt", "prompt")
+        try:  # a file of prompts alone
+            return replace(reading, format="text", columns=(f"text={prompt}",)).rows(data, aside)
+        except HoldfastError:
+            raise error from None
 
 
 def split_prompts(prompts: Sequence[Text], watched: int, seed: int) -> tuple[list[Text], list[Text]]:

@@ -21,7 +21,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ import numpy as np
 from rich.console import Console
 
 from holdfast.card import Method
+from holdfast.data.reading import QUARANTINE, Reading
 from holdfast.data.render import written_answers
 from holdfast.errors import OptionError, RunError
 from holdfast.evaluation.generate import Generated, text_of
@@ -51,7 +52,7 @@ from holdfast.training.verdicts import Pairing, Verdicts, comparisons
 from holdfast.types import Text
 
 RECORD = "selfplay.json"
-OURS = ("quarantine", "save_every")  # set for every round
+OURS = ("save_every",)  # set for every round
 
 
 @dataclass(frozen=True)
@@ -118,14 +119,16 @@ def selfplay(
         sampler: where answers come from; Hugging Face generate unless given.
         resume: go on with what is in `out`.
         progress: show bars, if the terminal can.
-        **options_and_settings: of `train`, and the method's own settings.
+        **options_and_settings: of `train`, among them how rows are read (`holdfast.data.Reading`), and the method's own settings.
 
     Raises:
         OptionError, DataError, NeedError, ModelError: as `train`, before anything is drawn where possible.
         RunError: `out` holds something else, or a round in which no two answers differ.
     """
     method = get(method) if isinstance(method, str) else method
-    given = {name: value for name, value in options_and_settings.items() if name not in OURS}
+    read_by = {field.name for field in fields(Reading)}
+    reading = Reading.of({name: value for name, value in options_and_settings.items() if name in read_by}, "selfplay")
+    given = {name: value for name, value in options_and_settings.items() if name not in OURS and name not in read_by}
     options, settings = split_options(method, given)
     roles = ROLES.get(method.name, Roles("current", opponent="current"))
     pairing = pairing or ("independent" if roles.pairing == "independent" else "best_worst")
@@ -135,7 +138,7 @@ def selfplay(
     check_sizes(rounds=rounds, samples=samples, prompts=prompts, watched=watched, max_new_tokens=max_new_tokens)
     start = _start(model)
     tokenizer = load_tokenizer(start)
-    everything = read_prompts(data)
+    everything = read_prompts(data, reading, Path(out))
     training, watching = split_prompts(everything, watched, options.seed)
     asked = {
         "method": method.name,
@@ -372,7 +375,7 @@ def open_folder(out: Path, asked: Mapping[str, Any], resume: bool) -> dict[str, 
             raise RunError(f"{out} was to take {record['rounds']} rounds, and now {plain['rounds']}", hint="more rounds may be added")
         record |= {"rounds": plain["rounds"], "status": "running"}
     else:
-        if out.exists() and any(out.iterdir()):
+        if out.exists() and any(path.name != QUARANTINE for path in out.iterdir()):
             raise RunError(f"{out} is not empty and holds no self-play", hint="give another out folder")
         out.mkdir(parents=True, exist_ok=True)
         record = {"status": "running", "started": now(), **asked, "versions": versions()}

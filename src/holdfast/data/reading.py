@@ -1,0 +1,69 @@
+"""How rows are read: one value, with the same names and meanings in every verb that reads rows."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from holdfast.data.read import Dataset, column_pairs, read
+from holdfast.data.tally import Sample
+from holdfast.errors import OptionError
+
+QUARANTINE = "quarantine.jsonl"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What `holdfast.read` and every verb that reads rows take beside the data. Every field is a keyword in Python and a flag.
+
+    Columns may be given as a mapping or as "ours=theirs"; they are kept as the latter. `quarantine` is False (a row that cannot be used
+    is an error), True (such rows go to quarantine.jsonl in the folder that the verb writes, or in the current one), or a file.
+    """
+
+    format: Annotated[str | None, "the format to read rows as, where inferring it is not wanted"] = None
+    columns: Annotated[tuple[str, ...], "which column is which, ours first: prompt=question; may be repeated"] = ()
+    split: Annotated[str | None, "which split of the data to read, where it has several"] = None
+    quarantine: Annotated[bool | str, "set rows that cannot be used aside in quarantine.jsonl and count them, instead of stopping"] = False
+
+    def __post_init__(self) -> None:
+        columns: Any = self.columns
+        pairs = column_pairs(columns if isinstance(columns, Mapping | Sequence) else ())
+        object.__setattr__(self, "columns", tuple(f"{ours}={theirs}" for ours, theirs in pairs.items()))
+        if isinstance(self.quarantine, os.PathLike):
+            object.__setattr__(self, "quarantine", os.fspath(self.quarantine))
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], who: str) -> Reading:
+        """From the loose keywords of `who`. Raises OptionError for a name that is none of ours."""
+        known = [field.name for field in fields(Reading)]
+        for name in given:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]}?" if near else f"rows are read by {', '.join(known)}"
+                raise OptionError(f"{who} does not read {name}", hint=hint)
+        return cls(**given)
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """These fields alone, as keywords: of a value that has more."""
+        return {field.name: getattr(self, field.name) for field in fields(Reading)}
+
+    def aside(self, folder: str | os.PathLike[str] = ".", name: str = QUARANTINE) -> Path | None:
+        """The quarantine file of a verb that writes `folder`; None where a row that cannot be used is an error."""
+        if isinstance(self.quarantine, str):
+            return Path(self.quarantine)
+        return Path(folder) / name if self.quarantine else None
+
+    def rows(self, source: Any, quarantine: Path | None = None, *, sample: Sample | None = None) -> Dataset:
+        """Read, as `holdfast.read` does."""
+        return read(source, **{**self.keywords, "columns": self.columns or None, "quarantine": quarantine}, sample=sample)
+
+    def flags(self) -> tuple[str, ...]:
+        """The flags with which any other verb reads the same rows."""
+        words = [word for name, value in (("--format", self.format), ("--split", self.split)) if value for word in (name, value)]
+        words += [word for pair in self.columns for word in ("--columns", pair)]
+        return (*words, *(["--quarantine"] if self.quarantine else []))
