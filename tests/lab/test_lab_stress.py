@@ -57,6 +57,51 @@ def test_survival_needs_evidence_either_way():
     assert rulings == {"a": "survives", "b": "falls", "c": "undecided"}
 
 
+def test_what_did_not_learn_does_not_survive():
+    flat, poor, good = [0.5, 0.52, 0.49], [0.53, 0.531, 0.529], [0.8, 0.81, 0.79]
+    scores = [replace(score(arm, rate, x), chance=0.5) for arm, x in (("a", flat), ("b", poor), ("c", good)) for rate in (0.0, 0.4)]
+    found = Stress("q", tuple(scores), {})
+    rulings = {row["arm"]: (row["ruling"], row["why"]) for row in found.survival()}
+    assert rulings["a"][0] == rulings["b"][0] == "inconclusive" and rulings["c"][0] == "survives"
+    assert "not shown to be above chance (0.500)" in rulings["a"][1] and "so near chance" in rulings["b"][1]
+    assert [said[0] for said in found.inconclusive] == ["a", "b"]
+    nan = replace(scores[4], chance=float("nan"))  # of NaN nothing is above
+    assert Stress("q", (nan, scores[5]), {}).survival()[0]["ruling"] == "inconclusive"
+
+
+def test_too_few_seeds_are_said_before_the_compute_is_spent(tmp_path, capsys, monkeypatch):
+    from holdfast.lab import stress as module
+
+    def spent(*_, **__):
+        assert "note: 2 seeds" in capsys.readouterr().err
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "run_all", spent)
+    with pytest.raises(KeyboardInterrupt):
+        stress("world", rates=(0.0, 0.3), methods=("dpo",), seeds=2, out=tmp_path)
+    assert module.seeds_said(3, rows=True) is None and "1 seed" in module.seeds_said(1, rows=False)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rates": (0.0, float("nan"))},
+        {"rates": ()},
+        {"rates": (0.0, 1.5)},
+        {"seeds": 0},
+        {"seeds": 2.5},
+        {"beta": 0.0},
+        {"beta": float("nan")},
+        {"rows": 0},
+        {"epochs": float("nan")},
+        {"learning_rate": -1.0},
+    ],
+)
+def test_options_of_a_stress_test(options, tmp_path):
+    with pytest.raises(OptionError, match="must"):
+        stress("world", out=tmp_path, quiet=True, **options)
+
+
 def test_a_fall_has_the_wider_of_its_two_intervals():
     first = score("a", 0.0, [0.9, 0.9], (1.0, 1.0, 1.0, 1.0, 0.5, 1.0))
     second = score("a", 0.4, [0.7, 0.7], (0.0, 1.0, 1.0, 1.0, 0.5, 0.5))
@@ -70,6 +115,7 @@ def test_the_world_degrades_and_rdpo_holds(tmp_path):
     found = stress("world", flaw=("uniform",), rates=(0.0, 0.3), methods=("dpo", "rdpo"), seeds=4, out=tmp_path, workers=1, quiet=True)
     rulings = {row["arm"]: row["ruling"] for row in found.survival()}
     assert rulings["dpo"] == "falls"
+    assert found.of("uniform", "dpo")[0].chance < -0.5 < found.of("uniform", "dpo")[0].interval[0]
     assert found.of("uniform", "rdpo")[1].mean > found.of("uniform", "dpo")[1].mean + 0.2
     assert found.of("uniform", "dpo")[0].values == found.of("uniform", "rdpo")[0].values  # told 0, rdpo is dpo
     tuned = found.of("uniform", "dpo, best beta")[1].mean

@@ -127,6 +127,8 @@ def stress(
         style = {"survives": "green", "falls": "red"}.get(row["ruling"], "yellow")
         table.add_row(row["flaw"], row["arm"], f"{row['rate']:g}", f"{row['score']:.3f}", fall, f"[{style}]{row['ruling']}[/]")
     out.print(table)
+    for said in found.inconclusive:
+        out.print(f"inconclusive: {said}", highlight=False, markup=False)
     err.print(str(folder / "stress.html"), highlight=False)
 
 

@@ -160,7 +160,9 @@ def page_of(paper: Paper, results: Sequence[Result]) -> Page:
 
 
 def _test_row(test: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    return test["label"], test["predicted"], f"{number(test['mean'])} [{number(test['low'])}, {number(test['high'])}]", test["ruling"]
+    low, high = number(test["low"]), number(test["high"])
+    found = f"{low} to {high} over all runs" if test["every"] else f"{number(test['mean'])} [{low}, {high}]"
+    return test["label"], test["predicted"], found, test["ruling"]
 
 
 def numbers(found: Found, of: str) -> Table:

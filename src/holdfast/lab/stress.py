@@ -13,17 +13,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
-from holdfast.card import Method, settings_of
+from holdfast.arrays import whole
+from holdfast.card import Method, check, settings_of
 from holdfast.data.reading import Reading
 from holdfast.errors import OptionError
 from holdfast.evaluation.intervals import mean_interval
 from holdfast.lab.engine import Engine, run_all
-from holdfast.lab.verdict import Interval, over_seeds
+from holdfast.lab.verdict import Interval, number, over_seeds
 from holdfast.methods import get
 from holdfast.training.setup import read_reduction
 
@@ -36,6 +39,7 @@ FLAWS = {  # short name -> holdfast.data.corrupt
 }
 ALIASES = {"flips": "uniform", "flip": "uniform", "cycles": "cycle", "groups": "group"}
 TOLERANCE = 0.05  # a fall of less than this from its own score at the lowest rate counts as surviving
+RULINGS = ("survives", "falls", "undecided", "inconclusive")
 ABOVE_HALF = 0.49  # the highest flip rate that a method can be told
 
 
@@ -66,10 +70,11 @@ class Score:
     rate: float
     arm: str
     values: tuple[float, ...]
-    seeds: Interval | None  # Student's interval over seeds, with two or more
+    seeds: Interval | None  # over seeds, with two or more
     rows: Interval | None  # bootstrap over held-out prompts, each row's mean over seeds
     per_row: tuple[float, ...] = ()
     realized: float | None = None  # share of training rows that were changed
+    chance: float = -inf  # the score of a policy that learned nothing
 
     @property
     def mean(self) -> float:
@@ -94,32 +99,62 @@ class Stress:
         return sorted((s for s in self.scores if s.flaw == flaw and s.arm == arm), key=lambda s: s.rate)
 
     def survival(self) -> list[dict[str, Any]]:
-        """For each flaw, method and rate: its fall from its own lowest rate, on the same seeds and rows, and what that means."""
+        """For each flaw, method and rate: its fall from its own lowest rate, on the same seeds and rows, and what that means.
+
+        What did not learn cannot fall: where the score at the lowest rate is not shown to be above chance, or is above it by so little
+        that a fall to chance would count as surviving, the ruling is "inconclusive", and `why` says so.
+        """
         out = []
         for flaw in dict.fromkeys(s.flaw for s in self.scores):
             for arm in dict.fromkeys(s.arm for s in self.scores):
                 first, *rest = self.of(flaw, arm)
                 for score in rest:
                     fall = difference(first, score)
-                    ruling = (
-                        "undecided"
-                        if fall is None
-                        else "survives"
-                        if fall.high < TOLERANCE
-                        else "falls"
-                        if fall.low > TOLERANCE
-                        else "undecided"
-                    )
-                    out.append(
-                        {"flaw": flaw, "arm": arm, "rate": score.rate, "score": score.mean, "fall": fall and asdict(fall), "ruling": ruling}
-                    )
+                    ruling, why = ruled(first, fall)
+                    row = {"flaw": flaw, "arm": arm, "rate": score.rate, "score": score.mean, "fall": fall and asdict(fall)}
+                    out.append({**row, "ruling": ruling, "why": why})
         return out
+
+    @property
+    def inconclusive(self) -> list[str]:
+        """A sentence for each method that learned too little to fall."""
+        return list(dict.fromkeys(f"{row['arm']}: {row['why']}" for row in self.survival() if row["ruling"] == "inconclusive"))
 
     def to_dict(self) -> dict[str, Any]:
         scores = [{**asdict(s), "mean": s.mean, "interval": s.interval} for s in self.scores]
         for s in scores:
             del s["per_row"]
         return {"measure": self.measure, "tolerance": TOLERANCE, "facts": dict(self.facts), "scores": scores, "survival": self.survival()}
+
+
+def ruled(first: Score, fall: Interval | None) -> tuple[str, str]:
+    """(ruling, why) of a fall from the score at the lowest rate."""
+    low, high = first.interval
+    base = f"its score at rate {first.rate:g} is {number(first.mean)} [{number(low)}, {number(high)}]"
+    if not low > first.chance:
+        return "inconclusive", f"{base}, not shown to be above chance ({number(first.chance)}): nothing was learned that could be lost"
+    if fall is None:
+        return "undecided", "one seed gives no interval"
+    if fall.low > TOLERANCE:
+        return "falls", f"it falls by more than {TOLERANCE:g}"
+    if not fall.high < TOLERANCE:
+        return "undecided", f"its fall may be above or below {TOLERANCE:g}"
+    if not low > first.chance + TOLERANCE:
+        return "inconclusive", f"{base}, so near chance ({number(first.chance)}) that a fall to chance would count as surviving"
+    return "survives", f"it falls by less than {TOLERANCE:g}"
+
+
+def seeds_said(seeds: int, rows: bool) -> str | None:
+    """What so few seeds cannot decide, for the user to hear before they are spent. `rows`: whether held-out rows give an interval too."""
+    if seeds == 1:
+        told = "intervals are over held-out rows alone, and another training may rule otherwise" if rows else "there will be no interval"
+        return f"1 seed: {told}; 3 seeds or more tell trainings apart"
+    if seeds == 2:
+        return (
+            "2 seeds: the interval of a fall reaches 9 standard deviations between trainings to each side, so rulings will be undecided "
+            "unless trainings hardly differ; 3 seeds reach 2.5, 5 seeds 1.2"
+        )
+    return None
 
 
 def difference(first: Score, second: Score) -> Interval | None:
@@ -185,11 +220,18 @@ def stress(
 
     how_read = Reading.of(reading, "stress")
     flaws, arms = [flaw_named(name) for name in flaw], [arm_named(text) for text in methods]
+    if not rates or not all(0 <= rate <= 1 for rate in rates):
+        raise OptionError(f"rates are {list(rates)}; they must lie between 0 and 1", hint="0,0.1,0.2,0.3,0.4")
     rates = sorted(set(rates))
-    if not rates or rates[0] < 0 or rates[-1] > 1:
-        raise OptionError(f"rates are {rates}; they must lie between 0 and 1", hint="0,0.1,0.2,0.3,0.4")
-    if seeds < 1:
-        raise OptionError(f"seeds is {seeds}; it must be at least 1", hint="3 or more give an interval over trainings")
+    check("seeds", seeds, whole(seeds, 1), "be a whole number of at least 1", hint="3 or more give an interval over trainings")
+    check("rows", rows, whole(rows, 1), "be a whole number of at least 1")
+    check("held_out", held_out, whole(held_out, 1), "be a whole number of at least 1")
+    check("epochs", epochs, 0 < epochs < inf, "be above 0 and finite")
+    check("learning_rate", learning_rate, 0 <= learning_rate < inf, "be at least 0 and finite")
+    check("beta", beta, beta is None or 0 < beta < inf, "be above 0 and finite")
+    note = seeds_said(seeds, rows=data != "world")
+    if note and not quiet:
+        Console(stderr=True).print(f"note: {note}", highlight=False, soft_wrap=True)
     folder = Path(out)
     plan: Any
     if data == "world":
@@ -213,7 +255,8 @@ def stress(
     work = [piece for f in flaws for rate in rates for arm in arms for piece in plan.work(f, rate, arm)]
     done = run_all(work, engine=engine, workers=workers, address=address, quiet=quiet)
     scores = plan.scores(work, [d.result for d in done])
-    found = Stress(plan.measure, tuple(scores), {**plan.facts(), "engine": engine, "core seconds": round(sum(d.seconds for d in done), 1)})
+    facts = {**plan.facts(), "engine": engine, "core seconds": round(sum(d.seconds for d in done), 1)}
+    found = Stress(plan.measure, tuple(scores), facts | ({"note": note} if note else {}))
     write(found, folder)
     (folder / "stress.json").write_text(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return found

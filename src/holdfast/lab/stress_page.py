@@ -7,7 +7,7 @@ from pathlib import Path
 import altair as alt
 
 from holdfast.lab.publish import COLORS
-from holdfast.lab.stress import TOLERANCE, Stress
+from holdfast.lab.stress import RULINGS, TOLERANCE, Stress
 from holdfast.lab.verdict import number
 from holdfast.report import Chart, Page, Section, Table
 
@@ -28,10 +28,7 @@ def lead(found: Stress) -> str:
     for flaw in dict.fromkeys(score.flaw for score in found.scores):
         last = [row for row in found.survival() if row["flaw"] == flaw]
         top = max((row["rate"] for row in last), default=0)
-        named = {
-            ruling: [row["arm"] for row in last if row["rate"] == top and row["ruling"] == ruling]
-            for ruling in ("survives", "falls", "undecided")
-        }
+        named = {ruling: [row["arm"] for row in last if row["rate"] == top and row["ruling"] == ruling] for ruling in RULINGS}
         said = [f"{', '.join(arms)}: {ruling}" for ruling, arms in named.items() if arms]
         parts.append(f"{flaw} at {top:g}: {'; '.join(said)}.")
     return " ".join(parts)
@@ -42,7 +39,8 @@ def _rule(found: Stress) -> str:
         f"A method survives a rate if its fall in “{found.measure}” from its own score at the lowest rate is shown to be below "
         f"{TOLERANCE:g}, and falls if it is shown to be above; between the two the run cannot tell. Intervals are 95%, over "
         f"seeds and over held-out prompts, "
-        "the wider at each end."
+        "the wider at each end. Where the score at the lowest rate is not shown to be above chance, or so little above it that a fall to "
+        "chance would count as surviving, the ruling is inconclusive." + "".join(f"\n\n{said}." for said in found.inconclusive)
     )
 
 

@@ -34,6 +34,7 @@ MEASURE = "held-out pairs ranked as labeled, by implicit reward"
 SMALL: dict[str, Any] = {"vocab": 1024, "hidden": 96, "layers": 2, "max_tokens": 1024}
 OPTIONS: dict[str, Any] = {"epochs": 1.0, "learning_rate": 3e-4, "batch_size": 32, "save_every": 0}  # of small trainings
 BETA = 0.1
+CHANCE = 0.5  # of a policy that says of no pair which answer is better
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class TextPlan:
             )
             seeds = _share(over_seeds(values)) if len(values) > 1 else None
             realized = float(np.mean([f["realized"] for f in runs]))
-            out.append(Score(flaw, rate, label, values, seeds, rows, tuple(map(float, per_row)), realized))
+            out.append(Score(flaw, rate, label, values, seeds, rows, tuple(map(float, per_row)), realized, CHANCE))
         return out
 
     def facts(self) -> dict[str, Any]:
@@ -135,7 +136,7 @@ class TextPlan:
 
 
 def _share(interval: Interval) -> Interval:
-    """Student's interval of a share, which cannot leave 0 to 1."""
+    """The interval of a share, which cannot leave 0 to 1."""
     return replace(interval, low=max(interval.low, 0.0), high=min(interval.high, 1.0))
 
 

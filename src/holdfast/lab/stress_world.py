@@ -56,7 +56,8 @@ class WorldPlan:
             for name, label in (("gap", k["arm"].label), ("best", f"{k['arm'].label}{STRETCHED}")):
                 values = tuple(-gap for gap in found[name])
                 seeds = over_seeds(values) if len(values) > 1 else None
-                out.append(Score(k["flaw"], k["rate"], label, values, seeds, None, realized=found["realized"]))
+                chance = -sum(found["start"]) / len(found["start"])
+                out.append(Score(k["flaw"], k["rate"], label, values, seeds, None, realized=found["realized"], chance=chance))
         return out
 
     def facts(self) -> dict[str, Any]:
@@ -80,7 +81,8 @@ def gaps(*, flaw: str, rate: float, arm: Arm, seeds: int, beta: float) -> dict[s
     ratio_WSA = logp_WSA - world.reference_WSA
     stretched_CW = torch.stack([world.gap_W((world.reference_WSA + c * ratio_WSA).log_softmax(-1)) for c in SCALES])
     realized = float(data.wrong_WN.double().mean())
-    return {"gap": world.gap_W(logp_WSA).tolist(), "best": stretched_CW.amin(0).tolist(), "realized": realized}
+    start = world.gap_W(world.reference_WSA).tolist()
+    return {"gap": world.gap_W(logp_WSA).tolist(), "start": start, "best": stretched_CW.amin(0).tolist(), "realized": realized}
 
 
 def plant(world: World, labels: Labels, flaw: str, rate: float) -> Labels:

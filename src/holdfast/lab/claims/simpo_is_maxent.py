@@ -97,20 +97,20 @@ TRAINING: dict[str, Any] = {**SHARED, "measure": training, "seeds": range(6), "c
 CLAIMS = (
     Claim(
         says="At equal lengths SimPO without a margin infers the rewards of the maximum-entropy problem exactly (error below 1e-6).",
-        verdict=bounded("simpo", ERROR, high=1e-6, at={"lengths": "equal"}),
+        verdict=bounded("simpo", ERROR, high=1e-6, at={"lengths": "equal"}, every=True),
         paper_number="derived there for any lengths",
         **IDENTITY,
     ),
     Claim(
         says="SimPO without a margin infers the rewards of the maximum-entropy problem at unequal lengths too.",
-        verdict=bounded("simpo", ERROR, high=1e-6, at={"lengths": "unequal"}),
+        verdict=bounded("simpo", ERROR, high=1e-6, at={"lengths": "unequal"}, every=True),
         paper_number="derived there for any lengths",
         notes="The slope of pi log pi leaves a term beta (1 / |y_w| - 1 / |y_l|), which cancels only at equal lengths.",
         **IDENTITY,
     ),
     Claim(
         says="With the missing term put back (maxent_length) the rewards are exact at any lengths.",
-        verdict=bounded("maxent_length", ERROR, high=1e-6),
+        verdict=bounded("maxent_length", ERROR, high=1e-6, every=True),
         **IDENTITY,
     ),
     Claim(
