@@ -19,7 +19,9 @@ from typer.core import TyperCommand, TyperGroup
 
 from holdfast.errors import HoldfastError, OptionError
 from holdfast.extras import EXTRA_OF, require
+from holdfast.files import writing
 from holdfast.flags import P, as_command, flag, flags_of, given, reading_flags, sourced
+from holdfast.training.signals import unwinding
 
 out = Console()
 err = Console(stderr=True)
@@ -30,18 +32,20 @@ AS_JSON = P("as_json", P.KEYWORD_ONLY, default=False, annotation=Json)
 
 
 def main() -> None:
-    """Run the command line. A user's mistake ends in one readable message and status 2; an interrupted run in 130."""
+    """Run the command line. A user's mistake, or a disk that refuses, ends in one readable message and status 2; an interruption in 128 +
+    signal: 130 after Ctrl-C, 143 after SIGTERM."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # bars of other libraries, drawn into a log file
     try:
-        app(prog_name="holdfast")
+        with unwinding(), writing("what was asked for"):
+            app(prog_name="holdfast")
     except HoldfastError as error:
         message, _, hint = str(error).partition("\nhint: ")
         _say("[bold red]error:[/] ", message)
         if hint:
             _say("[bold green]hint:[/] ", hint)
-        sys.exit(2)
+        sys.exit(getattr(error, "exit_code", 2))  # an interrupted run knows its own
     except KeyboardInterrupt:
         err.print("interrupted")
         sys.exit(130)
@@ -80,9 +84,11 @@ def _training(verb: str, name: str, method: Any, door: Callable[..., Any], chang
     from holdfast.card import settings_of
     from holdfast.pages import help_of, summary_of
     from holdfast.training import options
+    from holdfast.typed import kinds_of
 
     defaults, helps = {**vars(options.Options()), **(changed or {})}, options.helps()
-    own = [flag(s, type(p.default), p.default, help_of(method, s), f"What {name} reads") for s, p in settings_of(method.objective).items()]
+    kinds, what = kinds_of(method.objective), f"What {name} reads"
+    own = [flag(s, kinds[s], p.default, help_of(method, s), what) for s, p in settings_of(method.objective).items()]
     shared = [flag(o, kind, defaults[o], helps[o], "How the run is carried out") for o, kind in options.kinds(own=True).items()]
     fixed = flags_of(door, leave_out=("method", "kind", "tokenizer"), panel="What goes in and out")
     show = flag("show", int, 0, "print so many rendered examples with the response mask visible, and stop", "What goes in and out")
@@ -153,9 +159,9 @@ def _selfplay(name: str) -> Any:
     def command(ctx: typer.Context, setting: list[str], as_json: bool, **values: Any) -> None:
         typed = given(ctx, values)
         for pair in setting:
-            key, _, number = pair.partition("=")
+            key, _, text = pair.partition("=")
             try:
-                typed[key.strip()] = float(number)
+                typed[key.strip()] = int(text) if text.strip().lstrip("+-").isdigit() else float(text)
             except ValueError:
                 raise OptionError(f"--setting is {pair!r}", hint="a setting of the method, such as --setting beta=1") from None
         played = selfplay(**{"out": Path("runs") / "selfplay", **typed})

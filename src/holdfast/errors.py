@@ -24,6 +24,16 @@ def _again(kind: type[HoldfastError], args: tuple[Any, ...], state: dict[str, An
     return error
 
 
+def shown(value: Any, most: int = 80) -> str:
+    """A value as an error names it: its repr on one line, shortened in the middle, whatever it is and however large."""
+    try:
+        text = repr(value)
+    except Exception:  # a number of more digits than Python prints, a list nested deeper than it can follow, a repr of somebody's own
+        return f"a {type(value).__name__} that cannot be shown"
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[: most * 3 // 4]}...{text[-most // 4 :]}"
+
+
 class DataError(HoldfastError):
     """A row, a file or a column that cannot be used. The message names file, line and field."""
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from conftest import build_model
+from holdfast.files import sweep, whole_folder, write_json
 from holdfast.scorers.text import TextScorer
 from holdfast.training import checkpoint
 from holdfast.training.checkpoint import Progress
-from holdfast.training.files import sweep, whole_folder, write_json
 from holdfast.training.options import Options
 from holdfast.training.policy import build_optimizer
 from holdfast.training.world import World
@@ -38,7 +38,7 @@ def world() -> World:
 
 def save(world: World, folder: Path, scorer: TextScorer, optimizer: torch.optim.Optimizer, step: int, keep: int = 2) -> None:
     state = {"log_weight_K": torch.arange(3.0) + step, "nested": {"mean": torch.tensor(0.5)}}
-    checkpoint.save(world, folder, scorer, optimizer, state, Progress(step, 10 * step, 1.5, {"last_epoch": step}), keep=keep)
+    checkpoint.save(world, folder, scorer, optimizer, state, Progress("r", step, 10 * step, 1.5, {"last_epoch": step}), keep=keep)
 
 
 EMPTY = {"log_weight_K": torch.zeros(3), "nested": {"mean": torch.tensor(0.0)}}
@@ -55,11 +55,11 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(world: World, 
     save(world, tmp_path, scorer, optimizer, 2)
     one_step(scorer, optimizer)
     other, other_optimizer = furnished(tie_word_embeddings=tied)
-    found = checkpoint.load(world, tmp_path, other, other_optimizer, EMPTY)
+    found = checkpoint.load(world, tmp_path, other, other_optimizer, EMPTY, run="r")
     assert found is not None
     progress, state = found
     assert torch.equal(torch.rand(3), expected_draw)
-    assert progress == Progress(2, 20, 1.5, {"last_epoch": 2})
+    assert progress == Progress("r", 2, 20, 1.5, {"last_epoch": 2})
     assert state["log_weight_K"].tolist() == [2.0, 3.0, 4.0]
     assert float(state["nested"]["mean"]) == 0.5
     one_step(other, other_optimizer)
@@ -111,13 +111,13 @@ def test_a_damaged_checkpoint_is_passed_over_aloud(world: World, tmp_path: Path,
     save(world, tmp_path, scorer, optimizer, 2)
     spoil(tmp_path / "step-00000002")
     with pytest.warns(UserWarning, match=words):
-        found = checkpoint.load(world, tmp_path, scorer, optimizer, EMPTY)
+        found = checkpoint.load(world, tmp_path, scorer, optimizer, EMPTY, run="r")
     assert found is not None
     assert found[0].step == 1
     spoil(tmp_path / "step-00000001")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert checkpoint.load(world, tmp_path, scorer, optimizer, EMPTY) is None
+        assert checkpoint.load(world, tmp_path, scorer, optimizer, EMPTY, run="r") is None
 
 
 def test_a_folder_or_a_file_is_whole_or_not_there(tmp_path: Path) -> None:

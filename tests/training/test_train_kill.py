@@ -17,7 +17,7 @@ import json, os, random, signal, sys, time, traceback
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from holdfast.training import files
+from holdfast import files
 from holdfast.training.live import View
 from holdfast.training.pairwise import Interrupted, train
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from time import process_time
@@ -24,6 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from holdfast.errors import OptionError
+from holdfast.training.signals import unwinding
 
 Engine = Literal["local", "ray"]
 
@@ -80,7 +80,7 @@ def run_all(
         TimeRemainingColumn(),
     )
     with (
-        _unwinding(),
+        unwinding(),
         Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress,
         closing(_local(work, workers) if engine == "local" else _ray(work, workers, address)) as results,
     ):
@@ -123,20 +123,6 @@ def _local(work: Sequence[Work], workers: int | None) -> Generator[tuple[int, Do
             for process in begun:  # would otherwise be waited for; a training that is asked politely writes a checkpoint first
                 process.kill()
             raise
-
-
-@contextmanager
-def _unwinding() -> Iterator[None]:
-    """While open, SIGTERM leaves as an exception does, so that workers are ended and scratch folders removed. One who handles it himself
-    keeps his handler, and outside the main thread nobody can set one."""
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _end_with_parent() -> None:

@@ -12,6 +12,7 @@ import altair as alt
 import vl_convert
 
 from holdfast.errors import OptionError
+from holdfast.files import write_bytes
 from holdfast.report.visible import visible
 
 PALETTE = ("#3b7dd0", "#d9722e", "#3d8f5f", "#8a63b5", "#c2456b", "#7a7f87")  # tell apart on white and on near-black, and in gray
@@ -83,7 +84,7 @@ class Chart:
         if _takes_width(spec) and spec.get("width", "container") == "container":
             spec["width"] = PICTURE_WIDTH
         path = folder / f"{self.name}.png"
-        path.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=vega_lite_version(), scale=PICTURE_SCALE))
+        write_bytes(path, vl_convert.vegalite_to_png(spec, vl_version=vega_lite_version(), scale=PICTURE_SCALE))
         return path
 
 

@@ -24,6 +24,7 @@ from markupsafe import Markup, escape
 
 from holdfast import __version__
 from holdfast.errors import OptionError
+from holdfast.files import write_text
 from holdfast.report.charts import Chart, inert_json, javascript
 from holdfast.report.pair import Pair
 from holdfast.report.visible import visible
@@ -166,11 +167,11 @@ class Page:
         return _template().render(page=self, lights=LIGHTS, pictures=pictures, style=style, scripts=scripts, policy=policy, specs=specs)
 
     def write(self, path: str | Path, *, pictures: bool = True) -> list[Path]:
-        """Write the page, and each chart as a picture beside it if wanted. Returns every path written, the page first."""
+        """Write the page in one move, and each chart as a picture beside it if wanted. Returns every path written, the page first."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.html(pictures=pictures), encoding="utf-8", newline="\n")
-        return [path, *(chart.save_picture(path.parent) for chart in self.charts() if pictures)]
+        beside = [chart.save_picture(path.parent) for chart in self.charts() if pictures]
+        write_text(path, self.html(pictures=pictures))  # last: where there is a page, there is all of it
+        return [path, *beside]
 
 
 def looks_numeric(cell: object) -> bool:

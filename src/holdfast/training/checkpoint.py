@@ -4,11 +4,12 @@
         weights.safetensors      what is trained (all weights, or the adapter's)
         optimizer.safetensors    AdamW's state by parameter name
         state.safetensors        what reduction and method remember, and every process's random state
-        checkpoint.json          step, schedule, place in metrics.jsonl, seconds so far
+        checkpoint.json          the run it belongs to, step, schedule, place in metrics.jsonl, seconds so far
         manifest.json            size and sha256 of each file above
 
 One code path for a single process, DDP and FSDP: PyTorch's full state dict, gathered on the main process, which writes. A folder appears
-under its name only when it is whole; one that does not match its manifest is skipped, aloud, and the one before is used.
+under its name only when it is whole; one that does not match its manifest is skipped with a warning, and the one before is used. One that
+another run wrote is an error: its weights belong to other data or settings.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
@@ -35,10 +37,11 @@ from torch.distributed.checkpoint.state_dict import (
 
 from holdfast.card import State
 from holdfast.errors import RunError
-from holdfast.training.files import disk_errors, sweep, whole_folder, write_json
+from holdfast.files import disk_errors, sweep, whole_folder, write_json
 from holdfast.training.step import random_state, set_random_state
 from holdfast.training.world import World
 
+CHECKPOINT, MANIFEST = "checkpoint.json", "manifest.json"
 FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 LENIENT = replace(FULL, strict=False)  # tied weights are written once, frozen ones not at all
 
@@ -47,6 +50,7 @@ LENIENT = replace(FULL, strict=False)  # tied weights are written once, frozen o
 class Progress:
     """Where a run stands, besides its tensors."""
 
+    run: str  # id of the run, as its record has it
     step: int
     metrics_bytes: int  # length of metrics.jsonl when the checkpoint was taken
     seconds: float
@@ -66,71 +70,106 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     path = folder / f"step-{progress.step:08d}"
-    if path.exists():  # a run that went back past this point makes it again
-        shutil.rmtree(path)
-    with disk_errors(), whole_folder(path) as half:
+    with disk_errors(), whole_folder(path, replace=True) as half:  # a run that went back past a damaged one makes it again
         save_file(weights, half / "weights.safetensors")
         moments = {f"{kind}:{name}": value.contiguous() for name, kinds in whole["state"].items() for kind, value in kinds.items()}
         save_file(moments, half / "optimizer.safetensors")
         rng = {f"random.{rank}.{name}": value for rank, each in enumerate(randoms) for name, value in each.items()}
         save_file({**rng, **{f"memory.{name}": value for name, value in flatten(state).items()}}, half / "state.safetensors")
-        write_json(half / "checkpoint.json", {**vars(progress), "scheduler": dict(progress.scheduler), "optimizer": whole["param_groups"]})
-        write_json(half / "manifest.json", {file.name: _fingerprint(file) for file in sorted(half.iterdir())})
+        write_json(half / CHECKPOINT, {**vars(progress), "scheduler": dict(progress.scheduler), "optimizer": whole["param_groups"]})
+        write_json(half / MANIFEST, {file.name: _fingerprint(file) for file in sorted(half.iterdir())})
     for old in _found(folder)[keep:]:
         shutil.rmtree(old)
 
 
-def load(world: World, folder: Path, scorer: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> tuple[Progress, State] | None:
-    """Put the newest whole checkpoint into model and optimizer; None if there is none. `state` gives the shape of memories."""
-    path = newest(folder)
-    if path is None:
+def load(
+    world: World, folder: Path, scorer: nn.Module, optimizer: torch.optim.Optimizer, state: State, *, run: str
+) -> tuple[Progress, State] | None:
+    """Put the newest whole checkpoint into model and optimizer; None if there is none. `state` gives the shape of memories.
+
+    Raises:
+        RunError: the newest whole checkpoint was written by another run than `run`, or for another model.
+    """
+    saved = newest(folder)
+    if saved is None:
         return None
+    if saved.progress.run != run:
+        raise RunError(
+            f"checkpoint {saved.path} belongs to another run ({saved.progress.run}, not {run}), so it is not loaded",
+            hint="move it out of this folder, or resume in the folder where it was written",
+        )
     inner = world.unwrap(scorer)
-    saved = json.loads((path / "checkpoint.json").read_text())
     state_of: dict[str, Any] = {}
-    for key, value in load_file(path / "optimizer.safetensors").items():
+    for key, value in saved.optimizer.items():
         kind, _, name = key.partition(":")
         state_of.setdefault(name, {})[kind] = value
     # The optimizer first: filling an empty one takes a step of size zero.
-    set_optimizer_state_dict(inner, optimizer, {"state": state_of, "param_groups": saved.pop("optimizer")}, options=LENIENT)
-    left = set_model_state_dict(inner, load_file(path / "weights.safetensors"), options=LENIENT)
+    set_optimizer_state_dict(inner, optimizer, {"state": state_of, "param_groups": saved.groups}, options=LENIENT)
+    left = set_model_state_dict(inner, {**saved.weights}, options=LENIENT)
     if left.unexpected_keys:
-        raise RunError(f"{path} holds weights that the model has no place for: {', '.join(left.unexpected_keys[:3])}")
-    tensors = load_file(path / "state.safetensors")
+        raise RunError(f"{saved.path} holds weights that the model has no place for: {', '.join(left.unexpected_keys[:3])}")
     prefix = f"random.{world.rank}."
-    randoms = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    randoms = {name.removeprefix(prefix): value for name, value in saved.state.items() if name.startswith(prefix)}
     if randoms.keys() == random_state(world.device).keys():
         set_random_state(randoms)
     else:
         warnings.warn("the checkpoint was taken on other devices; random draws (dropout) will not be the same", stacklevel=2)
-    kept = {name.removeprefix("memory."): value for name, value in tensors.items() if name.startswith("memory.")}
-    return Progress(**saved), unflatten(state, kept)
+    kept = {name.removeprefix("memory."): value for name, value in saved.state.items() if name.startswith("memory.")}
+    return saved.progress, unflatten(state, kept)
 
 
-def newest(folder: Path) -> Path | None:
-    """The latest checkpoint that matches its manifest. A damaged one is named in a warning and passed over."""
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint as it was read, before any of it goes into a model."""
+
+    path: Path
+    progress: Progress
+    groups: list[dict[str, Any]]  # the optimizer's
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    state: dict[str, Tensor]
+
+
+def newest(folder: Path) -> Saved | None:
+    """The latest checkpoint that matches its manifest and can be read. A damaged one is skipped with a warning that names it."""
     for path in _found(folder):
         trouble = damage(path)
         if trouble is None:
-            return path
+            try:
+                return _read(path)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+                trouble = f"it cannot be read: {type(error).__name__}: {error}"
         warnings.warn(f"checkpoint {path} is not whole ({trouble}); using the one before it", stacklevel=3)
     return None
+
+
+def _read(path: Path) -> Saved:
+    held = json.loads((path / CHECKPOINT).read_text(encoding="utf-8"))
+    groups = [dict(group) for group in held.pop("optimizer")]
+    progress = Progress(**held)
+    if not all(isinstance(value, kind) for value, kind in ((progress.run, str), (progress.step, int), (progress.metrics_bytes, int))):
+        raise ValueError(f"{CHECKPOINT} holds values of the wrong kind")
+    weights, optimizer, state = (load_file(path / f"{name}.safetensors") for name in ("weights", "optimizer", "state"))
+    return Saved(path, progress, groups, weights, optimizer, state)
 
 
 def damage(path: Path) -> str | None:
     """What is wrong with a checkpoint's files, None if nothing is."""
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
-    except (OSError, ValueError):
-        return "manifest.json cannot be read"
-    for name, fingerprint in manifest.items():
-        file = path / name
-        if not file.is_file():
-            return f"{name} is missing"
-        if file.stat().st_size != fingerprint["bytes"]:
-            return f"{name} has {file.stat().st_size} bytes, not {fingerprint['bytes']}"
-        if _fingerprint(file) != fingerprint:
-            return f"{name} does not match its checksum"
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        missing = {CHECKPOINT, "weights.safetensors", "optimizer.safetensors", "state.safetensors"} - manifest.keys()
+        if missing:
+            return f"{MANIFEST} does not name {', '.join(sorted(missing))}"
+        for name, fingerprint in manifest.items():
+            file = path / name
+            if not file.is_file():
+                return f"{name} is missing"
+            if file.stat().st_size != fingerprint["bytes"]:
+                return f"{name} has {file.stat().st_size} bytes, not {fingerprint['bytes']}"
+            if _fingerprint(file) != fingerprint:
+                return f"{name} does not match its checksum"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"{MANIFEST} cannot be read"
     return None
 
 

@@ -10,7 +10,6 @@ import dataclasses
 import difflib
 import inspect
 import math
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from typing import Annotated, Any, Literal
 
 from holdfast.card import Method, settings_of
 from holdfast.data.reading import Reading
-from holdfast.errors import OptionError
+from holdfast.errors import OptionError, shown
+from holdfast.typed import kinds_of, typed
 
 Tracker = Literal["tensorboard", "wandb", "trackio"]
 
@@ -75,12 +75,12 @@ class Options(Reading):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, kind in kinds().items():
-            _check_kind(name, kind, getattr(self, name))
+            object.__setattr__(self, name, typed(name, kind, getattr(self, name)))
         for name, (low, high, open_low) in RANGES.items():
             value = getattr(self, name)
             if (value is not None and not (low < value if open_low else low <= value)) or (value is not None and value > high):
                 bound = f"{'above' if open_low else 'at least'} {low:g}" + ("" if high == math.inf else f" and at most {high:g}")
-                raise OptionError(f"{name} must be {bound}, not {value!r}")
+                raise OptionError(f"{name} must be {bound}, not {shown(value)}")
         if self.adam_beta1 == 1 or self.adam_beta2 == 1:
             raise OptionError("adam_beta1 and adam_beta2 must be below 1")
         if self.eval_fraction == 1:
@@ -143,43 +143,11 @@ def _hints() -> dict[str, Any]:
     return typing.get_type_hints(Options, include_extras=True)
 
 
-def _check_kind(name: str, kind: Any, value: Any) -> None:
-    if not _fits(kind, value):
-        allowed = typing.get_args(kind) if typing.get_origin(kind) is Literal else None
-        wanted = f"one of {', '.join(map(str, allowed))}" if allowed else _kind_name(kind)
-        raise OptionError(f"{name} must be {wanted}, not {value!r}")
-
-
-def _fits(kind: Any, value: Any) -> bool:
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        return value in inner
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(option, value) for option in inner)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(inner[0], entry) for entry in value)
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, kind)
-
-
-def _kind_name(kind: Any) -> str:
-    inner = typing.get_args(kind)
-    if typing.get_origin(kind) is tuple:
-        return f"a list of {_kind_name(inner[0])}"
-    if inner and typing.get_origin(kind) is not Literal:
-        return " or ".join(_kind_name(option) for option in inner)
-    if inner:
-        return ", ".join(map(str, inner))
-    return {"NoneType": "None", "int": "a whole number", "float": "a finite number", "str": "text", "bool": "True or False"}[kind.__name__]
-
-
 def split_options(method: Method, given: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
     """Keywords of `train` -> the run's options, and the method's settings with its own defaults filled in.
 
-    Raises OptionError for a name that neither reads, for two options that contradict each other, and for values out of range.
+    Raises OptionError for a name that neither reads, for two options that contradict each other, and for values of the wrong type or out of
+    an option's range (a setting's range is the objective's own: `try_settings`).
     """
     from holdfast.methods import METHODS
 
@@ -207,9 +175,8 @@ def split_options(method: Method, given: Mapping[str, Any]) -> tuple[Options, di
     missing = [name for name in own if name not in settings]
     if missing:
         raise OptionError(f"{method.name} must be told {', '.join(missing)}", hint=f"give {missing[0]}=...")
-    for name, value in settings.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise OptionError(f"{name} must be a finite number, not {value!r}")
+    kinds_ = kinds_of(method.objective)
+    settings = {name: typed(name, kinds_[name], value) for name, value in settings.items()}
     return options, settings
 
 

@@ -12,31 +12,31 @@ Departures from the usual trainer:
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from holdfast.card import Method, Reduction
 from holdfast.errors import RunError
+from holdfast.files import folder_to_write, path_of, reason, sweep, whole_folder, write_text, writing
 from holdfast.methods import get
 from holdfast.models.load import progress_bars_only_on_terminals
 from holdfast.training import checkpoint, plan
-from holdfast.training.files import disk_errors, whole_folder
 from holdfast.training.guard import check_finite, check_gradient, check_start
 from holdfast.training.live import View
-from holdfast.training.log import MetricsLog
+from holdfast.training.lock import locked
+from holdfast.training.log import MetricsLog, cut_back
 from holdfast.training.metrics import memory_metrics, peak_memory_gib, prefixed
 from holdfast.training.options import split_options
 from holdfast.training.policy import final_weights, save_policy
 from holdfast.training.record import now, read_record, recordable, repeatable_call
-from holdfast.training.run import METRICS, Run
-from holdfast.training.setup import Ask, Job, begin, open_run
-from holdfast.training.signals import Interrupted, Interruption
+from holdfast.training.run import METRICS, REPORT, Run
+from holdfast.training.setup import Ask, Job, begin, open_run, take_in, try_settings
+from holdfast.training.signals import Interrupted, Interruption, unwinding
 from holdfast.training.step import Memories, Outcome, Rows, judge, score_all, take_gradient
 from holdfast.training.trainee import JUDGE
 from holdfast.training.world import World
@@ -73,7 +73,8 @@ def train(
     Raises:
         OptionError: an option that nobody reads, or a value out of range.
         DataError, NeedError, ModelError: what the rows or the model lack.
-        RunError: `out` holds a run and `resume` is off, or another run than this one; a loss that is not finite; a full disk.
+        RunError: `out` holds a run and `resume` is off, or another run than this one, or another process is at work in it; a loss that is
+            not finite; a full disk.
         Interrupted: SIGINT or SIGTERM; a checkpoint was written.
     """
     method = get(method) if isinstance(method, str) else method
@@ -81,7 +82,7 @@ def train(
     given = {"model": model, "data": data, "eval_data": eval_data, "reference": reference, "tokenizer": tokenizer, "reduction": reduction}
     call = written_call(method, given, options_and_settings)
     return carry_out(
-        Ask(method, options, settings, model, data, Path(out), reference, eval_data, tokenizer, reduction, call), resume=resume
+        Ask(method, options, settings, model, data, path_of(out), reference, eval_data, tokenizer, reduction, call), resume=resume
     )
 
 
@@ -93,34 +94,71 @@ def written_call(method: Method, given: Mapping[str, Any], more: Mapping[str, An
 
 def carry_out(ask: Ask, *, resume: bool) -> Run:
     """Do what was asked, or go on with it, and leave a record however it ends."""
+    try_settings(ask.method, ask.settings)
+    ask = replace(ask, out=folder_to_write(ask.out))
+    open_run(ask.out, read_record(ask.out), resume)
     world = World(precision=ask.options.precision, track=ask.options.track, folder=ask.out)
-    before = read_record(ask.out)
-    open_run(world, ask.out, before, resume)
-    if before is not None and before["status"] == "finished":
+    with unwinding(), alone(world, ask.out), writing(f"the run in {ask.out}", hint="make room, or give it a place that can be written"):
+        before = read_record(ask.out)  # again: another process may have begun one meanwhile
+        open_run(ask.out, before, resume)
+        world.wait()
+        if before is not None and before["status"] == "finished":
+            take_in(world, ask, before)
+            if world.is_main and not (ask.out / REPORT).is_file():
+                _report(ask, Run(ask.out))
+            return Run(ask.out)
+        if world.is_main:
+            sweep(ask.out)
+        job = begin(world, ask, before)
+        try:
+            run_to_the_end(job, ask)
+        except BaseException as error:
+            stopped = isinstance(error, Interrupted | KeyboardInterrupt | SystemExit)
+            job.record |= {"status": "interrupted" if stopped else "failed", "stopped": now()}
+            job.record["error"] = f"{type(error).__name__}: {error}"
+            with suppress(OSError):  # of a full disk: the error itself matters more
+                job.save_record()
+            raise
         return Run(ask.out)
-    job = begin(world, ask, before)
-    try:
-        run_to_the_end(job)
-    except BaseException as error:
-        job.record |= {"status": "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed", "stopped": now()}
-        job.record["error"] = f"{type(error).__name__}: {error}"
-        job.save_record()
-        raise
-    return Run(ask.out)
 
 
-def run_to_the_end(job: Job) -> None:
+@contextmanager
+def alone(world: World, out: Path) -> Iterator[None]:
+    """The lock on the run's folder, which the main process holds for all processes of the run."""
+    with ExitStack() as held:
+        refused = None
+        if world.is_main:
+            try:
+                held.enter_context(locked(out))
+            except RunError as error:
+                refused = error
+        refused = world.gather(refused)[0]
+        if refused is not None:
+            raise refused
+        yield
+
+
+def run_to_the_end(job: Job, ask: Ask) -> None:
     """Resume if there is something to resume from, take the steps, save the model."""
-    resumed = checkpoint.load(job.world, job.checkpoints, job.scorer, job.optimizer, asdict(job.memories))
+    resumed = checkpoint.load(job.world, job.checkpoints, job.scorer, job.optimizer, asdict(job.memories), run=job.record["id"])
     if resumed is not None:
         progress, memories = resumed
         job.memories = Memories(**memories)
         job.step, job.seconds, job.metrics_bytes = progress.step, progress.seconds, progress.metrics_bytes
         job.scheduler.load_state_dict(dict(progress.scheduler))
         job.said.append(f"resuming after step {job.step}")
+    if job.world.is_main:
+        lost = cut_back(job.out / METRICS, job.metrics_bytes)
+        if lost:
+            text = (
+                f"{job.out / METRICS} lacks {lost:,} of the {job.metrics_bytes:,} bytes it held at step {job.step}: "
+                "metrics of some earlier steps are lost; the weights are not affected"
+            )
+            job.said.append(f"warning: {text}")
+            job.record["notes"].append(text)
     job.save_record()
     job.mode(training=True)
-    log = MetricsLog(job.out / METRICS, keep_bytes=job.metrics_bytes, active=job.world.is_main)
+    log = MetricsLog(job.out / METRICS, active=job.world.is_main)
     title = f"{job.question.method.name} -> {job.out}"
     if job.options.track:
         job.world.accelerator.init_trackers("holdfast", config=_flat(job.record))
@@ -128,9 +166,10 @@ def run_to_the_end(job: Job) -> None:
         with View(title=title, total=job.total, log_every=job.options.log_every, active=job.world.is_main) as view:
             for text in job.said:
                 view.say(text)
-            steps(job, log, view)
-            job.record["results"] |= {"seconds": job.seconds, "peak_memory_gib": peak_memory_gib(job.world.device)}
-            finish(job, view)
+            with Interruption() as interruption:
+                steps(job, log, view, interruption)
+                job.record["results"] |= {"seconds": job.seconds, "peak_memory_gib": peak_memory_gib(job.world.device)}
+                finish(job, ask, view)
     finally:
         log.close()
         if job.options.track:
@@ -138,60 +177,59 @@ def run_to_the_end(job: Job) -> None:
                 tracker.finish()
 
 
-def steps(job: Job, log: MetricsLog, view: View) -> None:
-    """The loop."""
+def steps(job: Job, log: MetricsLog, view: View, interruption: Interruption) -> None:
+    """The loop. A signal that was caught ends it after the step and its checkpoint."""
     options, world = job.options, job.world
     if job.step == 0:
         evaluate(job, log, view)
-    with Interruption() as interruption:
-        while job.step < job.total:
-            started = time.monotonic()
-            rows = job.train.take(plan.rows_of_step(job.step, rows=len(job.train), batch_size=options.batch_size, seed=options.seed))
-            rows = job.with_samples(rows, job.step + 1)
-            hands = plan.split([item.tokens for item in rows.items], processes=world.size, budget=options.budget(world.device.type))
+    while job.step < job.total:
+        started = time.monotonic()
+        rows = job.train.take(plan.rows_of_step(job.step, rows=len(job.train), batch_size=options.batch_size, seed=options.seed))
+        rows = job.with_samples(rows, job.step + 1)
+        hands = plan.split([item.tokens for item in rows.items], processes=world.size, budget=options.budget(world.device.type))
 
-            outcome = take_gradient(world, job.scorer, job.question, rows, job.memories, hands)
-            check_finite(outcome, rows.rows, job.step + 1)
-            gradient_norm = world.clip(job.scorer, options.max_grad_norm)
-            check_gradient(gradient_norm, outcome, rows.rows, job.step + 1)
-            if job.step == 0 and job.checks_start:
-                job.record["departure_at_start"] = check_start(
-                    without_dropout(job, rows, hands, outcome), job.question, precision=options.precision
-                )
+        outcome = take_gradient(world, job.scorer, job.question, rows, job.memories, hands)
+        check_finite(outcome, rows.rows, job.step + 1)
+        gradient_norm = world.clip(job.scorer, options.max_grad_norm)
+        check_gradient(gradient_norm, outcome, rows.rows, job.step + 1)
+        if job.step == 0 and job.checks_start:
+            job.record["departure_at_start"] = check_start(
+                without_dropout(job, rows, hands, outcome), job.question, precision=options.precision
+            )
 
-            learning_rate = job.scheduler.get_last_lr()[0]
-            job.optimizer.step()
-            job.scheduler.step()
-            job.optimizer.zero_grad(set_to_none=True)
-            job.memories = outcome.memories
-            job.step += 1
+        learning_rate = job.scheduler.get_last_lr()[0]
+        job.optimizer.step()
+        job.scheduler.step()
+        job.optimizer.zero_grad(set_to_none=True)
+        job.memories = outcome.memories
+        job.step += 1
 
-            seconds = time.monotonic() - started
-            job.seconds += seconds
-            tokens = sum(item.tokens for item in rows.items)
-            metrics = {
-                "step": job.step,
-                "epoch": job.step / plan.steps_in_epoch(len(job.train), options.batch_size),
-                **job.trainee.metrics(outcome, groups=job.question.groups, robust=job.robust),
-                **memory_metrics(job.memories.method, job.question.raters),
-                "gradient_norm": gradient_norm,
-                "learning_rate": learning_rate,
-                "tokens": tokens,
-                "tokens_per_second": tokens / max(seconds, 1e-9),
-                "seconds": job.seconds,
-                "memory/peak_gib": peak_memory_gib(world.device),
-            }
-            note(job, log, metrics)
-            view.step(job.step, metrics)
-            if job.step == job.total or (options.eval_every and job.step % options.eval_every == 0):
-                evaluate(job, log, view)
+        seconds = time.monotonic() - started
+        job.seconds += seconds
+        tokens = sum(item.tokens for item in rows.items)
+        metrics = {
+            "step": job.step,
+            "epoch": job.step / plan.steps_in_epoch(len(job.train), options.batch_size),
+            **job.trainee.metrics(outcome, groups=job.question.groups, robust=job.robust),
+            **memory_metrics(job.memories.method, job.question.raters),
+            "gradient_norm": gradient_norm,
+            "learning_rate": learning_rate,
+            "tokens": tokens,
+            "tokens_per_second": tokens / max(seconds, 1e-9),
+            "seconds": job.seconds,
+            "memory/peak_gib": peak_memory_gib(world.device),
+        }
+        note(job, log, metrics)
+        view.step(job.step, metrics)
+        if job.step == job.total or (options.eval_every and job.step % options.eval_every == 0):
+            evaluate(job, log, view)
 
-            asked_to_stop = (world.size > 1 and world.any(bool(interruption.caught))) or bool(interruption.caught)
-            due = options.save_every and job.step % options.save_every == 0
-            if job.step < job.total and (due or asked_to_stop):
-                saved = save_checkpoint(job, log, view)
-                if asked_to_stop:
-                    raise _stopped(job, interruption.caught, saved)
+        asked_to_stop = (world.size > 1 and world.any(bool(interruption.caught))) or bool(interruption.caught)
+        due = options.save_every and job.step % options.save_every == 0
+        if job.step < job.total and (due or asked_to_stop):
+            saved = save_checkpoint(job, log, view)
+            if asked_to_stop:
+                raise _stopped(job, interruption.caught, saved)
 
 
 def without_dropout(job: Job, rows: Rows, hands: list[list[plan.Microbatch]], outcome: Outcome) -> Outcome:
@@ -221,32 +259,32 @@ def evaluate(job: Job, log: MetricsLog, view: View) -> None:
 
 
 def note(job: Job, log: MetricsLog, metrics: dict[str, Any]) -> None:
-    try:
+    with writing("metrics.jsonl", hint="make room, then resume=True"):
         log.write(metrics)
-    except OSError as error:
-        raise RunError(f"metrics.jsonl cannot be written: {error.strerror}", hint="make room, then resume=True") from error
     if job.options.track:
         job.world.accelerator.log({name: value for name, value in metrics.items() if name != "step"}, step=job.step)
 
 
 def save_checkpoint(job: Job, log: MetricsLog, view: View) -> bool:
     """Write a checkpoint. A full disk is said and noted, and the run goes on with the checkpoints it has."""
-    progress = checkpoint.Progress(job.step, log.bytes, job.seconds, job.scheduler.state_dict())
     trouble = ""
     try:
+        log.sync()
+        progress = checkpoint.Progress(job.record["id"], job.step, log.bytes, job.seconds, job.scheduler.state_dict())
         checkpoint.save(
             job.world, job.checkpoints, job.scorer, job.optimizer, asdict(job.memories), progress, keep=job.options.keep_checkpoints
         )
     except OSError as error:
-        trouble = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
+        trouble = reason(error)
         text = f"no checkpoint was written at step {job.step}: {trouble}; earlier ones are untouched"
         job.record["notes"].append(text)
         view.say(text)
-        job.save_record()
+        with suppress(OSError):
+            job.save_record()
     return not job.world.any(bool(trouble))
 
 
-def finish(job: Job, view: View) -> None:
+def finish(job: Job, ask: Ask, view: View) -> None:
     """Leave the model, its card and the finished record."""
     run = Run(job.out)
     weights = final_weights(job.world.unwrap(job.scorer))
@@ -254,34 +292,32 @@ def finish(job: Job, view: View) -> None:
         evaluations = [line for line in run.metrics if any(name.startswith("eval/") for name in line)]
         last = [line for line in run.metrics if "loss" in line][-1:]
         if evaluations:
-            job.record["results"] |= {"eval_before": evaluations[0], "eval_after": evaluations[-1]}
+            first = {"eval_before": evaluations[0]} if evaluations[0]["step"] == 0 else {}  # metrics of its start may have been lost
+            job.record["results"] |= {**first, "eval_after": evaluations[-1]}
         job.record["results"] |= {"last_step": last[0]} if last else {}
         if job.last_look is not None and job.evaluation is not None:
-            job.record["results"] |= job.trainee.results(job.last_look, job.evaluation, job.out)
+            job.record["results"] |= job.trainee.results(job.last_look, job.evaluation)
         job.record |= {"status": "finished", "finished": now()}
         job.record.pop("error", None)
-        try:
-            if run.model_path.exists():  # the run was killed between its model and its record
-                shutil.rmtree(run.model_path)
-            with disk_errors(), whole_folder(run.model_path) as folder:
-                with progress_bars_only_on_terminals():
-                    save_policy(job.policy, job.tokenizer, weights, folder)
-                (folder / "README.md").write_text(job.trainee.card(job.record, job.question.method), encoding="utf-8")
-        except OSError as error:
-            raise RunError(f"the model cannot be written: {error}", hint="make room, then resume=True") from error
-        job.save_record()
-        view.say(f"the model is in {run.model_path}" + _report(job, run))
+        with writing("the model", hint="make room, then resume=True"):
+            # replaced where the run was killed between its model and its record
+            with whole_folder(run.model_path, replace=True) as folder, progress_bars_only_on_terminals():
+                save_policy(job.policy, job.tokenizer, weights, folder)
+                write_text(folder / "README.md", job.trainee.card(job.record, job.question.method))
+            job.save_record()
+        view.say(f"the model is in {run.model_path}" + _report(ask, run))
     job.world.wait()
 
 
-def _report(job: Job, run: Run) -> str:
-    """Leave the run's page. A run is finished without it, too."""
-    if job.trainee.page is None:
+def _report(ask: Ask, run: Run) -> str:
+    """Leave the run's page. A run is finished without it, too, and resuming it writes the page that is missing."""
+    page = ask.trainee.page(ask.method, run)
+    if page is None:
         return ""
     try:
-        path = job.trainee.page(job.question.method, run).write(job.out / "report.html", pictures=False)[0]
+        path = page.write(run.out / REPORT, pictures=ask.trainee.pictures)[0]
     except OSError as error:
-        return f"; no report was written: {error}"
+        return f"; no report was written ({reason(error)}); resume=True writes it"
     return f", its report is {path}"
 
 

@@ -1,7 +1,8 @@
 """The run record, `run.json`: what was asked, what it was asked of, what came out, and enough to do it again.
 
 Written when a run starts, at every change of status, and when it ends, each time in one move. Results depend on `identity`, `method`,
-`settings`, `reduction` and most of `options`; a run is only continued if all of these are as they were.
+`settings`, `reduction` and most of `options`; a run is only continued if all of these are as they were. `id` is in every
+checkpoint too, and none is loaded into a run that it did not come from.
 """
 
 from __future__ import annotations
@@ -10,30 +11,39 @@ import dataclasses
 import datetime
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from holdfast.errors import RunError
-from holdfast.training.files import write_json
+from holdfast.errors import RunError, shown
+from holdfast.files import write_json
 from holdfast.training.options import FREE_ON_RESUME, Options
 
 NAME = "run.json"
+KINDS: Mapping[str, type] = {  # what every record holds
+    **dict.fromkeys(("id", "status", "started", "method", "reduction"), str),
+    **dict.fromkeys(("settings", "options", "identity", "call", "results"), dict),
+    **dict.fromkeys(("notes", "resumed"), list),
+}
 PACKAGES = ("holdfast", "torch", "transformers", "accelerate", "peft", "tokenizers", "numpy")
 
 
 def read_record(out: Path) -> dict[str, Any] | None:
     """The record of a run's folder, None if there is none. Raises RunError if it cannot be read."""
     path = out / NAME
-    if not path.is_file():
-        return None
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if "status" not in record or "identity" not in record:
-            raise ValueError("it is not a run record")
-    except ValueError as error:
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {error}", hint="give another out folder") from error
+    if not isinstance(record, dict):
+        raise RunError(f"{path} is not a run record", hint="give another out folder")
+    wrong = [name for name, kind in KINDS.items() if not isinstance(record.get(name), kind)]
+    if wrong:
+        raise RunError(f"{path} is not a run record: damaged or missing in it are {', '.join(wrong)}", hint="give another out folder")
     return record
 
 
@@ -59,6 +69,7 @@ def new_record(
         facts: whatever else a reader wants: counts of rows, processes, the check of the scorer.
     """
     return {
+        "id": uuid4().hex,
         "status": "running",
         "started": now(),
         "method": method,
@@ -93,30 +104,38 @@ def versions() -> dict[str, str]:
     return found
 
 
-def check_same(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Refuse to continue one run as another. Raises RunError naming the first thing that differs."""
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What `after` asks for otherwise than the record `before` has it, one phrase each. A part that `after` lacks is not compared."""
     plain = json.loads(json.dumps(after))
-    for key in ("method", "reduction"):
-        _compare(key, before[key], plain[key])
-    for part in ("settings", "options", "identity"):
-        free = FREE_ON_RESUME if part == "options" else frozenset()
-        for key in [*before[part], *(key for key in plain[part] if key not in before[part])]:
-            if key not in free:
-                name = f"{key} (its content)" if part == "identity" else key
-                _compare(name, before[part].get(key), plain[part].get(key))
+    found = [_phrase(key, before[key], plain[key]) for key in ("method", "reduction") if plain.get(key, before[key]) != before[key]]
+    for part, free in (("settings", frozenset()), ("options", FREE_ON_RESUME), ("identity", frozenset())):
+        if part not in plain:
+            continue
+        keys = plain[part] if part == "options" else {**before[part], **plain[part]}
+        for key in keys:
+            old, new = before[part].get(key), plain[part].get(key)
+            if key not in free and old != new and not (key == "tokens" and found):  # the tokens are made of all that was compared before
+                found.append(_phrase(f"{key} (its content)" if part == "identity" else key, old, new))
+    return found
 
 
-def _compare(name: str, before: Any, after: Any) -> None:
-    if before != after:
+def refuse_another(found: Sequence[str]) -> None:
+    """Refuse to continue one run as another. Raises RunError naming everything that differs."""
+    if found:
         raise RunError(
-            f"this is not the run that is to be resumed: {name} was {_short(before)} and is now {_short(after)}",
+            f"this is not the run that is to be resumed: {'; '.join(found)}",
             hint="resume with what the run was started with, or start a new run in another out folder",
         )
 
 
+def _phrase(name: str, before: Any, after: Any) -> str:
+    return f"{name} was {_short(before)} and is now {_short(after)}"
+
+
 def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:20]}...{text[-8:]}"
+    if isinstance(value, str) and len(value) == 64:  # a hash
+        return f"{value[:12]}..."
+    return shown(value) if not isinstance(value, str) else json.dumps(value)[:100]
 
 
 def repeatable_call(record: Mapping[str, Any], path: Path) -> dict[str, Any]:

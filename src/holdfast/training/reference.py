@@ -54,57 +54,69 @@ class _Shared:
         return score_all(self.world, self.scorer, items, split(lengths, processes=self.world.size, budget=everything))
 
 
-def reference_log_probs(
-    world: World,
-    scorer: nn.Module,
-    asked: Any,
-    items: Sequence[Tokenized],
-    *,
-    start_hash: str,
-    fresh_adapter: bool,
-    precision: str,
-    cache: Path,
-    tokens: int,
-    trust_remote_code: bool = False,
-) -> Reference:
-    """Score the reference, or read its numbers back.
+@dataclass
+class Asked:
+    """Which model `reference=` names, before anything is scored. `model` is one that was loaded for it, or given; else None."""
+
+    who: str
+    identity: str
+    is_start: bool
+    model: Any = None
+
+
+def asked_reference(asked: Any, policy: Any, *, start_hash: str, fresh_adapter: bool, trust_remote_code: bool = False) -> Asked:
+    """The model that `reference=` names, and the hash of its content.
 
     Args:
-        world: the processes.
-        scorer: the policy as it is trained, before its first step.
         asked: `reference=` as it was given.
-        items: all rows, those to train on first.
-        start_hash: content hash of the policy before its first step.
-        fresh_adapter: whether its adapter (if any) was made for this run, so that it changes nothing yet.
-        precision: arithmetic of the forward pass; part of what the numbers depend on.
-        cache: folder of the numbers.
-        tokens: packed tokens scored at once, by each process.
+        policy: the policy before its first step.
+        start_hash: content hash of that policy.
+        fresh_adapter: whether its adapter (if any) is made for this run, so that it changes nothing yet.
         trust_remote_code: run code that comes with a reference model.
     """
-    inner: TextScorer = world.unwrap(scorer)
-    how = {"cache_dir": cache, "progress": world.is_main, "tokens": tokens * world.size}
     if asked is None:
-        with inner.log_probs_alone():
-            found = score_reference(_Shared(world, scorer, inner), items, key=f"{start_hash}:{precision}", **how)  # type: ignore[arg-type]
-        return Reference("the policy before training", start_hash, True, found)
+        return Asked("the policy before training", start_hash, True)
     if isinstance(asked, str) and asked == ADAPTER_OFF:
-        with adapter_off(inner.model), inner.log_probs_alone():
-            found = score_reference(_Shared(world, scorer, inner), items, key=f"{start_hash}:off:{precision}", **how)  # type: ignore[arg-type]
-        return Reference("the model with its adapter off", f"{start_hash}:off", fresh_adapter, found)
+        return Asked("the model with its adapter off", f"{start_hash}:off", fresh_adapter)
     model = load_policy(asked, trust_remote_code=trust_remote_code)
-    if model is inner.model:
+    if model is policy:
         raise OptionError(
             "reference is the very model that is trained", hint="leave reference out: the policy before training is the default"
         )
     identity = model_hash(model)
-    with _on(model, world.device):
-        other = TextScorer(model, path=inner.path)
-        with world.accelerator.autocast() if precision != "fp32" else nullcontext():
-            found = score_reference(_Shared(world, other, other), items, key=f"{identity}:{precision}", **how)  # type: ignore[arg-type]
     name = str(asked) if not isinstance(asked, nn.Module) else type(asked).__name__
-    del model, other
+    return Asked(name, identity, identity == start_hash, model)
+
+
+def reference_log_probs(
+    world: World, scorer: nn.Module, asked: Asked, items: Sequence[Tokenized], *, precision: str, cache: Path, tokens: int
+) -> Reference:
+    """Score the reference, or read its numbers back. A model that was loaded for it is let go.
+
+    Args:
+        world: the processes.
+        scorer: the policy as it is trained, before its first step.
+        asked: whose numbers.
+        items: all rows, those to train on first.
+        precision: arithmetic of the forward pass; part of what the numbers depend on.
+        cache: folder of the numbers.
+        tokens: packed tokens scored at once, by each process.
+    """
+    inner: TextScorer = world.unwrap(scorer)
+    how: dict[str, Any] = {"cache_dir": cache, "progress": world.is_main, "tokens": tokens * world.size}
+    how["key"] = f"{asked.identity}:{precision}"
+    if asked.model is None:
+        with adapter_off(inner.model) if asked.identity.endswith(":off") else nullcontext(), inner.log_probs_alone():
+            found = score_reference(_Shared(world, scorer, inner), items, **how)  # type: ignore[arg-type]
+        return Reference(asked.who, asked.identity, asked.is_start, found)
+    with _on(asked.model, world.device):
+        other = TextScorer(asked.model, path=inner.path)
+        with world.accelerator.autocast() if precision != "fp32" else nullcontext():
+            found = score_reference(_Shared(world, other, other), items, **how)  # type: ignore[arg-type]
+    asked.model = None
+    del other
     gc.collect()
-    return Reference(name, identity, identity == start_hash, found)
+    return Reference(asked.who, asked.identity, asked.is_start, found)
 
 
 @contextmanager

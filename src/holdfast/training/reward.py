@@ -12,14 +12,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from holdfast.card import Method, Reduction
 from holdfast.evaluation.calibration import calibration
 from holdfast.evaluation.intervals import mean_interval
+from holdfast.files import path_of
 from holdfast.models.judges import load_judge, mark
 from holdfast.reward.kind import PROMPT, RewardMethod, heads
 from holdfast.reward.table import get
@@ -34,6 +34,9 @@ from holdfast.training.setup import Ask
 from holdfast.training.step import Outcome, Rows
 from holdfast.training.trainee import JUDGE, Trainee
 from holdfast.types import Pairs
+
+if TYPE_CHECKING:
+    from holdfast.report import Page
 
 DEFAULTS: Mapping[str, Any] = {"learning_rate": 1e-5, "eval_fraction": 0.1}  # where they differ from a policy's
 
@@ -66,7 +69,8 @@ def train_reward(
     Raises:
         OptionError: an option that nobody reads, or a value out of range.
         DataError, ModelError: what the rows or the model lack.
-        RunError: `out` holds a run and `resume` is off, or another run than this one; a loss that is not finite; a full disk.
+        RunError: `out` holds a run and `resume` is off, or another run than this one, or another process is at work in it; a loss that is
+            not finite; a full disk.
         Interrupted: SIGINT or SIGTERM; a checkpoint was written.
     """
     method = get(kind) if isinstance(kind, str) else kind
@@ -74,7 +78,7 @@ def train_reward(
     call = written_call(method, given, options_and_settings)
     options, settings = split_options(method, with_defaults(options_and_settings, eval_data))
     trainee = judge_trainee(method, settings)
-    ask = Ask(method, options, settings, model, data, Path(out), None, eval_data, tokenizer, reduction, call, trainee)
+    ask = Ask(method, options, settings, model, data, path_of(out), None, eval_data, tokenizer, reduction, call, trainee)
     return carry_out(ask, resume=resume)
 
 
@@ -103,14 +107,16 @@ def judge_trainee(method: RewardMethod, settings: Mapping[str, Any]) -> Trainee:
         out |= {"reward/accuracy": accuracy(logit_N), "reward/log_odds": float(logit_N.mean())}
         return out | (adversary_metrics(outcome.adversary_N, outcome.batch.group_N, groups) if robust else {})
 
-    def results(outcome: Outcome, rows: Rows, out: Path) -> dict[str, Any]:
+    def results(outcome: Outcome, rows: Rows) -> dict[str, Any]:
         assert isinstance(outcome.batch, Pairs)
-        found = held_out(logits(method, settings, outcome.batch).double().cpu().numpy(), rows)
-        reward_page(method, settings, found, Run(out)).write(out / "report.html")
-        return {"held_out": found}
+        return {"held_out": held_out(logits(method, settings, outcome.batch).double().cpu().numpy(), rows)}
+
+    def page(method: Any, run: Run) -> Page | None:
+        found = run.record["results"].get("held_out")
+        return None if found is None else reward_page(method, settings, found, run)
 
     scorer: Any = partial(JudgeScorer, prompt=PROMPT if method.reads_prompt else None)
-    return Trainee(JUDGE, load, scorer, metrics, "SEQ_CLS", card, ready, results)
+    return Trainee(JUDGE, load, scorer, metrics, "SEQ_CLS", card, ready, results, page, pictures=True)
 
 
 def card(record: dict[str, Any], method: Method) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from holdfast.errors import RunError
 from holdfast.training.record import read_record
 
-METRICS = "metrics.jsonl"
+METRICS, REPORT = "metrics.jsonl", "report.html"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,14 @@ class Run:
         path = self.out / METRICS
         if not path.is_file():
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = []
+        for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+            try:
+                if line:
+                    lines.append(dict(json.loads(line)))
+            except (ValueError, TypeError) as error:
+                raise RunError(f"{path}, line {number} is no metrics: {error}", hint="take the line out") from error
+        return lines
 
     @property
     def status(self) -> str:

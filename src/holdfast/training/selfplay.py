@@ -36,10 +36,10 @@ from holdfast.evaluation.generate import Generated, text_of
 from holdfast.evaluation.judge import RewardModel
 from holdfast.evaluation.kl import sample_kl
 from holdfast.evaluation.reward_source import Judge, name_of
+from holdfast.files import TEMPORARY, sweep, whole_folder, write_json
 from holdfast.games import ROLES, Roles
 from holdfast.methods import get
 from holdfast.models.load import load_policy, load_tokenizer, resolve
-from holdfast.training.files import TEMPORARY, sweep, whole_folder, write_json
 from holdfast.training.opponents import fill, gaps, mixture_weights, win_rates
 from holdfast.training.options import split_options
 from holdfast.training.pairwise import train

@@ -18,18 +18,19 @@ from torch import nn
 
 from holdfast.ambiguity import REDUCTIONS, parse
 from holdfast.card import Method, Reduction, costs, initial_memory, settings_of
-from holdfast.errors import NeedError, OptionError, RunError
+from holdfast.errors import HoldfastError, NeedError, OptionError, RunError, shown
+from holdfast.files import TEMPORARY, folder_to_write
 from holdfast.models.load import context_length, load_tokenizer
 from holdfast.scorers.branches import BranchScorer, Verification
 from holdfast.scorers.reference import model_hash
 from holdfast.training import plan
-from holdfast.training.files import TEMPORARY, sweep
 from holdfast.training.live_scorer import compared, kept_in_memory, scorer_for
+from holdfast.training.lock import HOLDER, LOCK
 from holdfast.training.options import Options
 from holdfast.training.policy import build_optimizer, build_scheduler, enable_checkpointing, set_mode, with_adapter
 from holdfast.training.prepare import Prepared, prepare
-from holdfast.training.record import check_same, new_record, now, write_record
-from holdfast.training.reference import Reference, reference_log_probs, with_reference
+from holdfast.training.record import differences, new_record, now, refuse_another, write_record
+from holdfast.training.reference import Asked, Reference, asked_reference, reference_log_probs, with_reference
 from holdfast.training.samples import Sampler, sampler_for
 from holdfast.training.step import Memories, Outcome, Question, Rows
 from holdfast.training.trainee import POLICY, Trainee
@@ -38,7 +39,13 @@ from holdfast.types import Answers, Batch, Pairs, Scored
 
 VERIFIED_ROWS = 32  # of the first batch; a plain forward holds all logits of what it is given
 VERIFIED_AT_ONCE = 4
-BEFORE_THE_RECORD = {"reference", "quarantine.jsonl", "quarantine-eval.jsonl"}  # what a run killed in its first moments leaves
+BEFORE_THE_RECORD = {
+    LOCK,
+    HOLDER,
+    "reference",
+    "quarantine.jsonl",
+    "quarantine-eval.jsonl",
+}  # what a run killed in its first moments leaves
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class Ask:
     settings: dict[str, Any]
     model: Any
     data: Any
-    out: Path
+    out: Path  # as it was given, until `carry_out` has seen to it
     reference: Any
     eval_data: Any
     tokenizer: Any
@@ -113,14 +120,56 @@ class Job:
             write_record(self.out, self.record)
 
 
-def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
-    """Make the job. `before` is the record of the run to go on with, None for a new one."""
-    options, out = ask.options, ask.out
-    try_settings(ask.method, ask.settings)
-    if world.is_main:
-        out.mkdir(parents=True, exist_ok=True)
-        sweep(out)
-    world.wait()
+@dataclass
+class Inputs:
+    """What goes into a run: loaded, read and hashed, and not scored yet."""
+
+    options: Options
+    policy: Any
+    tokenizer: Any
+    prepared: Prepared
+    question: Question
+    start_hash: str
+    reference: Asked | None
+    identity: dict[str, str]
+    notes: list[str]
+
+
+def take_in(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Inputs:
+    """Load and read what was asked for, and refuse to go on with a run of something else before anything in its folder is touched.
+
+    Args:
+        world: the processes.
+        ask: what was asked.
+        before: the record of the run to go on with, None for a new one.
+
+    Raises:
+        RunError: `before` is of another method, model, data, settings or options; everything that differs is named.
+    """
+    if ask.options.reference_cache:
+        folder_to_write(ask.options.reference_cache, "reference_cache")
+    if before is None:
+        return _inputs(world, ask, ask.out)
+    plain: dict[str, Any] = {"method": ask.method.name, "settings": ask.settings, "options": asdict(ask.options)}
+    if ask.options.max_tokens is None:  # then the model will tell
+        plain["options"].pop("max_tokens")
+    if not isinstance(ask.reduction, Reduction):
+        plain["reduction"] = _written(ask.reduction, ask.method.reduction)
+    found = differences(before, plain)
+    try:
+        with TemporaryDirectory() as scratch:  # the run's own quarantine stays as it is
+            inputs = _inputs(world, ask, Path(scratch))
+    except HoldfastError:
+        refuse_another(found)  # what went wrong may well follow from that
+        raise
+    whole = {**plain, "options": asdict(inputs.options), "identity": inputs.identity}
+    whole["reduction"] = _written(ask.reduction, inputs.question.reduction)
+    refuse_another(differences(before, whole))
+    return inputs
+
+
+def _inputs(world: World, ask: Ask, quarantine: Path) -> Inputs:
+    options = ask.options
     notes: list[str] = []
     policy = ask.trainee.load(ask.model, options)
     if options.max_tokens is None:  # what the model has positions for: beyond it the numbers mean nothing
@@ -128,8 +177,24 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
     ask = replace(ask, options=options)
     tokenizer = _tokenizer_for(ask, policy, notes)
     ask.trainee.ready(policy, tokenizer, options)
-    prepared, question = _rows_and_question(world, ask, tokenizer)
+    prepared, question = _rows_and_question(world, ask, tokenizer, quarantine)
     start_hash = model_hash(policy)
+    reference = None
+    if "reference" in ask.method.card.needs or ask.reference is not None:  # where it was only named: for the metrics' sake
+        trusted = options.trust_remote_code
+        fresh = bool(options.lora_rank)
+        reference = asked_reference(ask.reference, policy, start_hash=start_hash, fresh_adapter=fresh, trust_remote_code=trusted)
+    identity = {"model": start_hash, **prepared.identity}
+    if reference is not None:
+        identity["reference"] = reference.identity
+    return Inputs(options, policy, tokenizer, prepared, question, start_hash, reference, identity, notes)
+
+
+def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
+    """Make the job. `before` is the record of the run to go on with, None for a new one."""
+    inputs = take_in(world, ask, before)
+    options, out, policy, prepared, question = inputs.options, ask.out, inputs.policy, inputs.prepared, inputs.question
+    ask = replace(ask, options=options)
     torch.manual_seed(options.seed)
     fresh_adapter = bool(options.lora_rank)
     if fresh_adapter:
@@ -156,25 +221,22 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
         world,
         policy,
         asked=ask.reference,
-        tokenizer=tokenizer,
+        tokenizer=inputs.tokenizer,
         rows=prepared.train,
         seed=options.seed,
         tokens=options.budget(world.device.type),
         trust_remote_code=options.trust_remote_code,
     )
     scorer, optimizer = world.prepare(inner, build_optimizer(inner, options))
-    reference = _reference(world, ask, scorer, prepared, start_hash, fresh_adapter)
+    reference = _reference(world, ask, scorer, prepared, inputs.reference)
     train, evaluation = _with_reference(prepared, reference)
     total = plan.total_steps(len(train), options.batch_size, epochs=options.epochs, max_steps=options.max_steps)
-    identity = {"model": start_hash, **prepared.identity}
-    if reference is not None:
-        identity["reference"] = reference.identity
     record = new_record(
         method=ask.method.name,
         settings=ask.settings,
         reduction=_written(ask.reduction, question.reduction),
         options=options,
-        identity=identity,
+        identity=inputs.identity,
         call=ask.call,
         facts={
             **prepared.facts,
@@ -191,10 +253,10 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
             "world": {"processes": world.size, "wrapping": world.wrapping, "device": str(world.device)},
         },
     )
-    record["notes"] += notes
+    record["notes"] += inputs.notes
+    record["id"] = world.gather(record["id"])[0]
     if before is not None:
-        check_same(before, record)
-        record["started"], record["notes"] = before["started"], before["notes"]
+        record |= {name: before[name] for name in ("id", "started", "notes", *prepared.facts) if name in before}
         record["resumed"] = [*before["resumed"], {"at": now()}]
     torch.manual_seed(options.seed + world.rank)
     return Job(
@@ -205,7 +267,7 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
         train=train,
         evaluation=evaluation,
         policy=policy,
-        tokenizer=tokenizer,
+        tokenizer=inputs.tokenizer,
         scorer=scorer,
         optimizer=optimizer,
         scheduler=build_scheduler(optimizer, options, total),
@@ -213,8 +275,8 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
         total=total,
         record=record,
         said=[
-            *prepared.said,
-            *(f"note: {note}" for note in notes),
+            *(prepared.said if before is None else ()),
+            *(f"note: {note}" for note in inputs.notes),
             *kept_in_memory(ask.method),
             *_said(world, verification, reference, record),
         ],
@@ -281,32 +343,28 @@ def _tokenizer_for(ask: Ask, policy: Any, notes: list[str]) -> Any:
     return load_tokenizer(source, model=policy, trust_remote_code=ask.options.trust_remote_code, notes=notes)
 
 
-def _rows_and_question(world: World, ask: Ask, tokenizer: Any) -> tuple[Prepared, Question]:
+def _rows_and_question(world: World, ask: Ask, tokenizer: Any, quarantine: Path) -> tuple[Prepared, Question]:
     probe = read_reduction(ask.reduction, ask.method, groups=1)
     with TemporaryDirectory() as scratch:  # all processes read all rows, one of them keeps what it quarantines
-        room = ask.out if world.is_main else Path(scratch)
-        prepared = prepare(ask.method, probe, tokenizer, ask.options, data=ask.data, eval_data=ask.eval_data, out=room)
+        folder = quarantine if world.is_main else Path(scratch)
+        prepared = prepare(ask.method, probe, tokenizer, ask.options, data=ask.data, eval_data=ask.eval_data, out=folder)
     reduction = read_reduction(ask.reduction, ask.method, groups=len(prepared.groups))
     return prepared, Question(ask.method, ask.settings, reduction, prepared.groups, prepared.raters)
 
 
-def _reference(world: World, ask: Ask, scorer: nn.Module, prepared: Prepared, start_hash: str, fresh_adapter: bool) -> Reference | None:
-    """Scored if the method needs it, or if it was named: then for the metrics' sake."""
-    if "reference" not in ask.method.card.needs and ask.reference is None:
+def _reference(world: World, ask: Ask, scorer: nn.Module, prepared: Prepared, asked: Asked | None) -> Reference | None:
+    if asked is None:
         return None
     items = [compared(item) for item in (*prepared.train.items, *(prepared.evaluation.items if prepared.evaluation else ()))]
     options = ask.options
     return reference_log_probs(
         world,
         scorer,
-        ask.reference,
+        asked,
         items,
-        start_hash=start_hash,
-        fresh_adapter=fresh_adapter,
         precision=options.precision,
         cache=Path(options.reference_cache) if options.reference_cache else ask.out / "reference",
         tokens=options.budget(world.device.type),
-        trust_remote_code=options.trust_remote_code,
     )
 
 
@@ -335,16 +393,13 @@ def _said(world: World, verification: Verification, reference: Reference | None,
     return said
 
 
-def open_run(world: World, out: Path, record: Mapping[str, Any] | None, resume: bool) -> None:
-    """Refuse a folder that holds something. Every process must have read the record before any writes one."""
-    world.wait()
+def open_run(out: Path, record: Mapping[str, Any] | None, resume: bool) -> None:
+    """Refuse a folder that holds something else than a run to go on with."""
     if record is not None and not resume:
         raise RunError(f"{out} already holds a run ({record['status']})", hint="resume=True goes on with it; another out starts a new one")
     if (
         record is None
-        and out.exists()
+        and out.is_dir()
         and any(path.name not in BEFORE_THE_RECORD and not path.name.startswith(TEMPORARY) for path in out.iterdir())
     ):
-        raise RunError(f"{out} is not empty and holds no run", hint="give another out folder")
-    if out.exists() and not out.is_dir():
-        raise RunError(f"{out} is a file", hint="give another out folder")
+        raise RunError(f"{shown(str(out))} is not empty and holds no run", hint="give another out folder")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.card import Method
@@ -44,8 +43,9 @@ class Trainee:
         adapter_task: peft's name for what an adapter is put on.
         card: `card(record, method)`, the README beside the weights.
         ready: `ready(model, tokenizer, options)`, last touches once the tokenizer is there.
-        page: `page(method, run)`, what a finished run says of itself, as report.html in its folder.
-        results: `results(outcome, rows, out)`, what the last look at the held-out rows adds to the record and to the run's folder.
+        page: `page(method, run)`, what a finished run says of itself, as report.html in its folder; None where it has nothing to say.
+        pictures: whether the charts of that page also lie beside it as pictures.
+        results: `results(outcome, rows)`, what the last look at the held-out rows adds to the record.
     """
 
     what: str
@@ -55,8 +55,9 @@ class Trainee:
     adapter_task: str
     card: Callable[[dict[str, Any], Method], str]
     ready: Callable[[Any, Any, Options], None] = lambda model, tokenizer, options: None
-    results: Callable[[Outcome, Rows, Path], dict[str, Any]] = lambda outcome, rows, out: {}
-    page: Callable[[Any, Run], Page] | None = None
+    results: Callable[[Outcome, Rows], dict[str, Any]] = lambda outcome, rows: {}
+    page: Callable[[Any, Run], Page | None] = lambda method, run: None
+    pictures: bool = False
 
 
 def _page(method: Any, run: Run) -> Page:
