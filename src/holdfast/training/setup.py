@@ -346,8 +346,10 @@ def _tokenizer_for(ask: Ask, policy: Any, notes: list[str]) -> Any:
 def _rows_and_question(world: World, ask: Ask, tokenizer: Any, quarantine: Path) -> tuple[Prepared, Question]:
     probe = read_reduction(ask.reduction, ask.method, groups=1)
     with TemporaryDirectory() as scratch:  # all processes read all rows, one of them keeps what it quarantines
-        folder = quarantine if world.is_main else Path(scratch)
-        prepared = prepare(ask.method, probe, tokenizer, ask.options, data=ask.data, eval_data=ask.eval_data, out=folder)
+        folder, options = quarantine if world.is_main else Path(scratch), ask.options
+        if folder != ask.out:  # a quarantine of the user's own name stays as it is, too
+            options = replace(options, quarantine=bool(options.quarantine))
+        prepared = prepare(ask.method, probe, tokenizer, options, data=ask.data, eval_data=ask.eval_data, out=folder)
     reduction = read_reduction(ask.reduction, ask.method, groups=len(prepared.groups))
     return prepared, Question(ask.method, ask.settings, reduction, prepared.groups, prepared.raters)
 
