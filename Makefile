@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test lint types docs bench-pairwise bench-check bench-games clean
+.PHONY: demo test lint types docs bench-pairwise bench-check bench-games bench-families clean
 
 demo: $(STAMP)
 	$(BIN)/holdfast demo --out demo
@@ -32,6 +32,9 @@ bench-check: $(STAMP)
 
 bench-games: $(STAMP)
 	$(BIN)/python benchmarks/games.py
+
+bench-families: $(STAMP)
+	$(BIN)/python benchmarks/families.py --docs docs/families.md
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; hint: make PYTHON=/path/to/python3.11"; exit 1; }

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, FalconMambaConfig, GenerationConfig, LlamaConfig, LlamaForCausalLM, MambaConfig, RwkvConfig
 
 from holdfast.errors import OptionError
-from holdfast.evaluation.generate import Generated, end_tokens, generate, text_of
+from holdfast.evaluation import generate as module
+from holdfast.evaluation.generate import ALWAYS_RIGHT, Batching, Generated, end_tokens, generate, text_of
 
 EOS = 1
 
@@ -88,6 +89,38 @@ def test_padding_changes_nothing_for_greedy(model):
     together = generate(model, Tokens(), prompts, max_new_tokens=5, temperature=0.0)
     apart = [generate(model, Tokens(), [prompt], max_new_tokens=5, temperature=0.0)[0] for prompt in prompts]
     assert together == apart
+
+
+SMALL = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "eos_token_id": EOS, "pad_token_id": 0, "bos_token_id": 2}
+LLAMA = {**SMALL, "intermediate_size": 32, "num_attention_heads": 2}
+DYNAMIC = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0}
+FAMILIES = {  # the config, and how its model may be given prompts of several lengths
+    "mamba": (MambaConfig(**SMALL, state_size=4), Batching()),
+    "falcon mamba": (FalconMambaConfig(**SMALL, state_size=4), Batching()),
+    "rwkv": (RwkvConfig(**SMALL, context_length=64, intermediate_size=32), Batching(padded=False, several=False)),
+    "dynamic rope": (LlamaConfig(**LLAMA, max_position_embeddings=8, rope_parameters=DYNAMIC), ALWAYS_RIGHT),
+}
+
+
+@pytest.mark.parametrize("case", FAMILIES)
+def test_a_batch_goes_on_as_each_prompt_alone(case, monkeypatch):
+    config, how = FAMILIES[case]
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.4)
+    prompts = [[2, 3], [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13], [7, 4, 9], [5, 5]]
+    together = generate(model, Tokens(), prompts, max_new_tokens=8, temperature=0.0)
+    for prompt, answers in zip(prompts, together, strict=True):
+        ids = list(prompt)
+        for token in answers[0].ids:
+            assert token == int(np.argmax(first_token_law(model, ids)))
+            ids.append(token)
+    assert set(module._found[model].values()) == {how}
+    if how != Batching():  # and a padded batch would have said something else
+        monkeypatch.setattr(module, "batching_of", lambda *_: Batching())
+        assert generate(model, Tokens(), prompts, max_new_tokens=8, temperature=0.0) != together
 
 
 def test_same_seed_same_answers_and_no_global_state(model):
