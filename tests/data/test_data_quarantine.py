@@ -24,7 +24,11 @@ def test_one_error_shows_every_kind_with_counts():
     lines = str(caught.value).splitlines()
     assert lines[0] == "10 of 11 rows cannot be used"
     assert [line.split(": ")[0].strip() for line in lines[1:6]] == ["rows:2", "rows:9", "rows:11", "rows:3", "rows:4"]
-    assert lines[6:9] == ["  7 x `chosen` is empty", "  2 x `weight` is out of range", "  1 x `chosen` and `rejected` are the same"]
+    assert lines[6:9] == [
+        "  7 of 11 rows: `chosen` is empty",
+        "  2 of 11 rows: `weight` is out of range",
+        "  1 of 11 rows: `chosen` and `rejected` are the same",
+    ]
     assert lines[9].startswith("hint: ")
 
 

@@ -175,7 +175,7 @@ def test_one_bad_line_spoils_only_itself(tmp_path, line, reason):
     with pytest.raises(DataError) as caught:
         read(path)
     assert f"{path}:3: " in str(caught.value)
-    assert f"1 x {reason}" in str(caught.value)
+    assert f"rows: {reason}" in str(caught.value)
     got = read(path, quarantine=aside)
     assert [row.where.line for row in got] == [1, 2, 4, 5]
     assert got.report.set_aside == {reason: 1}

@@ -150,7 +150,9 @@ def test_pairs_messages_and_transcripts_give_the_same_tokens(chat_tokenizer, pla
 
 
 def test_a_template_whose_prompt_is_no_beginning_of_the_whole():
-    fickle = "{% if add_generation_prompt %}ask {% endif %}{% for m in messages %}{{ m.content }};{% endfor %}"
+    fickle = (
+        "{% if add_generation_prompt %}ask {{ messages[-1].content }}{% else %}{{ messages | map(attribute='role') | join }}{% endif %}"
+    )
     with pytest.raises(ModelError, match="f:1: the chat template does not write the prompt alike") as caught:
         tokenize([pair()], make_tokenizer(chat=fickle))
     assert 'hint: template="plain"' in str(caught.value)

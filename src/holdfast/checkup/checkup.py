@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -21,6 +21,7 @@ from holdfast.checkup.finding import Asked, Finding, Probe, Status
 from holdfast.checkup.table import PROBES
 from holdfast.checkup.words import count
 from holdfast.data import ReadReport, Sample
+from holdfast.data.conservation import Loss
 from holdfast.data.reading import Reading
 from holdfast.errors import DataError, HoldfastError, OptionError
 
@@ -109,6 +110,8 @@ def check(
     model: Any = None,
     reference: Any = None,
     tokenizer: Any = None,
+    template: Literal["auto", "chat", "plain", "none"] | None = None,
+    accept_loss: tuple[Loss, ...] = (),
     beta: float = 0.1,
     population: Mapping[str, float] | str | os.PathLike[str] | None = None,
     epsilon: float = 0.05,
@@ -130,6 +133,8 @@ def check(
         model: a policy, for the findings that need one: how it ranks the pairs, how hard they are
         reference: of that policy; itself unless given
         tokenizer: of that policy; found beside it unless given
+        template: how rows become text for that policy, as for `train`; as it was trained unless given
+        accept_loss: what its chat template may drop of a row; a row that loses anything else is an error
         beta: of the objective to be trained; how hard a pair is depends on it
         population: shares of the raters' groups in the population they should stand for: a JSON file, or {"women": 0.5, "men": 0.5}
         epsilon: how closely each of these groups is to be known; the report says how many labels that takes
@@ -154,6 +159,8 @@ def check(
         model=model,
         reference=reference,
         tokenizer=tokenizer,
+        template=template,
+        accept_loss=accept_loss,
         beta=beta,
         population=shares_of(population),
         epsilon=epsilon,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from holdfast.checkup.finding import Asked
-from holdfast.data.render import tokenize
+from holdfast.data.render import tokenize, tokenized_prompts
+from holdfast.errors import DataError
 from holdfast.evaluation.generate import generate
 from holdfast.evaluation.models import Loaded, device_for, load, same_tokens
 from holdfast.evaluation.ranking import Array, PairScores
@@ -61,7 +62,11 @@ class View:
         policy = load(asked.model, tokenizer=asked.tokenizer, **how)
         reference = policy if asked.reference is None else load(asked.reference, tokenizer=policy.tokenizer, **how)
         same_tokens(policy, reference)
-        items, kept = _tokenized(rows, policy)
+        rendering = {
+            "template": asked.template or policy.template or "auto",
+            "accept_loss": (*asked.accept_loss, *policy.accept_loss),
+        }
+        items, kept = _tokenized(rows, policy, rendering)
         found = _pass(policy, items, quiet=asked.quiet)
         sums = _spread({side: found[side] for side in SIDES}, kept, len(rows))
         ref = sums
@@ -72,16 +77,24 @@ class View:
         state_ND[kept] = found["state"]
         scores = PairScores(*(columns[side] for columns in (sums, lengths, ref) for side in SIDES))
         place = {id(row): i for i, row in enumerate(rows)}
-        return cls(scores, state_ND, _own(policy, items, asked.seed), place, policy.name, reference.name)
+        own = _own(policy, items, [rows[i] for i in kept], rendering, asked.seed)
+        return cls(scores, state_ND, own, place, policy.name, reference.name)
 
 
-def _tokenized(rows: Sequence[Row], policy: Loaded) -> tuple[list[Tokenized], np.ndarray]:
-    """Items, and the place of each among the rows."""
+def _tokenized(rows: Sequence[Row], policy: Loaded, rendering: Mapping[str, Any]) -> tuple[list[Tokenized], np.ndarray]:
+    """Items, and the place of each among the rows. A row that is too long is left out. Raises DataError for one that loses words."""
     place = {id(row): i for i, row in enumerate(rows)}
     with TemporaryDirectory() as scratch:
         aside = Path(scratch) / "aside.jsonl"
         window = context_length(policy.model)
-        made = tokenize(rows, policy.tokenizer, template=policy.template or "auto", max_tokens=window, quarantine=aside, progress=False)
+        hint = "the rows must be rendered whole: accept the loss (--accept-loss), or render them otherwise (--template)"
+        try:
+            made = tokenize(rows, policy.tokenizer, max_tokens=window, quarantine=aside, progress=False, **rendering)
+        except DataError as error:
+            raise DataError(str(error).partition("\nhint: ")[0], hint=hint) from error
+    if made.report.refused:
+        said = "; ".join(f"{n:,} of {len(rows):,} comparisons: {reason}" for reason, n in made.report.refused.items())
+        raise DataError(f"{policy.name}: {said}", hint=hint)
     return made.items, np.array([place[id(row)] for row in made.rows], np.int64)
 
 
@@ -121,13 +134,14 @@ def _spread(columns: dict[str, np.ndarray], kept: np.ndarray, rows: int) -> dict
     return out
 
 
-def _own(policy: Loaded, items: Sequence[Tokenized], seed: int) -> Array:
+def _own(policy: Loaded, items: Sequence[Tokenized], rows: Sequence[Row], rendering: Mapping[str, Any], seed: int) -> Array:
     """What the model writes itself, and how likely it finds that: log-probability a token, of each answer that is not empty."""
     window = context_length(policy.model) or 2**30
-    prompts = list(dict.fromkeys(tuple(item.prompt) for item in items if len(item.prompt) + LONGEST <= window))
-    some = [prompts[i] for i in np.random.default_rng(seed).permutation(len(prompts))[:PROMPTS]]
-    if not some:
+    prompts = {tuple(item.prompt): row for item, row in zip(items, rows, strict=True) if len(item.prompt) + LONGEST <= window}
+    drawn = [list(prompts.values())[i] for i in np.random.default_rng(seed).permutation(len(prompts))[:PROMPTS]]
+    if not drawn:
         return np.zeros(0)
+    some = tokenized_prompts(drawn, policy.tokenizer, **rendering)
     answers = generate(policy.model, policy.tokenizer, some, max_new_tokens=LONGEST, seed=seed, batch=PROMPTS)
     written = [Tokenized(prompt, {"answer": list(row[0].ids)}) for prompt, row in zip(some, answers, strict=True) if len(row[0].ids)]
     logp = score_in_chunks(TextScorer(policy.model), written, tokens=TOKENS)

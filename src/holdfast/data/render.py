@@ -2,11 +2,13 @@
 
 Prompt and answers are tokenized apart and put together, so all answers of a row share the prompt's ids exactly. The beginning-of-sequence
 token stands once at the beginning (if the tokenizer uses one), the end-of-sequence token once at the end of each answer. Nothing is
-truncated: a row that is too long is a bad row, and a document is cut into windows that leave nothing out.
+truncated: a row that is too long is a bad row, and a document is cut into windows that leave nothing out. Nothing is lost: a row is a bad
+row where a chat template does not write all that it says (`holdfast.data.conservation`), unless that loss is accepted.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -16,10 +18,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from holdfast.card import Need
+from holdfast.data.conservation import LOSSES, Loss, Piece
 from holdfast.data.fields import plain
 from holdfast.data.keywords import copies_of, without_equals
 from holdfast.data.mismatch import mismatch
-from holdfast.data.template import Chat, Marks, Rendered, renderer
+from holdfast.data.template import AsIs, Chat, Marks, Rendered, Written, renderer
 from holdfast.data.trees import Tree, trees_of
 from holdfast.data.trouble import BadRow, RowError, Troubles
 from holdfast.errors import DataError, OptionError
@@ -27,6 +30,7 @@ from holdfast.types import Row, Text, Tokenized, Where
 
 STAGE = "tokenize"
 CHUNK = 1024  # rows whose texts are tokenized in one call
+LOOKED_AT = 256  # rows whose prompt and answer are also tokenized as one text, to see whether the tokenizer would join them
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class TokenReport:
     windows: int = 0  # that the cut documents gave
     unknown_tokens: int = 0
     cut_after_end: int = 0  # answers whose template wrote more after the end of sequence
+    lost: Mapping[str, int] = field(default_factory=dict)  # accepted losses: what is not in the text -> rows
+    refused: Mapping[str, int] = field(default_factory=dict)  # likewise of rows that were set aside for it
     notes: tuple[str, ...] = ()
     quarantine: str | None = None
 
@@ -53,6 +59,7 @@ class TokenReport:
         said = [f"rendered {self.read:,} rows ({self.template}), kept {self.kept:,}, giving {self.items:,} sequences to score"]
         said.append(f"{self.prompt_tokens:,} prompt tokens, {self.response_tokens:,} response tokens, longest sequence {self.longest:,}")
         said += [f"set aside {n:,}: {reason}" for reason, n in self.set_aside.items()]
+        said += [f"{n:,} of {self.read:,} rows: {reason} (accepted)" for reason, n in self.lost.items()]
         if self.documents_cut:
             said.append(f"{self.documents_cut:,} documents were cut into {self.windows:,} windows; nothing was left out")
         if self.unknown_tokens:
@@ -84,6 +91,7 @@ def tokenize(
     *,
     needs: Iterable[Need] = (),
     template: str = "auto",
+    accept_loss: Sequence[str] = (),
     max_tokens: int | None = None,
     max_prompt_tokens: int | None = None,
     on_bad: Literal["error", "quarantine"] | None = None,
@@ -99,7 +107,10 @@ def tokenize(
         needs: "mismatched" adds a branch of that name (see `holdfast.data.mismatch`), "revision" and "rationale" further prompts with
             branches of their own (see `holdfast.data.trees`), "degrees" copies that lack key phrases (see `holdfast.data.keywords`);
             other needs are not the renderer's.
-        template: "chat", "plain", or "auto" (the chat template if there is one); see `holdfast.data.template`.
+        template: "chat", "plain", "none" (text that is in the template already), or "auto" (the chat template if there is one); see
+            `holdfast.data.template`.
+        accept_loss: what the template may drop: "system", "turns", "thinking", "tool_calls", "tools", "documents", "images". A row that
+            loses anything else is a bad row.
         max_tokens: the most tokens of a prompt with one answer, end included. Documents are cut into windows of at most this many.
         max_prompt_tokens: the most tokens of the row's own prompt.
         on_bad: "error" (the default) or "quarantine" (the default when a quarantine file is named).
@@ -125,7 +136,7 @@ def tokenize(
     marks = Marks.of(tokenizer)
     rendered = renderer(template, marks)
     needs = tuple(needs)
-    maker = _Maker(marks, rendered, max_tokens, max_prompt_tokens, needs, seed)
+    maker = _Maker(marks, rendered, accepted(accept_loss), max_tokens, max_prompt_tokens, needs, seed)
     troubles = Troubles(STAGE, aside)
     items: list[Tokenized] = []
     console = Console(stderr=True)
@@ -138,7 +149,7 @@ def tokenize(
                 else:
                     items += made
             bar.update(task, completed=min(start + CHUNK, len(rows)))
-    notes = []
+    notes = maker.notes()
     if "mismatched" in needs and items:
         paired = mismatch(items, seed=seed, max_tokens=max_tokens)
         for place in paired.unfit:
@@ -153,30 +164,55 @@ def tokenize(
 
 
 def written_answers(
-    prompts: Sequence[Text], answers: Sequence[Sequence[str]], tokenizer: Any, *, template: str = "auto"
+    prompts: Sequence[Text],
+    answers: Sequence[Sequence[str]],
+    tokenizer: Any,
+    *,
+    template: str = "auto",
+    accept_loss: Sequence[str] = (),
 ) -> list[Tokenized]:
     """Prompts with answers that some model wrote, for a reward model to read: branches "0", "1", ... of each prompt.
 
-    What a policy writes is judged however bad it is: an empty answer is an end-of-sequence token alone, and one that holds such a token
-    ends there.
+    What a policy writes is judged however bad it is: an empty answer is an end-of-sequence token alone, one that holds such a token ends
+    there, and a thought that the judge's template drops is not judged. A prompt must be rendered whole.
 
     Raises:
-        DataError: a prompt that cannot be rendered; its number is named.
+        DataError: a prompt that cannot be rendered, or not whole; its number is named.
     """
-    marks = Marks.of(tokenizer)
-    maker = _Maker(marks, renderer(template, marks), None, None, (), 0)
+    maker = _maker(tokenizer, template, accept_loss)
     items = []
     for number, (prompt, texts) in enumerate(zip(prompts, answers, strict=True), start=1):
         row = Row(Where("prompts", number), prompt)
-        try:
-            marks.refuse_literal(prompt, "prompt")
-            shown = maker.rendered.prompt(row)
-            ids, *parts = maker._ids([shown, *(maker.rendered.answer(row, shown, text) for text in texts)])
-            branches = {str(g): _ended(part, marks.eos) for g, part in enumerate(parts)}
-            items.append(Tokenized(maker._prompt(ids), branches, number - 1))
-        except RowError as trouble:
-            raise DataError(f"prompt {number} cannot be rendered: {trouble}") from trouble
+        item = maker.asked(row, {str(g): text for g, text in enumerate(texts)}, f"prompt {number}")
+        items.append(replace(item, row=number - 1))
     return items
+
+
+def tokenized_prompts(
+    rows: Sequence[Row], tokenizer: Any, *, template: str = "auto", accept_loss: Sequence[str] = ()
+) -> list[Sequence[int]]:
+    """The prompts of rows as a model is asked them, with all that the template's generation prompt opens; of a document, the beginning of a
+    sequence alone.
+
+    Raises:
+        DataError: a prompt that cannot be rendered, or not whole; its row is named.
+    """
+    maker = _maker(tokenizer, template, accept_loss)
+    return [maker.asked(row, {}, str(row.where)).prompt if row.prompt else [maker.marks.start] for row in rows]
+
+
+def _maker(tokenizer: Any, template: str, accept_loss: Sequence[str]) -> _Maker:
+    marks = Marks.of(tokenizer)
+    return _Maker(marks, renderer(template, marks), accepted(accept_loss), None, None, (), 0)
+
+
+def accepted(accept_loss: Sequence[str]) -> frozenset[Loss]:
+    """The losses that are accepted. Raises OptionError for one that is not known."""
+    given = [accept_loss] if isinstance(accept_loss, str) else accept_loss
+    unknown = [name for name in given if name not in LOSSES]
+    if unknown:
+        raise OptionError(f"accept_loss names {unknown[0]!r}, which no template drops", hint=f"known are {', '.join(LOSSES)}")
+    return frozenset(name for name in LOSSES if name in given)
 
 
 def _ended(ids: list[int], eos: int) -> list[int]:
@@ -195,7 +231,7 @@ def _quarantine(on_bad: str | None, quarantine: str | Path | None) -> Path | Non
 
 def _report(items: Sequence[Tokenized], read: int, troubles: Troubles, maker: _Maker, notes: Sequence[str]) -> TokenReport:
     return TokenReport(
-        template="chat template" if isinstance(maker.rendered, Chat) else "plain",
+        template=maker.rendered.name,
         read=read,
         kept=read - troubles.total,
         items=len(items),
@@ -206,7 +242,9 @@ def _report(items: Sequence[Tokenized], read: int, troubles: Troubles, maker: _M
         documents_cut=maker.documents_cut,
         windows=maker.windows,
         unknown_tokens=maker.unknown,
-        cut_after_end=maker.rendered.cut[0] if isinstance(maker.rendered, Chat) else 0,
+        cut_after_end=maker.rendered.cut if isinstance(maker.rendered, Chat) else 0,
+        lost=dict(maker.lost.most_common()),
+        refused=dict(maker.refused.most_common()),
         notes=tuple(notes),
         quarantine=str(troubles.quarantine) if troubles.quarantine else None,
     )
@@ -226,26 +264,35 @@ class _Maker:
     """Rows to items, a chunk at a time, with counts of what it met."""
 
     def __init__(
-        self, marks: Marks, rendered: Rendered, max_tokens: int | None, max_prompt_tokens: int | None, needs: Sequence[Need], seed: int
+        self,
+        marks: Marks,
+        rendered: Rendered,
+        accept: frozenset[Loss],
+        max_tokens: int | None,
+        max_prompt_tokens: int | None,
+        needs: Sequence[Need],
+        seed: int,
     ):
-        self.marks, self.rendered = marks, rendered
+        self.marks, self.rendered, self.accept = marks, rendered, accept
         self.max_tokens, self.max_prompt_tokens = max_tokens, max_prompt_tokens
         self.needs, self.seed = needs, seed
-        self.documents_cut = self.windows = self.unknown = 0
+        self.documents_cut = self.windows = self.unknown = self.looked_at = self.joined = 0
+        self.lost: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
         self._same: dict[int, int] = {}  # one object for each token id: a list of ids then costs 8 bytes a token
         self._inside = self._written_inside()
 
     def items(self, rows: Sequence[Row], indices: Iterable[int]) -> Iterator[list[Tokenized] | BadRow]:
         """The items of each of these rows, or why there are none."""
         drafts = [(index, self._draft(rows[index], index)) for index in indices]
-        ids = iter(self._ids([text for _, draft in drafts if not isinstance(draft, RowError) for text in draft.texts]))
+        ids = iter(self.ids([written for _, draft in drafts if not isinstance(draft, RowError) for written in draft.written]))
         for index, draft in drafts:
             if isinstance(draft, RowError):
                 yield _bad(rows[index], draft)
                 continue
-            parts = [next(ids) for _ in draft.texts]
+            parts = [part for _ in draft.written for part in next(ids)]
             try:
-                made = self._document(rows[index], parts[0]) if is_document(rows[index]) else [self._item(draft.trees, parts)]
+                made = self._document(rows[index], parts[1]) if is_document(rows[index]) else [self._item(draft.trees, parts)]
             except RowError as trouble:
                 yield _bad(rows[index], trouble)
                 continue
@@ -253,35 +300,100 @@ class _Maker:
             self.unknown += sum(part.count(unk) for part in parts) if unk is not None and unk != self.marks.eos else 0
             yield [replace(item, row=index) for item in made]
 
+    def asked(self, row: Row, texts: Mapping[str, str], who: str) -> Tokenized:
+        """A row's prompt with answers that some model wrote. Raises DataError."""
+        try:
+            self.rendered.refuse(row.prompt, "prompt")
+            written = self.rendered.write(row, texts)
+            self.refuse_losses(written.lost)
+            ids, *parts = self.ids([written])[0]
+            branches = {name: _ended(part, self.marks.eos) for name, part in zip(written.answers, parts, strict=True)}
+            return Tokenized(self._prompt(ids), branches)
+        except RowError as trouble:
+            raise DataError(f"{who} cannot be rendered: {trouble}", hint=trouble.cure) from trouble
+
+    def ids(self, written: Sequence[Written]) -> list[list[list[int]]]:
+        """For each prompt with its answers the ids of the prompt, then of each answer."""
+        anchor = self.marks.anchor
+        texts = [text for one in written for text in (one.prompt, *one.answers.values())]
+        found = iter(self._ids(texts))
+        parts = [[next(found) for _ in range(1 + len(one.answers))] for one in written]
+        if anchor is not None:
+            behind = [(one, n, text) for one, own in enumerate(written) if own.prompt for n, text in enumerate(own.answers.values(), 1)]
+            for (one, n, _), ids in zip(behind, self._ids([f"\n{text}" for _, _, text in behind]), strict=True):
+                if ids[: len(anchor)] == anchor:
+                    parts[one][n] = ids[len(anchor) :]
+        self._look(written, parts)
+        return parts
+
     def _ids(self, texts: list[str]) -> list[list[int]]:
         if not texts:
             return []
         found = self.marks.tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
         return [[self._same.setdefault(i, i) for i in ids] for ids in found]
 
+    def _look(self, written: Sequence[Written], parts: Sequence[list[list[int]]]) -> None:
+        """Whether the tokenizer would join the end of the prompt and the beginning of its first answer, were they one text."""
+        some = [(one, ids) for one, ids in zip(written, parts, strict=True) if one.prompt and one.answers][: LOOKED_AT - self.looked_at]
+        whole = self._ids([one.prompt + next(iter(one.answers.values())) for one, _ in some])
+        self.looked_at += len(some)
+        self.joined += sum(ids != [*apart[0], *apart[1]] for ids, (_, apart) in zip(whole, some, strict=True))
+
+    def notes(self) -> list[str]:
+        said = self.rendered.notes()
+        if self.joined:
+            said.append(
+                f"in {self.joined:,} of the first {self.looked_at:,} rows the tokenizer would join the end of the prompt and the "
+                "beginning of the answer, were they one text; they are kept apart (does the prompt end in a space?)"
+            )
+        return said
+
     def _draft(self, row: Row, index: int) -> _Draft | RowError:
-        """For each tree its prompt as text, then each answer; of a document, its text alone."""
+        """Each tree of the row as text; of a document, its text alone, behind an empty prompt."""
         try:
             for name in ("prompt", *_answers(row)):
-                self.marks.refuse_literal(getattr(row, name), name)
+                self.rendered.refuse(getattr(row, name), name)
+            for name in ("tools", "documents"):
+                self.rendered.refuse([{"column": row.extra.get(name)}], name)
             if is_document(row):
-                return _Draft([], [row.answer if isinstance(row.answer, str) else str(row.answer)])
+                return _Draft([], [Written("", {"answer": row.answer if isinstance(row.answer, str) else str(row.answer)})])
             trees = [Tree(row.prompt, _answers(row))]
             if row.chosen is not None:
                 if "degrees" in self.needs:
                     trees = [Tree(row.prompt, {**_answers(row), **copies_of(row)})]
                 trees += trees_of(row, index, self.needs, chat=isinstance(self.rendered, Chat), seed=self.seed)
-            texts: list[str] = []
+            written = []
             for tree in trees:
-                asked = replace(row, prompt=tree.prompt)
-                prompt = self.rendered.prompt(asked)
-                texts.append(prompt)
                 for name, answer in tree.answers.items():
-                    self.marks.refuse_literal(answer, name)
-                    texts.append(self.rendered.answer(asked, prompt, answer))
-            return _Draft(trees, texts)
+                    self.rendered.refuse(answer, name)
+                one = self.rendered.write(replace(row, prompt=tree.prompt), tree.answers)
+                self._refuse_vanished(one)
+                written.append(one)
+            self.refuse_losses([piece for one in written for piece in (*one.lost, *one.lost_answers)])
+            return _Draft(trees, written)
         except RowError as trouble:
             return trouble
+
+    def _refuse_vanished(self, written: Written) -> None:
+        """Raises RowError for an answer of which nothing is left."""
+        for name, text in written.answers.items():
+            if not text.replace(self.marks.tokenizer.eos_token, "").strip() and written.lost_answers:
+                detail = f"it drops {_listed(written.lost_answers)}"
+                cure = "take a model whose template writes it, render without the template (--template plain), or remove the row"
+                raise RowError(f"{self.rendered.who} writes nothing of an answer", field=name, detail=detail, cure=cure)
+
+    def refuse_losses(self, lost: Sequence[Piece]) -> None:
+        """Count a row's losses if they are accepted. Raises RowError if not."""
+        if not lost:
+            return
+        reason = f"{self.rendered.who} drops {_listed(lost)}"
+        refused = list(dict.fromkeys(piece.kind for piece in lost if piece.kind not in self.accept))
+        if refused:
+            self.refused[reason] += 1
+            accept = " ".join(f"--accept-loss {kind}" for kind in refused)
+            cure = f"take a template that writes it, or accept the loss: {accept} (accept_loss={refused} in Python)"
+            raise RowError(reason, cure=cure)
+        self.lost[reason] += 1
 
     def _item(self, trees: Sequence[Tree], parts: list[list[int]]) -> Tokenized:
         part = iter(parts)
@@ -343,11 +455,13 @@ class _Maker:
 
     def _written_inside(self) -> set[int]:
         """The tokens of beginning and end that the chat template itself writes within a prompt, to mark its turns."""
+        if isinstance(self.rendered, AsIs):
+            return {token for token in (self.marks.bos, self.marks.eos) if token is not None}
         if not isinstance(self.rendered, Chat):
             return set()
         turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
         try:
-            ids = self._ids([self.rendered.prompt(Row(None, turns))])[0]  # type: ignore[arg-type]
+            ids = self._ids([self.rendered.write(Row(Where("turns", 1), turns), {}).prompt])[0]
         except RowError:
             return set()
         return {token for token in (self.marks.bos, self.marks.eos) if token is not None and token in ids[1:]}
@@ -355,10 +469,15 @@ class _Maker:
 
 @dataclass(frozen=True)
 class _Draft:
-    """A row as texts in the order of its trees: each tree's prompt, then its answers."""
+    """A row as text: each tree's prompt and answers."""
 
     trees: Sequence[Tree]
-    texts: Sequence[str]
+    written: Sequence[Written]
+
+
+def _listed(lost: Sequence[Piece]) -> str:
+    *most, last = dict.fromkeys(piece.what for piece in lost)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _answers(row: Row) -> dict[str, Text]:

@@ -19,6 +19,16 @@ Split = Callable[[Text, Text], tuple[Text, Text, Text]]  # (chosen, rejected) ->
 
 FAMILIES = (("Human", "Assistant"), ("User", "Assistant"), ("Human", "AI"), ("Question", "Answer"), ("Instruction", "Response"), ("Q", "A"))
 SYSTEM = "System"
+CHATS = (  # markers of transcripts within a prompt; others, such as Q and A, mark questions as often as turns
+    ("Human", "Assistant"),
+    ("User", "Assistant"),
+    ("USER", "ASSISTANT"),
+    ("Human", "AI"),
+    ("### Human", "### Assistant"),
+    ("### User", "### Assistant"),
+    ("### Instruction", "### Response"),
+)
+BEGINS = re.compile(r"(?:\A|\n)(?:System|Human|User|USER|### (?:Human|User|Instruction)):")
 
 
 def split_messages(chosen: Text, rejected: Text) -> tuple[Text, Text, Text]:
@@ -52,8 +62,9 @@ class Markers:
     user: str
     assistant: str
 
-    def turns(self, transcript: str) -> tuple[Message, ...] | None:
-        """The messages of a transcript, or None if it does not begin with a marker or holds no assistant turn."""
+    def turns(self, transcript: str, *, begun: bool = False) -> tuple[Message, ...] | None:
+        """The messages of a transcript, or None if it does not begin with a marker or holds no assistant turn. Where the last turn has only
+        `begun`, the white space at its end is a part of it."""
         names = {self.user: "user", self.assistant: "assistant", SYSTEM: "system"}
         marker = "|".join(map(re.escape, names))
         begin = re.match(rf"(\n*)({marker}):", transcript)
@@ -62,6 +73,8 @@ class Markers:
         gap = begin[1] or ("\n\n" if re.search(rf"\n\n({marker}):", transcript) else "\n")
         parts = re.split(rf"(?:\A\n*|{gap})({marker}): ?", transcript)
         turns = tuple({"role": names[name], "content": content.strip()} for name, content in zip(parts[1::2], parts[2::2], strict=True))
+        if begun:
+            turns = (*turns[:-1], {**turns[-1], "content": parts[-1].lstrip()})
         return turns if any(turn["role"] in ASSISTANT for turn in turns) else None
 
     def split(self, chosen: Text, rejected: Text) -> tuple[Text, Text, Text]:
@@ -108,3 +121,26 @@ def choose_split(samples: Sequence[tuple[Text, Text]]) -> tuple[Split, str]:
         if sum(markers.turns(c) is not None and markers.turns(r) is not None for c, r in strings) * 2 > len(strings):
             return markers.split, f'transcripts with turns marked "{family[0]}:" and "{family[1]}:", split at the last turn they share'
     return split_text, "text without marked turns, split at the last line break or space that is shared"
+
+
+def turns_of_prompt(prompt: str) -> tuple[Message, ...] | None:
+    """The turns of a prompt that is a transcript up to the assistant's marker; None of any other text.
+
+    An assistant turn that has begun stands last. Words before a first "###" marker (as Alpaca has them) go to the head of its turn.
+    """
+    begin = BEGINS.search(prompt)
+    if begin is None:
+        return None
+    before, transcript = prompt[: begin.start()].strip(), prompt[begin.start() :]
+    if before and "###" not in begin[0]:
+        return None
+    for family in CHATS:
+        turns = Markers(*family).turns(transcript, begun=True)
+        if turns is None or turns[-1]["role"] not in ASSISTANT or all(turn["role"] != "user" for turn in turns):
+            continue
+        if before:
+            first = next(n for n, turn in enumerate(turns) if turn["role"] == "user")
+            joined = {**turns[first], "content": f"{before}\n\n{turns[first]['content']}".rstrip()}
+            turns = (*turns[:first], joined, *turns[first + 1 :])
+        return turns if turns[-1]["content"].strip() else turns[:-1]
+    return None

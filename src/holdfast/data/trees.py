@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.card import Need
+from holdfast.data.template import plain_turn, prefilled
+from holdfast.data.transcript import turns_of_prompt
 from holdfast.types import Row, Text
 
 IMPROVE = "Improve your answer. Write only the improved answer."
@@ -33,8 +35,11 @@ def revise_prompt(prompt: Text, shown: Text, *, chat: bool) -> Text:
     prompt comes again after the request, so that what follows it is an answer as before."""
     if isinstance(prompt, str) and not chat:
         return f"{prompt}{_words(shown)}\n\n{IMPROVE}\n\n{prompt}"
-    asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    asked = (turns_of_prompt(prompt) or [{"role": "user", "content": prompt}]) if isinstance(prompt, str) else prompt
     answered = [{"role": "assistant", "content": shown}] if isinstance(shown, str) else shown
+    if prefilled(asked[-1]):
+        answered = [{**asked[-1], **answered[0], "content": asked[-1]["content"] + answered[0]["content"]}]
+        asked = asked[:-1]
     return [*asked, *answered, {"role": "user", "content": IMPROVE}]
 
 
@@ -72,7 +77,7 @@ def _words(text: Text) -> str:
     """A text as it is; a conversation as lines of who said what, a lone message by its words."""
     if isinstance(text, str):
         return text
-    return str(text[0]["content"]) if len(text) == 1 else "\n\n".join(f"{m['role']}: {m['content']}" for m in text)
+    return plain_turn(text[0]) if len(text) == 1 else "\n\n".join(f"{m['role']}: {plain_turn(m)}" for m in text)
 
 
 TREES: Mapping[Need, Callable[[Row, bool, random.Random], Sequence[Tree]]] = {"revision": _revisions, "rationale": _rationale}

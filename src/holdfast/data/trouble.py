@@ -104,7 +104,7 @@ class Troubles:
         for bad in self.examples():
             place = f"field `{bad.trouble.field}`: " if bad.trouble.field else ""
             lines.append(f"  {bad.where}: {place}{bad.trouble}; cure: {bad.trouble.cure}")
-        lines += [f"  {n} x {reason}" for reason, n in self.counts.most_common()]
+        lines += [f"  {n} of {read} rows: {reason}" for reason, n in self.counts.most_common()]
         return "\n".join(lines)
 
     def settle(self, read: int, *, seen: Callable[[Where], bool]) -> None:

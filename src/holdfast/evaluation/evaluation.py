@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Group
 
 from holdfast.card import check
+from holdfast.data.conservation import Loss
 from holdfast.data.reading import Reading
 from holdfast.errors import OptionError
 from holdfast.evaluation.kl import sample_kl
@@ -100,7 +101,8 @@ def evaluate(
     temperature: float = 1.0,
     bootstrap: int = 1000,
     seed: int = 0,
-    template: str | None = None,
+    template: Literal["auto", "chat", "plain", "none"] | None = None,
+    accept_loss: tuple[Loss, ...] = (),
     tokenizer: Any = None,
     max_tokens: int | None = None,
     batch: int = 64,
@@ -138,6 +140,8 @@ def evaluate(
         bootstrap: resamples of each interval; 0 for no intervals.
         seed: of the drawing of prompts, answers and resamples.
         template: how prompts are rendered; default: as the run was trained, else as the data room decides.
+        accept_loss: what the chat template may drop of a row, besides what the run accepted; a row that loses anything else is an error, or
+            goes to the quarantine.
         tokenizer: the policy's, where `model` is a loaded model or brings none.
         max_tokens: longest row; a longer one is an error, or goes to the quarantine.
         batch: answers generated at once.
@@ -165,11 +169,13 @@ def evaluate(
     rival = load(against, **how) if against is not None else None
     if ref is not None:
         same_tokens(policy, ref)
-    template = template or policy.template or "auto"
-    held = held_rows(data, policy.tokenizer, by=by, template=template, max_tokens=max_tokens, reading=how_read, seed=seed)
+    how_rendered = template or policy.template or "auto"
+    losses = tuple(dict.fromkeys((*accept_loss, *policy.accept_loss)))
+    rendering: dict[str, Any] = {"template": how_rendered, "accept_loss": losses, "max_tokens": max_tokens}
+    held = held_rows(data, policy.tokenizer, by=by, reading=how_read, seed=seed, **rendering)
     scores = held.scores(policy, ref)
     window = smallest_window([loaded for loaded in (policy, ref, rival) if loaded is not None])
-    writer = Writer(held, prompts, samples, max_new_tokens, seed, batch, template, progress, window)
+    writer = Writer(held, prompts, samples, max_new_tokens, seed, batch, how_rendered, losses, progress, window)
     drawn = writer.write(policy, temperature, "policy", times=best_of)
     written = (
         drawn
@@ -197,7 +203,8 @@ def evaluate(
         "temperature": temperature,
         "bootstrap": bootstrap,
         "seed": seed,
-        "template": template,
+        "template": how_rendered,
+        "accept_loss": list(losses),
         "dtype": dtype,
         "device": str(place),
         "reward": name_of(reward) if reward is not None else None,

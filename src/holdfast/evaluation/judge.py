@@ -43,6 +43,7 @@ class RewardModel:
     kind: RewardMethod
     settings: dict[str, Any]
     template: str
+    accept_loss: tuple[str, ...]
     scorer: JudgeScorer
     tokenizer: Any
     tokens: int = 4096  # packed tokens read at once
@@ -55,11 +56,11 @@ class RewardModel:
         known = kind_of(model)
         if known is None:
             raise ModelError(f"{source} does not say what kind of reward model it is", hint="train one with `holdfast train-reward`")
-        name, settings, template = known
+        name, settings, template, accept = known
         kind = get(name)
         tokenizer = load_tokenizer(source, model=model, trust_remote_code=trust_remote_code)
         scorer = JudgeScorer(model, prompt=PROMPT if kind.reads_prompt else None)
-        return cls(str(source), kind, settings, template, scorer, tokenizer)
+        return cls(str(source), kind, settings, template, accept, scorer, tokenizer)
 
     def outputs(self, prompts: Sequence[Text], answers: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor | None]:
         """(out_PGH, prompt_PH or None): the head's outputs for G answers to each of P prompts. Every prompt has as many answers.
@@ -71,7 +72,7 @@ class RewardModel:
         counts = {len(row) for row in answers}
         if len(counts) != 1 or 0 in counts:
             raise OptionError(f"prompts must have as many answers, one or more; here they have {sorted(counts)}")
-        items = written_answers(prompts, answers, self.tokenizer, template=self.template)
+        items = written_answers(prompts, answers, self.tokenizer, template=self.template, accept_loss=self.accept_loss)
         self._check_lengths(items)
         names = [str(g) for g in range(counts.pop())]
         out: list[Tensor | None] = [None] * len(items)

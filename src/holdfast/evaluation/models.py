@@ -22,7 +22,8 @@ ADAPTER_OFF = "adapter-off"  # what a run calls the model under its adapter, whi
 
 @dataclass(frozen=True)
 class Loaded:
-    """A causal model with its tokenizer. `own_reference` and `template` are set where it came from a run that recorded them."""
+    """A causal model with its tokenizer. `own_reference`, `template` and `accept_loss` are set where it came from a run
+    that recorded them."""
 
     model: Any
     tokenizer: Any
@@ -30,6 +31,7 @@ class Loaded:
     hash: str
     own_reference: str | None = None
     template: str | None = None
+    accept_loss: tuple[str, ...] = ()
     note: str = ""
     own: Own | None = None  # what its run was trained to do
 
@@ -95,7 +97,8 @@ def _from_record(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     record = json.loads(path.read_text(encoding="utf-8"))
-    known = {"template": record.get("options", {}).get("template"), "own": own_objective(record)}
+    options = record.get("options", {})
+    known = {"template": options.get("template"), "accept_loss": tuple(options.get("accept_loss") or ()), "own": own_objective(record)}
     call = record.get("call", {})
     given = call.get("reference")
     named = call.get("model") if given in (None, ADAPTER_OFF) else given

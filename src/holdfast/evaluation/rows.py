@@ -80,6 +80,7 @@ def held_rows(
     *,
     by: str,
     template: str,
+    accept_loss: Sequence[str],
     max_tokens: int | None,
     reading: Reading,
     seed: int,
@@ -90,7 +91,9 @@ def held_rows(
     known = reading.rows(data, quarantine)
     refuse_names(known.rows, "an evaluation reads")
     texts = [row for row in known.rows if not row.named]
-    rows, items = _tokenized(texts, tokenizer, template=template, max_tokens=max_tokens, quarantine=quarantine, seed=seed)
+    rows, items = _tokenized(
+        texts, tokenizer, template=template, accept_loss=accept_loss, max_tokens=max_tokens, quarantine=quarantine, seed=seed
+    )
     pairs = [i for i, item in enumerate(items) if set(item.branches) >= {"chosen", "rejected"} and not rows[i].tie]
     notes = []
     ties = sum(row.tie for row in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from holdfast.data.render import tokenize
+from holdfast.data.render import tokenized_prompts
 from holdfast.evaluation.generate import generate, text_of
 from holdfast.evaluation.models import Loaded
 from holdfast.evaluation.rows import Held, distinct_prompts
@@ -28,6 +29,7 @@ class Writer:
     seed: int
     batch: int
     template: str
+    accept_loss: Sequence[str]
     progress: bool
     window: int | None  # longest prompt and answer that every model takes, in tokens
     chosen: list[int] = field(init=False)  # a row of each prompt
@@ -58,10 +60,9 @@ class Writer:
         """The model's answers. `stream` keeps the random numbers of models apart; `own_tokens` renders prompts for its own tokenizer;
         `times` as many answers are drawn."""
         rows = [self.held.rows[i] for i in self.chosen]
-        if own_tokens and rows:
-            ids = [item.prompt for item in tokenize(rows, loaded.tokenizer, template=loaded.template or self.template).items]
-        else:
-            ids = [self.held.items[i].prompt for i in self.chosen]
+        template = (loaded.template if own_tokens else None) or self.template
+        accept = (*self.accept_loss, *loaded.accept_loss)
+        ids = tokenized_prompts(rows, loaded.tokenizer, template=template, accept_loss=accept)
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=not (self.progress and console.is_terminal)) as bar:
             task = bar.add_task(f"answers of the {who}", total=len(ids) * self.samples * times)

@@ -7,7 +7,7 @@ expects, so `AutoModelForSequenceClassification.from_pretrained(folder)` reads i
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from holdfast.errors import ModelError
 from holdfast.models.load import Source, check_files, check_policy, is_adapter_folder, load_policy, progress_bars_only_on_terminals, resolve
 from holdfast.scorers.branches import causal_model
 
-KEY = "holdfast_reward"  # in config.json: {"kind": "bradley_terry", "settings": {}, "template": "auto"}
+KEY = "holdfast_reward"  # in config.json: {"kind": "bradley_terry", "settings": {}, "template": "auto", "accept_loss": []}
 HEADS = ("score.weight", "classifier.weight", "classifier.bias")
 
 
@@ -125,16 +125,20 @@ def _check_width(model: Any, outputs: int | None, who: str) -> None:
         raise ModelError(f"{who} has {has} outputs; this kind of reward model at these settings has {outputs}")
 
 
-def mark(model: Any, *, kind: str, settings: Mapping[str, Any], template: str, pad_token_id: int | None) -> None:
+def mark(
+    model: Any, *, kind: str, settings: Mapping[str, Any], template: str, accept_loss: Sequence[str], pad_token_id: int | None
+) -> None:
     """Write into the model's config what it is, and which token is padding: whoever loads it finds the last token by that."""
     config = causal_model(model).config
-    setattr(config, KEY, {"kind": kind, "settings": dict(settings), "template": template})
+    setattr(config, KEY, {"kind": kind, "settings": dict(settings), "template": template, "accept_loss": list(accept_loss)})
     if config.get_text_config().pad_token_id is None:
         config.get_text_config().pad_token_id = pad_token_id
         config.pad_token_id = pad_token_id
 
 
-def kind_of(model: Any) -> tuple[str, dict[str, Any], str] | None:
-    """(kind, settings, template) of a reward model that was trained here, None of any other."""
+def kind_of(model: Any) -> tuple[str, dict[str, Any], str, tuple[str, ...]] | None:
+    """(kind, settings, template, accept_loss) of a reward model that was trained here, None of any other."""
     found = getattr(causal_model(model).config, KEY, None)
-    return None if not found else (str(found["kind"]), dict(found["settings"]), str(found["template"]))
+    if not found:
+        return None
+    return str(found["kind"]), dict(found["settings"]), str(found["template"]), tuple(found.get("accept_loss", ()))

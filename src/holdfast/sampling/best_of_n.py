@@ -47,6 +47,7 @@ def best_of_n(
     max_new_tokens: int = 256,
     temperature: float = 1.0,
     template: str = "auto",
+    accept_loss: Sequence[str] = (),
     seed: int = 0,
     batch: int = 64,
     device: str = "cpu",
@@ -66,6 +67,7 @@ def best_of_n(
         max_new_tokens: the most tokens of an answer; one that reaches it is cut off
         temperature: of the draws
         template: as in `tokenize`
+        accept_loss: what the chat template may drop of a prompt, as in `tokenize`
         seed: of the draws
         batch: answers generated at once
         device: of a reward model
@@ -75,7 +77,8 @@ def best_of_n(
         OptionError: n below 1, or a reward that does not return a finite number for each answer.
     """
     check("n", n, isinstance(n, int) and n >= 1, "be a whole number of at least 1")
-    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "template": template}
+    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
+    settings |= {"template": template, "accept_loss": accept_loss}
     drawn = draw(model, tokenizer, prompts, samples=n, seed=seed, batch=batch, progress=progress, **settings)
     return pick(prompts, drawn, reward_from(reward, device=device), name_of(reward))
 

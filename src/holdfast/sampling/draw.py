@@ -8,11 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from holdfast.data.render import tokenize
+from holdfast.data.render import tokenized_prompts
 from holdfast.evaluation.generate import generate, text_of
 from holdfast.types import Row, Text, Where
-
-ANYTHING = "."  # a row must have an answer to be tokenized; only its prompt is used
 
 
 def draw(
@@ -24,6 +22,7 @@ def draw(
     max_new_tokens: int = 256,
     temperature: float = 1.0,
     template: str = "auto",
+    accept_loss: Sequence[str] = (),
     seed: int = 0,
     batch: int = 64,
     progress: bool = False,
@@ -38,14 +37,15 @@ def draw(
         max_new_tokens: the most tokens of an answer; one that reaches it is cut off
         temperature: of the draws; 0 takes the most probable token
         template: as in `tokenize`
+        accept_loss: what the chat template may drop of a prompt, as in `tokenize`
         seed: of the draws
         batch: answers generated at once
         progress: a bar over the answers
     """
     if not prompts:
         return []
-    rows = [Row(Where("prompts", n), prompt=prompt, answer=ANYTHING, desirable=True) for n, prompt in enumerate(prompts, 1)]
-    asked = [item.prompt for item in tokenize(rows, tokenizer, template=template, progress=False).items]
+    rows = [Row(Where("prompts", n), prompt) for n, prompt in enumerate(prompts, 1)]
+    asked = tokenized_prompts(rows, tokenizer, template=template, accept_loss=accept_loss)
     with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
         task = bar.add_task("answers", total=len(asked) * samples)
         drawn = generate(

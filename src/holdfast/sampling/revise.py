@@ -22,6 +22,7 @@ def revise(
     max_new_tokens: int = 256,
     temperature: float = 1.0,
     template: str = "auto",
+    accept_loss: Sequence[str] = (),
     seed: int = 0,
 ) -> list[list[str]]:
     """The answers, then each round of revisions: `steps + 1` lists, aligned with `prompts`. Round k shows the model its answer of round
@@ -38,6 +39,7 @@ def revise(
         max_new_tokens: the most tokens of a revision; one that reaches it is cut off
         temperature: of the draws; 0 takes the most probable token
         template: as in `tokenize`
+        accept_loss: what the chat template may drop of a prompt, as in `tokenize`
         seed: of the draws
 
     Raises:
@@ -49,6 +51,7 @@ def revise(
     rounds = [list(answers)]
     for step in range(steps if prompts else 0):
         asked = [revise_prompt(prompt, shown, chat=chat) for prompt, shown in zip(prompts, rounds[-1], strict=True)]
-        how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "template": template}
+        how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
+        how |= {"template": template, "accept_loss": accept_loss}
         rounds.append([text for (text,) in draw(model, tokenizer, asked, seed=seed + step, **how)])
     return rounds

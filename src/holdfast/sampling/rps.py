@@ -47,6 +47,7 @@ def rps(
     max_new_tokens: int = 256,
     temperature: float = 0.7,
     template: str = "auto",
+    accept_loss: Sequence[str] = (),
     seed: int = 0,
     batch: int = 64,
     device: str = "cpu",
@@ -74,6 +75,7 @@ def rps(
         max_new_tokens: the most tokens of an answer; one that reaches it is cut off
         temperature: of the draws
         template: as in `tokenize`
+        accept_loss: what the chat template may drop of a prompt, as in `tokenize`
         seed: of the draws
         batch: answers generated at once
         device: of reward models
@@ -92,7 +94,8 @@ def rps(
     unit_D = np.ones(len(wanted_D)) if unit is None else np.asarray(unit, float)
     check("unit", unit_D.tolist(), unit_D.shape == wanted_D.shape and bool((unit_D > 0).all()), "be above 0, one for each attribute")
     direction_ND = _neighbors(wanted_D, neighbors, within, n, seed)
-    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "template": template, "batch": batch}
+    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "batch": batch}
+    settings |= {"template": template, "accept_loss": accept_loss}
     ask = ask or in_words
     percent_ND = np.rint(100 * direction_ND).astype(int).tolist()
     asked = [ask(prompt, percent) for prompt in prompts for percent in percent_ND]

@@ -21,6 +21,7 @@ def score(
     *,
     reference: Any = None,
     template: str = "auto",
+    accept_loss: Sequence[str] = (),
     path: str = "packed",
 ) -> Batch:
     """Log-probabilities of the answers of some rows under a policy, and under a reference if one is given.
@@ -36,7 +37,8 @@ def score(
         tokenizer: its tokenizer.
         rows: comparisons, or single answers; not a mixture.
         reference: another causal model; the same policy with its adapter switched off is `policy.disable_adapter()` around a call.
-        template: "auto", "chat" or "plain", as in `holdfast.data.tokenize`.
+        template: "auto", "chat", "plain" or "none", as in `holdfast.data.tokenize`.
+        accept_loss: what the chat template may drop of a row, likewise.
         path: "packed", or "plain" for one padded forward per answer.
 
     Returns:
@@ -50,7 +52,7 @@ def score(
     kinds = {row.answer is None for row in rows}
     if len(kinds) != 1:
         raise DataError("there are no rows to score" if not kinds else "rows to score must be all comparisons or all single answers")
-    tokenized = tokenize(rows, tokenizer, template=template)
+    tokenized = tokenize(rows, tokenizer, template=template, accept_loss=accept_loss)
     scorer = policy if isinstance(policy, TextScorer) else TextScorer(policy, path=path)  # type: ignore[arg-type]
     parts = scorer(tokenized.items)
     if reference is not None:

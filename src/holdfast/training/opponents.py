@@ -5,7 +5,7 @@ Who is meant by each column says `holdfast.games.ROLES`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,12 @@ Floats = NDArray[np.float64]
 SIDES = ("chosen", "rejected")
 
 
-def gaps(policy: Path, tokenizer: Any, rows: Sequence[dict[str, Any]], template: str, quarantine: Path) -> list[float | None]:
+def gaps(
+    policy: Path, tokenizer: Any, rows: Sequence[dict[str, Any]], rendering: Mapping[str, Any], quarantine: Path
+) -> list[float | None]:
     """log pi(chosen) - log pi(rejected) of each row, nats, as `train` will read the row; None for a row that it will set aside."""
     kept = read(list(rows), quarantine=quarantine)
-    made = tokenize(kept, tokenizer, template=template, quarantine=quarantine, progress=False)
+    made = tokenize(kept, tokenizer, **rendering, quarantine=quarantine, progress=False)
     scored = score_in_chunks(TextScorer(load_policy(policy, trainable_adapter=False).eval()), made.items)
     out: list[float | None] = [None] * len(rows)
     for row, parts in zip(made.rows, scored, strict=True):

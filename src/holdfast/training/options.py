@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from holdfast.card import Method, settings_of
+from holdfast.data.conservation import Loss
 from holdfast.data.reading import Reading
 from holdfast.errors import OptionError, shown
 from holdfast.typed import kinds_of, typed
@@ -54,7 +55,13 @@ class Options(Reading):
     lora_dropout: Annotated[float, "dropout on the adapters' input; needs dropout"] = 0.0
     lora_targets: Annotated[tuple[str, ...], "modules that get adapters"] = ("all-linear",)
     eval_split: Annotated[str | None, "which split of eval_data to evaluate on"] = None
-    template: Annotated[Literal["auto", "chat", "plain"], "how rows become text; auto is the chat template if there is one"] = "auto"
+    template: Annotated[
+        Literal["auto", "chat", "plain", "none"],
+        "how rows become text: auto is the chat template if there is one; none takes text that is in it already",
+    ] = "auto"
+    accept_loss: Annotated[
+        tuple[Loss, ...], "what the chat template may drop of a row; losing anything else is an error; may be repeated"
+    ] = ()
     max_tokens: Annotated[
         int | None, "longest prompt plus answer, the model's context unless given; a longer row is an error, or quarantined"
     ] = None

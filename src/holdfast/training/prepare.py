@@ -94,7 +94,10 @@ def first_rows(method: Method, reduction: Reduction, tokenizer: Any, options: Op
     some = given.select(range(min(len(given), max(2 * n, 32))))  # a few more: a need may look at other rows
     with tempfile.TemporaryDirectory() as scratch:
         aside = options.aside(scratch)
-        rows, _, _ = _tokens(some, replace(method, reduction=reduction), tokenizer, options, aside)
+        rows, counts, _ = _tokens(some, replace(method, reduction=reduction), tokenizer, options, aside)
+    seen = counts["tokenized"]
+    said += [f"{n:,} of the first {seen['read']:,} rows: {reason} (accepted)" for reason, n in seen["lost"].items()]
+    said += [f"note on the first {seen['read']:,} rows: {note}" for note in seen["notes"]]
     return rows, said
 
 
@@ -136,6 +139,7 @@ def _tokens(rows: Dataset, method: Method, tokenizer: Any, options: Options, asi
         tokenizer,
         needs=method.card.needs,
         template=options.template,
+        accept_loss=options.accept_loss,
         max_tokens=options.max_tokens,
         max_prompt_tokens=options.max_prompt_tokens,
         on_bad="quarantine" if aside is not None else "error",

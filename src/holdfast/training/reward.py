@@ -98,7 +98,8 @@ def judge_trainee(method: RewardMethod, settings: Mapping[str, Any]) -> Trainee:
         return load_judge(source, outputs=width, seed=options.seed, trust_remote_code=options.trust_remote_code)
 
     def ready(model: Any, tokenizer: Any, options: Options) -> None:
-        mark(model, kind=method.name, settings=settings, template=options.template, pad_token_id=tokenizer.pad_token_id)
+        how: dict[str, Any] = {"template": options.template, "accept_loss": options.accept_loss, "pad_token_id": tokenizer.pad_token_id}
+        mark(model, kind=method.name, settings=settings, **how)
 
     def metrics(outcome: Outcome, *, groups: Sequence[str], robust: bool) -> dict[str, float]:
         assert isinstance(outcome.batch, Pairs)

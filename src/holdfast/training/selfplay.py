@@ -30,7 +30,7 @@ from rich.console import Console
 
 from holdfast.card import Method
 from holdfast.data.reading import QUARANTINE, Reading
-from holdfast.data.render import written_answers
+from holdfast.data.render import tokenized_prompts
 from holdfast.errors import OptionError, RunError
 from holdfast.evaluation.generate import Generated, text_of
 from holdfast.evaluation.judge import RewardModel
@@ -49,7 +49,7 @@ from holdfast.training.run import Run
 from holdfast.training.sampler import HFSampler, Sampler
 from holdfast.training.selfplay_report import selfplay_page, standings
 from holdfast.training.verdicts import Pairing, Verdicts, comparisons
-from holdfast.types import Text
+from holdfast.types import Row, Text, Where
 
 RECORD = "selfplay.json"
 OURS = ("save_every",)  # set for every round
@@ -172,7 +172,7 @@ def selfplay(
         asked=asked,
         given=given,
         seed=options.seed,
-        template=options.template,
+        rendering={"template": options.template, "accept_loss": options.accept_loss},
         record=record,
     )
     play.watch(0, start)
@@ -199,7 +199,7 @@ class _Play:
     asked: Mapping[str, Any]
     given: Mapping[str, Any]
     seed: int
-    template: str
+    rendering: Mapping[str, Any]
     record: dict[str, Any]
 
     def round(self, number: int) -> None:
@@ -254,7 +254,7 @@ class _Play:
         with whole_folder(folder) as half:
             if self.roles.earlier is not None:
                 earlier = current if self.roles.earlier == "current" else before
-                found = gaps(earlier, self.tokenizer, rows, self.template, half / "set_aside.jsonl")
+                found = gaps(earlier, self.tokenizer, rows, self.rendering, half / "set_aside.jsonl")
                 for row, gap in zip(rows, found, strict=True):
                     row |= {} if gap is None else {"earlier_gap": gap}
                 readable = [n for n, gap in enumerate(found) if gap is not None]
@@ -311,7 +311,8 @@ class _Play:
         return [float(x) for x in sample_kl(models[0], models[1], flat).exact_N]
 
     def _ids(self, prompts: Sequence[Text]) -> list[Sequence[int]]:
-        return [item.prompt for item in written_answers(prompts, [[] for _ in prompts], self.tokenizer, template=self.template)]
+        rows = [Row(Where("prompts", n), prompt) for n, prompt in enumerate(prompts, 1)]
+        return tokenized_prompts(rows, self.tokenizer, **self.rendering)
 
     def finish(self) -> None:
         """How every round's policy fares against every other's, the record, and the page."""
