@@ -15,7 +15,6 @@ from holdfast.preference._tokens import TokenMask
 from holdfast.preference.spo import DegreeHead
 from holdfast.scorers import head as chunks
 from holdfast.scorers.live import LiveScorer, Standing
-from holdfast.scorers.text import TextScorer
 from holdfast.types import Tokenized
 
 MASK = Head(lambda width, layers: jumbled(TokenMask(width, layers, 2)), of="reference")
@@ -35,7 +34,7 @@ def jumbled(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def scorer(path: str = "packed", head: Head | None = MASK, **changes) -> LiveScorer:
-    reference = Standing(TextScorer(build_model(40, seed=1, **changes), path=path))
+    reference = Standing(build_model(40, seed=1, **changes))
     return LiveScorer(build_model(40, seed=0, **changes), wants=WANTS, reference=reference, head=head, path=path)
 
 
@@ -66,7 +65,7 @@ def obvious(model: torch.nn.Module, ids: list[int]):
 
 def test_every_number_is_what_a_forward_of_one_answer_gives():
     live = scorer()
-    reference = live._reference.scorer.model
+    reference = live._reference.model
     part = live(ITEMS)["rejected"]
     prompt, answer = [0, 12], ITEMS[1].branches["rejected"]
     ours, theirs = obvious(live.model, [*prompt, *answer]), obvious(reference, [*prompt, *answer])
@@ -119,8 +118,8 @@ def test_an_adapter_switched_off_is_the_base_model():
     base = build_model(40, seed=0)
     before = copy.deepcopy(base)
     policy = get_peft_model(base, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False))
-    live = LiveScorer(policy, wants=WANTS, reference=Standing(TextScorer(policy), adapter_off=True), head=MASK)
-    apart = LiveScorer(policy, wants=WANTS, reference=Standing(TextScorer(before)), head=MASK)
+    live = LiveScorer(policy, wants=WANTS, reference=Standing(policy, adapter_off=True), head=MASK)
+    apart = LiveScorer(policy, wants=WANTS, reference=Standing(before), head=MASK)
     one, two = live(ITEMS), apart(ITEMS)
     assert two["chosen"].kl_NT.sum() > 0.01
     for name, part in two.items():

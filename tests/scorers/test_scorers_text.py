@@ -143,6 +143,7 @@ def test_head_chunks_do_not_change_the_numbers(monkeypatch: pytest.MonkeyPatch) 
 def test_no_array_of_tokens_by_vocabulary_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(head_module.CHUNK_ELEMENTS, "cpu", 103 * 10)
     scorer = TextScorer(make(FAMILIES["llama"]))
+    scorer.verify(ITEMS)
     saved: list[int] = []
 
     def note(tensor: Tensor) -> Tensor:
@@ -214,7 +215,7 @@ def test_verify_catches_a_wrong_mask_and_falls_back(monkeypatch: pytest.MonkeyPa
         (hf.MambaConfig(vocab_size=103, hidden_size=32, num_hidden_layers=2, bos_token_id=1, eos_token_id=2, pad_token_id=0), "recurrent"),
         (
             hf.BloomConfig(vocab_size=103, hidden_size=32, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=2, pad_token_id=0),
-            "packed forward",
+            "by name",
         ),
     ],
 )

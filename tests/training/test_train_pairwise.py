@@ -158,7 +158,7 @@ def test_accumulation_and_recomputation_change_nothing(tmp_path: Path, setting: 
     for name, options in {"large": {}, "small": {"tokens_per_microbatch": 60}, "again": {"gradient_checkpointing": True}}.items():
         calls["now"] = 0
         runs[name] = train("dpo", out=tmp_path / name, reduction="cvar:alpha=0.5", **setting, **options)
-        counts[name] = calls["now"]
+        counts[name] = calls["now"] - 2 * (2 * 5 + 1)  # layers x verification: both answers of 5 rows, and one packed row
     assert counts["large"] == 2 * 3  # layers x steps
     assert counts["again"] == 2 * counts["large"]
     assert counts["small"] > 2 * counts["large"]
@@ -462,10 +462,11 @@ def test_a_fall_back_is_counted_and_said(
 
     monkeypatch.setattr(TextScorer, "packed", broken)
     run = train("dpo", out=tmp_path / "run", **setting)
-    assert "fell back to the plain path, because the packed forward failed: RuntimeError: no such kernel" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "scoring: one padded forward per answer instead of packed rows, because the packed forward failed: RuntimeError: no such" in said
     assert run.record["scoring"]["path"] == "plain"
     assert run.record["scoring"]["fallbacks"] == 1
-    assert "plain path" in (run.model_path / "README.md").read_text()
+    assert "one padded forward per answer" in (run.model_path / "README.md").read_text()
     assert difference(packed, run) < 1e-4  # Adam divides by gradients that are partly rounding
 
 

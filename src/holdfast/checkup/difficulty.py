@@ -81,6 +81,7 @@ def difficulty(data: Comparisons, asked: Asked) -> Finding:
         numbers={
             "model": view.name,
             "reference": view.reference,
+            "scoring": view.scoring,
             "beta": asked.beta,
             "ranking": {name: estimate.to_dict() for name, estimate in ranking.items()},
             "idealized": {f"{beta:g}": estimate.to_dict() for beta, estimate in ideal.items()},

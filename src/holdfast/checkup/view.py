@@ -20,6 +20,7 @@ from holdfast.evaluation.generate import generate
 from holdfast.evaluation.models import Loaded, device_for, load, same_tokens
 from holdfast.evaluation.ranking import Array, PairScores
 from holdfast.models.load import context_length
+from holdfast.scorers.branches import said_of
 from holdfast.scorers.states import StateScorer
 from holdfast.scorers.text import TextScorer, chunks_by_tokens, score_in_chunks
 from holdfast.types import Row, Tokenized
@@ -39,6 +40,8 @@ class View:
         own: mean log-probability a token of each answer that the model wrote itself, to some of the prompts
         place: of each row, by the row's own identity
         name: of the model
+        reference: its name
+        scoring: how the answers were scored, one line
     """
 
     scores: PairScores
@@ -47,6 +50,7 @@ class View:
     place: dict[int, int]
     name: str
     reference: str
+    scoring: str
 
     def states(self, rows: Sequence[Row]) -> np.ndarray:
         """`state_ND` of these rows."""
@@ -67,7 +71,7 @@ class View:
             "accept_loss": (*asked.accept_loss, *policy.accept_loss),
         }
         items, kept = _tokenized(rows, policy, rendering)
-        found = _pass(policy, items, quiet=asked.quiet)
+        found, scoring = _pass(policy, items, quiet=asked.quiet)
         sums = _spread({side: found[side] for side in SIDES}, kept, len(rows))
         ref = sums
         if reference is not policy:
@@ -78,7 +82,7 @@ class View:
         scores = PairScores(*(columns[side] for columns in (sums, lengths, ref) for side in SIDES))
         place = {id(row): i for i, row in enumerate(rows)}
         own = _own(policy, items, [rows[i] for i in kept], rendering, asked.seed)
-        return cls(scores, state_ND, own, place, policy.name, reference.name)
+        return cls(scores, state_ND, own, place, policy.name, reference.name, scoring)
 
 
 def _tokenized(rows: Sequence[Row], policy: Loaded, rendering: Mapping[str, Any]) -> tuple[list[Tokenized], np.ndarray]:
@@ -98,9 +102,9 @@ def _tokenized(rows: Sequence[Row], policy: Loaded, rendering: Mapping[str, Any]
     return made.items, np.array([place[id(row)] for row in made.rows], np.int64)
 
 
-def _pass(policy: Loaded, items: Sequence[Tokenized], *, quiet: bool) -> dict[str, np.ndarray]:
+def _pass(policy: Loaded, items: Sequence[Tokenized], *, quiet: bool) -> tuple[dict[str, np.ndarray], str]:
     scorer = StateScorer(policy.model)
-    scorer.verify(items[:4])
+    scoring = said_of(scorer.check(items)) if items else ""
     sums = {side: np.zeros(len(items)) for side in SIDES}
     state_ND = np.zeros((len(items), 0), np.float32)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,} rows"), TimeElapsedColumn())
@@ -115,13 +119,11 @@ def _pass(policy: Loaded, items: Sequence[Tokenized], *, quiet: bool) -> dict[st
                 state_ND = np.zeros((len(items), states[0].shape[1]), np.float32)
             state_ND[batch] = (states[0] - states[1]).float().cpu().numpy()
             progress.advance(task, len(batch))
-    return sums | {"state": state_ND}
+    return sums | {"state": state_ND}, scoring
 
 
 def _sums(loaded: Loaded, items: Sequence[Tokenized]) -> dict[str, np.ndarray]:
-    scorer = TextScorer(loaded.model)
-    scorer.verify(items[:4])
-    logp = score_in_chunks(scorer, items, tokens=TOKENS)
+    logp = score_in_chunks(TextScorer(loaded.model), items, tokens=TOKENS)
     return {side: np.array([float(row[side].double().sum()) for row in logp]) for side in SIDES}
 
 

@@ -173,7 +173,7 @@ def evaluate(
     losses = tuple(dict.fromkeys((*accept_loss, *policy.accept_loss)))
     rendering: dict[str, Any] = {"template": how_rendered, "accept_loss": losses, "max_tokens": max_tokens}
     held = held_rows(data, policy.tokenizer, by=by, reading=how_read, seed=seed, **rendering)
-    scores = held.scores(policy, ref)
+    scores, said = held.scores(policy, ref)
     window = smallest_window([loaded for loaded in (policy, ref, rival) if loaded is not None])
     writer = Writer(held, prompts, samples, max_new_tokens, seed, batch, how_rendered, losses, progress, window)
     drawn = writer.write(policy, temperature, "policy", times=best_of)
@@ -222,7 +222,7 @@ def evaluate(
         all=found.part(np.arange(len(held.pairs)), np.arange(len(writer.chosen))),
         groups=groups,
         worst_group=worst_groups(groups),
-        notes=[*filter(None, [policy.note if ref is None else ""]), *held.notes, *writer.notes, *([] if ref else [NO_REFERENCE])],
+        notes=[*filter(None, [policy.note if ref is None else ""]), *held.notes, *said, *writer.notes, *([] if ref else [NO_REFERENCE])],
         texts=_texts(written, rival_written, match),
         per_row=accuracies(scores),
     )

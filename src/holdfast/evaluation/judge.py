@@ -32,7 +32,6 @@ from holdfast.scorers.text import chunks_by_tokens
 from holdfast.types import Text, Tokenized
 
 Floats = NDArray[np.float64]
-VERIFIED = 4  # prompts of the first call that are also read plainly
 
 
 @dataclass
@@ -47,7 +46,6 @@ class RewardModel:
     scorer: JudgeScorer
     tokenizer: Any
     tokens: int = 4096  # packed tokens read at once
-    _verified: bool = False
 
     @classmethod
     def load(cls, source: str | os.PathLike[str], *, device: torch.device | str = "cpu", trust_remote_code: bool = False) -> RewardModel:
@@ -77,9 +75,7 @@ class RewardModel:
         names = [str(g) for g in range(counts.pop())]
         out: list[Tensor | None] = [None] * len(items)
         gates: list[Tensor | None] = [None] * len(items)
-        if not self._verified:
-            self.scorer.verify(items[:VERIFIED])
-            self._verified = True
+        self.scorer.check(items)
         with torch.no_grad():
             for batch in chunks_by_tokens(items, tokens=self.tokens):
                 parts = self.scorer([items[i] for i in batch])

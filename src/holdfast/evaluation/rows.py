@@ -17,6 +17,7 @@ from holdfast.errors import OptionError
 from holdfast.evaluation.difficulty import CERTAIN
 from holdfast.evaluation.models import Loaded
 from holdfast.evaluation.ranking import PairScores
+from holdfast.scorers.branches import said_of
 from holdfast.scorers.text import TextScorer, score_in_chunks
 from holdfast.types import Row, Text, Tokenized
 
@@ -59,19 +60,22 @@ class Held:
         prompts = len({tuple(item.prompt) for item in self.items})
         return {**self.source, "rows": len(self.rows), "comparisons": len(self.pairs), "prompts": prompts}
 
-    def scores(self, policy: Loaded, reference: Loaded | None) -> PairScores:
-        """Every comparison under both models."""
+    def scores(self, policy: Loaded, reference: Loaded | None) -> tuple[PairScores, list[str]]:
+        """Every comparison under both models, and what is to be said of how they were scored."""
         items = [self.items[i] for i in self.pairs]
+        notes = []
 
         def sums(loaded: Loaded) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             scorer = TextScorer(loaded.model)
-            if items:
-                scorer.verify(items[:4])
+            found = scorer.verify(items) if items else None
+            if found is not None and found.fell_back:
+                notes.append(f"{loaded.name}: {said_of(found)}")
             logp = score_in_chunks(scorer, items)
             return tuple(np.array([float(row[name].double().sum()) for row in logp]) for name in ("chosen", "rejected"))  # type: ignore[return-value]
 
         lengths = (np.array([float(len(item.branches[name])) for item in items]) for name in ("chosen", "rejected"))
-        return PairScores(*sums(policy), *lengths, *(sums(reference) if reference is not None else (None, None)))
+        scores = PairScores(*sums(policy), *lengths, *(sums(reference) if reference is not None else (None, None)))
+        return scores, notes
 
 
 def held_rows(

@@ -9,11 +9,15 @@ sum over the vocabulary is taken in float32 whatever the model's precision.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from holdfast.scorers.float32 import as_now
+
+RECOMPUTED: Any = {"use_reentrant": False, "preserve_rng_state": False, "context_fn": as_now}
 CHUNK_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 26}  # logits held at once: 16 MiB of float32 fits a CPU's cache, 256 MiB feeds a GPU
 
 
@@ -24,7 +28,7 @@ def token_logp(hidden_RH: Tensor, target_R: Tensor, head: Callable[[Tensor], Ten
     parts = []
     for hidden, target in zip(hidden_RH.split(rows), target_R.split(rows), strict=True):
         if grad:
-            parts.append(checkpoint(_chunk, hidden, target, head, use_reentrant=False, preserve_rng_state=False))
+            parts.append(checkpoint(_chunk, hidden, target, head, **RECOMPUTED))
         else:
             parts.append(_chunk(hidden, target, head))
     return torch.cat(parts) if parts else hidden_RH.new_zeros(0, dtype=torch.float32)
@@ -50,7 +54,7 @@ def token_logp_and_kl(
     parts = []
     for each in zip(hidden_RH.split(rows), reference_RH.split(rows), target_R.split(rows), strict=True):
         if grad:
-            parts.append(checkpoint(_chunk_with_kl, *each, head, reference_head, use_reentrant=False, preserve_rng_state=False))
+            parts.append(checkpoint(_chunk_with_kl, *each, head, reference_head, **RECOMPUTED))
         else:
             parts.append(_chunk_with_kl(*each, head, reference_head))
     if not parts:

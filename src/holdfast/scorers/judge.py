@@ -14,15 +14,15 @@ from torch import Tensor
 from torch.nn.attention import sdpa_kernel
 
 from holdfast.errors import ModelError
-from holdfast.scorers.branches import BranchScorer, Path, causal_model
-from holdfast.scorers.plain import SAFE_KERNELS
+from holdfast.scorers.branches import BranchScorer, Path
+from holdfast.scorers.plain import SAFE_KERNELS, causal_model
 from holdfast.types import Scored, Tokenized
 
 
 class JudgeScorer(BranchScorer):
     """A reward model as the training loop sees it: each branch's outputs (N, H) in the place of token log-probabilities.
 
-    `ends` names further places to read, such as "prompt", the end of the row's own prompt.
+    `prompt` is what to call the outputs at the end of the row's own prompt, where a method reads those too.
     """
 
     scores = "outputs of the head"
@@ -42,6 +42,16 @@ class JudgeScorer(BranchScorer):
             sequences[self.prompt] = [list(item.prompt) for item in items]
         return {name: _scored(self._forward(rows)) for name, rows in sequences.items()}
 
+    def sequences(self, item: Tokenized) -> dict[str, Tokenized]:
+        alone = super().sequences(item)
+        return alone if self.prompt is None else {**alone, self.prompt: Tokenized(item.prompt, {}, item.row)}
+
+    def belongs(self, part: str, names: Sequence[str]) -> bool:
+        return part in names  # the prompt's end is read beside whatever answer is scored
+
+    def unit(self, name: str, field: str, x: Tensor) -> float:
+        return max(1.0, float(x.abs().max()))
+
     def _forward(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """The model's own reading, one padded forward. Padding that looks like text cannot be: it is the padding token."""
         longest = max(map(len, rows))
@@ -50,8 +60,9 @@ class JudgeScorer(BranchScorer):
         for n, ids in enumerate(rows):
             ids_NL[n, : len(ids)] = torch.as_tensor(list(ids))
             attend_NL[n, : len(ids)] = 1
+        mask = {} if bool(attend_NL.all()) else {"attention_mask": attend_NL.to(self.device)}
         with sdpa_kernel(SAFE_KERNELS):
-            logits: Tensor = self.model(input_ids=ids_NL.to(self.device), attention_mask=attend_NL.to(self.device), use_cache=False).logits
+            logits: Tensor = self.model(input_ids=ids_NL.to(self.device), use_cache=False, **mask).logits
         return logits
 
     def _ends(self, items: Sequence[Tokenized]) -> dict[str, Tensor]:

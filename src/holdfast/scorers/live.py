@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from holdfast.card import Head, Need
 from holdfast.errors import ModelError
-from holdfast.scorers.branches import Path, causal_model
+from holdfast.scorers.branches import Path
 from holdfast.scorers.head import divergence, token_logp, token_logp_and_kl
-from holdfast.scorers.plain import Padded, sequences_of
+from holdfast.scorers.plain import Padded, causal_model, sequences_of
+from holdfast.scorers.rope import Sides
 from holdfast.scorers.text import TextScorer, by_branch, split
 from holdfast.types import Scored, Tokenized
 
@@ -32,13 +33,13 @@ KEPT: tuple[Need, ...] = ("token_kl", "activation")  # needs that only a referen
 class Standing:
     """The reference in memory: a frozen model, or the policy itself with its adapter switched off."""
 
-    scorer: TextScorer
+    model: Any
     adapter_off: bool = False
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Any]:
         """The model, without gradient and without dropout."""
-        model = self.scorer.model
+        model = self.model
         was_training = model.training
         if was_training:
             model.eval()
@@ -70,20 +71,26 @@ class LiveScorer(TextScorer):
         self.wants = wants
         self._reference = reference  # no module of this one: it is neither trained nor wrapped nor saved
         self._head_of = head.of if head is not None else None
-        config = causal_model(reference.scorer.model if self._head_of == "reference" and reference else model).config.get_text_config()
+        config = causal_model(reference.model if self._head_of == "reference" and reference else model).config.get_text_config()
         self.head: nn.Module | None = None if head is None else head.build(config.hidden_size, config.num_hidden_layers)
-        self._alone = False
+        self._log_probs_alone = False
+        if reference is not None:
+            self.sides |= Sides.of_model(causal_model(reference.model))
+
+    @property
+    def models(self) -> list[Any]:
+        return super().models if self._reference is None else [*super().models, causal_model(self._reference.model)]
 
     @contextlib.contextmanager
     def log_probs_alone(self) -> Iterator[None]:
-        self._alone = True
+        self._log_probs_alone = True
         try:
             yield
         finally:
-            self._alone = False
+            self._log_probs_alone = False
 
     def packed(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
-        if self._alone:
+        if self._log_probs_alone:
             return super().packed(items)
         theirs = self._reference_states(items)  # before the policy runs: an adapter must not be switched within its graph
         decoder, output, vocabulary = split(causal_model(self.model))
@@ -101,7 +108,7 @@ class LiveScorer(TextScorer):
         return by_branch(layout, made | self._further(states_RLH, None if theirs is None else theirs[1]))
 
     def plain(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
-        if self._alone:
+        if self._log_probs_alone:
             return super().plain(items)
         return {name: self._plain_branch(sequences) for name, sequences in sequences_of(items).items()}
 
@@ -138,7 +145,7 @@ class LiveScorer(TextScorer):
             return None
         with self._reference.running() as model:
             decoder, output, _ = split(causal_model(model))
-            out, layout = self.decoded(decoder, items, output_hidden_states=True)
+            out, layout = self.decoded(decoder, causal_model(model), items, output_hidden_states=True)
             layers = [layer[0][layout.predictor_R] for layer in out.hidden_states[1:]]
             return out.last_hidden_state[0][layout.predictor_R], torch.stack(layers, 1), output
 
@@ -148,5 +155,5 @@ T = TypeVar("T")
 
 def _there(x: T | None) -> T:
     if x is None:
-        raise ModelError("this scorer was given no reference", hint="LiveScorer(..., reference=Standing(TextScorer(reference)))")
+        raise ModelError("this scorer was given no reference", hint="LiveScorer(..., reference=Standing(reference))")
     return x

@@ -5,6 +5,7 @@ What the packed path must equal, and what is used when it does not (a recurrent 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,12 @@ from holdfast.types import Scored, Tokenized
 
 # cuDNN's attention backward gives NaN in torch 2.13 at lengths that are 64 modulo 128; the others do not.
 SAFE_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+
+def causal_model(model: Any) -> Any:
+    """The Hugging Face model itself, out of a peft wrapper if it is in one."""
+    get = getattr(model, "get_base_model", None)
+    return get() if callable(get) else model
 
 
 def score_plain(model: Any, items: Sequence[Tokenized], *, device: torch.device) -> dict[str, Scored]:
@@ -79,10 +86,18 @@ class Padded:
 
     def forward(self, model: Any, *, states: bool = False) -> Forward:
         """Run the model; `states` keeps those of all layers."""
-        more = {"output_hidden_states": True} if states else {}
+        more: dict[str, Any] = {"output_hidden_states": True} if states else {}
+        length = self.ids_NL.shape[1]
+        read_R = self.at_NT[self.mask_NT.bool()]
+        first, last = (int(read_R.min()), int(read_R.max())) if len(read_R) else (0, 0)
+        if "logits_to_keep" in inspect.signature(causal_model(model).forward).parameters:  # the others would only fill the memory
+            more["logits_to_keep"] = torch.arange(first, last + 1, device=self.ids_NL.device)
+        if not bool(self.attend_NL.all()):
+            more["attention_mask"] = self.attend_NL
         with sdpa_kernel(SAFE_KERNELS):
-            out = model(input_ids=self.ids_NL, attention_mask=self.attend_NL, use_cache=False, **more)
-        logits_NTV = _read(out.logits, self.at_NT).float()
+            out = model(input_ids=self.ids_NL, use_cache=False, **more)
+        start = first if out.logits.shape[1] < length else 0
+        logits_NTV = _read(out.logits, (self.at_NT - start).clamp(min=0)).float()
         if not states:
             return Forward(logits_NTV)
         after_NT = (self.at_NT + 1).clamp(max=self.ids_NL.shape[1] - 1)

@@ -71,7 +71,7 @@ def score_reference(
     """
     path = None
     if cache_dir is not None:
-        name = hashlib.sha256(f"1|{key}|{scorer.path}|{items_hash(items)}".encode()).hexdigest()[:32]
+        name = hashlib.sha256(f"2|{key}|{scorer.path}|{items_hash(items)}".encode()).hexdigest()[:32]
         path = Path(cache_dir) / f"reference-{name}.safetensors"
         found = _read(path, items)
         if found is not None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
+from torch import nn
 
 from holdfast.errors import DataError
 from holdfast.scorers.assemble import assemble
+from holdfast.scorers.branches import Verification
 from holdfast.scorers.reference import attach
 from holdfast.scorers.text import TextScorer, score_in_chunks
-from holdfast.types import Answers, Batch, Pairs, Row
+from holdfast.types import Answers, Batch, Pairs, Row, Tokenized
+
+_verified: WeakKeyDictionary[nn.Module, dict[str, Verification]] = WeakKeyDictionary()  # so that a loop's model is verified once
 
 
 def score(
@@ -30,7 +35,9 @@ def score(
         pairs = holdfast.score(policy, tokenizer, rows[:8], reference=reference)
         holdfast.preference.dpo(pairs).mean().backward()
 
-    Gradients flow through the policy (wrap in `torch.no_grad()` to do without) and never through the reference.
+    Gradients flow through the policy (wrap in `torch.no_grad()` to do without) and never through the reference. Both models are verified on
+    the first call, and again on rows longer than any before: packed scores must equal one forward per answer, or are not used, which is
+    logged (`logging.getLogger("holdfast")`).
 
     Args:
         policy: a Hugging Face causal model, with or without a peft adapter, or a `TextScorer` made from one.
@@ -46,6 +53,7 @@ def score(
 
     Raises:
         DataError: no rows, a mixture of both kinds, or a row that cannot be rendered.
+        ModelError: a model that is not causal, or whose own forward fails.
     """
     from holdfast.data import tokenize
 
@@ -53,10 +61,10 @@ def score(
     if len(kinds) != 1:
         raise DataError("there are no rows to score" if not kinds else "rows to score must be all comparisons or all single answers")
     tokenized = tokenize(rows, tokenizer, template=template, accept_loss=accept_loss)
-    scorer = policy if isinstance(policy, TextScorer) else TextScorer(policy, path=path)  # type: ignore[arg-type]
+    scorer = _scorer(policy, path, tokenized.items)
     parts = scorer(tokenized.items)
     if reference is not None:
-        other = reference if isinstance(reference, TextScorer) else TextScorer(reference, path=path)  # type: ignore[arg-type]
+        other = _scorer(reference, path, tokenized.items)
         was_training = other.model.training
         other.model.eval()
         with torch.no_grad():
@@ -64,3 +72,15 @@ def score(
         other.model.train(was_training)
     groups = sorted({row.group for row in rows if row.group is not None})
     return assemble(Pairs if kinds == {True} else Answers, parts, tokenized.rows, groups)
+
+
+def _scorer(model: Any, path: str, items: Sequence[Tokenized]) -> TextScorer:
+    """A scorer of the model that is verified on these items."""
+    if isinstance(model, TextScorer):
+        return model
+    scorer = TextScorer(model, path=path)  # type: ignore[arg-type]
+    known = _verified.setdefault(model, {})
+    if path in known:
+        scorer.adopt(known[path])
+    known[path] = scorer.check(items)
+    return scorer

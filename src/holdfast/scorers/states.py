@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from holdfast.scorers.layout import Layout
-from holdfast.scorers.text import TextScorer, causal_model, split
+from holdfast.scorers.plain import causal_model
+from holdfast.scorers.text import TextScorer, split
 from holdfast.types import Scored, Tokenized
+
+STATE = " state"
 
 
 class StateScorer(TextScorer):
@@ -18,6 +21,9 @@ class StateScorer(TextScorer):
     branch's own tokens, 0 where it has none."""
 
     scores = "log-probabilities and hidden states"
+
+    def unit(self, name: str, field: str, x: Tensor) -> float:
+        return max(1.0, float(x.abs().max())) if name.endswith(STATE) else super().unit(name, field, x)
 
     def packed(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
         decoder, head, vocabulary = split(causal_model(self.model))
@@ -31,7 +37,7 @@ class StateScorer(TextScorer):
 
 
 def _parts(states: dict[str, Tensor]) -> dict[str, Scored]:
-    return {f"{name} state": Scored(state_NH, torch.ones_like(state_NH)) for name, state_NH in states.items()}
+    return {f"{name}{STATE}": Scored(state_NH, torch.ones_like(state_NH)) for name, state_NH in states.items()}
 
 
 def _means(hidden_LH: Tensor, layout: Layout, names: list[str]) -> dict[str, Tensor]:

@@ -1,27 +1,31 @@
 """Score answers under a Hugging Face causal model: exact, packed, prefix-shared, with the LM head only where a response token is.
 
 scorer = TextScorer(model)
-parts = scorer(items)            # {"chosen": Scored, "rejected": Scored}, gradients through the model
-scorer.verify(items)             # packed against plain on these very items; falls back, and says so, where they differ
+scorer.verify(items)             # packed against padded on the first and the longest of these; falls back where they differ
+parts = scorer(items)            # {"chosen": Scored, "rejected": Scored}, gradients through the model; verified first if it was not
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from holdfast.errors import ModelError
-from holdfast.scorers.branches import BranchScorer, Path, Verification, causal_model
+from holdfast.scorers.branches import BranchScorer, Path, Verification
 from holdfast.scorers.head import token_logp
 from holdfast.scorers.layout import Layout
-from holdfast.scorers.plain import score_plain
+from holdfast.scorers.plain import causal_model, score_plain
 from holdfast.types import Scored, Tokenized
 
 __all__ = ["Path", "TextScorer", "Verification", "causal_model", "chunks_by_tokens", "score_in_chunks"]
+
+
+NOT_CAUSAL = 1e-2  # nats; rounding explains less
 
 
 class TextScorer(BranchScorer):
@@ -42,6 +46,25 @@ class TextScorer(BranchScorer):
 
     def plain(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
         return score_plain(self.model, items, device=self.device)
+
+    def _check_causal(self, rows: Sequence[Tokenized], parts: Mapping[str, Scored]) -> None:
+        """The first half of an answer must have the same log-probabilities with and without the second."""
+        for n, item in enumerate(rows):
+            for name, alone in self.sequences(item).items():
+                ids = item.answers[name]
+                half = len(ids) // 2
+                if not half or self.sides.of(len(alone.prompt) + half) != self.sides.of(len(alone.prompt) + len(ids)):
+                    continue
+                with torch.no_grad():
+                    scored = self._once([replace(alone, branches={name: ids[:half]})])[name]
+                off = float((scored.logp_NT[0, :half] - parts[name].logp_NT[n, :half]).abs().max())
+                if off > NOT_CAUSAL:
+                    raise ModelError(
+                        f"{type(causal_model(self.model)).__name__} is not causal as it is configured: the log-probability of a token "
+                        f"changes by {off:.2g} nats with the tokens that come after it",
+                        hint="Holdfast trains causal language models; some become one by is_decoder=true in config.json",
+                    )
+                return
 
     def log_probs_alone(self) -> AbstractContextManager[None]:
         """While it lasts, nothing but log-probabilities is made."""
@@ -86,6 +109,8 @@ def score_in_chunks(scorer: Any, items: Sequence[Tokenized], *, tokens: int = 81
     Items are scored in order of length so that batches are even, and handed back in the order they came.
     """
     out: list[dict[str, Tensor]] = [{} for _ in items]
+    if items and isinstance(scorer, BranchScorer):
+        scorer.check(items)  # once, on the longest of all
     for batch in chunks_by_tokens(items, tokens=tokens):
         with torch.no_grad():
             parts = scorer([items[i] for i in batch])

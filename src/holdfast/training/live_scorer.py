@@ -8,9 +8,9 @@ from typing import Any
 from holdfast.card import Method
 from holdfast.errors import ModelError, OptionError, RunError
 from holdfast.models.load import load_policy
-from holdfast.scorers.branches import BranchScorer, Path, causal_model
+from holdfast.scorers.branches import BranchScorer, Path
 from holdfast.scorers.live import KEPT, LiveScorer, Standing
-from holdfast.scorers.text import TextScorer
+from holdfast.scorers.plain import causal_model
 from holdfast.training.policy import is_adapter
 from holdfast.training.reference import ADAPTER_OFF
 from holdfast.training.trainee import Trainee
@@ -52,8 +52,8 @@ def scorer_for(
     if needs_reference(method):
         if world.sharded:
             raise RunError(f"{method.name} keeps its reference in memory, which FSDP does not allow here", hint="use DDP, or one process")
-        reference = _standing(policy, asked, fresh_adapter, path, trust_remote_code)
-        reference.scorer.to(world.device)
+        reference = _standing(policy, asked, fresh_adapter, trust_remote_code)
+        reference.model.to(world.device)
         _refuse_other_words(method, policy, reference)
     return LiveScorer(policy, wants=method.card.needs, reference=reference, head=method.head, path=path).to(world.device)
 
@@ -79,22 +79,22 @@ def compared(item: Tokenized) -> Tokenized:
     return item.only([name for name in item.answers if COPY not in name])
 
 
-def _standing(policy: Any, asked: Any, fresh_adapter: bool, path: Path, trust_remote_code: bool) -> Standing:
+def _standing(policy: Any, asked: Any, fresh_adapter: bool, trust_remote_code: bool) -> Standing:
     off = isinstance(asked, str) and asked == ADAPTER_OFF
     if off and not is_adapter(policy):
         raise ModelError("reference='adapter-off', but the model has no adapter", hint="set lora_rank, or leave reference out")
     if off or (asked is None and fresh_adapter):
-        return Standing(TextScorer(policy, path=path), adapter_off=True)
+        return Standing(policy, adapter_off=True)
     model = copy.deepcopy(policy) if asked is None else load_policy(asked, trust_remote_code=trust_remote_code)
     if model is policy:
         raise OptionError(
             "reference is the very model that is trained", hint="leave reference out: the policy before training is the default"
         )
-    return Standing(TextScorer(model.requires_grad_(False).eval(), path=path))
+    return Standing(model.requires_grad_(False).eval())
 
 
 def _refuse_other_words(method: Method, policy: Any, reference: Standing) -> None:
-    ours, theirs = (causal_model(model).config.get_text_config().vocab_size for model in (policy, reference.scorer.model))
+    ours, theirs = (causal_model(model).config.get_text_config().vocab_size for model in (policy, reference.model))
     if ours != theirs:
         raise ModelError(
             f"{method.name} compares policy and reference token by token; they have {ours} and {theirs} tokens",

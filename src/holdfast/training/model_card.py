@@ -113,7 +113,7 @@ def _limitations(record: Mapping[str, Any]) -> list[str]:
         )
     scoring = record["scoring"]
     if scoring["reason"]:
-        lines.append(f"- Scored on the plain path, because {scoring['reason']}.")
+        lines.append(f"- Scored by one padded forward per answer, because {scoring['reason']}.")
     return lines
 
 

@@ -10,7 +10,7 @@ Rows to train on and rows to evaluate on are scored together, so that no row is 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,9 @@ from torch import Tensor, nn
 
 from holdfast.errors import OptionError
 from holdfast.models.load import load_policy
+from holdfast.scorers.branches import BranchScorer, Verification
 from holdfast.scorers.reference import model_hash, score_reference
+from holdfast.scorers.text import Path as ScoringPath
 from holdfast.scorers.text import TextScorer
 from holdfast.training.plan import split
 from holdfast.training.policy import adapter_off
@@ -40,6 +42,7 @@ class Reference:
     identity: str
     is_start: bool
     items: list[dict[str, Tensor]]
+    verification: Verification | None = None  # of its own scorer, where it is another model than the policy
 
 
 class _Shared:
@@ -89,7 +92,16 @@ def asked_reference(asked: Any, policy: Any, *, start_hash: str, fresh_adapter: 
 
 
 def reference_log_probs(
-    world: World, scorer: nn.Module, asked: Asked, items: Sequence[Tokenized], *, precision: str, cache: Path, tokens: int
+    world: World,
+    scorer: nn.Module,
+    asked: Asked,
+    items: Sequence[Tokenized],
+    *,
+    precision: str,
+    cache: Path,
+    tokens: int,
+    path: ScoringPath,
+    verify: Callable[[World, BranchScorer, Sequence[Tokenized]], Verification],
 ) -> Reference:
     """Score the reference, or read its numbers back. A model that was loaded for it is let go.
 
@@ -101,6 +113,8 @@ def reference_log_probs(
         precision: arithmetic of the forward pass; part of what the numbers depend on.
         cache: folder of the numbers.
         tokens: packed tokens scored at once, by each process.
+        path: how another model is scored, "packed" or "plain".
+        verify: compares its packed path with its padded one.
     """
     inner: TextScorer = world.unwrap(scorer)
     how: dict[str, Any] = {"cache_dir": cache, "progress": world.is_main, "tokens": tokens * world.size}
@@ -110,13 +124,14 @@ def reference_log_probs(
             found = score_reference(_Shared(world, scorer, inner), items, **how)  # type: ignore[arg-type]
         return Reference(asked.who, asked.identity, asked.is_start, found)
     with _on(asked.model, world.device):
-        other = TextScorer(asked.model, path=inner.path)
+        other = TextScorer(asked.model, path=path)
+        verification = verify(world, other, items)
         with world.accelerator.autocast() if precision != "fp32" else nullcontext():
             found = score_reference(_Shared(world, other, other), items, **how)  # type: ignore[arg-type]
     asked.model = None
     del other
     gc.collect()
-    return Reference(asked.who, asked.identity, asked.is_start, found)
+    return Reference(asked.who, asked.identity, asked.is_start, found, verification)
 
 
 @contextmanager

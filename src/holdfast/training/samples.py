@@ -17,7 +17,7 @@ from holdfast.card import Method
 from holdfast.errors import RunError
 from holdfast.evaluation.generate import generate
 from holdfast.models.load import load_policy
-from holdfast.scorers.text import TextScorer, score_in_chunks
+from holdfast.scorers.text import Path, TextScorer, score_in_chunks
 from holdfast.training.step import Rows
 from holdfast.training.world import World
 
@@ -57,7 +57,17 @@ class Sampler:
 
 
 def sampler_for(
-    method: Method, world: World, policy: Any, *, asked: Any, tokenizer: Any, rows: Rows, seed: int, tokens: int, trust_remote_code: bool
+    method: Method,
+    world: World,
+    policy: Any,
+    *,
+    asked: Any,
+    tokenizer: Any,
+    rows: Rows,
+    seed: int,
+    tokens: int,
+    path: Path = "packed",
+    trust_remote_code: bool,
 ) -> Sampler | None:
     """A sampler if the method wants one. To be called before the first step and before a checkpoint moves in.
 
@@ -74,7 +84,7 @@ def sampler_for(
     if isinstance(asked, str) and asked == "adapter-off":
         raise RunError(f"{method.name} needs its reference at every step", hint="name the base model as the reference")
     model = copy.deepcopy(policy) if asked is None else load_policy(asked, trust_remote_code=trust_remote_code)
-    reference = TextScorer(_frozen(model).to(world.device))
+    reference = TextScorer(_frozen(model).to(world.device), path=path)
     longest = max(len(ids) for item in rows.items for ids in item.branches.values())
     return Sampler(world, policy, reference, tokenizer, longest, seed, tokens)
 

@@ -6,7 +6,7 @@ same, the scorer takes the same path, and only then do the checkpoint's weights 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from holdfast.card import Method, Reduction, costs, initial_memory, settings_of
 from holdfast.errors import HoldfastError, NeedError, OptionError, RunError, shown
 from holdfast.files import TEMPORARY, folder_to_write
 from holdfast.models.load import context_length, load_tokenizer
-from holdfast.scorers.branches import BranchScorer, Verification
+from holdfast.scorers.branches import BranchScorer, Verification, said_of
 from holdfast.scorers.reference import model_hash
 from holdfast.training import plan
 from holdfast.training.live_scorer import compared, kept_in_memory, scorer_for
@@ -31,14 +31,12 @@ from holdfast.training.policy import build_optimizer, build_scheduler, enable_ch
 from holdfast.training.prepare import Prepared, prepare
 from holdfast.training.record import differences, new_record, now, refuse_another, write_record
 from holdfast.training.reference import Asked, Reference, asked_reference, reference_log_probs, with_reference
-from holdfast.training.samples import Sampler, sampler_for
+from holdfast.training.samples import BRANCHES, Sampler, sampler_for
 from holdfast.training.step import Memories, Outcome, Question, Rows
 from holdfast.training.trainee import POLICY, Trainee
 from holdfast.training.world import World
-from holdfast.types import Answers, Batch, Pairs, Scored
+from holdfast.types import Answers, Batch, Pairs, Scored, Tokenized
 
-VERIFIED_ROWS = 32  # of the first batch; a plain forward holds all logits of what it is given
-VERIFIED_AT_ONCE = 4
 BEFORE_THE_RECORD = {
     LOCK,
     HOLDER,
@@ -214,8 +212,9 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
         trust_remote_code=options.trust_remote_code,
     )
     set_mode(inner, dropout=False, checkpointing=False)
-    first = plan.rows_of_step(0, rows=len(prepared.train), batch_size=options.batch_size, seed=options.seed)
-    verification = verify(world, inner, prepared.train.take(first[:VERIFIED_ROWS]))
+    everything = _in_order(prepared, options, ask.method, policy)
+    _refuse_sides(world, inner, everything)
+    verification = verify(world, inner, everything)
     sampler = sampler_for(
         ask.method,
         world,
@@ -225,12 +224,18 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
         rows=prepared.train,
         seed=options.seed,
         tokens=options.budget(world.device.type),
+        path=options.path,
         trust_remote_code=options.trust_remote_code,
     )
+    scored_by = {"scoring": verification}
+    if sampler is not None:
+        scored_by["reference_scoring"] = verify(world, sampler.reference, [item.only(BRANCHES) for item in everything])
     scorer, optimizer = world.prepare(inner, build_optimizer(inner, options))
     reference = _reference(world, ask, scorer, prepared, inputs.reference)
     train, evaluation = _with_reference(prepared, reference)
     total = plan.total_steps(len(train), options.batch_size, epochs=options.epochs, max_steps=options.max_steps)
+    if reference is not None and reference.verification is not None:
+        scored_by["reference_scoring"] = reference.verification
     record = new_record(
         method=ask.method.name,
         settings=ask.settings,
@@ -243,7 +248,7 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
             "trains": ask.trainee.what,
             "groups": list(prepared.groups),
             "reference": None if reference is None else reference.who,
-            "scoring": {**asdict(verification), "fallbacks": inner.fallbacks},
+            **{name: {**asdict(found), "fallbacks": int(found.fell_back)} for name, found in scored_by.items()},
             "steps": total,
             "rows": len(train),
             "weights": {
@@ -278,7 +283,7 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
             *(prepared.said if before is None else ()),
             *(f"note: {note}" for note in inputs.notes),
             *kept_in_memory(ask.method),
-            *_said(world, verification, reference, record),
+            *_said(world, scored_by, reference, record),
         ],
         checks_start=reference is not None and reference.is_start,
         trainee=ask.trainee,
@@ -302,21 +307,40 @@ def try_settings(method: Method, settings: Mapping[str, Any]) -> None:
         costs(method, batch, settings, initial_memory(method))
 
 
-def verify(world: World, scorer: BranchScorer, rows: Rows) -> Verification:
-    """Packed against plain on the rows of the first batch; all processes keep to the plain path where one of them must."""
-    worst = None
-    with world.accelerator.autocast():
-        for at in range(0, len(rows), VERIFIED_AT_ONCE):
-            found = scorer.verify(rows.items[at : at + VERIFIED_AT_ONCE])
-            if worst is None or found.fell_back or found.worst_nats > worst.worst_nats:
-                worst = found
-            if scorer.path == "plain":
-                break
-    assert worst is not None
-    if world.any(worst.fell_back) and not worst.fell_back:
-        scorer.path = "plain"
-        worst = Verification("plain", worst.worst_nats, worst.tolerance_nats, "another process had to")
-    return worst
+def verify(world: World, scorer: BranchScorer, items: Sequence[Tokenized]) -> Verification:
+    """Packed against padded on the first items and the longest; all processes take the padded path where one of them must."""
+    found = scorer.verify(items)
+    worst = max(world.gather(found), key=lambda one: (one.one_by_one, one.fell_back))
+    if worst != found and worst.fell_back:
+        scorer.adopt(worst)
+        found = worst
+    return found
+
+
+def _refuse_sides(world: World, scorer: BranchScorer, items: Sequence[Tokenized]) -> None:
+    """Sharded processes must run equally many forwards, so none of them can score rows apart from others."""
+    if world.sharded and scorer.sides_of(items) > 1:
+        raise RunError(
+            "the model's rotary embedding changes with the longest row of a forward, and the rows are on both sides of the length where it "
+            "does, which FSDP does not allow here",
+            hint="set max_tokens to that length (original_max_position_embeddings in the model's config.json), or use DDP",
+        )
+
+
+def _in_order(prepared: Prepared, options: Options, method: Method, policy: Any) -> list[Tokenized]:
+    """All items that the scorer will meet, those of the first batch first; with the longest answers that may be drawn, if any are."""
+    first = plan.rows_of_step(0, rows=len(prepared.train), batch_size=options.batch_size, seed=options.seed)
+    rows = prepared.train.items
+    known = set(first)
+    items = [*(rows[i] for i in first), *(rows[i] for i in range(len(rows)) if i not in known)]
+    items += prepared.evaluation.items if prepared.evaluation else ()
+    if "samples" not in method.card.needs:
+        return items
+    answer = max((ids for item in items for ids in item.branches.values()), key=len)
+    room = context_length(policy) or 2**30
+    return [
+        replace(item, branches={**item.branches, **dict.fromkeys(BRANCHES, answer[: max(1, room - len(item.prompt))])}) for item in items
+    ]
 
 
 def read_reduction(given: str | Reduction | None, method: Method, groups: int) -> Reduction:
@@ -367,6 +391,8 @@ def _reference(world: World, ask: Ask, scorer: nn.Module, prepared: Prepared, as
         precision=options.precision,
         cache=Path(options.reference_cache) if options.reference_cache else ask.out / "reference",
         tokens=options.budget(world.device.type),
+        path=options.path,
+        verify=verify,
     )
 
 
@@ -382,12 +408,10 @@ def _written(given: str | Reduction | None, made: Reduction) -> str:
     return given if isinstance(given, str) else made.name
 
 
-def _said(world: World, verification: Verification, reference: Reference | None, record: Mapping[str, Any]) -> list[str]:
-    said = []
-    if verification.fell_back:
-        said.append(f"scoring: fell back to the plain path, because {verification.reason}")
-    elif verification.path == "packed":
-        said.append(f"scoring: packed, within {verification.worst_nats:.2g} nats of the plain forward on the first batch")
+def _said(world: World, scored_by: Mapping[str, Verification], reference: Reference | None, record: Mapping[str, Any]) -> list[str]:
+    said = [said_of(scored_by["scoring"])]
+    if "reference_scoring" in scored_by:
+        said.append(f"reference {said_of(scored_by['reference_scoring'])}")
     if reference is not None:
         said.append(f"reference: {reference.who}")
     weights = record["weights"]

@@ -62,9 +62,10 @@ def tones(policy: Any, tokenizer: Any, prompts: Sequence[str]) -> NDArray[np.flo
     begun = [Tokenized(item.prompt, {name: ids[:-1] for name, ids in item.branches.items()}) for item in items]  # no end of sequence yet
     share_PC = np.zeros((len(prompts), len(CLASSES)))
     policy.eval()
+    scorer = TextScorer(policy)
     with torch.no_grad():
         for at in range(0, len(begun), 8):
-            parts = TextScorer(policy)(begun[at : at + 8])
+            parts = scorer(begun[at : at + 8])
             for name, word in enumerate(words):
                 share_PC[at : at + 8, CLASSES.index(_TONE[word])] += parts[str(name)].logp_N.double().exp().numpy()
     share_PC[:, 3] = 1 - share_PC[:, :3].sum(1)
