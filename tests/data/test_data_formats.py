@@ -3,6 +3,7 @@
 import pytest
 
 from holdfast.data import read
+from holdfast.data.formats import FORMATS
 from holdfast.errors import DataError, OptionError
 
 
@@ -22,20 +23,13 @@ def only(row, **options):
     return got
 
 
-def test_each_shape_is_known_by_its_columns():
-    rows = {
-        "preference": TEXT,
-        "implicit": {"chosen": [user("hi"), said("yes")], "rejected": [user("hi"), said("no")]},
-        "ranked": {"prompt": "hi", "answers": ["a", "b"], "scores": [1, 2]},
-        "unpaired": {"prompt": "hi", "response": "a", "label": True},
-        "supervised": {"prompt": "hi", "answer": "a"},
-        "messages": {"messages": [user("hi"), said("yes")]},
-        "text": {"text": "once upon a time"},
-    }
-    for format, row in rows.items():
-        report = read([row]).report
-        assert report.format == format
-        assert report.why.startswith("1 of the first 1 rows have ")
+@pytest.mark.parametrize("known", FORMATS, ids=lambda known: known.name)
+def test_each_format_reads_its_example(known):
+    got = read([known.example], format=known.name if known.asked else None)
+    assert got.report.format == known.name
+    assert {name: getattr(got[0], name) for name in known.gives} == known.gives
+    if not known.asked:
+        assert got.report.why.startswith("1 of the first 1 rows have ")
 
 
 def test_text_and_messages_give_the_same_row():
@@ -118,13 +112,22 @@ def test_answers_may_carry_their_own_scores_or_ranks():
     assert scored.extra == {"score_chosen": 3.0, "score_rejected": 1.0}
 
 
+def test_an_answer_without_a_score_and_equal_texts_void_their_pairs_alone():
+    got = read([{"prompt": "hi", "answers": ["a", "b", "c", "b "], "scores": [1, 3, None, 2]}])
+    assert [(r.chosen, r.rejected) for r in got] == [("b", "a"), ("b ", "a")]
+    assert (got.report.unscored, got.report.same_texts, got.report.set_aside) == (1, 1, {})
+    assert {"no pair with 1 answers that have no score", "no pair from 1 pairs of answers with the same text"} <= set(got.report.lines())
+    none = read([{"prompt": "hi", "answers": ["a", "b"], "scores": [1, 2]}, {"prompt": "hi", "answers": ["a", "b"], "scores": [None, 2]}])
+    assert none.report.set_aside == {"fewer than two answers have a score": 1}
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         ({"answers": ["a"]}, "not a list of two or more answers"),
         ({"scores": [1, 2, 3]}, "`scores` does not match `answers`"),
         ({"scores": [1, float("nan")]}, "`scores` is not finite"),
-        ({"scores": [1, None]}, "`scores` has a gap"),
+        ({"scores": None, "ranks": [1, None]}, "`ranks` has a gap"),
         ({"scores": None, "ranking": [1, 2]}, "`ranking` is no ordering"),
         ({"answers": ["a", "a"]}, "`chosen` and `rejected` are the same"),
         ({"answers": ["a", ""]}, "`answers` is empty"),
@@ -187,7 +190,6 @@ def test_optional_columns_and_a_methods_own():
         ("confidence", -0.01, "`confidence` is out of range"),
         ("strength", float("nan"), "`strength` is not finite"),
         ("tie", "perhaps", "`tie` is neither true nor false"),
-        ("rater", ["a"], "`rater` has the wrong type"),
         ("prompt", None, "`prompt` is null"),
         ("prompt", " \n", "`prompt` is empty"),
         ("chosen", 3, "`chosen` has the wrong type"),
@@ -229,10 +231,8 @@ def test_most_rows_decide_not_the_first():
     ("columns", "nearest", "hint"),
     [
         (("prompt", "choosen", "rejected"), "preference", '{"chosen": "choosen"}'),
-        (("Prompt", "chosen", "rejectd"), "preference", '{"prompt": "Prompt", "rejected": "rejectd"}'),
-        (("question", "answer"), "supervised", '{"prompt": "question"}'),
-        (("prompt", "output", "correct"), "unpaired", '{"completion": "output", "label": "correct"}'),
-        (("prompt", "winner"), "preference", '{"chosen": "winner", "rejected": "my_rejected"}'),
+        (("prompt", "chosen", "rejectd"), "preference", '{"rejected": "rejectd"}'),
+        (("prompt", "outptu"), "supervised", '{"completion": "my_completion"}'),
     ],
 )
 def test_columns_that_no_format_has(columns, nearest, hint):
@@ -242,8 +242,15 @@ def test_columns_that_no_format_has(columns, nearest, hint):
     assert f"columns found: {', '.join(columns)}" in text
     assert f"nearest: {nearest}" in text
     assert f"columns={hint}" in text
-    for format in ("preference", "implicit", "ranked", "unpaired", "supervised", "messages", "text"):
-        assert f"    {format}: " in text
+    assert all(known.name in text for known in FORMATS)
+
+
+def test_a_hint_never_maps_a_verdict_onto_a_text():
+    for row in ({"prompt": "hi", "winner": "model_a", "rejectd": "b"}, {"prompt": "p", "winner": 1}, {"item": 1, "preference": "a"}):
+        with pytest.raises(DataError) as caught:
+            read([row] * 3)
+        assert ': "winner"' not in str(caught.value)
+        assert ': "preference"' not in str(caught.value)
 
 
 def test_columns_of_something_else_altogether():
@@ -251,13 +258,14 @@ def test_columns_of_something_else_altogether():
         read([{"item": 1, "ironic": 0}])
 
 
-@pytest.mark.parametrize("name", ["promt", "question", "Instruction"])
-def test_a_misnamed_prompt_is_not_taken_for_an_implicit_one(name):
-    row = {name: "hi", "chosen": "hi yes", "rejected": "hi no"}
-    with pytest.raises(DataError, match=f'no column `prompt`, but there is `{name}`(.|\n)*columns={{"prompt": "{name}"}}'):
+def test_a_misnamed_prompt_is_not_taken_for_an_implicit_one():
+    row = {"promt": "hi", "chosen": "hi yes", "rejected": "hi no"}
+    with pytest.raises(DataError, match=r'no column `prompt`, but there is `promt`(.|\n)*columns={"prompt": "promt"}'):
         read([row])
-    assert only(row, columns={"prompt": name}).prompt == "hi"
+    assert only(row, columns={"prompt": "promt"}).prompt == "hi"
     assert only(row, format="implicit").prompt == "hi"
+    for name in ("question", "Instruction", "User Input", "query"):
+        assert only({name: "hi", "chosen": "hi yes", "rejected": "hi no"}).prompt == "hi"
 
 
 def test_columns_renames_ours_first():
@@ -270,7 +278,7 @@ def test_columns_renames_ours_first():
         read([row], columns={"q": "prompt"})
 
 
-def test_a_shape_may_be_asked_for():
+def test_a_format_may_be_asked_for():
     row = {**TEXT, "answer": "a", "label": True}
     assert read([row]).report.format == "preference"
     assert read([row], format="unpaired")[0].desirable is True

@@ -22,15 +22,11 @@ def seen(row):
         ({"winner": "x", "loser": "y"}, ("x", "y", False, None, True)),
         ({"winner": 3, "loser": 7}, ("3", "7", False, None, True)),
         ({"first": "x", "second": "y", "winner": "y"}, ("y", "x", False, False, True)),
-        ({"first": "2", "second": "1", "winner": "1"}, ("1", "2", False, False, True)),  # a name wins over a place
-        ({"first": "x", "second": "y", "winner": 1}, ("x", "y", False, True, True)),
         ({"model_a": "x", "model_b": "y", "winner": "model_b"}, ("y", "x", False, False, True)),
         ({"model_a": "x", "model_b": "y", "winner": "B"}, ("y", "x", False, False, True)),
         ({"model_a": "x", "model_b": "y", "winner": "tie (bothbad)"}, ("x", "y", True, True, True)),
-        ({"generator_1": "x", "generator_2": "y", "preference": 1.0}, ("x", "y", False, True, True)),
         ({"generator_1": "x", "generator_2": "y", "preference": 2}, ("y", "x", False, False, True)),
         ({"generator_1": "x", "generator_2": "y", "preference": 1.5}, ("x", "y", True, True, True)),
-        ({"generator_1": "x", "generator_2": "y", "preference": 0}, ("x", "y", True, True, True)),
         ({"home": "x", "away": "y", "home_goals": 0, "away_goals": 2}, ("y", "x", False, False, True)),
         ({"home": "x", "away": "y", "home_goals": 1, "away_goals": 1}, ("x", "y", True, True, True)),
     ],
@@ -42,11 +38,43 @@ def test_each_way_of_saying_who_won(row, expected):
     assert {got[0].extra["chosen_model"], got[0].extra["rejected_model"]} == {"x", "y"} or not {"x", "y"} & {got[0].chosen}
 
 
+def test_codes_of_matches_are_judged_over_the_whole_column():
+    met = {"generator_1": "x", "generator_2": "y"}
+    graded = read([{**met, "preference": value} for value in (1.0, 0, 2, 1.5, 1.25)])
+    assert [seen(row)[:3] for row in graded] == [
+        ("x", "y", False),
+        ("x", "y", True),
+        ("y", "x", False),
+        ("x", "y", True),
+        ("x", "y", False),
+    ]
+    places = read([{"first": "x", "second": "y", "winner": value} for value in (1, 2, 1)])
+    assert [row.chosen for row in places] == ["x", "y", "x"]
+    names = read([{"first": "2", "second": "1", "winner": "1"}, {"first": "7", "second": "2", "winner": "7"}])
+    assert [row.chosen for row in names] == ["1", "7"]
+
+
+def test_a_number_that_could_be_a_name_or_a_place_is_refused_and_an_option_decides():
+    rows = [{"first": "2", "second": "1", "winner": "1"}, {"first": "1", "second": "2", "winner": "1"}]
+    with pytest.raises(
+        DataError, match=r"the name of the winner\n.*the winner's place: 1 is `first`(.|\n)*--verdicts names or --verdicts 1=first"
+    ):
+        read(rows)
+    assert [row.chosen for row in read(rows, verdicts="names")] == ["1", "1"]
+    assert [row.chosen for row in read(rows, verdicts="1=first,2=second")] == ["2", "1"]
+    letters = [{"model_a": "b", "model_b": "a", "winner": "a"}] * 2
+    with pytest.raises(DataError, match="the name of the winner"):
+        read(letters)
+
+
 def test_scores_and_graded_preferences_become_strength():
     goals = only({"home": "x", "away": "y", "home_goals": 1, "away_goals": 4})
     assert (goals.strength, goals.extra["score_chosen"], goals.extra["score_rejected"]) == (3.0, 4.0, 1.0)
     assert only({"generator_1": "x", "generator_2": "y", "preference": 1.25}).strength == 0.5
-    assert only({"generator_1": "x", "generator_2": "y", "preference": 2}).strength is None
+    assert [row.strength for row in read([{"generator_1": "x", "generator_2": "y", "preference": value} for value in (1, 2)])] == [
+        None,
+        None,
+    ]
 
 
 def test_columns_are_renamed_and_the_match_is_kept():
@@ -83,8 +111,8 @@ def test_with_a_prompt_and_both_texts_they_are_comparisons():
     ("row", "says"),
     [
         ({"winner": "x", "loser": "x"}, "a side meets itself"),
-        ({"model_a": "x", "model_b": "y", "winner": "z"}, "`winner` is neither side"),
-        ({"generator_1": "x", "generator_2": "y", "preference": 7}, "`preference` is not from 1 to 2"),
+        ({"model_a": "x", "model_b": "y", "winner": "z"}, "`winner` holds a value that is no verdict"),
+        ({"generator_1": "x", "generator_2": "y", "preference": 7}, "`preference` holds 7 .* no code that is known"),
         ({"first": "x", "second": "y", "first_score": 1, "second_score": float("nan")}, "`second_score` is not finite"),
         ({"prompt": "hi", "winner": "x", "loser": "y"}, '"chosen": "winner", "rejected": "loser"'),  # with a prompt they may be texts
     ],

@@ -45,7 +45,7 @@ def test_columns_may_be_a_mapping_or_words_and_are_kept_as_words() -> None:
     assert Options(columns={"prompt": "question"}).columns == ("prompt=question",)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("columns", [["prompt"], ["=a"], ["prompt="], ["prompt=a", "prompt=b"], {"prompt": 3}, {"": "a"}, [3]])
+@pytest.mark.parametrize("columns", [["prompt"], ["=a"], ["prompt=a", "prompt=b"], {"prompt": 3}, {"": "a"}, [3]])
 def test_columns_that_say_nothing_or_two_things_are_refused(columns: Any) -> None:
     with pytest.raises(OptionError, match="columns"):
         Reading(columns=columns)

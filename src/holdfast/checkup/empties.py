@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import altair as alt
 import numpy as np
 
@@ -9,15 +11,14 @@ from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.finding import Asked, Example, Finding, Probe, Status
 from holdfast.checkup.near import bare, similar
 from holdfast.checkup.words import count, percent
-from holdfast.data.matches import TEXTS
-from holdfast.data.parsers import ANSWERS
+from holdfast.data.columns import is_answer
 from holdfast.data.trouble import SAME, empty
 from holdfast.evaluation.intervals import mean_interval
 from holdfast.report import Chart, Table
 
 SOME, MANY = 0.005, 0.05
 NEARLY = 0.9  # overlap of word pairs from which two answers of one row say the same
-SIDES = ("chosen", "rejected", *ANSWERS, *(name for pair in TEXTS for name in pair))
+EMPTY = re.compile(empty("(.+)"))
 NOTHING = frozenset(
     {
         "nooutput",
@@ -58,7 +59,7 @@ def empties(data: Comparisons, asked: Asked) -> Finding:
         if kind:
             found[kind][i] = True
     numbers: dict[str, int] = {
-        "aside": sum(aside.get(empty(name), 0) for name in SIDES),
+        "aside": sum(n for reason, n in aside.items() if (named := EMPTY.fullmatch(reason)) and is_answer(named[1])),
         "same": aside.get(SAME, 0),
         **{kind: int(at_N.sum()) for kind, at_N in found.items()},
     }

@@ -10,6 +10,11 @@ from holdfast.data.trouble import RowError, empty
 from holdfast.types import Message, Text
 
 ASSISTANT = ("assistant", "model")  # the roles under which a conversation may hold the answer
+SPEAKERS = {  # what ShareGPT and others call the roles of a chat template
+    "human": "user",
+    **dict.fromkeys(("gpt", "chatgpt", "ai", "bot", "chatbot", "bing", "bard", "claude"), "assistant"),
+    "observation": "tool",
+}
 DEPTH = 64  # of lists within lists, in a column that is only carried along
 
 
@@ -61,6 +66,12 @@ def text(value: Any, name: str) -> Text:
 
 def _message(item: Any, name: str, place: int) -> Message:
     where = f"message {place + 1}"
+    if isinstance(item, Mapping) and "role" not in item and {"from", "value"} <= item.keys():
+        item = {
+            **{key: value for key, value in item.items() if key not in ("from", "value")},
+            "role": item["from"],
+            "content": item["value"],
+        }
     cure = 'write each message as {"role": "user", "content": "..."}'
     if not isinstance(item, Mapping) or not isinstance(item.get("role"), str) or not item["role"].strip():
         raise RowError(f"`{name}` holds something that is no message", field=name, detail=f"{where} has no role", cure=cure)
@@ -80,7 +91,8 @@ def _message(item: Any, name: str, place: int) -> Message:
         raise RowError(
             f"`{name}` is not valid Unicode", field=name, detail=f"half a surrogate pair in {where}", cure="write it whole"
         ) from None
-    return {"role": item["role"], "content": content, **others}
+    role = SPEAKERS.get(item["role"].strip().lower(), item["role"])
+    return {"role": role, "content": content, **others}
 
 
 def _part(part: Any, name: str, where: str) -> str:

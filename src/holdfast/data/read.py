@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, overload
@@ -18,10 +18,11 @@ from typing import Any, overload
 from holdfast.data import hub
 from holdfast.data.fields import plain
 from holdfast.data.files import READERS, records, suffix
-from holdfast.data.formats import PROBE, Found, infer
+from holdfast.data.infer import PROBE, Layout, infer, verdict_column
 from holdfast.data.lines import Record
 from holdfast.data.tally import Reservoir, Sample
 from holdfast.data.trouble import BadRow, RowError, Troubles
+from holdfast.data.verdicts import MANY, SOME, Token, named_verdicts, shown
 from holdfast.errors import DataError, OptionError
 from holdfast.types import Row, Where
 
@@ -40,6 +41,8 @@ class ReadReport:
     rows: int
     set_aside: Mapping[str, int] = field(default_factory=dict)
     equal_scores: int = 0  # pairs of answers that gave no row, because their scores are equal
+    unscored: int = 0  # answers that are in no pair, because they have no score
+    same_texts: int = 0  # pairs of answers in a ranking that gave no row, because they say the same
     columns: tuple[str, ...] = ()  # columns that are carried along in `Row.extra`
     notes: tuple[str, ...] = ()
     quarantine: str | None = None
@@ -56,6 +59,10 @@ class ReadReport:
             said.append(self.sampled)
         if self.equal_scores:
             said.append(f"no pair from {self.equal_scores:,} pairs of answers with equal scores")
+        if self.unscored:
+            said.append(f"no pair with {self.unscored:,} answers that have no score")
+        if self.same_texts:
+            said.append(f"no pair from {self.same_texts:,} pairs of answers with the same text")
         if self.quarantine and self.set_aside:
             said.append(f"rows set aside are in {self.quarantine}")
         if self.columns:
@@ -122,7 +129,8 @@ def read(
     source: Any,
     *,
     format: str | None = None,
-    columns: Mapping[str, str] | Sequence[str] | None = None,
+    columns: Mapping[str, str | None] | Sequence[str] | None = None,
+    verdicts: Mapping[Any, str] | str | Sequence[str] | None = None,
     split: str | None = None,
     quarantine: str | Path | None = None,
     sample: Sample | None = None,
@@ -133,7 +141,10 @@ def read(
         source: a path (JSONL, JSON, CSV, Parquet, each also gzipped), a folder written by `datasets.save_to_disk` or holding data files, a
             name on the Hugging Face hub, a `datasets.Dataset` or `DatasetDict`, an iterable of dicts, or rows made before.
         format: the format to read rows as; inferred from the columns when not given (see `holdfast.data.formats`).
-        columns: which column is which, ours first: `{"prompt": "question"}`, or `["prompt=question"]`.
+        columns: which column is which, ours first: `{"prompt": "question"}`, or `["prompt=question"]`. `{"system": None}`, or
+            `["system="]`, says that a column is none of what its name says: it is carried along and not read.
+        verdicts: what the values of the verdict column mean, where they can mean two things: `{0: "first", 1: "second"}`, or
+            `["0=first,1=second"]`; also "tie" and "skip", and "good" and "bad" of labels (see `holdfast.data.verdicts`).
         split: for datasets and folders with splits, which to read (`train` if not given). For a single file, the rows whose `split` column
             has this value; all rows if not given.
         quarantine: a file for rows that cannot be used. Without it the first such row fails the read, once all are counted.
@@ -144,28 +155,61 @@ def read(
         OptionError: an unknown format; a quarantine that would overwrite something else.
     """
     if isinstance(source, Dataset):
-        if format or columns or split:
-            raise OptionError("these rows were read before; format, columns and split come too late", hint="pass them to the first read")
+        if format or columns or verdicts or split:
+            raise OptionError(
+                "these rows were read before; format, columns, verdicts and split come too late", hint="pass them to the first read"
+            )
         return _sampled(source, sample) if sample else source
     if isinstance(source, Sequence) and not isinstance(source, str | bytes) and source and all(isinstance(row, Row) for row in source):
-        return read(Dataset.of(source), format=format, columns=columns, quarantine=quarantine, split=split, sample=sample)
+        return read(
+            Dataset.of(source), format=format, columns=columns, verdicts=verdicts, quarantine=quarantine, split=split, sample=sample
+        )
     aside = Path(quarantine).expanduser() if quarantine is not None else None
     stream, files, said, column_split = _open(source, split)
     if aside is not None and any(Path(file).exists() and aside.exists() and Path(file).samefile(aside) for file in files):
         raise OptionError(f"the quarantine {aside} is the file being read", hint="name another file")
-    stream = _renamed(stream, column_pairs(columns), files[0]) if columns else stream
+    renamed = column_pairs(columns) if columns else {}
+    stream = _renamed(stream, renamed, files[0]) if renamed else stream
     samples = list(itertools.islice(stream, PROBE))
     if not samples:
         raise DataError(f"{', '.join(files)}: there are no rows", hint="check the source")
     if column_split is not None and not any(record.value and "split" in record.value for record in samples):
         raise DataError(f"{files[0]}: there is no column `split` to choose `{column_split}` by", hint="leave split out")
-    found = infer(samples, file=files[0], format=format)
-    return _parse(itertools.chain(samples, stream), found, Troubles(STAGE, aside), files, said, column_split, sample)
+    rest = _Rest(stream, source, lambda: _renamed(_open(source, split)[0], renamed, files[0]) if renamed else _open(source, split)[0])
+    found = infer(samples, file=files[0], format=format, verdicts=named_verdicts(verdicts), whole=lambda: rest.whole(samples, column_split))
+    found.unread.cleared.update(f"[{name}]" for name in renamed)
+    return _parse(itertools.chain(samples, rest), found, Troubles(STAGE, aside), files, said, column_split, sample)
+
+
+class _Rest:
+    """The rows after the first ones. They can be looked at before they are read: a source that can be opened again is opened again, any
+    other is held in memory from then on."""
+
+    def __init__(self, stream: Iterator[Record], source: Any, again: Callable[[], Iterator[Record]]):
+        self.stream, self.again = stream, again
+        self.once = isinstance(source, Iterator) or (isinstance(source, str | Path) and not _is_stored(Path(source).expanduser()))
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.stream
+
+    def whole(self, first: Sequence[Record], split: str | None) -> Iterator[Record]:
+        """Every row of the split, from the first."""
+        if self.once:
+            held = list(self.stream)
+            self.stream = iter(held)
+            rows: Iterator[Record] = itertools.chain(first, held)
+        else:
+            rows = self.again()
+        return (row for row in rows if split is None or (row.value or {}).get("split") == split)
+
+
+def _is_stored(path: Path) -> bool:
+    return path.is_dir() or path.is_file()  # no pipe; a name on the hub is read again from its cache
 
 
 def _parse(
     stream: Iterable[Record],
-    found: Found,
+    found: Layout,
     troubles: Troubles,
     files: tuple[str, ...],
     said: str,
@@ -174,7 +218,8 @@ def _parse(
 ) -> Dataset:
     made_rows = Reservoir(sample)
     quiet: Counter[str] = Counter()
-    read = equal_scores = 0
+    read = equal_scores = same_texts = unscored = 0
+    classes: dict[Token, list[int]] = {}  # of each verdict: rows read, rows retained
     seen: set[Where] = set()  # kept only where one file is read in parts
     carried: dict[str, None] = {}
     for record in stream:
@@ -187,18 +232,27 @@ def _parse(
         if column_split is not None and (record.value or {}).get("split") != column_split:
             quiet[f"not of the split `{column_split}`"] += 1
             continue
+        verdict = found.verdict(record)
+        if verdict is not None and (verdict in classes or len(classes) < MANY):
+            classes.setdefault(verdict, [0, 0])[0] += 1
         try:
-            made, equal = found.rows(record)
+            made, parsed = found.rows(record)
         except RowError as trouble:
             troubles.add(_bad(record, trouble))
             continue
-        equal_scores += equal
+        if verdict in classes:
+            classes[verdict][1] += 1
+        equal_scores += parsed.equal
+        same_texts += parsed.same
+        unscored += parsed.unscored
         if not made:
-            quiet["every answer has the same score"] += 1
+            quiet[parsed.reason] += 1
             continue
         carried.update(dict.fromkeys(made[0].extra))
         made_rows.add(made)
+    found.unread.judge()
     whole = frozenset(files)
+    _refuse_lost_classes(classes, found, files[0], troubles)
     troubles.settle(read, seen=lambda where: where.file in whole if column_split is None else where in seen)
     kept = read - troubles.total - quiet.total()
     if not made_rows.seen:
@@ -214,14 +268,37 @@ def _parse(
         rows=made_rows.seen,
         set_aside={**dict(troubles.counts.most_common()), **quiet},
         equal_scores=equal_scores,
+        unscored=unscored,
+        same_texts=same_texts,
         columns=tuple(carried),
-        notes=found.notes,
+        notes=(*found.notes, *_said_of(found), *found.unread.notes),
         quarantine=str(troubles.quarantine) if troubles.quarantine else None,
         content_hash=content_hash(rows),
         counts=counts,
         sampled=sample.says(counts["comparisons"]) if sample and counts["comparisons"] > sample.rows else "",
     )
     return Dataset(rows, report)
+
+
+def _refuse_lost_classes(classes: Mapping[Token, Sequence[int]], found: Layout, file: str, troubles: Troubles) -> None:
+    """A verdict of which no row is left is no count: what remains says something else than the file did."""
+    total = sum(read for read, _ in classes.values())
+    lost = [value for value, (read, left) in classes.items() if not left and read >= 2 and read >= SOME * total]
+    if lost and len(classes) < MANY and troubles.quarantine is not None:
+        column, value = verdict_column(found.roles), lost[0]
+        rows = classes[value][0]
+        message = f"{file}: every row whose `{column}` is {shown(value)} ({rows:,} of {total:,}) would be set aside\n{troubles.text(total)}"
+        raise DataError(message, hint=f"cure these rows, or leave them out on purpose: --verdicts {shown(value)}=skip")
+
+
+def _said_of(found: Layout) -> list[str]:
+    """What is to be said of columns once all rows are read."""
+    scored, lower = found.ordered
+    odd = [f"in {lower:,} of {scored:,} rows the answer that won has the lower score"] if lower > 0.1 * scored else []
+    return odd + [
+        f"column `{name}` is carried along in {n:,} rows and not read as `{name}`: it is of another type"
+        for name, n in found.misplaced.items()
+    ]
 
 
 def _sampled(known: Dataset, sample: Sample) -> Dataset:
@@ -276,25 +353,26 @@ def _not_here(name: str, path: Path, split: str | None) -> tuple[Iterator[Record
     return stream, (label,), "from the hub", None
 
 
-def column_pairs(columns: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
-    """Ours -> theirs, from a mapping or from "ours=theirs".
+def column_pairs(columns: Mapping[str, str | None] | Sequence[str]) -> dict[str, str]:
+    """Ours -> theirs, from a mapping or from "ours=theirs". Nothing ("system=", None) says that the column is not what it is called.
 
     Raises:
         OptionError: something else, or one of our names given twice.
     """
-    hint = "ours first, then the file's"
+    hint = "ours first, then the file's; name= leaves a column out"
+    found: list[tuple[Any, Any]]
     if isinstance(columns, Mapping):
-        found = list(columns.items())
+        found = [(ours, "" if theirs is None else theirs) for ours, theirs in columns.items()]
     else:
         found = []
         for pair in [columns] if isinstance(columns, str) else columns:
             ours, equals, theirs = pair.partition("=") if isinstance(pair, str) else ("", "", "")
-            if not (equals and ours.strip() and theirs):
+            if not (equals and ours.strip()):
                 raise OptionError(f"columns must be like prompt=question, not {pair!r}", hint=hint)
             found.append((ours.strip(), theirs))
     named: dict[str, str] = {}
     for ours, theirs in found:
-        if not (isinstance(ours, str) and isinstance(theirs, str) and ours and theirs):
+        if not (isinstance(ours, str) and isinstance(theirs, str) and ours):
             raise OptionError(f"columns must be like prompt=question, not {ours!r}: {theirs!r}", hint=hint)
         if named.setdefault(ours, theirs) != theirs:
             raise OptionError(f"columns gives {ours} twice: {named[ours]} and {theirs}", hint="name one column of the file for it")
@@ -305,7 +383,7 @@ def _renamed(stream: Iterator[Record], columns: Mapping[str, str], file: str) ->
     """Records under our names. A column of ours that is displaced stays, under the name it had, in brackets."""
     first = list(itertools.islice(stream, PROBE))
     there = list(dict.fromkeys(key for record in first if record.value for key in record.value))
-    absent = [(ours, theirs) for ours, theirs in columns.items() if theirs not in there]
+    absent = [(ours, theirs) for ours, theirs in columns.items() if theirs and theirs not in there]
     if absent and there:
         ours, theirs = absent[0]
         hint = f'write ours first: columns={{"{theirs}": "{ours}"}}' if ours in there else "check the spelling"
@@ -314,7 +392,7 @@ def _renamed(stream: Iterator[Record], columns: Mapping[str, str], file: str) ->
     def renamed(record: Record) -> Record:
         if record.value is None:
             return record
-        moved = {ours: record.value[theirs] for ours, theirs in columns.items() if theirs in record.value}
+        moved = {ours: record.value[theirs] for ours, theirs in columns.items() if theirs and theirs in record.value}
         rest = {key: value for key, value in record.value.items() if key not in columns.values()}
         displaced = {f"[{key}]": rest.pop(key) for key in list(rest) if key in columns}
         return replace(record, value={**moved, **rest, **displaced})

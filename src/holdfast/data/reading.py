@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from holdfast.data.read import Dataset, column_pairs, read
 from holdfast.data.tally import Sample
+from holdfast.data.verdicts import named_verdicts
 from holdfast.errors import OptionError
 
 QUARANTINE = "quarantine.jsonl"
@@ -20,12 +21,18 @@ QUARANTINE = "quarantine.jsonl"
 class Reading:
     """What `holdfast.read` and every verb that reads rows take beside the data. Every field is a keyword in Python and a flag.
 
-    Columns may be given as a mapping or as "ours=theirs"; they are kept as the latter. `quarantine` is False (a row that cannot be used
-    is an error), True (such rows go to quarantine.jsonl in the folder that the verb writes, or in the current one), or a file.
+    Columns and verdicts may be given as mappings or as "ours=theirs"; they are kept as the latter. `quarantine` is False (a row that
+    cannot be used is an error), True (such rows go to quarantine.jsonl in the folder that the verb writes, or in the current one), or a
+    file.
     """
 
     format: Annotated[str | None, "the format to read rows as, where inferring it is not wanted"] = None
-    columns: Annotated[tuple[str, ...], "which column is which, ours first: prompt=question; may be repeated"] = ()
+    columns: Annotated[
+        tuple[str, ...], "which column is which, ours first: prompt=question; name= leaves a column out; may be repeated"
+    ] = ()
+    verdicts: Annotated[
+        tuple[str, ...], "what a verdict column's values mean: 0=first,1=second (or tie, skip; good, bad of single answers)"
+    ] = ()
     split: Annotated[str | None, "which split of the data to read, where it has several"] = None
     quarantine: Annotated[bool | str, "set rows that cannot be used aside in quarantine.jsonl and count them, instead of stopping"] = False
 
@@ -33,6 +40,8 @@ class Reading:
         columns: Any = self.columns
         pairs = column_pairs(columns if isinstance(columns, Mapping | Sequence) else ())
         object.__setattr__(self, "columns", tuple(f"{ours}={theirs}" for ours, theirs in pairs.items()))
+        verdicts: Any = self.verdicts
+        object.__setattr__(self, "verdicts", tuple(f"{value}={meaning}" for value, meaning in named_verdicts(verdicts).items()))
         if isinstance(self.quarantine, os.PathLike):
             object.__setattr__(self, "quarantine", os.fspath(self.quarantine))
 
@@ -60,10 +69,13 @@ class Reading:
 
     def rows(self, source: Any, quarantine: Path | None = None, *, sample: Sample | None = None) -> Dataset:
         """Read, as `holdfast.read` does."""
-        return read(source, **{**self.keywords, "columns": self.columns or None, "quarantine": quarantine}, sample=sample)
+        return read(
+            source, **{**self.keywords, "columns": self.columns or None, "verdicts": self.verdicts, "quarantine": quarantine}, sample=sample
+        )
 
     def flags(self) -> tuple[str, ...]:
         """The flags with which any other verb reads the same rows."""
         words = [word for name, value in (("--format", self.format), ("--split", self.split)) if value for word in (name, value)]
         words += [word for pair in self.columns for word in ("--columns", pair)]
+        words += ["--verdicts", ",".join(self.verdicts)] if self.verdicts else []
         return (*words, *(["--quarantine"] if self.quarantine else []))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from holdfast.card import PairMethod, Reduction
-from holdfast.data.formats import optional_columns
+from holdfast.data.infer import optional_columns
 from holdfast.data.trouble import BadRow, RowError, Troubles
 from holdfast.data.unfold import unfold
 from holdfast.errors import DataError, OptionError

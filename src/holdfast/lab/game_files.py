@@ -15,7 +15,8 @@ import numpy as np
 from holdfast.arrays import Floats, whole
 from holdfast.card import check
 from holdfast.data import read
-from holdfast.data.matches import marks
+from holdfast.data.columns import TEXT
+from holdfast.data.matches import columns
 from holdfast.errors import DataError, OptionError
 from holdfast.games import Game, from_votes
 from holdfast.games.game import shares
@@ -109,7 +110,7 @@ def _matrix(path: Path) -> tuple[tuple[str, ...], Floats] | None:
 
 def is_votes(header: Sequence[str]) -> bool:
     """Whether these columns are two sides and a verdict, whatever stands below them."""
-    return len(marks({name.lower() for name in header})) == 2
+    return columns({name.lower(): TEXT for name in header}) is not None
 
 
 def _is_number(cell: str) -> bool:
