@@ -14,6 +14,7 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast, T
 
 from conftest import build_model, build_tokenizer
 from holdfast.errors import ModelError
+from holdfast.models.judges import load_judge
 from holdfast.models.load import load_policy, load_tokenizer, tokenizer_hash
 
 
@@ -84,7 +85,7 @@ def test_weights_that_are_not_finite_are_named(folder: Path) -> None:
 def test_damaged_weights_are_an_error_of_ours(folder: Path) -> None:
     data = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
-    with pytest.raises(ModelError, match="do not load"):
+    with pytest.raises(ModelError, match=r"model\.safetensors is damaged"):
         load_policy(folder)
 
 
@@ -135,3 +136,102 @@ def test_a_tokenizer_is_known_by_what_it_does() -> None:
     assert tokenizer_hash(one) == tokenizer_hash(two)
     two.add_tokens(["<extra>"])
     assert tokenizer_hash(one) != tokenizer_hash(two)
+
+
+def in_shards(folder: Path, **weight_map: str) -> None:
+    """An index over the one file of weights, with entries of its own."""
+    names = load_file(folder / "model.safetensors").keys()
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    index = {"metadata": {}, "weight_map": {**dict.fromkeys(names, "model-00001-of-00001.safetensors"), **weight_map}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def test_an_index_of_safetensors_in_the_folder_is_read(folder: Path) -> None:
+    whole = load_policy(folder).state_dict()
+    in_shards(folder)
+    assert all(torch.equal(value, whole[name]) for name, value in load_policy(folder).state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "weights.pt", "../other/model.safetensors", "/tmp/model.safetensors", "evil.pkl"])
+def test_an_index_that_names_anything_but_safetensors_in_the_folder_is_refused(folder: Path, name: str) -> None:
+    in_shards(folder, **{"model.norm.weight": name})
+    torch.save({"model.norm.weight": torch.ones(32)}, folder / "pytorch_model.bin")
+    for load in (load_policy, load_judge):
+        with pytest.raises(ModelError, match=r"index\.json sends the reader to") as error:
+            load(folder)
+        assert name in str(error.value)
+
+
+def test_a_config_that_names_other_weights_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "transformers_weights": "pytorch_model.bin"}))
+    with pytest.raises(ModelError, match=r"config\.json sends the reader to 'pytorch_model\.bin'"):
+        load_policy(folder)
+
+
+def test_weights_that_the_config_has_no_place_for_are_refused(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    extra = "model.layers.2.mlp.up_proj.weight"
+    save_file({**weights, extra: torch.zeros(64, 32)}, folder / "model.safetensors", metadata={"format": "pt"})
+    for load in (load_policy, lambda place: load_judge(place, outputs=1)):
+        with pytest.raises(ModelError, match="has no place for") as error:
+            load(folder)
+        assert extra in str(error.value)
+
+
+def test_frequencies_that_the_model_computes_itself_may_be_in_the_file(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    older = {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}
+    save_file({**weights, **older}, folder / "model.safetensors", metadata={"format": "pt"})
+    assert load_policy(folder).num_parameters() > 0
+
+
+DAMAGE = {
+    "cut": lambda data: data[: len(data) // 2],
+    "empty": lambda data: b"",
+    "list": lambda data: b"[]",
+    "bytes": lambda data: b"\xff\xfe" * 9,
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"])
+def test_a_damaged_file_of_a_model_is_named(folder: Path, name: str, how: str) -> None:
+    (folder / name).write_bytes(DAMAGE[how]((folder / name).read_bytes()))
+    with pytest.raises(ModelError, match=rf"{name.replace('.', '[.]')} is damaged"):
+        load_tokenizer(folder) if "token" in name else load_policy(folder)
+
+
+@pytest.mark.parametrize("change", [{"hidden_size": "wide"}, {"num_hidden_layers": -1}, {"rope_parameters": 5}])
+def test_a_config_of_wrong_values_is_an_error_of_ours(folder: Path, change: dict[str, object]) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(ModelError):
+        load_policy(folder)
+
+
+@pytest.mark.parametrize("source", [None, 5, "", "x" * 5000, "a\0b", ["m"]])
+def test_what_names_no_model_is_refused(source: object) -> None:
+    with pytest.raises(ModelError):
+        load_policy(source)  # type: ignore[arg-type]
+
+
+def test_an_adapter_is_read_from_whole_safetensors_that_fit(tmp_path: Path, folder: Path) -> None:
+    place = tmp_path / "adapter"
+    get_peft_model(load_policy(folder), LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(place)
+    assert load_policy(place).num_parameters() > 0
+    weights = load_file(place / "adapter_model.safetensors")
+    for changed, words in (
+        ({**weights, "base_model.model.model.layers.9.self_attn.q_proj.lora_A.weight": torch.zeros(2, 32)}, "has no place for"),
+        (dict(list(weights.items())[1:]), "lacks weights, which would be random"),
+    ):
+        save_file(changed, place / "adapter_model.safetensors")
+        with pytest.raises(ModelError, match=words):
+            load_policy(place)
+    torch.save(weights, place / "adapter_model.bin")
+    (place / "adapter_model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"no adapter_model\.safetensors"):
+        load_policy(place)
+    (place / "adapter_config.json").write_text("{")
+    with pytest.raises(ModelError, match=r"adapter_config\.json is damaged"):
+        load_policy(place)

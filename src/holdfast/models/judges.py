@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from holdfast.errors import ModelError
-from holdfast.models.load import Source, check_files, check_policy, is_adapter_folder, load_policy, progress_bars_only_on_terminals, resolve
+from holdfast.models.folder import check_adapter, check_model, json_object, refuse_leftovers, shown_line
+from holdfast.models.load import (
+    Source,
+    check_policy,
+    is_adapter_folder,
+    load_policy,
+    progress_bars_only_on_terminals,
+    resolve,
+    with_adapter_of,
+)
 from holdfast.scorers.branches import causal_model
 
 KEY = "holdfast_reward"  # in config.json: {"kind": "bradley_terry", "settings": {}, "template": "auto", "accept_loss": []}
@@ -57,17 +66,16 @@ def load_judge(
 def _read(place: str, outputs: int | None, trust_remote_code: bool) -> Any:
     from transformers import AutoModelForSequenceClassification
 
-    check_files(place)
+    check_model(place)
     how: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": trust_remote_code}
     if outputs is not None:
         how["num_labels"] = outputs
     try:
         with progress_bars_only_on_terminals(), _without_the_load_report():
             model, info = AutoModelForSequenceClassification.from_pretrained(place, output_loading_info=True, **how)
-    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
-        text = str(error).strip().splitlines() or [type(error).__name__]
+    except Exception as error:  # a damaged config raises whatever it meets
         raise ModelError(
-            f"{place} does not load as a reward model: {text[0]}",
+            f"{place} does not load as a reward model: {shown_line(error)}",
             hint="a causal language model that Hugging Face has a sequence classifier for, or a reward model with a head of the same width",
         ) from error
     missing = sorted(set(info.get("missing_keys") or ()))
@@ -76,6 +84,11 @@ def _read(place: str, outputs: int | None, trust_remote_code: bool) -> Any:
         raise ModelError(f"{place} lacks weights of {type(model).__name__}, which would be random: {', '.join(others[:3])}")
     if missing and outputs is None:
         raise ModelError(f"{place} is no reward model: it has no head", hint="`holdfast train-reward` makes one of it")
+    left = info.get("unexpected_keys") or ()
+    if left and outputs is not None:  # the head of a language model has no place in a reward model that is made of it
+        load_policy(place, trust_remote_code=trust_remote_code)  # which refuses what has no place in that either
+    else:
+        refuse_leftovers(left, model, place)
     _check_width(model, outputs, place)
     check_policy(model)
     return model
@@ -96,10 +109,14 @@ def _without_the_load_report() -> Iterator[None]:
 
 def _with_adapter(place: str, outputs: int | None, seed: int, trust_remote_code: bool, trainable: bool) -> Any:
     """A reward model's adapter goes onto its base; a policy's adapter is merged, and the whole gets a head."""
-    from peft import PeftConfig, PeftModel
+    from peft import PeftConfig
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    config = PeftConfig.from_pretrained(place)
+    named = check_adapter(place)
+    try:
+        config = PeftConfig.from_pretrained(place)
+    except Exception as error:  # a damaged config raises whatever it meets
+        raise ModelError(f"the adapter in {place} does not load: {shown_line(error)}") from error
     if config.task_type != "SEQ_CLS":
         if outputs is None:
             raise ModelError(f"{place} is no reward model: it is an adapter of a policy", hint="`holdfast train-reward` makes one of it")
@@ -108,11 +125,12 @@ def _with_adapter(place: str, outputs: int | None, seed: int, trust_remote_code:
         judge = AutoModelForSequenceClassification.from_config(policy.config, trust_remote_code=trust_remote_code)
         getattr(judge, judge.base_model_prefix).load_state_dict(getattr(policy, policy.base_model_prefix).state_dict())
         return judge.float()
+    json_object(Path(place) / "config.json")
     own = AutoConfig.from_pretrained(place)  # saved beside the adapter: the base's own knows nothing of the head
-    base = load_judge(config.base_model_name_or_path, outputs=own.num_labels, seed=seed, trust_remote_code=trust_remote_code)
+    base = load_judge(named, outputs=own.num_labels, seed=seed, trust_remote_code=trust_remote_code)
     setattr(base.config, KEY, getattr(own, KEY, None))
     base.config.get_text_config().pad_token_id = own.get_text_config().pad_token_id
-    model = PeftModel.from_pretrained(base, place, is_trainable=trainable, use_safetensors=True)
+    model = with_adapter_of(place, base, trainable=trainable)
     _check_width(model, outputs, place)
     return model
 

@@ -17,10 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
-from holdfast.errors import ModelError
+from holdfast.errors import ModelError, shown
+from holdfast.models.folder import (
+    ADAPTER,
+    ADAPTER_JSON,
+    check_adapter,
+    check_model,
+    check_tokenizer,
+    refuse_leftovers,
+    shown_line,
+    tensor_names,
+)
 from holdfast.scorers.text import causal_model
 
 Source = str | os.PathLike[str]
@@ -48,18 +57,29 @@ def load_policy(
     place = resolve(source)
     base_dtype: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": trust_remote_code}
     if is_adapter_folder(place):
-        from peft import PeftModel
-
-        base = _adapter_base(place)
-        inner = load_policy(base, trust_remote_code=trust_remote_code, dtype=dtype)
-        try:
-            model = PeftModel.from_pretrained(inner, place, is_trainable=trainable_adapter, use_safetensors=True)
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise ModelError(f"the adapter in {place} does not load: {error}") from error
+        inner = load_policy(check_adapter(place), trust_remote_code=trust_remote_code, dtype=dtype)
+        model = with_adapter_of(place, inner, trainable=trainable_adapter)
         check_policy(model)
         return model
-    check_files(place)
+    check_model(place)
     return _load_causal(place, base_dtype)
+
+
+def with_adapter_of(place: str, inner: Any, *, trainable: bool) -> Any:
+    """The model under the adapter that lies in the folder `place`. Raises ModelError where the two do not fit."""
+    from peft import PeftModel, get_peft_model_state_dict
+
+    try:
+        model = PeftModel.from_pretrained(inner, place, is_trainable=trainable, use_safetensors=True)
+        has = set(get_peft_model_state_dict(model))
+    except Exception as error:  # a damaged config raises whatever it meets
+        raise ModelError(f"the adapter in {place} does not load: {shown_line(error)}") from error
+    saved = tensor_names(Path(place) / ADAPTER)
+    lost = sorted(has - saved - {name for name in has if "embed" in name or "lm_head" in name})
+    if lost:
+        raise ModelError(f"the adapter in {place} lacks weights, which would be random: {', '.join(lost[:3])}")
+    refuse_leftovers(saved - has, model, place)
+    return model
 
 
 def load_tokenizer(
@@ -99,8 +119,14 @@ def load_tokenizer(
 
 def resolve(source: Source) -> str:
     """A hub name as it is; a folder as its path, and a finished run's folder as the model inside it."""
+    if not isinstance(source, str | os.PathLike) or not str(source).strip():
+        raise ModelError(f"model must be a hub name, a folder or a model, not {shown(source)}")
     path = Path(source).expanduser()
-    if not path.exists():
+    try:
+        there = path.exists()
+    except (OSError, ValueError):  # longer than any path, or a null byte
+        raise ModelError(f"{shown(str(source))} is no name of a model") from None
+    if not there:
         if str(source).count("/") > 1 or str(source).startswith((".", "~", "/")):
             raise ModelError(f"there is no folder {source}", hint="give a folder with config.json and safetensors, or a model hub name")
         return str(source)
@@ -152,9 +178,10 @@ def _load_causal(place: str, how: dict[str, Any]) -> Any:
 
     try:
         config = AutoConfig.from_pretrained(place, trust_remote_code=how["trust_remote_code"])
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"no model could be read from {place}: {_first_line(error)}", hint=_REMOTE_HINT) from error
-    named = (config.architectures or [""])[0]
+    except Exception as error:  # a damaged config raises whatever it meets
+        raise ModelError(f"no model could be read from {place}: {shown_line(error)}", hint=_REMOTE_HINT) from error
+    listed = config.architectures if isinstance(config.architectures, list) else None
+    named = str((listed or [""])[0])
     if config.is_encoder_decoder:
         raise ModelError(f"{place} is an encoder-decoder ({named or type(config).__name__}); Holdfast trains causal language models")
     if named.endswith(UNLIKE_A_POLICY) or (type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not how["trust_remote_code"]):
@@ -162,12 +189,13 @@ def _load_causal(place: str, how: dict[str, Any]) -> Any:
     try:
         with progress_bars_only_on_terminals():
             model, info = AutoModelForCausalLM.from_pretrained(place, output_loading_info=True, **how)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"the weights of {place} do not load: {_first_line(error)}", hint=_REMOTE_HINT) from error
+    except Exception as error:
+        raise ModelError(f"the weights of {place} do not load: {shown_line(error)}", hint=_REMOTE_HINT) from error
     missing = sorted(info.get("missing_keys") or ())
     if missing:
-        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        raise ModelError(f"{place} lacks weights of {type(model).__name__}, which would be random: {shown}")
+        listed_ = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        raise ModelError(f"{place} lacks weights of {type(model).__name__}, which would be random: {listed_}")
+    refuse_leftovers(info.get("unexpected_keys") or (), model, place)
     check_policy(model)
     return model
 
@@ -175,31 +203,8 @@ def _load_causal(place: str, how: dict[str, Any]) -> Any:
 _REMOTE_HINT = "only safetensors are read; a model that brings its own code also needs trust_remote_code"
 
 
-def check_files(place: str) -> None:
-    folder = Path(place)
-    if not folder.is_dir():
-        return
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} has no config.json, so it is not a model folder", hint="give the folder that save_pretrained wrote")
-    if not list(folder.glob("*.safetensors")):
-        pickled = sorted(file.name for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in folder.glob(kind))
-        if pickled:
-            raise ModelError(
-                f"{folder} has only pickled weights ({', '.join(pickled[:3])}), which can run code when read",
-                hint="convert them where you trust them: load with torch, then save_pretrained, which writes safetensors",
-            )
-        raise ModelError(f"{folder} has no safetensors weights")
-
-
 def is_adapter_folder(place: str) -> bool:
-    return (Path(place) / "adapter_config.json").is_file()
-
-
-def _adapter_base(place: str) -> str:
-    named = json.loads((Path(place) / "adapter_config.json").read_text()).get("base_model_name_or_path")
-    if not named:
-        raise ModelError(f"the adapter in {place} does not name its base model", hint="set base_model_name_or_path in adapter_config.json")
-    return str(named)
+    return (Path(place) / ADAPTER_JSON).is_file()
 
 
 def _read_tokenizer(source: Source, trust_remote_code: bool) -> Any:
@@ -211,12 +216,13 @@ def _read_tokenizer(source: Source, trust_remote_code: bool) -> Any:
         (folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
     ):
         if is_adapter_folder(place):
-            return _read_tokenizer(_adapter_base(place), trust_remote_code)
+            return _read_tokenizer(check_adapter(place), trust_remote_code)
         raise ModelError(f"{folder} has no tokenizer", hint="save the tokenizer there too, or give one with tokenizer=")
+    check_tokenizer(folder)
     try:
         return AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"no tokenizer could be read from {place}: {_first_line(error)}") from error
+    except Exception as error:  # a damaged tokenizer raises whatever it meets
+        raise ModelError(f"no tokenizer could be read from {place}: {shown_line(error)}") from error
 
 
 @contextlib.contextmanager
@@ -232,10 +238,6 @@ def progress_bars_only_on_terminals() -> Iterator[None]:
     finally:
         if quiet:
             logging.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def context_length(model: Any) -> int | None:
