@@ -3,7 +3,8 @@
 Every value is a finite-when-the-batch-is mean over rows; a mean over no rows is left out, never NaN. Log-probabilities are sums over
 response tokens, in nats. Ties count as half a hit, so that a policy that equals its reference reads 0.5.
 
-    loss                          what was minimized
+    loss                          what was minimized, but for the router's loss
+    router/aux_loss               load-balancing loss of a mixture of experts, before its coefficient; only where it is added
     cost/mean                     the plain average of the costs, whatever the reduction
     implicit_reward/accuracy      share of pairs with h > 0, h = log pi(y_w)/pi_ref(y_w) - log pi(y_l)/pi_ref(y_l)
     implicit_reward/margin        mean h, nats (before any beta)

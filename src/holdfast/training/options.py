@@ -50,6 +50,9 @@ class Options(Reading):
     gradient_checkpointing: Annotated[bool, "recompute activations in the backward pass: less memory, about a third more time"] = False
     dropout: Annotated[bool, "train with the model's dropout; off by default, so that losses are exact and step 0 can be checked"] = False
     path: Annotated[Literal["packed", "plain"], "how answers are scored; packed is checked against plain on the first batch"] = "packed"
+    router_aux_loss: Annotated[
+        Literal["config", "off"], "the load-balancing loss of a mixture of experts: as the model's config asks, or off"
+    ] = "config"
     lora_rank: Annotated[int, "rank of LoRA adapters; 0 trains all weights"] = 0
     lora_alpha: Annotated[float | None, "LoRA scale; twice the rank unless given"] = None
     lora_dropout: Annotated[float, "dropout on the adapters' input; needs dropout"] = 0.0

@@ -188,7 +188,7 @@ def steps(job: Job, log: MetricsLog, view: View, interruption: Interruption) -> 
         rows = job.with_samples(rows, job.step + 1)
         hands = plan.split([item.tokens for item in rows.items], processes=world.size, budget=options.budget(world.device.type))
 
-        outcome = take_gradient(world, job.scorer, job.question, rows, job.memories, hands)
+        outcome = take_gradient(world, job.scorer, job.question, rows, job.memories, hands, job.router)
         check_finite(outcome, rows.rows, job.step + 1)
         gradient_norm = world.clip(job.scorer, options.max_grad_norm)
         check_gradient(gradient_norm, outcome, rows.rows, job.step + 1)
@@ -212,6 +212,7 @@ def steps(job: Job, log: MetricsLog, view: View, interruption: Interruption) -> 
             "epoch": job.step / plan.steps_in_epoch(len(job.train), options.batch_size),
             **job.trainee.metrics(outcome, groups=job.question.groups, robust=job.robust),
             **memory_metrics(job.memories.method, job.question.raters),
+            **(job.router.metrics() if job.router is not None else {}),
             "gradient_norm": gradient_norm,
             "learning_rate": learning_rate,
             "tokens": tokens,

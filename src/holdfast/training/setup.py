@@ -24,13 +24,14 @@ from holdfast.models.load import context_length, load_tokenizer
 from holdfast.scorers.branches import BranchScorer, Verification, said_of
 from holdfast.scorers.reference import model_hash
 from holdfast.training import plan
-from holdfast.training.live_scorer import compared, kept_in_memory, scorer_for
+from holdfast.training.live_scorer import compared, kept_in_memory, needs_reference, scorer_for
 from holdfast.training.lock import HOLDER, LOCK
 from holdfast.training.options import Options
 from holdfast.training.policy import build_optimizer, build_scheduler, enable_checkpointing, set_mode, with_adapter
 from holdfast.training.prepare import Prepared, prepare
 from holdfast.training.record import differences, new_record, now, refuse_another, write_record
 from holdfast.training.reference import Asked, Reference, asked_reference, reference_log_probs, with_reference
+from holdfast.training.router import HINT, RouterLoss, router_loss
 from holdfast.training.samples import BRANCHES, Sampler, sampler_for
 from holdfast.training.step import Memories, Outcome, Question, Rows
 from holdfast.training.trainee import POLICY, Trainee
@@ -86,6 +87,7 @@ class Job:
     checks_start: bool
     trainee: Trainee = POLICY
     sampler: Sampler | None = None
+    router: RouterLoss | None = None
     last_look: Outcome | None = None  # at the held-out rows
     step: int = 0
     seconds: float = 0.0
@@ -201,6 +203,8 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
         enable_checkpointing(policy)
     if not world.sharded:
         policy.to(world.device)
+    router, of_router = router_loss(policy, options.router_aux_loss, language_model=ask.trainee.what == POLICY.what)
+    _refuse_router(world, ask.method, router)
     inner = scorer_for(
         ask.method,
         ask.trainee,
@@ -249,6 +253,7 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
             "groups": list(prepared.groups),
             "reference": None if reference is None else reference.who,
             **{name: {**asdict(found), "fallbacks": int(found.fell_back)} for name, found in scored_by.items()},
+            "router_aux_loss_coef": None if router is None else router.coefficient,
             "steps": total,
             "rows": len(train),
             "weights": {
@@ -283,12 +288,26 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
             *(prepared.said if before is None else ()),
             *(f"note: {note}" for note in inputs.notes),
             *kept_in_memory(ask.method),
+            *of_router,
             *_said(world, scored_by, reference, record),
         ],
         checks_start=reference is not None and reference.is_start,
         trainee=ask.trainee,
         sampler=sampler,
+        router=router,
     )
+
+
+def _refuse_router(world: World, method: Method, router: RouterLoss | None) -> None:
+    """Where the routers of a policy cannot be listened to."""
+    if router is None:
+        return
+    if world.sharded:
+        raise RunError("the load-balancing loss that the model's config asks for is not added under FSDP", hint=f"use DDP; {HINT}")
+    if needs_reference(method):
+        raise RunError(
+            f"{method.name} runs its reference at every step, where the load-balancing loss of the model's config is not added", hint=HINT
+        )
 
 
 def try_settings(method: Method, settings: Mapping[str, Any]) -> None:

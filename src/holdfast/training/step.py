@@ -9,12 +9,13 @@ what the method and the reduction declare decides which:
                  microbatch, and backpropagate sum(g * logp_NT). The chain rule: still the gradient, whatever R is. Likewise for
                  whatever else of a `Scored` carries a gradient: divergences, and what a head says.
 
-A batch that fits one microbatch of one process needs neither. The exact gradient costs a second forward only where it must.
+A batch that fits one microbatch of one process needs neither. The exact gradient costs a second forward only where it must. The
+load-balancing loss of a mixture of experts, where there is one, is of the whole batch too, and always needs two passes (`router.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from holdfast.card import Method, Reduction, State, costs, initial_memory
 from holdfast.scorers.assemble import assemble
 from holdfast.scorers.reference import attach
 from holdfast.training.plan import Microbatch
+from holdfast.training.router import RouterLoss
 from holdfast.training.world import World
 from holdfast.types import Batch, Row, Scored, Tokenized
 
@@ -95,14 +97,22 @@ class Outcome:
 
 
 def take_gradient(
-    world: World, scorer: nn.Module, question: Question, rows: Rows, memories: Memories, plan: Sequence[Sequence[Microbatch]]
+    world: World,
+    scorer: nn.Module,
+    question: Question,
+    rows: Rows,
+    memories: Memories,
+    plan: Sequence[Sequence[Microbatch]],
+    router: RouterLoss | None = None,
 ) -> Outcome:
-    """Leave d total / d weights in `.grad`, and say what the batch was. `plan` is `plan.split` of these rows."""
+    """Leave d total / d weights in `.grad`, and say what the batch was. `plan` is `plan.split` of these rows; `router` adds a loss of its
+    own to the gradient, and not to the total."""
     mine = plan[world.rank]
-    if len(mine) == 1 and world.size == 1:
-        return _direct(scorer, question, rows, memories)
-    route = _one_pass if question.sums_up else _two_passes
-    return route(world, scorer, question, rows, memories, plan)
+    with nullcontext() if router is None else router.listening():
+        if len(mine) == 1 and world.size == 1:
+            return _direct(scorer, question, rows, memories, router)
+        route = _one_pass if question.sums_up else _two_passes
+        return route(world, scorer, question, rows, memories, plan, router)
 
 
 def score_all(world: World, scorer: nn.Module, items: Sequence[Tokenized], plan: Sequence[Sequence[Microbatch]]) -> dict[str, Scored]:
@@ -122,20 +132,27 @@ def judge(question: Question, parts: Mapping[str, Scored], rows: Rows, memories:
     return Outcome(batch, cost_N.detach(), total.detach(), adversary_N, Memories(_detached(state), _detached(memory)))
 
 
-def _direct(scorer: nn.Module, question: Question, rows: Rows, memories: Memories) -> Outcome:
+def _direct(scorer: nn.Module, question: Question, rows: Rows, memories: Memories, router: RouterLoss | None) -> Outcome:
     parts = scorer(rows.items)
     batch = question.batch(parts, rows)
     cost_N, memory = question.costs(batch, memories)
     total, state = question.reduction.apply(cost_N, batch, memories.reduction)
     (adversary_N,) = torch.autograd.grad(total, cost_N, retain_graph=True)
-    total.backward()
+    (total if router is None else total + router.alone()).backward()
     kept = question.batch({name: part.each(Tensor.detach) for name, part in parts.items()}, rows)
     return Outcome(kept, cost_N.detach(), total.detach(), adversary_N, Memories(_detached(state), _detached(memory)))
 
 
 def _one_pass(
-    world: World, scorer: nn.Module, question: Question, rows: Rows, memories: Memories, plan: Sequence[Sequence[Microbatch]]
+    world: World,
+    scorer: nn.Module,
+    question: Question,
+    rows: Rows,
+    memories: Memories,
+    plan: Sequence[Sequence[Microbatch]],
+    router: RouterLoss | None,
 ) -> Outcome:
+    rng = iter(() if router is None else _first_pass(world, scorer, rows, plan[world.rank], router)[1])
     weight_N = _weights_known_before(question, rows, memories.reduction, world.device)
 
     def objective(parts: dict[str, Scored], micro: Microbatch) -> Tensor:
@@ -144,7 +161,7 @@ def _one_pass(
         weight_n = weight_N[list(micro.positions)]
         return torch.where(weight_n > 0, weight_n * cost_n, 0.0).sum()
 
-    parts = _backward(world, scorer, rows, plan[world.rank], objective)
+    parts = _backward(world, scorer, rows, plan[world.rank], objective, router, before_each=lambda: _restore(rng))
     return judge(question, _together(world, parts, plan), rows, memories)
 
 
@@ -157,16 +174,41 @@ def _weights_known_before(question: Question, rows: Rows, state: State, device: 
     return torch.autograd.grad(total, cost_N)[0]
 
 
-def _two_passes(
-    world: World, scorer: nn.Module, question: Question, rows: Rows, memories: Memories, plan: Sequence[Sequence[Microbatch]]
-) -> Outcome:
-    mine = plan[world.rank]
-    random_states = []
-    scored = []
+def _first_pass(
+    world: World, scorer: nn.Module, rows: Rows, mine: Sequence[Microbatch], router: RouterLoss | None
+) -> tuple[list[dict[str, Scored]], list[dict[str, Tensor]]]:
+    """My microbatches scored without gradient, and the random state before each; the router hears the whole batch."""
+    random_states, scored, counts = [], [], []
     with torch.no_grad():
         for micro in mine:
             random_states.append(random_state(world.device))
             scored.append(scorer(rows.take(micro.positions).items))
+            if router is not None:
+                heard = router.counts()
+                counts += [] if micro.padding else [heard]
+    if router is not None:
+        router.gather(world, counts)
+    return scored, random_states
+
+
+def _restore(states: Iterator[dict[str, Tensor]]) -> None:
+    """Let dropout fall as it did in the first pass, if there was one."""
+    state = next(states, None)
+    if state is not None:
+        set_random_state(state)
+
+
+def _two_passes(
+    world: World,
+    scorer: nn.Module,
+    question: Question,
+    rows: Rows,
+    memories: Memories,
+    plan: Sequence[Sequence[Microbatch]],
+    router: RouterLoss | None,
+) -> Outcome:
+    mine = plan[world.rank]
+    scored, random_states = _first_pass(world, scorer, rows, mine, router)
     parts = _together(world, scored, plan)
     leaves = {(name, field): x.requires_grad_() for name, part in parts.items() for field, x in part.learned.items()}
     batch = question.batch(parts, rows)
@@ -182,10 +224,11 @@ def _two_passes(
         terms = [(scored[place] * slope[at, : scored[place].shape[1]]).sum() for place, slope in slope_NT.items()]
         return torch.stack(terms).sum()
 
-    # Branches that no gradient reaches (a detached baseline) are not scored twice; all are where dropout must fall as it did.
+    # Branches that no gradient reaches (a detached baseline) are not scored twice; all are where dropout must fall as it did, and where
+    # the router's loss is of all of them.
     reached = {name for name, _ in slope_NT}
-    names_again = [name for name in parts if scorer.training or name in reached]
-    _backward(world, scorer, rows, mine, objective, names_again, lambda: set_random_state(next(rng)))
+    names_again = [name for name in parts if scorer.training or router is not None or name in reached]
+    _backward(world, scorer, rows, mine, objective, router, names_again, lambda: _restore(rng))
     return judge(question, {name: part.each(Tensor.detach) for name, part in parts.items()}, rows, memories)
 
 
@@ -195,6 +238,7 @@ def _backward(
     rows: Rows,
     mine: Sequence[Microbatch],
     objective: Callable[[dict[str, Scored], Microbatch], Tensor],
+    router: RouterLoss | None,
     branches: Sequence[str] | None = None,
     before_each: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Scored]]:
@@ -208,7 +252,8 @@ def _backward(
             before_each()
             parts = scorer(items)
             counts = 0.0 if micro.padding else 1.0
-            (objective(parts, micro) * (counts * world.size)).backward()
+            loss = objective(parts, micro) if router is None else objective(parts, micro) + router.term()
+            (loss * (counts * world.size)).backward()
         kept.append({name: part.each(Tensor.detach) for name, part in parts.items()})
     return kept
 
