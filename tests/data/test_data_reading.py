@@ -116,3 +116,13 @@ def test_check_can_be_told_to_stop_at_a_bad_row(run: Run, tmp_path: Path, pair_r
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, [*pair_rows, {"prompt": "q", "chosen": "", "rejected": "no"}])))
     status, _, err = run("check", "p.jsonl", "--no-quarantine")
     assert status == 2 and "p.jsonl:49" in err
+
+
+def test_several_files_are_checked_and_the_advice_names_each(run: Run, tmp_path: Path, pair_rows: list[dict[str, Any]]) -> None:
+    for name, rows in (("a", pair_rows[:24]), ("b c", pair_rows[24:])):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    status, out, err = run("check", "a.jsonl", "b c.jsonl", "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    assert found["comparisons"]["total"] == 48
+    assert "--data a.jsonl --data 'b c.jsonl'" in found["advice"]["command"]

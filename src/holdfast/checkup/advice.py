@@ -8,7 +8,7 @@ paper, the rule follows the claim. What a rule says when it does not apply is wh
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -267,20 +267,22 @@ NAMES_ALONE = Choice(
 )
 
 
-def advise(findings: Mapping[str, Finding], *, data: str = "prefs.jsonl", reading: tuple[str, ...] = (), named: bool = False) -> Advice:
+def advise(
+    findings: Mapping[str, Finding], *, data: str | Sequence[str] = "prefs.jsonl", reading: tuple[str, ...] = (), named: bool = False
+) -> Advice:
     """The advice that follows from these findings.
 
     Args:
         findings: by the name of the probe
-        data: what `--data` is to be, in the command
+        data: what `--data` is to be, in the command; of several files each
         reading: further flags of the command, that say how the data are to be read
         named: whether the rows hold names that met, and no texts
     """
-    facts = Facts(findings)
+    facts, files = Facts(findings), [data] if isinstance(data, str) else list(data)
     first = tuple(f"{finding.title}: {finding.remedy}" for finding in findings.values() if finding.remedy and finding.status in LOUD)
     unsure = tuple(f"{f.title}: {f.cannot}" for f in findings.values() if f.cannot and f.status is Status.UNKNOWN)
     if named:
-        return Advice((NAMES_ALONE,), (), first, shlex.join(["holdfast", "lab", "games", data]), unsure)
+        return Advice((NAMES_ALONE,), (), first, shlex.join(["holdfast", "lab", "games", *files]), unsure)
     reasons = [(rule, rule.because(facts)) for rule in RULES]
     choices = tuple(
         Choice(rule.method, rule.settings(facts), rule.reduction, reason, rule.claim, rule.rests_on, rule.flaw, rule.rates(facts))
@@ -288,7 +290,16 @@ def advise(findings: Mapping[str, Finding], *, data: str = "prefs.jsonl", readin
         if reason is not None
     )
     ruled_out = tuple((_name(rule), rule.otherwise(facts)) for rule, reason in reasons if reason is None)
-    words = ["holdfast", "train", choices[0].method, "--model", "M", "--data", data, *choices[0].flags, *reading]
+    words = [
+        "holdfast",
+        "train",
+        choices[0].method,
+        "--model",
+        "M",
+        *(word for file in files for word in ("--data", file)),
+        *choices[0].flags,
+        *reading,
+    ]
     return Advice(choices, (*ruled_out, *NEVER), first, shlex.join(words), unsure)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -193,13 +193,15 @@ def check(
             "the rows hold names and no texts: there is nothing to train, and so nothing to confirm", hint="leave confirm out"
         )
     name = str(data) if isinstance(data, str | os.PathLike) else ", ".join(found.report.files)
+    given = isinstance(data, Sequence) and not isinstance(data, str) and all(isinstance(one, str | os.PathLike) for one in data)
+    several = [str(one) for one in data] if given else name
     if model is not None and not comparisons.named:
         from holdfast.checkup.view import View
 
         comparisons = replace(comparisons, view=View.read(comparisons.rows, asked))
     findings, seconds = ask_all(comparisons, asked)
     advice = advise(
-        findings, data=name, reading=replace(how_read, quarantine=bool(found.report.set_aside)).flags(), named=comparisons.named
+        findings, data=several, reading=replace(how_read, quarantine=bool(found.report.set_aside)).flags(), named=comparisons.named
     )
     checkup = Checkup(name, comparisons, found.report, findings, advice, seconds)
     if out is not None:

@@ -16,6 +16,7 @@ SPEAKERS = {  # what ShareGPT and others call the roles of a chat template
     "observation": "tool",
 }
 DEPTH = 64  # of lists within lists, in a column that is only carried along
+DIGITS = 4300  # of a whole number; Python writes down no longer one
 
 
 def is_messages(value: Any) -> bool:
@@ -127,8 +128,8 @@ def name_of(value: Any, name: str) -> str | None:
     """A rater, a group, a source: text, or a number taken as a name."""
     if not present(value):
         return None
-    if isinstance(value, bool | int):
-        return str(value)
+    if isinstance(value, int):
+        return str(whole(value, name))
     if isinstance(value, float) and math.isfinite(value):
         return str(int(value)) if value == int(value) else str(value)
     return string(value, name)
@@ -177,19 +178,46 @@ def boolean(value: Any, name: str) -> bool | None:
     raise RowError(f"`{name}` is neither true nor false", field=name, detail=repr(value)[:40], cure="write true or false (or 1 or 0)")
 
 
-def plain(value: Any, depth: int = 0) -> Any:
-    """The same value in JSON's own types, so that rows can be hashed and written whatever a column held."""
-    if value is None or isinstance(value, bool | int | float | str):
+def plain(value: Any, depth: int = 0, *, broken: bool = False) -> Any:
+    """The same value in JSON's own types, so that rows can be hashed and written whatever a column held. Raises `RowError` for what cannot
+    be written down; `broken` lets half a surrogate pair pass, for a row that is set aside."""
+    if value is None or isinstance(value, float):
         return value
+    if isinstance(value, int):
+        return whole(value)
+    if isinstance(value, str):
+        return value if broken else unicode(value)
     if depth > DEPTH:
         raise RowError("a column is nested too deeply", detail=f"more than {DEPTH} levels", cure="flatten the column, or remove it")
     if isinstance(value, Mapping):
-        return {str(key): plain(item, depth + 1) for key, item in value.items()}
+        return {plain(str(key), broken=broken): plain(item, depth + 1, broken=broken) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item, depth + 1) for item in value]
+        return [plain(item, depth + 1, broken=broken) for item in value]
     if hasattr(value, "tolist"):  # numpy arrays and scalars, tensors
-        return plain(value.tolist(), depth + 1)
+        return plain(value.tolist(), depth + 1, broken=broken)
     return str(value) if hasattr(value, "isoformat") else repr(value)
+
+
+def whole(value: int, name: str | None = None) -> int:
+    """A whole number that can be written down. Raises `RowError` for one of thousands of digits."""
+    if value.bit_length() > DIGITS * 3.3:
+        raise RowError(
+            "a number is too large",
+            field=name,
+            detail=f"about {value.bit_length() * 0.30103:,.0f} digits",
+            cure="write it as text, or leave it out",
+        )
+    return value
+
+
+def unicode(value: str) -> str:
+    """A text that can be written down. Raises `RowError` for half a surrogate pair."""
+    if not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise RowError("a column is not valid Unicode", detail="half a surrogate pair", cure="write the character whole") from None
+    return value
 
 
 def _kind(value: Any) -> str:

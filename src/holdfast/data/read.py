@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, overload
 
-from holdfast.data import hub
 from holdfast.data.fields import plain
-from holdfast.data.files import READERS, records, suffix
 from holdfast.data.infer import PROBE, Layout, infer, verdict_column
 from holdfast.data.lines import Record
+from holdfast.data.objects import written
+from holdfast.data.sources import open_source
 from holdfast.data.tally import Reservoir, Sample
 from holdfast.data.trouble import BadRow, RowError, Troubles
 from holdfast.data.verdicts import MANY, SOME, Token, named_verdicts, shown
@@ -138,15 +138,16 @@ def read(
     """Read preference data, demonstrations or documents into rows.
 
     Args:
-        source: a path (JSONL, JSON, CSV, Parquet, each also gzipped), a folder written by `datasets.save_to_disk` or holding data files, a
-            name on the Hugging Face hub, a `datasets.Dataset` or `DatasetDict`, an iterable of dicts, or rows made before.
+        source: a path (JSONL, JSON, CSV, TSV, Parquet, Arrow, each also as .gz or .zst), several, a pattern (`data/*.jsonl`), a folder
+            written by `datasets.save_to_disk` or holding data files, a name on the Hugging Face hub, a `datasets.Dataset` or `DatasetDict`,
+            a data frame, a dict of columns, an iterable of dicts, or rows made before.
         format: the format to read rows as; inferred from the columns when not given (see `holdfast.data.formats`).
         columns: which column is which, ours first: `{"prompt": "question"}`, or `["prompt=question"]`. `{"system": None}`, or
             `["system="]`, says that a column is none of what its name says: it is carried along and not read.
         verdicts: what the values of the verdict column mean, where they can mean two things: `{0: "first", 1: "second"}`, or
             `["0=first,1=second"]`; also "tie" and "skip", and "good" and "bad" of labels (see `holdfast.data.verdicts`).
-        split: for datasets and folders with splits, which to read (`train` if not given). For a single file, the rows whose `split` column
-            has this value; all rows if not given.
+        split: for datasets and folders with splits, which to read: the only one or `train` if not given. For files, the rows whose `split`
+            column has this value; all rows if not given.
         quarantine: a file for rows that cannot be used. Without it the first such row fails the read, once all are counted.
         sample: keep a uniform sample of the comparisons and nothing else, so that memory is bounded by it. Counts are of the whole.
 
@@ -165,7 +166,8 @@ def read(
             Dataset.of(source), format=format, columns=columns, verdicts=verdicts, quarantine=quarantine, split=split, sample=sample
         )
     aside = Path(quarantine).expanduser() if quarantine is not None else None
-    stream, files, said, column_split = _open(source, split)
+    opened = open_source(source, split)
+    stream, files, said, column_split = opened.records, opened.files, opened.said, opened.by_column
     if aside is not None and any(Path(file).exists() and aside.exists() and Path(file).samefile(aside) for file in files):
         raise OptionError(f"the quarantine {aside} is the file being read", hint="name another file")
     renamed = column_pairs(columns) if columns else {}
@@ -175,7 +177,11 @@ def read(
         raise DataError(f"{', '.join(files)}: there are no rows", hint="check the source")
     if column_split is not None and not any(record.value and "split" in record.value for record in samples):
         raise DataError(f"{files[0]}: there is no column `split` to choose `{column_split}` by", hint="leave split out")
-    rest = _Rest(stream, source, lambda: _renamed(_open(source, split)[0], renamed, files[0]) if renamed else _open(source, split)[0])
+    rest = _Rest(
+        stream,
+        source,
+        lambda: _renamed(open_source(source, split).records, renamed, files[0]) if renamed else open_source(source, split).records,
+    )
     found = infer(samples, file=files[0], format=format, verdicts=named_verdicts(verdicts), whole=lambda: rest.whole(samples, column_split))
     found.unread.cleared.update(f"[{name}]" for name in renamed)
     return _parse(itertools.chain(samples, rest), found, Troubles(STAGE, aside), files, said, column_split, sample)
@@ -311,46 +317,9 @@ def _sampled(known: Dataset, sample: Sample) -> Dataset:
 
 def _bad(record: Record, trouble: RowError) -> BadRow:
     try:
-        return BadRow(record.where, trouble, row=plain(record.value))
+        return BadRow(record.where, trouble, row=plain(record.value, broken=True))
     except RowError:  # too deep to copy
-        return BadRow(record.where, trouble, raw=record.raw if record.raw is not None else repr(record.value))
-
-
-def _open(source: Any, split: str | None) -> tuple[Iterator[Record], tuple[str, ...], str, str | None]:
-    """The records of a source; the files it is made of; how they were chosen; and the value of the `split` column to keep, if any."""
-    if isinstance(source, str | Path):
-        path = Path(source).expanduser()
-        if path.is_dir():
-            if hub.is_saved_dataset(path):
-                stream, name = hub.saved_dataset(path, split)
-                return stream, (name,), "saved by datasets", None
-            files, said = hub.folder_files(path, split)
-            return hub.folder_records(files), tuple(map(str, files)), said, None
-        if path.exists():
-            return records(path, str(source)), (str(source),), "", split
-        return _not_here(str(source), path, split)
-    if isinstance(source, Mapping) and not hasattr(source, "num_rows"):
-        raise DataError("a dict is no list of rows", hint="pass a list of dicts, one a row")
-    if isinstance(source, bytes) or not isinstance(source, Iterable | Mapping):
-        raise DataError(
-            f"rows cannot be read from a {type(source).__name__}", hint="pass a path, a datasets.Dataset or an iterable of dicts"
-        )
-    if hasattr(source, "num_rows"):
-        stream, name = hub.of_split(source, "dataset", split)
-        return stream, (name,), "a datasets object", None if isinstance(source, Mapping) else split
-    if hasattr(source, "to_dict") and hasattr(source, "columns"):
-        raise DataError("a data frame is not read", hint='pass frame.to_dict("records")')
-    return hub.from_mapping_rows(source, "rows"), ("rows",), "", split
-
-
-def _not_here(name: str, path: Path, split: str | None) -> tuple[Iterator[Record], tuple[str, ...], str, str | None]:
-    looks_like_a_file = suffix(path) in READERS or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
-    if looks_like_a_file or not hub.HUB_NAME.fullmatch(name):
-        near = sorted(p.name for p in path.parent.glob("*") if suffix(p) in READERS)[:5] if path.parent.is_dir() else []
-        hint = f"data files in that folder: {', '.join(near)}" if near else "check the path"
-        raise DataError(f"{name}: there is no such file or folder", hint=hint)
-    stream, label = hub.hub_dataset(name, split)
-    return stream, (label,), "from the hub", None
+        return BadRow(record.where, trouble, raw=record.raw if record.raw is not None else written(record.value))
 
 
 def column_pairs(columns: Mapping[str, str | None] | Sequence[str]) -> dict[str, str]:

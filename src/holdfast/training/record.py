@@ -154,6 +154,8 @@ def recordable(value: Any) -> Any:
     """A keyword of `train` as it goes into the record: itself if it can be written down, else a note of what it was."""
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, tuple | list) and all(isinstance(one, str | Path) for one in value):  # files, or names
+        return [str(one) for one in value]
     if isinstance(value, tuple):
         return list(value)
     try:
