@@ -26,7 +26,7 @@ def floats(
     finite: bool = True,
     one: bool = False,
     hint: str | None = None,
-) -> Floats:
+) -> NDArray[np.float64]:
     """`given` as a new float64 array.
 
     Args:
@@ -65,7 +65,7 @@ def floats(
     return out
 
 
-def distribution(given: Any, size: int, what: str) -> Floats:
+def distribution(given: Any, size: int, what: str) -> NDArray[np.float64]:
     """Probabilities of `size` answers, at least 0 and summing to 1 (to within 1e-6; the sum is then made 1).
 
     Raises:

@@ -308,3 +308,18 @@ def test_contests_between_names_are_refused_and_beside_texts_set_aside(folders, 
     found = evaluate(folders[0], data=mixed, prompts=0, **FAST)
     assert found.data["comparisons"] == len(rows)
     assert "set aside 2: matches between names, without texts" in found.notes
+
+
+def test_a_model_that_gives_nan_is_an_error_and_not_fewer_rows(folders, rows, monkeypatch):
+    from holdfast.evaluation import rows as module
+
+    scored = module.score_in_chunks
+
+    def broken(*given, **named):
+        found = [dict(row) for row in scored(*given, **named)]
+        found[3]["rejected"] = found[3]["rejected"] * float("nan")
+        return found
+
+    monkeypatch.setattr(module, "score_in_chunks", broken)
+    with pytest.raises(ModelError, match="1 of 8 comparisons have no finite log-probability"):
+        evaluate(folders[0], data=rows, reference=folders[1], prompts=0, **FAST)

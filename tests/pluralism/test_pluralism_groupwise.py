@@ -147,3 +147,18 @@ def test_rounds_of_no_group_and_streams_that_cannot_be_read():
         groupwise(x, y, active)
     with pytest.raises(DataError, match="losses lie in 0 to 1"):
         groupwise(x[:5], y[:5], active[:5], loss=lambda p, y: 5 + 0 * p)
+
+
+def test_a_learner_that_predicts_nan_is_an_error_and_not_a_confident_0():
+    class Broken:
+        def partial_fit(self, x, y):
+            return self
+
+        def predict(self, x):
+            return [float("nan")]
+
+    with pytest.raises(DataError, match="predicts nan"):
+        groupwise(np.ones((3, 1)), [0.5, 0.5, 0.5], np.zeros((3, 0)), learner=Broken)
+    for edges in ([1.0, 0.0], [0.0, float("nan")]):
+        with pytest.raises(DataError, match="edges"):
+            bands([0.5], edges)

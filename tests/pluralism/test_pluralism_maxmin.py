@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from holdfast.errors import DataError, OptionError
+from holdfast.errors import DataError, HoldfastError, OptionError
 from holdfast.pluralism.maxmin import gains, maxmin, policy_for, pool_toward_worst, regrets
 
 UNIFORM = np.log(np.full(3, 1 / 3))
@@ -120,3 +120,16 @@ def test_what_cannot_be_solved_is_refused():
         maxmin(OPPOSED, np.zeros(3), beta=0.1)
     with pytest.raises(DataError, match="prompt weights"):
         maxmin(OPPOSED, UNIFORM, beta=0.1, prompt_weight_S=[-1.0])
+
+
+def test_tables_and_settings_that_are_none_are_named():
+    reward, ref = np.zeros((2, 3)), np.log(np.full(3, 1 / 3))
+    for call, match in (
+        (lambda: maxmin([[1.0], [1.0, 2.0]], ref, beta=0.1), "reward_KSA must be an array"),
+        (lambda: maxmin(reward, ["a"] * 3, beta=0.1), "log_ref_SA must be an array"),
+        (lambda: policy_for(reward, ref, [0.5], beta=0.1), "weight_K has shape"),
+        (lambda: policy_for(reward, ref, [0.5, 0.5], beta=float("nan")), "beta is nan"),
+        (lambda: regrets(reward, ref, beta=0.0), "beta is 0"),
+    ):
+        with pytest.raises(HoldfastError, match=match):
+            call()

@@ -61,9 +61,9 @@ def test_selection_is_the_best_that_keeps_its_quotas():
 
 def test_a_constant_against_a_group_does_not_move_a_quota():
     score = np.array([5.0, 4, 3, 2, 1, 0])
-    rule = type(BORDA)("given", lambda position, k: np.tile(position[0], (len(position), 1)))
-    seen = [np.tile(score - shift * (np.arange(6) % 2), (3, 1)) for shift in (0, 9)]
-    kept = [select(rule, position, 4, group_M=[0, 1] * 3, at_least={0: 2, 1: 2}).items for position in seen]
+    seen = [np.tile((-(score - shift * (np.arange(6) % 2))).argsort().argsort(), (3, 1)) for shift in (0, 9)]
+    assert seen[0][0].tolist() == [0, 1, 2, 3, 4, 5] and seen[1][0].tolist() == [0, 3, 1, 4, 2, 5]
+    kept = [select(BORDA, position, 4, group_M=[0, 1] * 3, at_least={0: 2, 1: 2}).items for position in seen]
     assert set(kept[0]) == set(kept[1])
 
 
@@ -157,3 +157,38 @@ def test_swaps_move_the_second_group_down_and_end_in_segregation():
     one = np.array([[2, 0, 1, 3]])  # item 1 (second) is first; the first group's items 0 and 2 are below it, at distances 2 and 1
     hit = [int(swapped(one, np.array([False, True, False, True]), phi=0.5, share=0.5, rng=rng)[0, 0] == 0) for _ in range(2000)]
     assert np.mean(hit) == pytest.approx(1 / 3, abs=0.04)  # phi^2 against phi
+
+
+@pytest.mark.parametrize("places", [[[0, 0, 2]], [[1, 2, 3]], [[0.5, 1, 2]], [[-1, 0, 1]], [[0, 2, np.nan]], [[0, 1, np.inf]]])
+def test_places_that_are_no_ranking_are_refused(places):
+    with pytest.raises(DataError, match="the places of voter 0 are no ranking"):
+        select(BORDA, places, 1)
+
+
+def test_equal_remainders_go_to_the_group_that_comes_first():
+    """Seven items, k = 2: shares 2/7 x (3, 3, 1) leave remainders 6/7, 6/7, 2/7. In floats 1.1 x 3 would not be 3.3."""
+    assert proportional(["a"] * 3 + ["b"] * 3 + ["c"], 2) == {"a": 1, "b": 1, "c": 0}
+    for n in range(2, 40):
+        groups = [i for i in range(n) for _ in range(3)]
+        for k in range(0, 3 * n, 7):
+            quota = proportional(groups, k)
+            more = k % n  # every remainder is the same
+            assert [quota[i] for i in range(n)] == [k // n + (i < more) for i in range(n)]
+    for wrong in (-1, 4, 1.5, True):
+        with pytest.raises(OptionError, match="k is"):
+            proportional(["a", "b", "c"], wrong)
+    with pytest.raises(DataError, match="no item"):
+        proportional([], 0)
+
+
+def test_scores_that_differ_by_rounding_are_ties_broken_by_the_seed():
+    """Three voters of weight 0.1 against one of 0.3: 0.1 + 0.1 + 0.1 is 0.30000000000000004."""
+    places = positions([[0, 1]] * 3 + [[1, 0]], 2)
+    first = {select(SNTV, places, 1, weight_V=[0.1, 0.1, 0.1, 0.3], seed=s).items[0] for s in range(30)}
+    assert first == {0, 1}
+
+
+def test_items_of_a_value_are_different_places_of_the_table():
+    for wrong in ([0, 0], [5], [-1], [0.5]):
+        with pytest.raises(DataError, match="different whole numbers"):
+            value(BORDA, positions([[0, 1]], 2), wrong, 1)

@@ -104,3 +104,9 @@ def test_typos_keep_letters_and_answers():
     assert drawn[0].chosen == rows[0].chosen
     chat = [Row(Where("f", 1), prompt=[{"role": "user", "content": "hello there"}], chosen="a", rejected="b")]
     assert typos(1.0)(chat, np.random.default_rng(0))[0].prompt[0]["content"] != "hello there"
+
+
+@pytest.mark.parametrize("options", [{"floor": float("nan")}, {"floor": float("inf")}, {"floor": 0.5, "clean": float("nan")}])
+def test_floors_that_nothing_is_below_are_refused(options):
+    with pytest.raises(OptionError, match="must be finite"):
+        robustness([0.1, 0.9], **options)

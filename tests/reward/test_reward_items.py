@@ -122,13 +122,13 @@ def test_the_same_seed_gives_the_same_numbers():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: fit_items([], []), "no meeting"),
+        (lambda: fit_items([], []), "0 winners and 0 losers"),
         (lambda: fit_items(["a"], []), "1 winners and 0 losers"),
         (lambda: fit_items(["a", "b"], ["b", "b"]), "meeting 2: 'b' meets itself"),
-        (lambda: fit_items(["a", None], ["b", "c"]), "meeting 2 lacks a name"),
-        (lambda: fit_items(["a"], ["b"], weight=[math.nan]), "weight of meeting 1"),
+        (lambda: fit_items(["a", None], ["b", "c"]), r"winners\[1\] is None"),
+        (lambda: fit_items(["a"], ["b"], weight=[math.nan]), r"weight\[0\] is nan"),
         (lambda: fit_items(["a"], ["b"], weight=[0.0]), "all weights are 0"),
-        (lambda: fit_items(["a"], ["b"], confidence=[1.2]), "confidence of meeting 1"),
+        (lambda: fit_items(["a"], ["b"], confidence=[1.2]), r"confidence\[0\] is 1.2"),
         (lambda: fit_items(["a"], ["b"], features={"a": [1.0]}), "1 items have no features, such as 'b'"),
         (lambda: fit_items(["a"], ["b"], features={"a": [1.0], "b": [math.inf]}), "features of 'b' are not finite"),
         (lambda: fit_items(["a"], ["b"]).logit(["a"], ["z"]), "'z' never met"),
@@ -145,3 +145,37 @@ def test_bad_settings_are_named():
     for settings in ({"kind": "elo"}, {"dim": 5}, {"ridge": -1.0}, {"ridge": math.nan}):
         with pytest.raises(OptionError):
             fit_items(["a"], ["b"], **settings)
+
+
+@pytest.mark.parametrize(
+    ("winners", "losers", "options", "match"),
+    [
+        ("ab", "bc", {}, "'b' never lost|'a' never lost"),
+        ("abcd", "badc", {}, "met some of the others by no chain"),
+        ("abca", "bcad", {}, "never lost"),
+        ("ab", "ba", {"confidence": [1.0, 0.0]}, "never lost"),
+        ("ab", "bc", {"features": {"a": [2.0], "b": [1.0], "c": [0.0]}}, "a linear map of the features"),
+    ],
+)
+def test_without_a_ridge_a_fit_that_is_infinite_is_refused(winners, losers, options, match: str):
+    with pytest.raises(DataError, match="with ridge 0 there is no best fit") as error:
+        fit_items(list(winners), list(losers), kind="bradley_terry", ridge=0, **options)
+    assert any(part in str(error.value) for part in match.split("|"))
+
+
+@pytest.mark.parametrize(
+    ("winners", "losers", "options"),
+    [
+        ("abc", "bca", {}),
+        ("ab", "bc", {"confidence": [0.9, 0.8]}),
+        ("aab", "bba", {"features": {"a": [1.0], "b": [0.0]}}),
+    ],
+)
+def test_without_a_ridge_a_fit_that_is_finite_is_found(winners, losers, options):
+    found = fit_items(list(winners), list(losers), kind="bradley_terry", ridge=0, **options)
+    assert found.converged and np.abs(found.logit_AA).max() < 5
+
+
+def test_circles_need_a_ridge():
+    with pytest.raises(OptionError, match="circle_ridge is 0"):
+        fit_items(["a", "b"], ["b", "a"], circle_ridge=0)

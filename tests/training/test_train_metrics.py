@@ -95,3 +95,10 @@ def test_sparkline_and_clock() -> None:
     assert len(sparkline([float(n) for n in range(1000)], width=60)) <= 60
     assert clock(59.6) == "1:00"
     assert clock(3661) == "1:01:01"
+
+
+def test_a_margin_of_nan_is_not_counted_as_wrong() -> None:
+    from holdfast.training.metrics import accuracy
+
+    assert accuracy(torch.tensor([1.0, -1.0, 0.0, 2.0])) == 0.625
+    assert math.isnan(accuracy(torch.tensor([1.0, float("nan")])))

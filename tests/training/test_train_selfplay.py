@@ -192,3 +192,9 @@ def test_the_command_line(tmp_path: Path, how: dict[str, Any]):
     assert done.exit_code == 0, done.output
     assert room.SelfPlay(tmp_path / "play").record["settings"] == {"beta": 3.0}
     assert isinstance(CliRunner().invoke(app, [*line, "--setting", "beta"]).exception, OptionError)
+
+
+def test_a_win_rate_of_nan_is_no_exploitability_of_0():
+    watched = [{"kl_N": [0.0], "length": 1.0, "cut_off": 0.0}] * 2
+    found = standings(np.full((1, 2, 2), np.nan), rounds=1, samples=1, watched=watched, seed=0)["rounds"][1]
+    assert np.isnan(found["exploitability"]) and np.isnan(found["mixture_exploitability"])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from holdfast.data.reading import Reading
 from holdfast.data.render import tokenize
 from holdfast.data.unfold import NAMES, refuse_names
-from holdfast.errors import OptionError
+from holdfast.errors import ModelError, OptionError
 from holdfast.evaluation.difficulty import CERTAIN
 from holdfast.evaluation.models import Loaded
 from holdfast.evaluation.ranking import PairScores
@@ -71,7 +71,13 @@ class Held:
             if found is not None and found.fell_back:
                 notes.append(f"{loaded.name}: {said_of(found)}")
             logp = score_in_chunks(scorer, items)
-            return tuple(np.array([float(row[name].double().sum()) for row in logp]) for name in ("chosen", "rejected"))  # type: ignore[return-value]
+            both = tuple(np.array([float(row[name].double().sum()) for row in logp]) for name in ("chosen", "rejected"))
+            bad = np.flatnonzero(~np.isfinite(np.sum(both, axis=0)))
+            if len(bad):  # as NaN they would be left out of every mean
+                where = self.rows[self.pairs[bad[0]]].where
+                said = f"{len(bad)} of {len(items)} comparisons have no finite log-probability under {loaded.name}, the first at {where}"
+                raise ModelError(said, hint="float32, if the model overflows in a smaller type; else its weights are damaged")
+            return both  # type: ignore[return-value]
 
         lengths = (np.array([float(len(item.branches[name])) for item in items]) for name in ("chosen", "rejected"))
         scores = PairScores(*sums(policy), *lengths, *(sums(reference) if reference is not None else (None, None)))

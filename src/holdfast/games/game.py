@@ -126,7 +126,12 @@ class Meetings:
     names: tuple[Any, ...]
     winner_N: NDArray[np.intp]
     loser_N: NDArray[np.intp]
-    weight_N: Floats
+    weight_N: NDArray[np.float64]
+
+    def turned(self, which_N: NDArray[np.bool_]) -> Meetings:
+        """The same with these labels the other way round."""
+        winner_N = np.where(which_N, self.loser_N, self.winner_N)
+        return Meetings(self.names, winner_N, np.where(which_N, self.winner_N, self.loser_N), self.weight_N)
 
 
 def meetings(winners: Sequence[Any], losers: Sequence[Any], weight: ArrayLike | None) -> Meetings:

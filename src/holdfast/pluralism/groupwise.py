@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from rich.console import Console
 from rich.progress import track
 
+from holdfast import arrays
 from holdfast.card import check
 from holdfast.errors import DataError, OptionError
 
@@ -156,7 +157,7 @@ class Groupwise:
     """
 
     def __init__(self, groups: int, learner: Callable[[], Any] = OnlineRidge, *, always: bool = True, loss: Loss = squared) -> None:
-        check("groups", groups, isinstance(groups, int) and groups >= (0 if always else 1), "be a whole number, 1 or more")
+        check("groups", groups, arrays.whole(groups, 0 if always else 1), "be a whole number, 1 or more")
         self.groups, self.always, self.loss = groups, always, loss
         self.learners = [learner() for _ in range(groups + always)]
         for made in self.learners[:1]:
@@ -167,7 +168,7 @@ class Groupwise:
 
     def awake(self, active_G: ArrayLike) -> Bools:
         """The groups of a round, and the one that is always awake."""
-        given = np.asarray(active_G).astype(bool)
+        given = arrays.floats(active_G, "active_G", low=0.0, high=1.0).astype(bool)
         if given.shape != (self.groups,):
             raise DataError(f"a round says which of {self.groups} groups are active; this one has shape {given.shape}")
         return np.append(given, True) if self.always else given
@@ -176,7 +177,10 @@ class Groupwise:
         """Each awake learner's prediction, clipped to 0 to 1."""
         said = np.full(len(self.learners), 0.5)
         for g in np.flatnonzero(awake_G & self.fitted_G):
-            said[g] = min(1.0, max(0.0, _predicted(self.learners[g], x_D[None])))
+            told = _predicted(self.learners[g], x_D[None])
+            if not isfinite(told):  # clipped, NaN would read as a confident 0
+                raise DataError(f"the learner of group {g} predicts {told}", hint="a learner that stays finite; features of similar size")
+            said[g] = min(1.0, max(0.0, told))
         return said
 
     def predict(self, x_D: ArrayLike, active_G: ArrayLike) -> float:
@@ -189,7 +193,7 @@ class Groupwise:
     def learn(self, x_D: ArrayLike, y: float, active_G: ArrayLike) -> tuple[float, float, Floats, Floats]:
         """Predict a row, then see its label: (prediction, expected loss, each expert's loss, weights). A row where nobody is awake gets 1/2
         and teaches nothing."""
-        x_D, awake_G = np.asarray(x_D, float), self.awake(active_G)
+        x_D, awake_G = arrays.floats(x_D, "x_D", shape=(None,)), self.awake(active_G)
         asleep = np.full(len(self.learners), np.nan)
         if not awake_G.any():
             return 0.5, float(self.loss(0.5, y)), asleep, np.zeros(len(self.learners))
@@ -251,6 +255,7 @@ def per_group(loss_T: ArrayLike, active_TG: ArrayLike) -> Floats:
 def hindsight(x_TD: ArrayLike, y_T: ArrayLike, active_TG: ArrayLike, *, ridge: float = 1e-6) -> Floats:
     """Total squared loss on each group's rounds of the linear function that fits those rounds best, predictions clipped to 0 to 1: what
     regret is measured from."""
+    check("ridge", ridge, 0 < ridge < inf, "be above 0 and finite")
     x, y, active = stream_of(x_TD, y_T, active_TG)
     out = np.zeros(active.shape[1])
     for g, rows in enumerate(active.T):
@@ -262,7 +267,7 @@ def hindsight(x_TD: ArrayLike, y_T: ArrayLike, active_TG: ArrayLike, *, ridge: f
 
 def stream_of(x_TD: ArrayLike, y_T: ArrayLike, active_TG: ArrayLike) -> tuple[Floats, Floats, Bools]:
     """The same as arrays, or a DataError that says what is wrong."""
-    x, y, active = np.asarray(x_TD, float), np.asarray(y_T, float), np.asarray(active_TG)
+    x, y, active = (arrays.floats(given, name, finite=False) for given, name in ((x_TD, "x_TD"), (y_T, "y_T"), (active_TG, "active_TG")))
     if x.ndim != 2 or y.shape != (len(x),) or active.ndim != 2 or len(active) != len(x) or not len(x):
         raise DataError(f"rows x features, a label a row, rows x groups; these have shapes {x.shape}, {y.shape} and {active.shape}")
     if not np.isfinite(x).all():
@@ -277,8 +282,11 @@ def stream_of(x_TD: ArrayLike, y_T: ArrayLike, active_TG: ArrayLike) -> tuple[Fl
 
 def bands(values_T: ArrayLike, edges: Sequence[float]) -> Bools:
     """Groups by intervals of a number: below the first edge, between each two, from the last on. One column each."""
-    place = np.digitize(np.asarray(values_T, float), edges)
-    return np.asarray(place[:, None] == np.arange(len(edges) + 1))
+    edge_E = arrays.floats(edges, "edges", shape=(None,))
+    if (np.diff(edge_E) <= 0).any():
+        raise DataError(f"edges must rise; these are {edge_E.tolist()}")
+    place = np.digitize(arrays.floats(values_T, "values_T", shape=(None,)), edge_E)
+    return np.asarray(place[:, None] == np.arange(len(edge_E) + 1))
 
 
 def _predicted(learner: Any, x_1D: Floats) -> float:

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 from torch import Tensor
 
+from holdfast import arrays
 from holdfast.ambiguity.groups import toward_worst
 from holdfast.card import check
 from holdfast.errors import DataError
@@ -93,7 +94,9 @@ def maxmin(reward_KSA: ArrayLike, log_ref_SA: ArrayLike, *, beta: float, prompt_
         )
         weight_K = np.clip(found.x, 0, None) / np.clip(found.x, 0, None).sum()
     best = policy_for(reward, log_ref, weight_K, beta=beta, prompt_weight_S=weight_S)
-    return MaxMin(best.logp_SA, weight_K, best.served_K, best.kl, best.value, max(0.0, dual(weight_K)[0] * scale - best.value))
+    return MaxMin(
+        best.logp_SA, weight_K, best.served_K, best.kl, best.value, float(np.maximum(0.0, dual(weight_K)[0] * scale - best.value))
+    )
 
 
 def policy_for(
@@ -103,14 +106,16 @@ def policy_for(
 
     Its `gap` is how far it may fall short of the max-min value: infinite, since these weights certify nothing.
     """
+    check("beta", beta, 0 < beta < inf, "be above 0 and finite")
     reward, log_ref, weight_S = _tables(reward_KSA, log_ref_SA, prompt_weight_S)
-    logit = log_ref + np.einsum("k,ksa->sa", np.asarray(weight_K, float), reward) / beta
+    weight_K = arrays.floats(weight_K, "weight_K", shape=(len(reward),), hint="one number a group")
+    logit = log_ref + np.einsum("k,ksa->sa", weight_K, reward) / beta
     logp = logit - logsumexp(logit, axis=1, keepdims=True)
     p = np.exp(logp)
     served_K = np.einsum("s,sa,ksa->k", weight_S, p, reward)
     log_ratio = np.subtract(logp, log_ref, where=p > 0, out=np.zeros_like(p))
     kl = float(weight_S @ (p * log_ratio).sum(1))
-    return MaxMin(logp, np.asarray(weight_K, float), served_K, kl, float(served_K.min()) - beta * kl, inf)
+    return MaxMin(logp, weight_K, served_K, kl, float(served_K.min()) - beta * kl, inf)
 
 
 def gains(reward_KSA: ArrayLike, log_ref_SA: ArrayLike, *, unit: bool = True) -> Floats:
@@ -126,6 +131,7 @@ def gains(reward_KSA: ArrayLike, log_ref_SA: ArrayLike, *, unit: bool = True) ->
 def regrets(reward_KSA: ArrayLike, log_ref_SA: ArrayLike, *, beta: float) -> Floats:
     """Rewards minus what the group could get, E r_k - beta KL at its own best policy: max-min on these is least worst regret. A group
     whose labels are noisy has little to get, and does not hold the others back for it."""
+    check("beta", beta, 0 < beta < inf, "be above 0 and finite")
     reward, log_ref, weight_S = _tables(reward_KSA, log_ref_SA, None)
     return reward - (beta * logsumexp(log_ref + reward / beta, axis=2) @ weight_S)[:, None, None]
 
@@ -147,22 +153,23 @@ def pool_toward_worst(rewards_PGM: Tensor, log_weight_M: Tensor, *, step: float 
     Returns:
         (rewards_PG, log_weight_M): the pooled rewards, and the weights to hand to the next batch.
     """
+    check("step", step, 0 <= step < inf, "be at least 0 and finite")
     log_weight_M = toward_worst(log_weight_M, -rewards_PGM.detach().to(log_weight_M).mean((0, 1)), step)
     return torch.einsum("pgm,m->pg", rewards_PGM, log_weight_M.exp().to(rewards_PGM)), log_weight_M
 
 
 def _tables(reward: ArrayLike, log_ref: ArrayLike, prompt_weight: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
-    r, ref = np.asarray(reward, float), np.asarray(log_ref, float)
+    r, ref = arrays.floats(reward, "reward_KSA", finite=False), arrays.floats(log_ref, "log_ref_SA", finite=False)
     if r.ndim == 2 and ref.ndim == 1:
         r, ref = r[:, None], ref[None]
     if r.ndim != 3 or ref.ndim != 2 or r.shape[1:] != ref.shape or not r.size:
         raise DataError(f"rewards are groups x prompts x answers, the reference prompts x answers; these are {r.shape} and {ref.shape}")
-    if not np.isfinite(r).all() or np.isnan(ref).any():
+    if not np.isfinite(r).all() or np.isnan(ref).any() or (ref == inf).any():
         raise DataError("a reward is not finite, or a log-probability is not a number", hint="-inf in the reference excludes an answer")
     off = abs(logsumexp(ref, axis=1)).max()
     if not off < 1e-6:
         raise DataError(f"the reference's probabilities sum to {np.exp(logsumexp(ref, axis=1)).tolist()}", hint="give log_softmax of it")
-    weight = np.ones(len(ref)) if prompt_weight is None else np.asarray(prompt_weight, float)
+    weight = np.ones(len(ref)) if prompt_weight is None else arrays.floats(prompt_weight, "prompt weights", finite=False)
     if weight.shape != (len(ref),) or not np.isfinite(weight).all() or (weight < 0).any() or weight.sum() <= 0:
         raise DataError(f"prompt weights must be {len(ref)} finite numbers of at least 0, not all 0; these are {weight.tolist()}")
     return r, ref, weight / weight.sum()

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from scipy.special import expit, logsumexp, softmax
 
+from holdfast.arrays import whole
 from holdfast.card import check
 from holdfast.errors import DataError
 
@@ -134,10 +135,10 @@ def mixture(
         3. A group that loses all raters gets the rater that is explained worst.
     """
     x_ND, code_N, raters = rows_of(x_ND, rater_N)
-    check("k", k, isinstance(k, int) and 1 <= k <= raters, f"be a whole number from 1 to the number of raters, {raters}")
+    check("k", k, whole(k, 1) and k <= raters, f"be a whole number from 1 to the number of raters, {raters}")
     check("ridge", ridge, 0 <= ridge < inf, "be at least 0 and finite", hint="1 is a start")
-    check("restarts", restarts, isinstance(restarts, int) and restarts >= 1, "be a whole number of at least 1")
-    check("rounds", rounds, isinstance(rounds, int) and rounds >= 1, "be a whole number of at least 1")
+    check("restarts", restarts, whole(restarts, 1), "be a whole number of at least 1")
+    check("rounds", rounds, whole(rounds, 1), "be a whole number of at least 1")
     check("tolerance", tolerance, 0 < tolerance < inf, "be above 0 and finite")
     problem = _Problem(x_ND, code_N, raters, assign, ridge, tolerance)
     rng = np.random.default_rng([seed, 0x3A3])
@@ -185,7 +186,7 @@ def held_out(
         DataError: as for `mixture`, or fewer raters than folds.
     """
     x_ND, code_N, raters = rows_of(x_ND, rater_N)
-    check("folds", folds, isinstance(folds, int) and folds >= 2, "be a whole number of at least 2")
+    check("folds", folds, whole(folds, 2), "be a whole number of at least 2")
     there = np.unique(code_N)
     if len(there) < folds:
         raise DataError(f"{len(there)} raters cannot be dealt into {folds} folds", hint=f"folds={len(there)}, or more raters")

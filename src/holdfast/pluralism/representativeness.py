@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from holdfast.arrays import floats, whole
 from holdfast.card import check
 from holdfast.errors import DataError
 
@@ -169,15 +170,15 @@ def labels_for(epsilon: float, *, groups: int = 1, level: float = 0.95) -> int:
     groups at work, not an exponential.
     """
     check("epsilon", epsilon, 0 < epsilon < inf, "be above 0 and finite")
-    check("groups", groups, isinstance(groups, int) and groups >= 1, "be a whole number of at least 1")
+    check("groups", groups, whole(groups, 1), "be a whole number of at least 1")
     check("level", level, 0 < level < 1, "lie between 0 and 1")
     return ceil(log(2 * groups / (1 - level)) / (2 * epsilon**2))
 
 
 def radius(n: int, *, groups: int = 1, level: float = 0.95) -> float:
     """How well n labels a group know the mean of each of them, whatever its distribution on 0 to 1: Hoeffding, all groups at once."""
-    check("n", n, n >= 1, "be at least 1")
-    check("groups", groups, isinstance(groups, int) and groups >= 1, "be a whole number of at least 1")
+    check("n", n, 1 <= n < inf, "be at least 1 and finite")
+    check("groups", groups, whole(groups, 1), "be a whole number of at least 1")
     check("level", level, 0 < level < 1, "lie between 0 and 1")
     return sqrt(log(2 * groups / (1 - level)) / (2 * n))
 
@@ -188,27 +189,48 @@ STRAY, UNKNOWN = -2, -1
 
 
 class _Known(NamedTuple):
-    """What the data know of K groups: rows, raters, mean, and the variance of that mean with its degrees of freedom."""
+    """What the data know of K groups: rows, raters, mean, the variance of that mean, its degrees of freedom, and as many independent
+    yes-or-no answers as would know as much."""
 
     rows_K: Floats
     raters_K: Floats
     mean_K: Floats
     variance_K: Floats
+    free_K: Floats
+    size_K: Floats
 
     def span(self, weight_K: Floats, constant: float, alpha: float) -> tuple[float, float]:
-        """An interval of sum_k weight_k V_k - constant, where a V_k of which nothing is known lies anywhere from 0 to 1."""
+        """An interval of sum_k weight_k V_k - constant, where a V_k of which nothing is known lies anywhere from 0 to 1.
+
+        Each group's own interval is not symmetric; of a sum, the distances to the ends that count add as squares (Zou and Donner 2008).
+        """
         told = self.raters_K >= 2
+        mean_K = np.where(told, np.nan_to_num(self.mean_K), 0.0)
         part_K = np.where(told, weight_K**2 * np.nan_to_num(self.variance_K), 0.0)
         total = float(part_K.sum())
-        free = total**2 / float((part_K[told] ** 2 / (self.raters_K[told] - 1)).sum()) if total > 0 else inf  # Welch and Satterthwaite
-        half = float(stats.t.ppf(1 - alpha / 2, free)) * sqrt(total) if total > 0 else 0.0
-        center = float(weight_K[told] @ self.mean_K[told]) - constant
+        free = total**2 / float((part_K[told] ** 2 / self.free_K[told]).sum()) if total > 0 else inf  # Welch and Satterthwaite
+        reach = float(stats.t.ppf(1 - alpha / 2, free))
+        low_K, high_K = wilson(mean_K, np.where(told, self.size_K, 1.0), reach)
+        below_K = np.where(weight_K > 0, mean_K - low_K, high_K - mean_K)
+        above_K = np.where(weight_K > 0, high_K - mean_K, mean_K - low_K)
+        center = float(weight_K @ mean_K) - constant
+        down, up = (float(np.linalg.norm(weight_K[told] * side_K[told])) for side_K in (below_K, above_K))
         open_K = np.where(told, 0.0, weight_K)
-        low, high = center - half + open_K.clip(max=0).sum(), center + half + open_K.clip(min=0).sum()
+        low, high = center - down + open_K.clip(max=0).sum(), center + up + open_K.clip(min=0).sum()
         return max(-1.0, float(low)), min(1.0, float(high))
 
 
+def wilson(mean_K: Floats, size_K: Floats, reach: float) -> tuple[Floats, Floats]:
+    """Wilson's interval of shares of so many yes-or-no answers."""
+    pull_K = reach**2 / size_K
+    half_K = np.sqrt(pull_K * (mean_K * (1 - mean_K) + pull_K / 4))
+    center_K = mean_K + pull_K / 2
+    return (center_K - half_K) / (1 + pull_K), (center_K + half_K) / (1 + pull_K)
+
+
 def _groups(value_N: Floats, place_N: NDArray[np.int64], rater_N: NDArray[np.int64], groups: int) -> _Known:
+    """Variances are the jackknife's over raters, which does not fall short where some gave many rows; nor do the degrees of freedom, of as
+    many raters of equal weight as would know as much."""
     rows_K = np.bincount(place_N, minlength=groups).astype(float)
     with np.errstate(invalid="ignore"):
         mean_K = np.bincount(place_N, value_N, minlength=groups) / rows_K
@@ -216,13 +238,18 @@ def _groups(value_N: Floats, place_N: NDArray[np.int64], rater_N: NDArray[np.int
     cell_N = cell_N.ravel()
     own_C = both[0]
     raters_K = np.bincount(own_C, minlength=groups).astype(float)
+    rows_C = np.bincount(cell_N).astype(float)
     spread_C = np.bincount(cell_N, value_N - mean_K[place_N])  # a rater's sum of deviations
     with np.errstate(invalid="ignore", divide="ignore"):
-        variance_K = np.bincount(own_C, spread_C**2, minlength=groups) / rows_K**2 * raters_K / (raters_K - 1)
-        # Where all raters agree there is no spread to see; add two rows of each kind (Agresti and Coull).
-        padded_K = (mean_K * raters_K + 2) / (raters_K + 4)
-        least_K = np.where(variance_K > 0, 0.0, padded_K * (1 - padded_K) / (raters_K + 4))
-    return _Known(rows_K, raters_K, mean_K, np.maximum(variance_K, least_K))
+        moved_C = spread_C / (rows_K[own_C] - rows_C)  # of the mean, without that rater
+        variance_K = np.bincount(own_C, np.where(np.isfinite(moved_C), moved_C, 0.0) ** 2, minlength=groups) * (raters_K - 1) / raters_K
+        free_K = np.maximum(rows_K**2 / np.bincount(own_C, rows_C**2, minlength=groups) - 1, 0.5)
+        most_K = mean_K * (1 - mean_K)
+        seen_K = variance_K > 1e-15  # where all raters agree there is no spread to see: then one answer a rater,
+        size_K = np.where(seen_K, most_K / np.where(seen_K, variance_K, 1.0), raters_K)
+        padded_K = (mean_K * raters_K + 2) / (raters_K + 4)  # and two of each kind for the spread (Agresti and Coull)
+        variance_K = np.where(seen_K, variance_K, padded_K * (1 - padded_K) / (raters_K + 4))
+    return _Known(rows_K, raters_K, mean_K, variance_K, free_K, size_K)
 
 
 def _absolute(value: float, low: float, high: float) -> Gap:
@@ -232,7 +259,9 @@ def _absolute(value: float, low: float, high: float) -> Gap:
 
 
 def _population(population: Mapping[Any, float]) -> tuple[list[Any], Floats]:
-    names, share_K = list(population), np.array([float(share) for share in population.values()])
+    if not isinstance(population, Mapping):
+        raise DataError(f"a population is a mapping of groups to shares; this is {type(population).__name__}", hint='{"a": 0.6, "b": 0.4}')
+    names, share_K = list(population), floats(list(population.values()), "a population's shares", finite=False)
     if not len(names) or not np.isfinite(share_K).all() or (share_K < 0).any() or share_K.sum() <= 0:
         raise DataError(f"a population's shares are finite, at least 0 and not all 0; these are {dict(population)}", hint="group=share")
     return names, share_K / share_K.sum()
@@ -241,7 +270,7 @@ def _population(population: Mapping[Any, float]) -> tuple[list[Any], Floats]:
 def _rows(
     value_N: ArrayLike, group_N: Sequence[Hashable | None], rater_N: Sequence[Hashable | None] | None, names: list[Any]
 ) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
-    value = np.asarray(value_N, dtype=float)
+    value = floats(value_N, "value_N", finite=False)
     sizes = {"values": value.shape, "groups": (len(group_N),)} | ({} if rater_N is None else {"raters": (len(rater_N),)})
     if len(set(sizes.values())) > 1 or value.ndim != 1:
         raise DataError(f"one value, one group and one rater a row, but {', '.join(f'{what} {n}' for what, n in sizes.items())}")

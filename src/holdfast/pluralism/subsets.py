@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import floor
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from holdfast import arrays
 from holdfast.card import check
 from holdfast.errors import DataError, OptionError
 
@@ -103,7 +105,7 @@ def select(
     rule = _rule(rule)
     position, weight = _rankings(position_VM, weight_V)
     m = position.shape[1]
-    check("k", k, isinstance(k, int) and 1 <= k <= m, f"be a whole number from 1 to the number of items, {m}")
+    check("k", k, arrays.whole(k, 1) and k <= m, f"be a whole number from 1 to the number of items, {m}")
     groups = [None] * m if group_M is None else list(group_M)
     need = _quotas(groups, dict(at_least or {}), k, m)
     points_VM = rule.points(position, k)
@@ -119,7 +121,10 @@ def value(rule: Rule | str, position_VM: ArrayLike, items: Iterable[int], k: int
     """F(S) of these items."""
     rule = _rule(rule)
     position, weight = _rankings(position_VM, weight_V)
-    return _value(rule, rule.points(position, k), weight, list(items))
+    chosen, m = list(items), position.shape[1]
+    if len(set(chosen)) < len(chosen) or not all(arrays.whole(item, 0) and item < m for item in chosen):
+        raise DataError(f"items {chosen} are not different whole numbers from 0 to {m - 1}")
+    return _value(rule, rule.points(position, k), weight, chosen)
 
 
 def quality(rule: Rule | str, position_VM: ArrayLike, items: Sequence[int], *, weight_V: ArrayLike | None = None) -> float:
@@ -130,9 +135,13 @@ def quality(rule: Rule | str, position_VM: ArrayLike, items: Sequence[int], *, w
 
 def proportional(group_M: Sequence[Hashable], k: int) -> dict[Hashable, int]:
     """Quotas by the groups' shares of the items, adding to k: largest remainders, ties to the group that comes first."""
-    names = list(dict.fromkeys(group_M))
-    exact = {name: k * sum(g == name for g in group_M) / len(group_M) for name in names}
-    quota = {name: floor(share + 1e-9) for name, share in exact.items()}
+    groups = arrays.names(group_M, "group_M")
+    if not groups:
+        raise DataError("there is no item to share k among")
+    check("k", k, arrays.whole(k, 0) and k <= len(groups), f"be a whole number from 0 to the number of items, {len(groups)}")
+    names = list(dict.fromkeys(groups))
+    exact = {name: Fraction(int(k) * sum(g == name for g in groups), len(groups)) for name in names}  # equal remainders are equal
+    quota = {name: floor(share) for name, share in exact.items()}
     for name in sorted(names, key=lambda name: quota[name] - exact[name])[: k - sum(quota.values())]:
         quota[name] += 1
     return quota
@@ -148,7 +157,7 @@ def positions(rankings: Iterable[Sequence[int]], m: int) -> Floats:
     for n, ranking in enumerate(rankings):
         row = np.full(m, np.nan)
         for place, item in enumerate(ranking):
-            if not 0 <= item < m or np.isfinite(row[item]):
+            if not arrays.whole(item, 0) or item >= m or np.isfinite(row[item]):
                 raise DataError(f"ranking {n} names item {item}, which is outside 0..{m - 1} or named before")
             row[item] = place
         out.append(row)
@@ -160,7 +169,8 @@ def smoothness(score_M: ArrayLike, observed_M: ArrayLike, group_M: Sequence[Hash
     beta below 1. Below 1 the bias leaves such pairs in order, which is what a quota needs. Scores are the expected ones, such as mean
     points without and with the bias; 0 where there is no such pair."""
     check("beta", beta, 0 < beta <= 1, "lie between 0 and 1")
-    true, seen = np.asarray(score_M, float), np.asarray(observed_M, float)
+    true = arrays.floats(score_M, "score_M", shape=(None,))
+    seen = arrays.floats(observed_M, "observed_M", shape=true.shape)
     same = np.equal.outer(np.array(group_M, dtype=object), np.array(group_M, dtype=object)) & ~np.eye(len(true), dtype=bool)
     pairs = same & (beta * true[:, None] >= true[None, :])
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -180,10 +190,15 @@ def _rule(rule: Rule | str) -> Rule:
 
 
 def _rankings(position_VM: ArrayLike, weight_V: ArrayLike | None) -> tuple[Floats, Floats]:
-    position = np.asarray(position_VM, float)
+    position = arrays.floats(position_VM, "places", finite=False)
     if position.ndim != 2 or not position.size:
         raise DataError(f"places are voters x items; these have shape {position.shape}", hint="positions(rankings, m)")
-    weight = np.ones(len(position)) if weight_V is None else np.asarray(weight_V, float)
+    sorted_VM = np.sort(position, axis=1)  # NaN last
+    bad = np.flatnonzero(~((sorted_VM == np.arange(position.shape[1])) | np.isnan(sorted_VM)).all(axis=1))
+    if len(bad):
+        hint = "places are 0, 1, 2, ... without gaps or ties, NaN for items left out: positions(rankings, m)"
+        raise DataError(f"the places of voter {bad[0]} are no ranking: {position[bad[0]].tolist()}", hint=hint)
+    weight = np.ones(len(position)) if weight_V is None else arrays.floats(weight_V, "weights", finite=False)
     if weight.shape != (len(position),) or not np.isfinite(weight).all() or (weight < 0).any():
         raise DataError(f"weights must be {len(position)} finite numbers of at least 0")
     return position, weight
@@ -194,7 +209,7 @@ def _quotas(groups: list[Any], at_least: dict[Any, int], k: int, m: int) -> dict
         raise DataError(f"{m} items but {len(groups)} groups")
     for name, least in at_least.items():
         there = groups.count(name)
-        if not 0 <= least <= there:
+        if not arrays.whole(least, 0) or least > there:
             raise OptionError(f"at least {least} of group {name!r}, which has {there} items", hint="quotas are met by what is there")
     if sum(at_least.values()) > k:
         raise OptionError(f"quotas add to {sum(at_least.values())}, more than k = {k}")
@@ -203,7 +218,7 @@ def _quotas(groups: list[Any], at_least: dict[Any, int], k: int, m: int) -> dict
 
 def _top(score_M: Floats, groups: list[Any], need: dict[Any, int], k: int, shuffle_M: NDArray[np.int64]) -> list[int]:
     """The best of each group up to its quota, then the best of the rest."""
-    order = [int(shuffle_M[i]) for i in np.argsort(-score_M[shuffle_M], kind="stable")]
+    order = [int(shuffle_M[i]) for i in np.argsort(-_ties_equal(score_M)[shuffle_M], kind="stable")]
     left, first = dict(need), []
     for item in order:
         if left.get(groups[item], 0) > 0:
@@ -213,6 +228,12 @@ def _top(score_M: Floats, groups: list[Any], need: dict[Any, int], k: int, shuff
     return first + [item for item in order if item not in taken][: k - len(first)]
 
 
+def _ties_equal(score_M: Floats) -> Floats:
+    """Scores that differ by rounding alone made equal, so that it is the seed that breaks ties."""
+    scale = float(np.abs(score_M).max()) or 1.0
+    return np.asarray(np.round(score_M / scale, 12) * scale)
+
+
 def _greedy(
     points_VM: Floats, weight_V: Floats, groups: list[Any], need: dict[Any, int], k: int, shuffle_M: NDArray[np.int64]
 ) -> list[int]:
@@ -220,7 +241,7 @@ def _greedy(
     best_V, left = np.zeros(len(points_VM)), dict(need)
     chosen: list[int] = []
     for _ in range(k):
-        gain_M = weight_V @ np.maximum(points_VM - best_V[:, None], 0)
+        gain_M = _ties_equal(weight_V @ np.maximum(points_VM - best_V[:, None], 0))
         gain_M[chosen] = -1
         room = k - len(chosen) > sum(left.values())
         open_M = np.array([room or left.get(group, 0) > 0 for group in groups])

@@ -15,6 +15,7 @@ from rich.progress import track
 from rich.table import Table
 from scipy import stats
 
+from holdfast import arrays
 from holdfast.card import check
 from holdfast.errors import DataError
 from holdfast.pluralism.representativeness import Representativeness, labels_for, representativeness
@@ -66,10 +67,13 @@ def robustness(value_A: ArrayLike, *, floor: float, clean: float | None = None, 
 
     Raises:
         DataError: no value, or one that is not finite.
+        OptionError: a floor or a clean value that is not finite, or a level outside 0 to 1.
     """
-    values = np.asarray(value_A, float)
-    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise DataError(f"robustness needs one finite value for each perturbation; these are {values.tolist()}")
+    values = arrays.floats(value_A, "the value under a perturbation", shape=(None,))
+    if not len(values):
+        raise DataError("robustness needs one finite value for each perturbation; there is none")
+    check("floor", floor, -inf < floor < inf, "be finite", hint="the least value that counts as holding, set before looking")
+    check("clean", clean, clean is None or -inf < clean < inf, "be finite, or None")
     check("level", level, 0 < level < 1, "lie between 0 and 1")
     n, failures = len(values), int((values < floor).sum())
     upper = 1.0 if failures == n else float(stats.beta.ppf(level, failures + 1, n - failures))
@@ -115,7 +119,7 @@ def growth(size_N: ArrayLike, cost_N: ArrayLike) -> Growth:
     Raises:
         DataError: fewer than four points, or a size or cost that is not above 0.
     """
-    size, cost = np.asarray(size_N, float), np.asarray(cost_N, float)
+    size, cost = arrays.floats(size_N, "size_N", finite=False), arrays.floats(cost_N, "cost_N", finite=False)
     if size.shape != cost.shape or size.ndim != 1 or len(size) < 4 or not (size > 0).all() or not (cost > 0).all():
         raise DataError("growth needs four or more sizes, each with its cost, all above 0")
     if not np.isfinite(size).all() or not np.isfinite(cost).all() or np.ptp(size) == 0:
@@ -229,7 +233,10 @@ def trilemma(
         1. No absolute number from the stated lower bound: its constant and its "context dimension" have no operational definition.
         2. The worst group is reported beside the average, which can be 0 while a group is abandoned.
     """
-    check("trials", trials, isinstance(trials, int) and trials >= 1, "be a whole number of at least 1")
+    check("trials", trials, arrays.whole(trials, 1), "be a whole number of at least 1")
+    check("epsilon", epsilon, 0 < epsilon < inf, "be above 0 and finite")  # before anything is judged
+    check("delta", delta, 0 < delta < 1, "lie between 0 and 1")
+    check("floor", floor, -inf < floor < inf, "be finite", hint="the least value that counts as holding, set before looking")
     groups, raters = [group(item) for item in items], [rater(item) for item in items]
     started, judged = monotonic(), len(items)
     clean = representativeness(value(items), groups, population, rater_N=raters, seen=seen, level=level)

@@ -20,11 +20,15 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from rich.console import Console
 from rich.progress import track
-from scipy.optimize import minimize
+from scipy.optimize import linprog, minimize
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from holdfast.arrays import floats, whole
 from holdfast.card import check
 from holdfast.errors import DataError
+from holdfast.games.game import Meetings, meetings
 from holdfast.reward.kind import RewardMethod, surprise
 from holdfast.reward.table import get
 
@@ -53,7 +57,8 @@ class ItemModel:
         """The same for items that were never met, by their features. Raises DataError where the fit had no features."""
         if self.weight_FH is None:
             raise DataError("this model was fitted without features, so it cannot judge items it has not met", hint="fit_items(features=)")
-        first, second = (outputs(get(self.kind), np.asarray(side, float) @ self.weight_FH) for side in (first_NF, second_NF))
+        sides = (floats(side, "features", shape=(None, len(self.weight_FH))) for side in (first_NF, second_NF))
+        first, second = (outputs(get(self.kind), side @ self.weight_FH) for side in sides)
         return self._score(first, second)
 
     @property
@@ -109,7 +114,8 @@ def fit_items(
         confidence: that each label is right, 0 to 1; 1 unless given.
         features: numbers of each item; then outputs are a linear map of them (give a constant 1 as one of them), the ridge is on the map,
             and items that never met can be judged.
-        ridge: the inverse variance of a normal prior on each strength; 1 expects log-odds of a few. 0 diverges where someone always won.
+        ridge: the inverse variance of a normal prior on each strength; 1 expects log-odds of a few. 0 is refused where the best fit is
+            infinite, as where someone always won.
         circle_ridge: the same on the other numbers; half the square root of the mean number of meetings an item, and `ridge` at least,
             unless given: half of what coin flips alone would pull with.
         seed: of the first vectors.
@@ -119,7 +125,8 @@ def fit_items(
         ItemModel; `converged` is False where the iterations ran out.
 
     Raises:
-        DataError: no meeting, lists of different length, an item that beats itself, weights or features that are not finite.
+        DataError: no meeting, lists of different length, an item that beats itself, weights or features that are not finite, or no best
+            fit without a ridge.
         OptionError: an unknown kind, or a setting out of range.
 
     Departures:
@@ -129,12 +136,22 @@ def fit_items(
     """
     method = get(kind)
     check("ridge", ridge, 0 <= ridge < inf, "be at least 0 and finite", hint="1 is a start")
-    check("dim", dim, dim >= 2 and dim % 2 == 0, "be even and at least 2", hint="6 is usual")
-    items, first_N, second_N, weight_N, confidence_N = _meetings(winners, losers, weight, confidence)
+    check("dim", dim, whole(dim, 2) and dim % 2 == 0, "be even and at least 2", hint="6 is usual")
+    check("max_iterations", max_iterations, whole(max_iterations, 1), "be a whole number of at least 1")
+    met = meetings(winners, losers, weight)
+    items = met.names
+    known_N = None if confidence is None else floats(confidence, "confidence", shape=(len(met.winner_N),), low=0.0, high=1.0)
+    first_N, second_N, weight_N = (torch.from_numpy(column) for column in (met.winner_N, met.loser_N, met.weight_N))
+    confidence_N = None if known_N is None else torch.from_numpy(known_N)
     if circle_ridge is None:
         circle_ridge = max(ridge, 0.5 * math.sqrt(2 * float(weight_N.sum()) / len(items)))
-    check("circle_ridge", circle_ridge, 0 <= circle_ridge < inf, "be at least 0 and finite", hint="leave it out")
+    least = "be above 0 and finite: without it vectors grow without end"
+    check("circle_ridge", circle_ridge, 0 < circle_ridge < inf, least, hint="leave it out")
     given_AF = None if features is None else _features(items, features)
+    if ridge == 0:
+        sides = met if known_N is None else met.turned(known_N < 0.5)
+        between_N = np.zeros(len(met.winner_N), bool) if known_N is None else (known_N > 0) & (known_N < 1)
+        _refuse_without_maximum(sides, between_N, given_AF)
     rows = len(items) if given_AF is None else given_AF.shape[1]
     start = np.random.default_rng([seed, 0x17E5]).normal(scale=START, size=(rows, method.item_width(dim)))
     start[:, 0] = 0.0
@@ -181,7 +198,7 @@ def cross_validate(
         progress: show a bar, if the terminal can.
         **settings: of `fit_items`.
     """
-    check("folds", folds, folds >= 2, "be at least 2")
+    check("folds", folds, whole(folds, 2), "be a whole number of at least 2")
     rows = len(winners)
     labels = list(range(rows)) if clusters is None else list(clusters)
     names = list(dict.fromkeys(labels))
@@ -207,47 +224,41 @@ def cross_validate(
 # ------------------------------------------------------------------------------------------------------------------ inside
 
 
-def _meetings(
-    winners: Sequence[Hashable], losers: Sequence[Hashable], weight: ArrayLike | None, confidence: ArrayLike | None
-) -> tuple[tuple[Hashable, ...], Tensor, Tensor, Tensor, Tensor | None]:
-    if len(winners) != len(losers):
-        raise DataError(f"there are {len(winners)} winners and {len(losers)} losers", hint="one of each a meeting")
-    if not len(winners):
-        raise DataError("there is no meeting to learn from")
-    for row, (first, second) in enumerate(zip(winners, losers, strict=True)):
-        if first == second:
-            raise DataError(f"meeting {row + 1}: {first!r} meets itself", hint="drop such rows")
-        if first != first or second != second or first is None or second is None:
-            raise DataError(f"meeting {row + 1} lacks a name: {first!r} against {second!r}", hint="drop such rows")
-    items = tuple(dict.fromkeys([*winners, *losers]))
-    number = {item: i for i, item in enumerate(items)}
-    first_N = torch.tensor([number[item] for item in winners])
-    second_N = torch.tensor([number[item] for item in losers])
-    weight_N = _column("weight", weight, len(winners), high=inf)
-    if weight_N is None:
-        weight_N = torch.ones(len(winners), dtype=torch.float64)
-    if not float(weight_N.sum()) > 0:
-        raise DataError("all weights are 0")
-    return items, first_N, second_N, weight_N, _column("confidence", confidence, len(winners), high=1.0)
+def _refuse_without_maximum(meetings: Meetings, both_N: NDArray[np.bool_], basis_AF: Floats | None) -> None:
+    """Without a ridge the likelihood has a greatest value only if no direction of the strengths serves every label and some of them more
+    (Ford 1957): without features, if every item beat every other along some chain of meetings.
 
-
-def _column(name: str, given: ArrayLike | None, rows: int, *, high: float) -> Tensor | None:
-    if given is None:
-        return None
-    values = np.asarray(given, dtype=float)
-    if values.shape != (rows,):
-        raise DataError(f"{name} has shape {values.shape}, and there are {rows} meetings")
-    bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0) & (values <= high)))
-    if len(bad):
-        raise DataError(f"{name} of meeting {bad[0] + 1} is {values[bad[0]]}", hint=f"numbers from 0 to {high:g}")
-    return torch.from_numpy(values.copy())
+    Args:
+        meetings: who beat whom
+        both_N: meetings of which both ends count as having won, those of a confidence inside 0 to 1
+        basis_AF: features, where strengths are a linear map of them
+    """
+    hint = "ridge=1, or any above 0; or leave those items out"
+    seen_N = meetings.weight_N > 0
+    winner_N, loser_N, both_N = meetings.winner_N[seen_N], meetings.loser_N[seen_N], both_N[seen_N]
+    if basis_AF is None:
+        size = len(meetings.names)
+        from_N, to_N = np.r_[winner_N, loser_N[both_N]], np.r_[loser_N, winner_N[both_N]]
+        graph = coo_array((np.ones(len(from_N)), (from_N, to_N)), shape=(size, size))
+        parts, part_A = connected_components(graph, directed=True, connection="strong")
+        if parts > 1:
+            across = part_A[from_N] != part_A[to_N]  # the winner never lost to that loser, by any chain of meetings
+            who = meetings.names[from_N[across][0] if across.any() else int(np.argmax(part_A != part_A[0]))]
+            what = "never lost, directly or by a chain, to some that it beat" if across.any() else "met some of the others by no chain"
+            raise DataError(f"with ridge 0 there is no best fit: {who!r} {what}", hint=hint)
+        return
+    gap_NF = basis_AF[winner_N] - basis_AF[loser_N]
+    rows = np.r_[gap_NF, -gap_NF[both_N]]
+    found = linprog(-gap_NF.sum(0), A_ub=-rows, b_ub=np.zeros(len(rows)), bounds=(-1, 1))
+    if found.status == 0 and -found.fun > 1e-7 * max(1.0, float(np.abs(gap_NF).sum(0).max())):
+        raise DataError("with ridge 0 there is no best fit: a linear map of the features explains every meeting", hint=hint)
 
 
 def _features(items: Sequence[Hashable], features: Mapping[Hashable, ArrayLike]) -> Floats:
     missing = [item for item in items if item not in features]
     if missing:
         raise DataError(f"{len(missing)} items have no features, such as {missing[0]!r}")
-    rows = [np.asarray(features[item], dtype=float) for item in items]
+    rows = [floats(features[item], f"the features of {item!r}", finite=False) for item in items]
     wrong = next((item for item, row in zip(items, rows, strict=True) if row.shape != rows[0].shape or row.ndim != 1), None)
     if wrong is not None:
         raise DataError(f"the features of {wrong!r} are not as many as the others'")

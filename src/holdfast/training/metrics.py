@@ -55,8 +55,9 @@ def batch_metrics(outcome: Outcome, *, groups: Sequence[str] = (), robust: bool 
 
 
 def accuracy(margin_N: Tensor) -> float:
-    """Share of margins above zero, a tie counting half."""
-    return float(((margin_N > 0).float() + 0.5 * (margin_N == 0).float()).mean())
+    """Share of margins above zero, a tie counting half; NaN where a margin is."""
+    right_N = (margin_N > 0).float() + 0.5 * (margin_N == 0).float()
+    return float(right_N.where(~margin_N.isnan(), torch.nan).mean())
 
 
 def _pairs(pairs: Pairs) -> dict[str, float]:

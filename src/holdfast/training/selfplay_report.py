@@ -42,9 +42,9 @@ def standings(pref_PGG: Floats, *, rounds: int, samples: int, watched: Sequence[
             {
                 "round": t,
                 "win_rate": mean_interval(win_PTU[:, t, 0], seed=seed).to_dict(),
-                "exploitability": float(max(0.0, win_TU[:, t].max() - 0.5)),
+                "exploitability": float(np.maximum(0.0, win_TU[:, t].max() - 0.5)),
                 "exploited_by": int(win_TU[:, t].argmax()),
-                "mixture_exploitability": float(max(0.0, mixed_U.max() - 0.5)),
+                "mixture_exploitability": float(np.maximum(0.0, mixed_U.max() - 0.5)),
                 "kl": mean_interval(watched[t]["kl_N"], clusters, seed=seed).to_dict(),
                 "length": watched[t]["length"],
                 "cut_off": watched[t]["cut_off"],
