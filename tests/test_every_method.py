@@ -5,31 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from inspect import signature
-from itertools import chain
 from math import inf, isfinite, nan
 
 import pytest
 import torch
 from torch import Tensor
 
-from holdfast.card import NEEDS, Limit, Method, State, costs, departures_of, help_of, initial_memory, settings_of
+from holdfast.card import Limit, Method, State, costs, departures_of, help_of, initial_memory, settings_of
 from holdfast.errors import NeedError, OptionError
+from holdfast.inputs import (
+    INPUTS,
+    ExtraPrompt,
+    Input,
+    Online,
+    TokenValue,
+    group,
+    label,
+    rater,
+    reference,
+    samples,
+    weight,
+)
+from holdfast.inputs.columns import PAIR_COLUMNS
 from holdfast.methods import METHODS, get
-from holdfast.types import Answers, Batch, Pairs, Scored, scored_parts, with_scored_parts
+from holdfast.types import Answers, Batch, Pairs, Scored
 
 N, T, RATERS = 5, 7, 2
 ALL = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 REMEMBERING = pytest.mark.parametrize("method", [m for m in METHODS.values() if m.memory], ids=lambda m: m.name)
 EVERY_LIMIT = [(method, limit) for method in METHODS.values() for limit in method.card.limits]
 
-BRANCHES = {
-    "mismatched": ("mismatched",),
-    "revision": tuple(f"{answer}_given_{shown}" for answer in ("chosen", "rejected") for shown in ("chosen", "rejected")),
-    "rationale": ("rationale",),
-    "samples": ("sample_1", "sample_2", "sample_3"),
-    "degrees": tuple(f"{answer}_less_{k}" for answer in ("chosen", "rejected") for k in (1, 2)),
-}
-FIELDS = {"reference": "ref_logp_NT", "token_kl": "kl_NT", "activation": "ref_activation_NTL", "head": "head_NTK"}
+SAMPLE_3 = ("sample_3",)
+BRANCHES = [name for need in INPUTS if isinstance(need, ExtraPrompt | Online) for name in (*need.branches, *SAMPLE_3 * (need is samples))]
 OWN_REDUCTION = {"dr_dpo": "kl_best_case:temperature=1.0"}
 
 Change = Callable[[str, Scored], Scored]
@@ -49,36 +56,38 @@ def sequences(seed: int, *, shift: float = 0.0) -> Scored:
 def batch_for(method: Method, seed: int = 0) -> Batch:
     """A batch that has everything the method needs, and everything else too."""
     generator = torch.Generator().manual_seed(seed + 100)
-    more = {"weight_N": torch.rand(N, generator=generator), "group_N": torch.arange(N) % 2}
-    also = {name: sequences(seed + 2 + i) for i, name in enumerate(chain(*BRANCHES.values()))}
+    inputs: dict[Input, Tensor] = {weight: torch.rand(N, generator=generator), group: torch.arange(N) % 2}
+    extra = {name: sequences(seed + 2 + i) for i, name in enumerate(BRANCHES)}
     if method.takes is Pairs:
-        gap_N, sure_N = torch.randn(N, generator=generator), torch.rand(N, generator=generator)
-        more |= {"confidence_N": sure_N, "reward_gap_N": gap_N, "rater_N": torch.arange(N) % RATERS}
-        more |= {f"{name}_N2": torch.rand(N, 2, generator=generator) for name in ("log_odds", "win_rate", "earlier_win_rate")}
-        more |= {"earlier_gap_N": torch.randn(N, generator=generator)}
-        return Pairs(sequences(seed), sequences(seed + 1), **more, also=also)
-    return Answers(sequences(seed), desirable_N=torch.arange(N) % 2 == 0, **more, also=also)
+        inputs[rater] = torch.arange(N) % RATERS
+        for column in PAIR_COLUMNS:
+            if column is not weight:
+                shape = (N, 2) if len(column.columns) == 2 else (N,)
+                inputs[column] = torch.rand(shape, generator=generator) * (-1 if seed % 2 and column.name.endswith("gap") else 1)
+        return Pairs(sequences(seed), sequences(seed + 1), inputs, extra)
+    return Answers(sequences(seed), {**inputs, label: torch.arange(N) % 2 == 0}, extra)
 
 
 def changed(batch: Batch, change: Change) -> Batch:
-    return with_scored_parts(batch, {name: change(name, part) for name, part in scored_parts(batch).items()})
+    return batch.with_parts({name: change(name, part) for name, part in batch.parts.items()})
 
 
 def with_leaves(batch: Batch) -> tuple[Batch, dict[str, Tensor]]:
     """The batch with fresh leaf tensors as whatever carries a gradient, and those leaves, log-probabilities by the branch's name."""
-    parts = {name: {field: x.clone().requires_grad_() for field, x in part.learned.items()} for name, part in scored_parts(batch).items()}
+    parts = {name: {field: x.clone().requires_grad_() for field, x in part.learned.items()} for name, part in batch.parts.items()}
     leaves = {name if field == "logp_NT" else f"{name}.{field}": x for name, part in parts.items() for field, x in part.items()}
     return changed(batch, lambda name, part: replace(part, **parts[name])), leaves
 
 
-def without(batch: Batch, need: str) -> Batch:
-    """The batch as a run without that need would give it."""
-    if need in FIELDS:
-        return changed(batch, lambda _, part: replace(part, **{FIELDS[need]: None}))
-    if need in BRANCHES:
-        return replace(batch, also={name: part for name, part in batch.also.items() if name not in BRANCHES[need]})
-    field = "desirable_N" if need == "label" else f"{need}_N2" if need in ("log_odds", "win_rate", "earlier_win_rate") else f"{need}_N"
-    return replace(batch, **{field: None}) if hasattr(batch, field) else batch
+def without(batch: Batch, need: Input) -> Batch:
+    """The batch as a run without that input would give it."""
+    if isinstance(need, TokenValue):
+        return changed(batch, lambda _, part: replace(part, **{need.field: None}))
+    if isinstance(need, ExtraPrompt):
+        return replace(batch, extra={name: part for name, part in batch.extra.items() if name not in need.branches})
+    if isinstance(need, Online):
+        return replace(batch, extra={name: part for name, part in batch.extra.items() if not name.startswith(need.branch)})
+    return replace(batch, inputs={of: x for of, x in batch.inputs.items() if of is not need})
 
 
 def cost_and_memory(method: Method, batch: Batch, **settings: float) -> tuple[Tensor, State]:
@@ -127,13 +136,13 @@ def test_padding_is_never_read(method: Method, garbage: float):
         return part.each(spoiled)
 
     clean, spoiled = batch_for(method), changed(batch_for(method), spoil)
-    assert all((part.mask_NT == 0).any() for part in scored_parts(clean).values())
+    assert all((part.mask_NT == 0).any() for part in clean.parts.values())
     cost_N, gradient = gradients(method, clean)
     spoiled_cost_N, spoiled_gradient = gradients(method, spoiled)
     assert torch.equal(cost_N, spoiled_cost_N)
     for name in gradient:
         assert torch.equal(gradient[name], spoiled_gradient[name])
-        assert (spoiled_gradient[name][scored_parts(clean)[name.partition(".")[0]].mask_NT == 0] == 0).all()
+        assert (spoiled_gradient[name][clean.parts[name.partition(".")[0]].mask_NT == 0] == 0).all()
 
 
 @ALL
@@ -147,7 +156,7 @@ def test_more_padding_changes_nothing(method: Method):
 
 def nudged(batch: Batch, name: str, field: str, place: list[int], by: float) -> Batch:
     """The batch with one number of one tensor moved."""
-    x = scored_parts(batch)[name].learned[field].clone()
+    x = batch.parts[name].learned[field].clone()
     x[tuple(place)] += by
     return changed(batch, lambda which, part: replace(part, **{field: x}) if which == name else part)
 
@@ -161,8 +170,8 @@ def test_gradient_is_the_finite_difference(method: Method):
     step = 1e-6
     for batch in (batch_for(method, seed) for seed in range(3)):
         _, gradient = gradients(method, batch)
-        for name, part in scored_parts(batch).items():
-            if name in batch.also and not any(gradient[key].any() for key in gradient if key.startswith(f"{name}.")):
+        for name, part in batch.parts.items():
+            if name in batch.extra and not any(gradient[key].any() for key in gradient if key.startswith(f"{name}.")):
                 continue
             for field, x in part.learned.items():
                 slopes = gradient[name if field == "logp_NT" else f"{name}.{field}"]
@@ -225,7 +234,7 @@ def test_the_reduction_gives_one_number(method: Method):
     batch = batch_for(method)
     cost_N = cost_of(method, batch)
     scalar, _ = method.reduction.apply(cost_N, batch, method.reduction.init())
-    weight_N = batch.weight_N.double()
+    weight_N = weight(batch).double()
     average = (weight_N * cost_N).sum().item() / weight_N.sum().item()
     assert scalar.shape == () and (scalar.item() == pytest.approx(average, rel=1e-6)) == (method.name not in OWN_REDUCTION)
 
@@ -242,14 +251,14 @@ def test_a_missing_need_is_refused_by_name(method: Method):
     for need in method.card.needs:
         with pytest.raises(NeedError) as caught:
             cost_of(method, without(batch_for(method), need))
-        assert caught.value.need == need
+        assert caught.value.need == need.name and method.name in str(caught.value)
 
 
 @ALL
 def test_what_is_not_declared_is_not_needed(method: Method):
     batch = batch_for(method)
     bare = batch
-    for need in set(NEEDS) - set(method.card.needs):
+    for need in set(INPUTS) - set(method.card.needs):
         bare = without(bare, need)
     assert torch.equal(cost_of(method, bare), cost_of(method, batch))
 
@@ -257,7 +266,7 @@ def test_what_is_not_declared_is_not_needed(method: Method):
 @ALL
 def test_weights_belong_to_the_reduction(method: Method):
     batch = batch_for(method)
-    assert torch.equal(cost_of(method, replace(batch, weight_N=None)), cost_of(method, batch))
+    assert torch.equal(cost_of(method, without(batch, weight)), cost_of(method, batch))
 
 
 def at_reference(method: Method) -> Batch:
@@ -279,10 +288,10 @@ def test_cost_at_the_reference(method: Method):
     start = at_reference(method)
     cost_N = cost_of(method, start)
     if method.card.at_reference is not None:
-        assert "reference" in method.card.needs
+        assert reference in method.card.needs
         expected = method.card.at_reference(**defaults(method))
         assert isfinite(expected) and cost_N.tolist() == pytest.approx([expected] * N, rel=1e-12)
-    elif "reference" in method.card.needs:
+    elif reference in method.card.needs:
         unequal = {name: value * (1 + i / 10) for i, (name, value) in enumerate(defaults(method).items())}
         assert cost_of(method, start, **unequal).unique().numel() > 1
 
@@ -306,7 +315,7 @@ def test_every_limit_is_met_in_value_and_gradient(method: Method, limit: Limit):
         cost_N, gradient = gradients(method, batch, **{**shared, **limit.at})
         other_cost_N, other_gradient = gradients(other, batch, **{**shared, **limit.other_at})
         torch.testing.assert_close(cost_N, limit.scale * other_cost_N + limit.shift, rtol=1e-6, atol=1e-6)
-        for name in scored_parts(batch):  # of log-probabilities: what else the limit holds in place has a slope of its own
+        for name in batch.parts:  # of log-probabilities: what else the limit holds in place has a slope of its own
             torch.testing.assert_close(gradient[name], limit.scale * other_gradient[name], rtol=1e-6, atol=1e-6)
 
 
@@ -401,7 +410,7 @@ def test_card_and_docstring_are_complete(method: Method):
     assert card.equation and card.status and "cost" in words and "Shape (N,)" in words
     assert card.paper.authors.split(",")[0].split()[-1] in words, "the docstring cites the paper"
     assert card.departures == departures_of(method.objective)
-    assert set(card.needs) <= set(NEEDS)
+    assert set(card.needs) <= set(INPUTS)
     assert ("|y" in card.equation) == (card.tokens != "sum"), "a division by the length is a mean over tokens"
 
 

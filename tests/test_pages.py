@@ -43,7 +43,7 @@ def test_a_page_says_everything_the_card_does(name: str):
         assert said[1:] in text
     for setting, parameter in settings_of(method.objective).items():
         assert f"| `{pages.flag(setting)}` | {parameter.default:g} | " in text and f" {pages.flag(setting)} {parameter.default:g}" in text
-    assert all(f"- needs `{need}`: " in text for need in card.needs)
+    assert all(f"- needs `{need.name}`: " in text for need in card.needs)
     assert f"holdfast train {name} --model" in text and f".{name}({pages.kind(METHODS[name])}" in text
     assert "Args:" not in text and "Raises:" not in text and "None\n\n##" not in text
 

@@ -26,6 +26,7 @@ from trl.experimental.orpo import ORPOTrainer
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.kto_trainer import KTOTrainer
 
+from holdfast.inputs import label
 from holdfast.preference import cdpo, cpo, dpo, ipo, kto, ln_dpo, orpo, rdpo, sft, simpo, slic
 from holdfast.types import Answers, Pairs, Scored
 
@@ -265,5 +266,7 @@ def test_kto_is_its_kto(shift: float, desirable: float, undesirable: float):
     trainer._compute_kl_logps = KTOTrainer._compute_kl_logps.__get__(trainer)
     by_first = {1: answer.logp_NT, 2: mismatched.logp_NT}
     theirs = KTOTrainer._compute_loss(trainer, lambda *, input_ids, **_: outputs(by_first[input_ids[0, 0].item()]), inputs, False)
-    ours_N = kto(Answers(answer, label_N, also={"mismatched": mismatched}), beta=0.2, desirable=desirable, undesirable=undesirable)
+    ours_N = kto(
+        Answers(answer, {label: label_N}, extra={"mismatched": mismatched}), beta=0.2, desirable=desirable, undesirable=undesirable
+    )
     assert ours_N.mean().item() == pytest.approx(theirs.item(), rel=1e-12)

@@ -17,10 +17,10 @@ from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.difficulty import difficulty
 from holdfast.checkup.finding import Asked
 from holdfast.checkup.view import View
-from holdfast.data.corrupt import turned_around
 from holdfast.evaluation.difficulty import CERTAIN
 from holdfast.evaluation.intervals import Estimate
 from holdfast.evaluation.ranking import PairScores
+from holdfast.inputs.swap import swapped_row
 from holdfast.models.small import small_model
 from holdfast.types import Row
 
@@ -43,7 +43,7 @@ class Pool:
             view = View.read(rows, Asked(model=model, quiet=True))
         gap_N = view.scores.chosen_N - view.scores.rejected_N
         kept = [i for i in range(len(rows)) if np.isfinite(gap_N[i]) and gap_N[i] != 0]
-        ordered = [rows[i] if gap_N[i] > 0 else turned_around(rows[i]) for i in kept]
+        ordered = [rows[i] if gap_N[i] > 0 else swapped_row(rows[i]) for i in kept]
         prompt = np.unique([str(row.prompt) for row in ordered], return_inverse=True)[1]
         places = np.split(np.argsort(prompt, kind="stable"), np.cumsum(np.bincount(prompt))[:-1])
         taken = replace(view, scores=sides(view.scores.take(np.array(kept)), gap_N[kept] > 0))
@@ -61,7 +61,7 @@ class Pool:
         at, side = np.repeat(once, raters), np.repeat(rng.random(len(once)) < right, raters)
         theirs = rng.random(len(at)) < agree
         keeps = side == theirs
-        made = [self.rows[i] if keep else turned_around(self.rows[i]) for i, keep in zip(at, keeps, strict=True)]
+        made = [self.rows[i] if keep else swapped_row(self.rows[i]) for i, keep in zip(at, keeps, strict=True)]
         if told:
             made = [replace(row, confidence=agree if yes else 1 - agree) for row, yes in zip(made, theirs, strict=True)]
         made = [replace(row, rater=f"r{i % raters}") for i, row in enumerate(made)]

@@ -11,58 +11,13 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from holdfast.errors import NeedError, OptionError
+from holdfast.inputs.base import Input
 from holdfast.types import Answers, Batch, Pairs, Scored
-
-Need = Literal[
-    "reference",
-    "label",
-    "mismatched",
-    "group",
-    "confidence",
-    "reward_gap",
-    "revision",
-    "rationale",
-    "samples",
-    "log_odds",
-    "win_rate",
-    "earlier_win_rate",
-    "earlier_gap",
-    "token_kl",
-    "activation",
-    "degrees",
-    "head",
-]
-
-NEEDS: Mapping[Need, str] = {
-    "reference": "a reference model; hint: --reference MODEL (the default is the policy as it was before training)",
-    "label": "unpaired answers with a boolean label, or comparisons (each gives one desirable and one undesirable answer)",
-    "mismatched": "another row's answer under this row's prompt; the data room makes it from the rows themselves, two or more",
-    "group": "whose label it is; hint: add a `group` column",
-    "confidence": "how sure each label is; hint: add a `confidence` column with values from 0 to 1",
-    "revision": "each answer again after a prompt that shows one and asks to improve it; the data room makes these from the pairs",
-    "rationale": "the reason why the chosen answer is better; hint: add a `rationale` column, the reason in words",
-    "samples": "two or more answers to each prompt that the policy draws itself, new at every step; `train` draws them",
-    "log_odds": "how each answer fares against the policy that wrote it, as log-odds; hint: `holdfast selfplay` makes such rows: "
-    "columns chosen_log_odds and rejected_log_odds",
-    "win_rate": "how each answer fares against an opponent's, as a probability; hint: `holdfast selfplay` makes such rows: columns "
-    "chosen_win_rate and rejected_win_rate",
-    "earlier_win_rate": "how each answer fares against the policy of the round before; hint: `holdfast selfplay` makes such rows: columns "
-    "chosen_earlier_win_rate and rejected_earlier_win_rate",
-    "earlier_gap": "what an earlier policy says of each pair; hint: `holdfast selfplay` makes such rows: a column earlier_gap, "
-    "log pi(chosen) - log pi(rejected) in nats",
-    "token_kl": "at each response token the KL divergence of the policy from the reference over the whole vocabulary; `train` keeps the "
-    "reference in memory for it, as no cache could hold it",
-    "activation": "the mean activation of each layer of the reference before each response token; `train` keeps the reference in memory "
-    "for it",
-    "degrees": "copies of both answers that lack some of their key phrases; the data room makes them",
-    "head": "a small module that reads hidden states; `train` trains it beside the policy and keeps it in checkpoints",
-    "reward_gap": "a reward model's opinion of each pair; hint: add a `reward_gap` column, r(chosen) - r(rejected)",
-}
 
 State = Any  # a pytree of tensors: dicts of tensors, saved in the checkpoint
 
@@ -78,7 +33,7 @@ class Reduction(NamedTuple):
     init: Callable[[], State]
     apply: Callable[[Tensor, Batch, State], tuple[Tensor, State]]
     linear: bool = False  # True if the scalar is a weighted mean of the costs with weights known before the costs are
-    needs: tuple[Need, ...] = ()
+    needs: tuple[Input, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,7 +66,7 @@ class Card:
     paper: Paper
     equation: str  # one line, in the letters of the docstring
     tokens: Literal["sum", "mean", "sum and mean", "none"]  # how token log-probabilities become one number an answer, if they do
-    needs: tuple[Need, ...] = ()
+    needs: tuple[Input, ...] = ()
     departures: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
     at_reference: Callable[..., float] | None = None  # the cost when policy = reference and a head is new, as a function of the settings
@@ -189,10 +144,16 @@ def costs(method: Method, batch: Batch, settings: Mapping[str, Any], memory: Sta
     """The cost of each row, and what to remember for the next batch. The one way to call any method.
 
     Where the batch is only looked at (evaluation, a microbatch of a larger batch), drop the new memory.
+
+    Raises:
+        NeedError: the batch lacks what the method reads; names both.
     """
-    if method.memory is None:
-        return method.objective(batch, **settings), memory
-    cost_N, memory = method.objective(batch, memory, **settings)
+    try:
+        if method.memory is None:
+            return method.objective(batch, **settings), memory
+        cost_N, memory = method.objective(batch, memory, **settings)
+    except NeedError as error:
+        raise error.of(method.name) from None
     return cost_N, memory
 
 
@@ -205,17 +166,6 @@ def check(option: str, value: Any, ok: bool, must: str, *, hint: str | None = No
     """Refuse a setting outside its range: `check("beta", beta, 0 < beta < inf, "be above 0")`. NaN fails every comparison: refused."""
     if not ok:
         raise OptionError(f"{option} is {value!r}; it must {must}", hint=hint)
-
-
-T = TypeVar("T")
-
-
-def needed(value: T | None, need: Need, who: str) -> T:
-    """`value`, or a NeedError that says which method wanted what."""
-    if value is None:
-        what, _, hint = NEEDS[need].partition("; hint: ")
-        raise NeedError(need, f"{who} needs {need}: {what}; this batch has none", hint=hint or None)
-    return value
 
 
 # ------------------------------------------------------------------------------------------------------------------ docstrings, read once

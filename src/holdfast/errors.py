@@ -44,6 +44,18 @@ class NeedError(HoldfastError):
     def __init__(self, need: str, message: str, *, hint: str | None = None):
         super().__init__(message, hint=hint)
         self.need = need
+        self.message = message
+
+    def of(self, who: str) -> NeedError:
+        """The same, said of the method that asked."""
+        named = (
+            self.message
+            if who in self.message
+            else f"{who}: {self.message}"
+            if not self.message.startswith("needs ")
+            else f"{who} {self.message}"
+        )
+        return NeedError(self.need, named, hint=self.hint)
 
 
 class OptionError(HoldfastError):

@@ -16,7 +16,9 @@ import rich.table
 
 from holdfast import card
 from holdfast.ambiguity import REDUCTIONS
-from holdfast.card import NEEDS, AnswerMethod, Limit, Method, Need, Paper, settings_of
+from holdfast.card import AnswerMethod, Limit, Method, Paper, settings_of
+from holdfast.inputs import label
+from holdfast.inputs.base import Input
 from holdfast.methods import METHODS, get
 
 TOKENS = {
@@ -53,7 +55,7 @@ def table() -> list[dict[str, str]]:
             "method": name,
             "what it does": summary_of(method),
             "takes": kind(method),
-            "needs": ", ".join(method.card.needs) or "nothing more",
+            "needs": ", ".join(need.name for need in method.card.needs) or "nothing more",
             "tokens": method.card.tokens,
             "settings": ", ".join(f"{setting}={default:g}" for setting, default in defaults(method).items()) or "none",
             "paper": cited(method.card.paper),
@@ -93,7 +95,7 @@ def facts(name: str) -> dict[str, Any]:
         "equation": about.equation,
         "tokens": about.tokens,
         "takes": kind(method),
-        "needs": list(about.needs),
+        "needs": [need.name for need in about.needs],
         "settings": {setting: {"default": default, "help": words[setting]} for setting, default in defaults(method).items()},
         "departures": list(about.departures),
         "limits": [limit_line(name, limit) for limit in about.limits],
@@ -183,15 +185,15 @@ def defaults(method: Method) -> dict[str, float]:
 def takes(method: Method) -> str:
     if not isinstance(method, AnswerMethod):
         first = "Comparisons: a prompt, a chosen and a rejected answer."
-    elif "label" in method.card.needs:
+    elif label in method.card.needs:
         first = "Single answers. Of a comparison, the chosen answer counts as desirable and the rejected one as undesirable."
     else:
         first = "Single answers. Of a comparison, only the chosen answer is read."
-    return "\n\n".join(filter(None, [first, bullets(f"needs `{need}`: {need_line(need)}" for need in method.card.needs)]))
+    return "\n\n".join(filter(None, [first, bullets(f"needs `{need.name}`: {need_line(need)}" for need in method.card.needs)]))
 
 
-def need_line(need: Need) -> str:
-    return NEEDS[need].replace("; hint: ", "; ")
+def need_line(need: Input) -> str:
+    return "; ".join(filter(None, [need.says, need.hint]))
 
 
 def settings_table(function: Callable[..., Any]) -> str:

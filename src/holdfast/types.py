@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -102,8 +102,6 @@ class Tokenized:
 
 
 LEARNED = ("logp_NT", "kl_NT", "head_NTK")
-DEGREES = (0.0, 0.5, 1.0)  # share of an answer's key phrases that its copies lack, the first being the answer itself
-COPY = "_less_"  # the others are branches `chosen_less_1`, ...
 
 
 @dataclass(frozen=True)
@@ -162,66 +160,77 @@ class Scored:
 
 @dataclass(frozen=True)
 class Pairs:
-    """N comparisons, scored. What every pairwise objective takes."""
+    """N comparisons, scored. What every pairwise objective takes.
+
+    Attributes:
+        chosen: the answers that were preferred
+        rejected: the others
+        inputs: what else is known of each row: `{reward_gap: gap_N}` (see `holdfast.inputs`)
+        extra: further sequences that a method asked for, by branch name
+    """
 
     chosen: Scored
     rejected: Scored
-    weight_N: Tensor | None = None  # read by the reduction, never by an objective
-    confidence_N: Tensor | None = None  # how sure the label is, 0 to 1
-    group_N: Tensor | None = None  # whose label it is, as integers 0..K-1
-    rater_N: Tensor | None = None  # who labeled, as integers 0..R-1; missing means that all labels are one rater's
-    reward_gap_N: Tensor | None = None  # a reward model's opinion: r(chosen) - r(rejected)
-    log_odds_N2: Tensor | None = None  # of chosen and of rejected against an answer of the policy that wrote them, a judge's opinion
-    win_rate_N2: Tensor | None = None  # P(beats an opponent's answer) of chosen and of rejected, 0 to 1, a judge's opinion
-    earlier_win_rate_N2: Tensor | None = None  # likewise against the policy of the round before
-    earlier_gap_N: Tensor | None = None  # log pi(chosen) - log pi(rejected) under an earlier policy than the one in training, nats
-    also: Mapping[str, Scored] = field(default_factory=dict)  # further sequences a method asked for
+    inputs: Mapping[Any, Tensor] = field(default_factory=dict)
+    extra: Mapping[str, Scored] = field(default_factory=dict)
+
+    MAIN: ClassVar = ("chosen", "rejected")
+
+    @classmethod
+    def of(cls, parts: Mapping[str, Scored], inputs: Mapping[Any, Tensor]) -> Pairs:
+        """Of all sequences by branch name."""
+        return cls(parts["chosen"], parts["rejected"], inputs, {name: part for name, part in parts.items() if name not in cls.MAIN})
 
     def __len__(self) -> int:
         return len(self.chosen.logp_NT)
+
+    @property
+    def parts(self) -> dict[str, Scored]:
+        """Every sequence by its branch name: "chosen", "rejected", then the further ones."""
+        return {"chosen": self.chosen, "rejected": self.rejected, **self.extra}
+
+    def with_parts(self, parts: Mapping[str, Scored]) -> Pairs:
+        """The same batch with other sequences: the inverse of `parts`."""
+        return Pairs.of(parts, self.inputs)
 
     @property
     def margin_N(self) -> Tensor:
         """h = log pi(y_w|x)/pi_ref(y_w|x) - log pi(y_l|x)/pi_ref(y_l|x), nats: DPO's implicit reward difference over beta."""
         return self.chosen.log_ratio_N - self.rejected.log_ratio_N
 
-    @property
-    def samples(self) -> list[Scored]:
-        """Answers to the same prompts that the policy drew itself: the branches `sample_1`, `sample_2`, ..."""
-        return [part for name, part in self.also.items() if name.startswith("sample_")]
-
-    def copies(self, answer: str) -> list[Scored]:
-        """Copies of "chosen" or "rejected" that lack more and more of its key phrases: `chosen_less_1`, `chosen_less_2`, ... One that would
-        equal a fuller copy has no tokens."""
-        return [part for name, part in self.also.items() if name.startswith(f"{answer}{COPY}")]
-
 
 @dataclass(frozen=True)
 class Answers:
-    """N single answers, scored, each with a verdict if it was judged. What supervised and unpaired objectives take."""
+    """N single answers, scored, each with a verdict if it was judged. What supervised and unpaired objectives take.
+
+    Attributes:
+        answer: the answers
+        inputs: what else is known of each row: `{label: good_N}` (see `holdfast.inputs`)
+        extra: further sequences that a method asked for, by branch name
+    """
 
     answer: Scored
-    desirable_N: Tensor | None = None  # bool
-    weight_N: Tensor | None = None
-    group_N: Tensor | None = None
-    also: Mapping[str, Scored] = field(default_factory=dict)
+    inputs: Mapping[Any, Tensor] = field(default_factory=dict)
+    extra: Mapping[str, Scored] = field(default_factory=dict)
+
+    MAIN: ClassVar = ("answer",)
+
+    @classmethod
+    def of(cls, parts: Mapping[str, Scored], inputs: Mapping[Any, Tensor]) -> Answers:
+        """Of all sequences by branch name."""
+        return cls(parts["answer"], inputs, {name: part for name, part in parts.items() if name not in cls.MAIN})
 
     def __len__(self) -> int:
         return len(self.answer.logp_NT)
 
+    @property
+    def parts(self) -> dict[str, Scored]:
+        """Every sequence by its branch name: "answer", then the further ones."""
+        return {"answer": self.answer, **self.extra}
+
+    def with_parts(self, parts: Mapping[str, Scored]) -> Answers:
+        """The same batch with other sequences: the inverse of `parts`."""
+        return Answers.of(parts, self.inputs)
+
 
 Batch = Pairs | Answers
-
-
-def scored_parts(batch: Batch) -> dict[str, Scored]:
-    """Every `Scored` of a batch under its branch name: {"chosen", "rejected"} or {"answer"}, then whatever is in `also`."""
-    main = {"chosen": batch.chosen, "rejected": batch.rejected} if isinstance(batch, Pairs) else {"answer": batch.answer}
-    return {**main, **batch.also}
-
-
-def with_scored_parts(batch: Batch, parts: Mapping[str, Scored]) -> Batch:
-    """The same batch with its `Scored` parts replaced: the inverse of `scored_parts`."""
-    also = {name: parts[name] for name in batch.also}
-    if isinstance(batch, Pairs):
-        return replace(batch, chosen=parts["chosen"], rejected=parts["rejected"], also=also)
-    return replace(batch, answer=parts["answer"], also=also)

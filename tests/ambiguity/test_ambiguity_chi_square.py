@@ -10,13 +10,14 @@ from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor
 
 from holdfast.ambiguity import chi_square
+from holdfast.inputs import weight
 from holdfast.types import Pairs, Scored
 
 
 def worst(cost_N: Tensor, radius: float, weight_N: Tensor | None = None) -> tuple[float, Tensor]:
     blank = Scored(torch.zeros(len(cost_N), 1), torch.ones(len(cost_N), 1))
     leaf_N = cost_N.clone().requires_grad_()
-    scalar = chi_square(radius=radius).apply(leaf_N, Pairs(blank, blank, weight_N=weight_N), {})[0]
+    scalar = chi_square(radius=radius).apply(leaf_N, Pairs(blank, blank, {weight: weight_N}), {})[0]
     return scalar.item(), torch.autograd.grad(scalar, leaf_N)[0]
 
 

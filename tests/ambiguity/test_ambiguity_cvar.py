@@ -8,13 +8,14 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from holdfast.ambiguity import cvar
+from holdfast.inputs import weight
 from holdfast.types import Pairs, Scored
 
 
 def worst(cost_N: Tensor, alpha: float, weight_N: Tensor | None = None) -> tuple[float, list[float]]:
     blank = Scored(torch.zeros(len(cost_N), 1), torch.ones(len(cost_N), 1))
     leaf_N = cost_N.clone().requires_grad_()
-    scalar = cvar(alpha=alpha).apply(leaf_N, Pairs(blank, blank, weight_N=weight_N), {})[0]
+    scalar = cvar(alpha=alpha).apply(leaf_N, Pairs(blank, blank, {weight: weight_N}), {})[0]
     return scalar.item(), torch.autograd.grad(scalar, leaf_N)[0].tolist()
 
 

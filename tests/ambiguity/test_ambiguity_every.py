@@ -11,6 +11,7 @@ from torch import Tensor
 from holdfast.ambiguity import REDUCTIONS, parse
 from holdfast.card import Reduction, help_of, settings_of
 from holdfast.errors import DataError, NeedError, OptionError
+from holdfast.inputs import group, weight
 from holdfast.types import Pairs, Scored
 
 SPECS = (
@@ -22,7 +23,7 @@ HISTORY_FREE = tuple(s for s in SPECS if not s.startswith("groups"))
 
 def batch_of(n: int, weight_N: Tensor | None = None, group_N: Tensor | None = None) -> Pairs:
     blank = Scored(torch.zeros(n, 1), torch.ones(n, 1))
-    return Pairs(blank, blank, weight_N=weight_N, group_N=torch.arange(n) % 3 if group_N is None else group_N)
+    return Pairs(blank, blank, {weight: weight_N, group: torch.arange(n) % 3 if group_N is None else group_N})
 
 
 def value(reduction: Reduction, cost_N: Tensor, batch: Pairs) -> Tensor:
@@ -174,7 +175,7 @@ def test_groups_are_needed_by_name():
     batch = Pairs(Scored(torch.zeros(2, 1), torch.ones(2, 1)), Scored(torch.zeros(2, 1), torch.ones(2, 1)))
     with pytest.raises(NeedError, match="hint: add a `group` column") as caught:
         value(parse("groups:k=2"), torch.zeros(2), batch)
-    assert caught.value.need == "group" and parse("groups:k=2").needs == ("group",)
+    assert caught.value.need == "group" and parse("groups:k=2").needs == (group,)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from holdfast.ambiguity import groups
 from holdfast.errors import DataError
+from holdfast.inputs import group, weight
 from holdfast.types import Pairs, Scored
 
 
-def batch_of(group: list[int], weight_N: Tensor | None = None) -> Pairs:
-    blank = Scored(torch.zeros(len(group), 1), torch.ones(len(group), 1))
-    return Pairs(blank, blank, weight_N=weight_N, group_N=torch.tensor(group))
+def batch_of(of: list[int], weight_N: Tensor | None = None) -> Pairs:
+    blank = Scored(torch.zeros(len(of), 1), torch.ones(len(of), 1))
+    return Pairs(blank, blank, {weight: weight_N, group: torch.tensor(of)})
 
 
 def test_one_step_by_hand():

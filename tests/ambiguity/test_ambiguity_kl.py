@@ -10,12 +10,13 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from holdfast.ambiguity import kl
+from holdfast.inputs import weight
 from holdfast.types import Pairs, Scored
 
 
 def worst(cost_N: Tensor, temperature: float, weight_N: Tensor | None = None) -> Tensor:
     blank = Scored(torch.zeros(len(cost_N), 1), torch.ones(len(cost_N), 1))
-    return kl(temperature=temperature).apply(cost_N, Pairs(blank, blank, weight_N=weight_N), {})[0]
+    return kl(temperature=temperature).apply(cost_N, Pairs(blank, blank, {weight: weight_N}), {})[0]
 
 
 def test_two_rows_by_hand():

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from holdfast.ambiguity import kl, kl_best_case
 from holdfast.card import Reduction
+from holdfast.inputs import weight
 from holdfast.types import Pairs, Scored
 
 
 def value(reduction: Reduction, cost_N: Tensor, weight_N: Tensor | None = None) -> Tensor:
     blank = Scored(torch.zeros(len(cost_N), 1), torch.ones(len(cost_N), 1))
-    return reduction.apply(cost_N, Pairs(blank, blank, weight_N=weight_N), {})[0]
+    return reduction.apply(cost_N, Pairs(blank, blank, {weight: weight_N}), {})[0]
 
 
 def test_two_rows_by_hand():

@@ -6,8 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from holdfast.data.keywords import copies_of, key_phrases, without_equals, without_key_phrases
+from holdfast.data.producers import corrupted, without_equals
 from holdfast.data.render import tokenize
+from holdfast.inputs import copies, reference
+from holdfast.text.keywords import key_phrases, without_key_phrases
 from holdfast.types import Row, Where
 
 TEXT = "theory of deep learning and learning"
@@ -50,25 +52,25 @@ def row(chosen: object, rejected: object) -> Row:
 
 def test_copies_of_a_conversation_change_what_is_said():
     turns = [{"role": "assistant", "content": TEXT}]
-    assert copies_of(row(turns, "no"))["chosen_less_2"] == [{"role": "assistant", "content": " of and "}]
+    assert corrupted(row(turns, "no"))["chosen_copy_2"] == [{"role": "assistant", "content": " of and "}]
 
 
 def test_an_answer_that_would_be_empty_stays():
-    assert copies_of(row("Paris", "no idea"))["chosen_less_2"] == "Paris"
+    assert corrupted(row("Paris", "no idea"))["chosen_copy_2"] == "Paris"
 
 
 def test_copies_equal_to_a_fuller_one_are_left_empty():
-    branches = {"chosen": [1, 2, 3], "rejected": [4], "chosen_less_1": [1, 3], "chosen_less_2": [1, 3], "rejected_less_1": [4]}
-    kept = without_equals(branches | {"rejected_less_2": [5]})
-    assert kept == branches | {"chosen_less_2": [], "rejected_less_1": [], "rejected_less_2": [5]}
+    branches = {"chosen": [1, 2, 3], "rejected": [4], "chosen_copy_1": [1, 3], "chosen_copy_2": [1, 3], "rejected_copy_1": [4]}
+    kept = without_equals(branches | {"rejected_copy_2": [5]})
+    assert kept == branches | {"chosen_copy_2": [], "rejected_copy_1": [], "rejected_copy_2": [5]}
 
 
 def test_the_data_room_makes_copies_where_they_are_asked_for(tiny_tokenizer):
     rows = [row(" the happy cat saw a red bird", " no")]
-    item = tokenize(rows, tiny_tokenizer, needs=("reference", "degrees"), progress=False).items[0]
-    assert list(item.branches) == ["chosen", "rejected", *(f"{a}_less_{k}" for a in ("chosen", "rejected") for k in (1, 2))]
+    item = tokenize(rows, tiny_tokenizer, needs=(reference, copies), progress=False).items[0]
+    assert list(item.branches) == ["chosen", "rejected", *(f"{a}_copy_{k}" for a in ("chosen", "rejected") for k in (1, 2))]
     assert (
-        tiny_tokenizer.decode(item.branches["chosen_less_1"], skip_special_tokens=True) == " the a red bird"
+        tiny_tokenizer.decode(item.branches["chosen_copy_1"], skip_special_tokens=True) == " the a red bird"
     )  # "happy cat saw" scores 9, "red bird" 4
-    assert item.branches["rejected_less_1"] == [] == item.branches["rejected_less_2"]
-    assert list(tokenize(rows, tiny_tokenizer, needs=("reference",), progress=False).items[0].branches) == ["chosen", "rejected"]
+    assert item.branches["rejected_copy_1"] == [] == item.branches["rejected_copy_2"]
+    assert list(tokenize(rows, tiny_tokenizer, needs=(reference,), progress=False).items[0].branches) == ["chosen", "rejected"]

@@ -7,6 +7,7 @@ from data_tokenizers import CHATML, WITH_BOS, make_tokenizer
 
 from holdfast.data import read, tokenize
 from holdfast.errors import DataError, ModelError, NeedError, OptionError
+from holdfast.inputs import label, mismatched
 from holdfast.types import Row, Where
 
 BOS, EOS = 0, 1
@@ -308,23 +309,23 @@ def test_unknown_tokens_are_counted():
 
 def test_mismatched_answers_come_from_other_prompts(plain_tokenizer, tmp_path):
     rows = [row(line=i, prompt=f"p{i % 3}", answer=f"a{i}", desirable=True) for i in range(9)]
-    got = tokenize(rows, plain_tokenizer, needs=("label", "mismatched"), seed=3)
+    got = tokenize(rows, plain_tokenizer, needs=(label, mismatched), seed=3)
     own = {tuple(item.branches["answer"]): tuple(item.prompt) for item in got.items}
     for item in got.items:
         assert list(item.branches) == ["answer", "mismatched"]
         assert own[tuple(item.branches["mismatched"])] != tuple(item.prompt)
     assert sorted(item.branches["mismatched"] for item in got.items) == sorted(item.branches["answer"] for item in got.items)
-    again = tokenize(rows, plain_tokenizer, needs=("mismatched",), seed=3)
-    assert got.items == again.items != tokenize(rows, plain_tokenizer, needs=("mismatched",), seed=4).items
+    again = tokenize(rows, plain_tokenizer, needs=(mismatched,), seed=3)
+    assert got.items == again.items != tokenize(rows, plain_tokenizer, needs=(mismatched,), seed=4).items
     with pytest.raises(NeedError, match="every row has the same prompt"):
-        tokenize(rows[::3], plain_tokenizer, needs=("mismatched",))
+        tokenize(rows[::3], plain_tokenizer, needs=(mismatched,))
 
 
 def test_mismatched_answers_that_do_not_fit_are_drawn_again_or_refused(plain_tokenizer):
     rows = [row(1, prompt="pppp", answer="a"), row(2, prompt="q", answer="bbbb"), row(3, prompt="r", answer="c")]
     rows = [Row(r.where, r.prompt, answer=r.answer, desirable=True) for r in rows]
     for seed in range(10):
-        first = tokenize(rows, plain_tokenizer, needs=("mismatched",), max_tokens=7, seed=seed).items[0]
+        first = tokenize(rows, plain_tokenizer, needs=(mismatched,), max_tokens=7, seed=seed).items[0]
         assert plain_tokenizer.decode(first.branches["mismatched"]) == "c</s>"
     with pytest.raises(DataError, match="f:1: field `prompt`: no other row's answer fits beside the prompt"):
-        tokenize(rows[:2], plain_tokenizer, needs=("mismatched",), max_tokens=7)
+        tokenize(rows[:2], plain_tokenizer, needs=(mismatched,), max_tokens=7)

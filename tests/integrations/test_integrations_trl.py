@@ -22,6 +22,7 @@ from trl import DPOConfig, DPOTrainer
 
 from conftest import build_model
 from holdfast.errors import DataError, NeedError, OptionError, RunError
+from holdfast.inputs import confidence, group, reference, reward_gap
 from holdfast.integrations.refusals import UNREAD
 from holdfast.integrations.trl import MEMORY, HoldfastDPOTrainer
 from holdfast.methods import METHODS
@@ -298,7 +299,7 @@ def test_evaluation_moves_no_memory(tiny_model_dir, tiny_tokenizer, rows, tmp_pa
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_every_method_is_taken_or_refused_by_name(name, tiny_model_dir, tiny_tokenizer, rows, tmp_path):
     method = METHODS[name]
-    if method.takes is Pairs and set(method.card.needs) <= {"reference", "reward_gap", "group", "confidence"}:
+    if method.takes is Pairs and set(method.card.needs) <= {reference, reward_gap, group, confidence}:
         ran = trainer(tiny_model_dir, tiny_tokenizer, rows, tmp_path, method=name)
         slope = one_gradient(ran, [[0, 1, 2]])
         assert all(torch.isfinite(value).all() for value in slope.values())

@@ -7,6 +7,7 @@ import torch
 
 from holdfast.ambiguity import parse
 from holdfast.card import AnswerMethod
+from holdfast.inputs import label
 from holdfast.lab.fit import newton
 from holdfast.lab.worlds.loglinear import (
     FLIPS,
@@ -103,7 +104,7 @@ def test_costs_are_those_of_the_exact_tables(name):
     if isinstance(method, AnswerMethod):
         expected = method.objective(batch_of(method, world, world.policy_WSA(theta), labels))
         every = data.unfolded()
-        chosen = every if "label" in method.card.needs else Judgments(every.prompt_N[:40], every.answer_N[:40])  # sft reads these alone
+        chosen = every if label in method.card.needs else Judgments(every.prompt_N[:40], every.answer_N[:40])  # sft reads these alone
         reference = method.objective(table.answers(chosen))
         if not method.card.coupled:  # the mismatched answers differ
             torch.testing.assert_close(expected, reference)

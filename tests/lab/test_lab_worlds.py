@@ -99,9 +99,9 @@ def test_revisions_are_conditioned_on_the_answer_that_was_shown():
     theta = torch.zeros(1, 8 + 64, dtype=torch.float64)
     theta[0, 8 + 2 * 8 + 5] = 3.0  # shown answer 2, write answer 5
     batch = preferences.pairs(theta, torch.tensor([5]), torch.tensor([2]))
-    assert batch.also["chosen_given_rejected"].logp_N[0] > -1
-    assert batch.also["chosen_given_chosen"].logp_N[0] == pytest.approx(-math.log(8))
-    assert batch.also["rejected_given_rejected"].logp_N[0] < -3
+    assert batch.extra["chosen_given_rejected"].logp_N[0] > -1
+    assert batch.extra["chosen_given_chosen"].logp_N[0] == pytest.approx(-math.log(8))
+    assert batch.extra["rejected_given_rejected"].logp_N[0] < -3
     assert get("srpo").objective(batch, beta=1.0, alpha=0.5).isfinite().all()
 
 

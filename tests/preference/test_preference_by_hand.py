@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from holdfast.inputs import label
 from holdfast.preference import cdpo, cpo, dpo, ipo, kto, orpo, rdpo, sft, simpo, slic
 from holdfast.preference.orpo import log_odds
 from holdfast.types import Answers, Pairs, Scored
@@ -231,7 +232,7 @@ def two_answers(mismatched: list[tuple[float, float]], good: list[bool] | None =
     both = Scored(*(torch.cat([getattr(a, f), getattr(b, f)]) for f in ("logp_NT", "mask_NT", "ref_logp_NT")))
     logp, ref = (torch.tensor([[pair[i]] for pair in mismatched], dtype=torch.float64) for i in (0, 1))
     other = Scored(logp, torch.ones_like(logp), ref)
-    return Answers(both, torch.tensor(good or [True, False]), also={"mismatched": other})
+    return Answers(both, {label: torch.tensor(good or [True, False])}, extra={"mismatched": other})
 
 
 def test_kto():
@@ -252,19 +253,19 @@ def test_kto_counts_from_zero_when_the_estimate_is_negative():
 def test_kto_at_the_reference_is_half_of_each_weight():
     answers = two_answers([(-5.0, -5.0), (-7.0, -7.0)])
     still = Scored(answers.answer.ref_logp_NT, answers.answer.mask_NT, answers.answer.ref_logp_NT)
-    start = Answers(still, answers.desirable_N, also=answers.also)
+    start = Answers(still, {label: label.of(answers)}, extra=answers.extra)
     assert kto(start, desirable=1.5, undesirable=0.8).tolist() == pytest.approx([0.75, 0.4], abs=1e-12)
 
 
 def test_kto_never_trains_through_the_mismatched_answers():
     answers = two_answers([(-5.0, -5.5), (-7.1, -7.0)])
-    part = answers.also["mismatched"]
+    part = answers.extra["mismatched"]
     logp_NT = part.logp_NT.clone().requires_grad_()
     main = answers.answer.logp_NT.clone().requires_grad_()
     moved = Answers(
         Scored(main, answers.answer.mask_NT, answers.answer.ref_logp_NT),
-        answers.desirable_N,
-        also={"mismatched": Scored(logp_NT, part.mask_NT, part.ref_logp_NT)},
+        {label: label.of(answers)},
+        extra={"mismatched": Scored(logp_NT, part.mask_NT, part.ref_logp_NT)},
     )
     into_other, into_main = torch.autograd.grad(kto(moved).sum(), (logp_NT, main), allow_unused=True)
     assert into_other is None and (into_main != 0).any()

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from holdfast.inputs import log_odds
 from holdfast.preference import gpo
 from holdfast.types import Pairs, Scored
 
@@ -18,7 +19,7 @@ def scored(log_ratio: list[float]) -> Scored:
 
 def test_by_hand():
     """Log-ratios 0.2 and -0.1, log-odds 0.6 and -0.8 at beta 2: (0.2 - 0.3)^2 + (-0.1 + 0.4)^2 = 0.10."""
-    pairs = Pairs(scored([0.2]), scored([-0.1]), log_odds_N2=torch.tensor([[0.6, -0.8]]))
+    pairs = Pairs(scored([0.2]), scored([-0.1]), {log_odds: torch.tensor([[0.6, -0.8]])})
     assert gpo(pairs, beta=2.0).item() == pytest.approx(0.10)
 
 
@@ -34,7 +35,7 @@ def test_the_minimizer_is_the_tabular_step():
     column = lambda x: x[:, None]  # noqa: E731
     for _ in range(200):
         parts = [Scored(column(theta_A[i]), torch.ones(3, 1), column(pi_A.log()[i])) for i in (first, second)]
-        cost = gpo(Pairs(*parts, log_odds_N2=torch.stack([score_A[first], score_A[second]], dim=1)), beta=1.0).sum()
+        cost = gpo(Pairs(*parts, {log_odds: torch.stack([score_A[first], score_A[second]], dim=1)}), beta=1.0).sum()
         (slope,) = torch.autograd.grad(cost, theta_A)
         theta_A = (theta_A - 0.1 * slope).detach().requires_grad_()
     assert theta_A.softmax(-1).tolist() == pytest.approx([0.620770, 0.225880, 0.153350], abs=1e-6)

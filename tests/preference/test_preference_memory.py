@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from holdfast.card import costs, initial_memory
+from holdfast.inputs import rater
 from holdfast.methods import METHODS
 from holdfast.preference import beta_dpo, dpo, lcpo_cpo, lcpo_dpo, lcpo_ipo, lcpo_simpo
 from holdfast.types import Pairs, Scored
@@ -18,7 +19,7 @@ from holdfast.types import Pairs, Scored
 def at_margins(h_N: Tensor, rater_N: Tensor | None = None) -> Pairs:
     """Pairs of one token whose log-ratio margins are these."""
     one, zero = torch.ones_like(h_N).unsqueeze(-1).detach(), torch.zeros_like(h_N).unsqueeze(-1).detach()
-    return Pairs(Scored(h_N.unsqueeze(-1), one, zero), Scored(zero, one, zero), rater_N=rater_N)
+    return Pairs(Scored(h_N.unsqueeze(-1), one, zero), Scored(zero, one, zero), {rater: rater_N})
 
 
 def tensor(*values: float) -> Tensor:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from holdfast.inputs import weight
 from holdfast.preference import dpo, rpo, vpo
 from holdfast.scorers.table import Comparisons, Table, fit
 from holdfast.types import Pairs, Scored
@@ -62,7 +63,9 @@ def test_answers_compared_only_among_themselves_keep_their_share_of_wins(cost: C
     """Answers 0 and 1 are compared, and 2 and 3, never across, and 4 not at all. Summed over {0, 1} the comparison has no slope, so the
     likelihood term alone decides: pi(0 or 1) is their share of the comparisons, 0.7, and answer 4 vanishes. dpo does not care."""
     chosen, rejected = torch.tensor([0, 1, 2, 3]), torch.tensor([1, 0, 3, 2])
-    data = Comparisons(torch.zeros(4, dtype=torch.long), chosen, rejected, torch.tensor([0.5, 0.2, 0.2, 0.1], dtype=torch.float64))
+    data = Comparisons(
+        torch.zeros(4, dtype=torch.long), chosen, rejected, {weight: torch.tensor([0.5, 0.2, 0.2, 0.1], dtype=torch.float64)}
+    )
     reference_1A = torch.tensor([[0.3, -1.0, 0.4, 0.0, 1.0]], dtype=torch.float64)
     strength = {"eta": 0.5} if cost is rpo else {"alpha": 0.5}
     p_A = fit(cost, data, reference_SA=reference_1A, beta=1.0, max_steps=2000, **strength).table.logp_SA[0].exp()

@@ -23,8 +23,8 @@ def table_of(p_A: Tensor) -> Table:
 def drawn(table: Table, samples: tuple[Tensor, ...], chosen: int = 0, rejected: int = 1) -> Pairs:
     """One pair a row, the same in all, and these answers as the policy's own."""
     zero_N = torch.zeros_like(samples[0])
-    also = {f"sample_{i}": (zero_N, answer_N) for i, answer_N in enumerate(samples, 1)}
-    return table.pairs(Comparisons(zero_N, zero_N + chosen, zero_N + rejected, also=also))
+    extra = {f"sample_{i}": (zero_N, answer_N) for i, answer_N in enumerate(samples, 1)}
+    return table.pairs(Comparisons(zero_N, zero_N + chosen, zero_N + rejected, extra=extra))
 
 
 def test_dpo_is_blind_to_what_it_never_compares():
@@ -54,7 +54,7 @@ def test_over_all_samples_value_and_gradient_are_those_of_the_kl(samples: int):
     assert kl.item() == pytest.approx(0.353496, abs=1e-6)
     (slope_1A,) = torch.autograd.grad(kl, logits_1A, retain_graph=True)
     assert slope_1A[0].tolist() == pytest.approx([-0.267909, -0.145211, 0.413119], abs=1e-6)
-    naive = (likely_N * sum(pairs.also[f"sample_{i}"].log_ratio_N for i in range(1, samples + 1)) / samples).sum()
+    naive = (likely_N * sum(pairs.extra[f"sample_{i}"].log_ratio_N for i in range(1, samples + 1)) / samples).sum()
     assert torch.autograd.grad(naive, logits_1A)[0].abs().max().item() < 1e-12, "differentiating the estimate itself holds nothing back"
 
 
@@ -62,9 +62,9 @@ def test_two_samples_by_hand():
     """Answers 0 and 2: kl = (-0.182322, 1.386294), their mean 0.601986; the brackets are -1.568616 and 1.568616, halved by the mean over
     the two."""
     pairs = drawn(table_of(PI_A), (torch.tensor([0]), torch.tensor([2])))
-    leaves = {name: part.logp_NT.clone().requires_grad_() for name, part in pairs.also.items()}
-    also = {name: type(part)(leaves[name], part.mask_NT, part.ref_logp_NT) for name, part in pairs.also.items()}
-    cost = hypo(Pairs(pairs.chosen, pairs.rejected, also=also), beta=0.1, weight=0.1)
+    leaves = {name: part.logp_NT.clone().requires_grad_() for name, part in pairs.extra.items()}
+    extra = {name: type(part)(leaves[name], part.mask_NT, part.ref_logp_NT) for name, part in pairs.extra.items()}
+    cost = hypo(Pairs(pairs.chosen, pairs.rejected, extra=extra), beta=0.1, weight=0.1)
     assert cost.item() == pytest.approx(dpo(pairs, beta=0.1).item() + 0.0601986, abs=1e-6)
     slopes = torch.autograd.grad(cost.sum(), list(leaves.values()))
     assert [s.item() for s in slopes] == pytest.approx([-0.0784308, 0.0784308], abs=1e-6)
@@ -83,5 +83,5 @@ def test_the_penalty_saturates(weight: float, worth_it: bool):
 
 def test_one_sample_has_no_other_to_be_compared_with():
     pairs = drawn(table_of(PI_A), (torch.tensor([0]),))
-    with pytest.raises(NeedError, match="hypo needs samples"):
+    with pytest.raises(NeedError, match="needs samples"):
         hypo(pairs)

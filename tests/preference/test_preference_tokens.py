@@ -104,9 +104,9 @@ def degrees_of(logits: Tensor, *, empty: tuple[str, ...] = (), tokens: int = 2) 
     said = torch.stack([logits + 5.0 * torch.arange(3.0, dtype=D), logits]).expand(1, -1, -1)[:, -tokens:]
     one = torch.ones(1, tokens, dtype=D)
     whole = Scored(-one, one, -one, head_NTK=said)
-    names = [f"{answer}_less_{k}" for answer in ("chosen", "rejected") for k in (1, 2)]
-    also = {name: replace(whole, mask_NT=0 * one) if name in empty else whole for name in names}
-    return Pairs(replace(whole, logp_NT=-one + 0.25), replace(whole, logp_NT=-one), also=also)
+    names = [f"{answer}_copy_{k}" for answer in ("chosen", "rejected") for k in (1, 2)]
+    extra = {name: replace(whole, mask_NT=0 * one) if name in empty else whole for name in names}
+    return Pairs(replace(whole, logp_NT=-one + 0.25), replace(whole, logp_NT=-one), extra=extra)
 
 
 def test_degrees_worked_by_hand():
@@ -118,11 +118,11 @@ def test_degrees_worked_by_hand():
 
 def test_copies_that_are_not_there_cost_what_a_guess_costs_and_teach_nothing():
     logits = torch.tensor([1.0, 0.0, -1.0], dtype=D, requires_grad=True)
-    nothing = degrees_of(logits, empty=("chosen_less_1", "chosen_less_2", "rejected_less_1", "rejected_less_2"))
+    nothing = degrees_of(logits, empty=("chosen_copy_1", "chosen_copy_2", "rejected_copy_1", "rejected_copy_2"))
     cost = spo(nothing, beta=0.1, gamma=1.0)
     assert cost.item() == pytest.approx(0.668460 + log(3), abs=1e-6)
     assert not torch.autograd.grad(cost.sum(), logits)[0].any()
-    half = degrees_of(logits.detach(), empty=("chosen_less_1",))
+    half = degrees_of(logits.detach(), empty=("chosen_copy_1",))
     expected = (0.407606 + log(3) + 2.407606) / 6 + 1.407606 / 2
     assert spo(half, beta=0.1, gamma=1.0).item() == pytest.approx(0.668460 + expected, abs=1e-6)
 
@@ -137,13 +137,13 @@ def test_a_new_head_guesses_and_leaves_the_body_alone():
 
 def test_an_altered_copy_never_enters_the_comparison():
     batch = degrees_of(torch.zeros(3, dtype=D))
-    moved = replace(batch, also={name: replace(part, logp_NT=part.logp_NT * 9) for name, part in batch.also.items()})
+    moved = replace(batch, extra={name: replace(part, logp_NT=part.logp_NT * 9) for name, part in batch.extra.items()})
     assert torch.equal(spo(batch), spo(moved))
 
 
 def test_what_is_missing_is_named():
     batch = degrees_of(torch.zeros(3, dtype=D))
-    with pytest.raises(NeedError, match="spo needs degrees"):
-        spo(replace(batch, also={}))
-    with pytest.raises(NeedError, match=r"tdpo needs token_kl.*`train` keeps the reference in memory"):
+    with pytest.raises(NeedError, match="needs copies"):
+        spo(replace(batch, extra={}))
+    with pytest.raises(NeedError, match=r"needs token_kl.*`train` keeps the reference in memory"):
         tdpo(batch)

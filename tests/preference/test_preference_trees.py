@@ -25,7 +25,7 @@ def ratio(value: float) -> Scored:
 
 def six(w: float, l: float, w_l: float, l_l: float, w_w: float, l_w: float) -> Pairs:  # noqa: E741
     names = "chosen_given_rejected", "rejected_given_rejected", "chosen_given_chosen", "rejected_given_chosen"
-    return Pairs(ratio(w), ratio(l), also={name: ratio(value) for name, value in zip(names, (w_l, l_l, w_w, l_w), strict=True)})
+    return Pairs(ratio(w), ratio(l), extra={name: ratio(value) for name, value in zip(names, (w_l, l_l, w_w, l_w), strict=True)})
 
 
 @pytest.mark.parametrize(("alpha", "cost"), [(0.0, 0.476100), (1.0, 0.320200), (0.5, 0.398150)])
@@ -37,9 +37,9 @@ def test_srpo_by_hand(alpha: float, cost: float):
 
 def test_a_revision_that_is_missing_is_refused():
     pairs = six(1.2, -0.4, 0.9, -0.2, 0.3, -0.6)
-    for name in pairs.also:
-        with pytest.raises(NeedError, match="srpo needs revision"):
-            srpo(Pairs(pairs.chosen, pairs.rejected, also={k: v for k, v in pairs.also.items() if k != name}))
+    for name in pairs.extra:
+        with pytest.raises(NeedError, match="needs revision"):
+            srpo(Pairs(pairs.chosen, pairs.rejected, extra={k: v for k, v in pairs.extra.items() if k != name}))
 
 
 BEATS_AA = torch.tensor([[0.5, 0.7, 0.4], [0.3, 0.5, 0.9], [0.6, 0.1, 0.5]], dtype=torch.float64)  # in circles
@@ -50,13 +50,13 @@ def with_revisions(sampling_A: Tensor) -> Comparisons:
     """Every comparison of the three answers. Prompt 0 of the table is the plain one; prompt 1 + a shows answer a."""
     data = population(BEATS_AA.unsqueeze(0), sampling_SA=sampling_A.unsqueeze(0))
     w_N, l_N = data.chosen_N, data.rejected_N
-    also = {
+    extra = {
         "chosen_given_rejected": (1 + l_N, w_N),
         "rejected_given_rejected": (1 + l_N, l_N),
         "chosen_given_chosen": (1 + w_N, w_N),
         "rejected_given_chosen": (1 + w_N, l_N),
     }
-    return Comparisons(data.prompt_N, w_N, l_N, data.weight_N, also=also)
+    return Comparisons(data.prompt_N, w_N, l_N, data.inputs, extra=extra)
 
 
 SAMPLINGS = ([1 / 3, 1 / 3, 1 / 3], [0.7, 0.2, 0.1], [0.1, 0.1, 0.8])
@@ -114,7 +114,7 @@ def test_both_identities_and_the_saddle():
 
 
 def with_rationale(h: float, rationale: float) -> Pairs:
-    return Pairs(ratio(h), ratio(0.0), also={"rationale": ratio(rationale)})
+    return Pairs(ratio(h), ratio(0.0), extra={"rationale": ratio(rationale)})
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_the_two_forms_of_the_rationale(gamma: float, logp: float, logistic: flo
     for cost, term, pull in ((rationale_dpo, linear, -gamma), (rationale_logistic, logistic, slope)):
         leaf = torch.full((1, 1), float(logp), dtype=torch.float64, requires_grad=True)
         one = torch.ones(1, 1, dtype=torch.float64)
-        pairs = Pairs(ratio(0.5), ratio(0.0), also={"rationale": Scored(leaf, one)})
+        pairs = Pairs(ratio(0.5), ratio(0.0), extra={"rationale": Scored(leaf, one)})
         found = cost(pairs, beta=0.1, gamma=gamma)
         assert found.item() == pytest.approx(0.668460 + term, abs=1e-6)
         assert torch.autograd.grad(found.sum(), leaf)[0].item() == pytest.approx(pull, abs=1e-6)
@@ -154,10 +154,10 @@ def test_without_shared_weights_a_rationale_teaches_the_answers_nothing(cost: Ca
     beats_1AA = torch.tensor([[[0.5, 0.8, 0.6], [0.2, 0.5, 0.3], [0.4, 0.7, 0.5]]], dtype=torch.float64)
     data = population(beats_1AA)
     said_N = torch.where(data.chosen_N < data.rejected_N, 0, 1)
-    asked = Comparisons(data.prompt_N, data.chosen_N, data.rejected_N, data.weight_N, also={"rationale": (1 + 0 * said_N, said_N)})
+    asked = Comparisons(data.prompt_N, data.chosen_N, data.rejected_N, data.inputs, extra={"rationale": (1 + 0 * said_N, said_N)})
     reference_SA = torch.tensor([[0.2, 0.0, -0.3], [0.0, 0.5, 0.1]], dtype=torch.float64)
     plain_A = fit(dpo, data, reference_SA=reference_SA, beta=1.0).table.logp_SA[0]
     rationale_A = fit(cost, asked, reference_SA=reference_SA, beta=1.0, gamma=0.7, max_steps=200).table.logp_SA
     torch.testing.assert_close(rationale_A[0], plain_A, rtol=0, atol=1e-6)
     assert rationale_A[1, 2].exp().item() < 1e-3, "the rationale itself was learned"
-    assert isinstance(Table(reference_SA).pairs(asked).also["rationale"], Scored)
+    assert isinstance(Table(reference_SA).pairs(asked).extra["rationale"], Scored)

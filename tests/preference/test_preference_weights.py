@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from holdfast.ambiguity import kl_best_case
+from holdfast.inputs import reward_gap
 from holdfast.preference import dpo, dr_dpo, madpo
 from holdfast.preference.dr_dpo import METHOD as DR_DPO
 from holdfast.preference.madpo import coefficient, pair_weight
@@ -20,7 +21,7 @@ def at_margins(*h: float, gaps: list[float] | None = None) -> Pairs:
     h_N1 = torch.tensor(h, dtype=torch.float64).unsqueeze(-1)
     one, zero = torch.ones_like(h_N1), torch.zeros_like(h_N1)
     gap_N = None if gaps is None else torch.tensor(gaps, dtype=torch.float64)
-    return Pairs(Scored(h_N1, one, zero), Scored(zero, one, zero), reward_gap_N=gap_N)
+    return Pairs(Scored(h_N1, one, zero), Scored(zero, one, zero), {reward_gap: gap_N})
 
 
 def sigmoid(x: float) -> float:
@@ -116,5 +117,5 @@ def test_madpo_amplifies_small_margins_and_hardly_damps_large_ones(h: float, fit
 def test_madpo_does_not_train_the_reward_model_nor_overflow():
     gap_N = tensor(0.5, -300.0, 300.0).requires_grad_()
     pairs = at_margins(0.2, 0.2, 0.2)
-    cost_N = madpo(Pairs(pairs.chosen, pairs.rejected, reward_gap_N=gap_N))
+    cost_N = madpo(Pairs(pairs.chosen, pairs.rejected, {reward_gap: gap_N}))
     assert cost_N.isfinite().all() and not cost_N.requires_grad

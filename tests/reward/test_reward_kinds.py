@@ -10,6 +10,7 @@ import torch
 
 from holdfast.card import settings_of
 from holdfast.errors import NeedError, OptionError
+from holdfast.inputs import confidence as sure
 from holdfast.reward import REWARDS, bradley_terry, general_preference, get, skew_score
 from holdfast.reward.general_preference import embedding_of
 from holdfast.reward.kind import PROMPT
@@ -22,8 +23,8 @@ def head(rows: list[list[float]]) -> Scored:
 
 
 def pairs(chosen, rejected, prompt=None, confidence=None) -> Pairs:
-    also = {} if prompt is None else {PROMPT: head(prompt)}
-    return Pairs(head(chosen), head(rejected), confidence_N=None if confidence is None else torch.tensor(confidence), also=also)
+    extra = {} if prompt is None else {PROMPT: head(prompt)}
+    return Pairs(head(chosen), head(rejected), {} if confidence is None else {sure: torch.tensor(confidence)}, extra=extra)
 
 
 def on_circle(degrees: float) -> list[float]:
@@ -94,7 +95,7 @@ def test_every_kind_is_whole(name: str):
 
     def cost(chosen, rejected, prompt):
         ones = torch.ones_like(chosen)
-        return method.objective(Pairs(Scored(chosen, ones), Scored(rejected, ones), also={PROMPT: Scored(prompt, ones)}), **settings)
+        return method.objective(Pairs(Scored(chosen, ones), Scored(rejected, ones), extra={PROMPT: Scored(prompt, ones)}), **settings)
 
     assert cost(*parts).shape == (4,)
     assert torch.allclose(cost(parts[0], parts[0], parts[2]), torch.full((4,), math.log(2), dtype=torch.float64))

@@ -11,6 +11,7 @@ import torch
 
 from holdfast.data import tokenize
 from holdfast.errors import OptionError
+from holdfast.inputs import revision
 from holdfast.sampling.revise import revise
 from holdfast.types import Row, Where
 
@@ -28,7 +29,7 @@ def test_each_round_shows_the_last_under_the_training_prompt(tiny_tokenizer: Any
     assert rounds == [[" a dog", ""], ["cat 1", "cat 1"], ["cat 2", "cat 2"]]
     for shown, ids in ((" a dog", asked[0][0]), ("cat 1", asked[1][0])):
         pair = Row(Where("f", 1), prompt="why the cat", chosen=" a bird", rejected=shown)
-        (item,) = tokenize([pair], tiny_tokenizer, needs=("revision",)).items
+        (item,) = tokenize([pair], tiny_tokenizer, needs=(revision,)).items
         assert next(tree.prompt for tree in item.others if "chosen_given_rejected" in tree.branches) == ids
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from holdfast.inputs import confidence, group, rater, reward_gap, weight
 from holdfast.scorers.assemble import assemble
 from holdfast.types import Pairs, Row, Scored, Where
 
@@ -19,12 +20,12 @@ PARTS = {
 
 def test_a_batch_of_pairs():
     pairs = assemble(Pairs, PARTS, ROWS, groups=["x", "y"], raters=[None, "ann", "zoe"])
-    assert pairs.chosen is PARTS["chosen"] and pairs.rejected is PARTS["rejected"] and set(pairs.also) == {"other"}
-    assert pairs.group_N.tolist() == [0, 1, 0] and pairs.rater_N.tolist() == [2, 0, 1]
-    assert pairs.reward_gap_N.tolist() == [2.0, -1.5, 0.0] and pairs.confidence_N.tolist() == [0.5, 0.25, 1.0]
-    assert pairs.weight_N is None
+    assert pairs.chosen is PARTS["chosen"] and pairs.rejected is PARTS["rejected"] and set(pairs.extra) == {"other"}
+    assert group.of(pairs).tolist() == [0, 1, 0] and rater.of(pairs).tolist() == [2, 0, 1]
+    assert reward_gap.of(pairs).tolist() == [2.0, -1.5, 0.0] and confidence.of(pairs).tolist() == [0.5, 0.25, 1.0]
+    assert weight.of(pairs) is None
 
 
 def test_raters_and_groups_that_nobody_named_are_not_there():
     pairs = assemble(Pairs, PARTS, ROWS)
-    assert pairs.rater_N is None and pairs.group_N is None
+    assert rater.of(pairs) is None and group.of(pairs) is None

@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers as hf
 
+from holdfast.inputs import confidence, group, label, weight
 from holdfast.scorers.assemble import assemble
 from holdfast.scorers.reference import attach, items_hash, model_hash, score_reference
 from holdfast.scorers.text import TextScorer
@@ -101,14 +102,14 @@ def test_assemble_carries_the_columns() -> None:
     parts = {"chosen": part, "rejected": part, "rationale": part}
     pairs = assemble(Pairs, parts, rows(2, weight=[2.0, None], confidence=[0.5, 0.75], group=["x", "y"]), groups=["y", "x"])
     assert isinstance(pairs, Pairs)
-    assert pairs.weight_N.tolist() == [2.0, 1.0]
-    assert pairs.confidence_N.tolist() == [0.5, 0.75]
-    assert pairs.group_N.tolist() == [1, 0]
-    assert list(pairs.also) == ["rationale"]
+    assert weight.of(pairs).tolist() == [2.0, 1.0]
+    assert confidence.of(pairs).tolist() == [0.5, 0.75]
+    assert group.of(pairs).tolist() == [1, 0]
+    assert list(pairs.extra) == ["rationale"]
     partly = assemble(Pairs, parts, rows(2, confidence=[0.5, None], group=["x", None]), groups=["x"])
-    assert partly.confidence_N is None and partly.group_N is None and partly.weight_N is None
+    assert confidence.of(partly) is None and group.of(partly) is None and weight.of(partly) is None
     answers = assemble(
         Answers, {"answer": part, "mismatched": part}, [Row(Where("f", 1), "p", answer="a", desirable=d) for d in (True, False)]
     )
     assert isinstance(answers, Answers)
-    assert answers.desirable_N.tolist() == [True, False] and list(answers.also) == ["mismatched"]
+    assert label.of(answers).tolist() == [True, False] and list(answers.extra) == ["mismatched"]

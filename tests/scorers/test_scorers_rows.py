@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from holdfast.data import read
 from holdfast.errors import DataError
+from holdfast.inputs import group, label
 from holdfast.preference import dpo
 from holdfast.scorers.rows import score
 from holdfast.types import Answers, Pairs
@@ -24,7 +25,7 @@ def test_pairs_with_gradients_through_the_policy_alone(models: Any, tiny_tokeniz
     policy, reference = models
     pairs = score(policy, tiny_tokenizer, read(pair_rows)[:8], reference=reference)
     assert isinstance(pairs, Pairs) and len(pairs) == 8
-    assert pairs.group_N is not None and pairs.group_N.tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert group.of(pairs) is not None and group.of(pairs).tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
     loss = dpo(pairs).mean()
     assert abs(float(loss.detach()) - 0.6931472) < 1e-5
     loss.backward()
@@ -49,7 +50,7 @@ def test_single_answers_and_what_is_refused(models: Any, tiny_tokenizer: Any, pa
     policy, _ = models
     judged = read([{"prompt": "the cat", "completion": " sat", "label": True}, {"prompt": "a dog", "completion": " ran", "label": False}])
     answers = score(policy, tiny_tokenizer, judged)
-    assert isinstance(answers, Answers) and answers.desirable_N is not None and answers.desirable_N.tolist() == [True, False]
+    assert isinstance(answers, Answers) and label.of(answers) is not None and label.of(answers).tolist() == [True, False]
     with pytest.raises(DataError, match="no rows"):
         score(policy, tiny_tokenizer, [])
     with pytest.raises(DataError, match="all comparisons or all single"):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from holdfast.ambiguity import cvar, kl
 from holdfast.errors import NeedError, OptionError, RunError
+from holdfast.inputs import group, label, weight
 from holdfast.preference import cdpo, cpo, dpo, ipo, kto, orpo, rdpo, sft, simpo, slic
 from holdfast.scorers.table import Comparisons, Judgments, Table, bradley_terry, fit, flipped, population, tilted
 
@@ -57,15 +58,17 @@ def test_kl_to_uniform_is_log_a_minus_entropy():
 
 def test_pairs_and_answers_hold_the_right_cells():
     table = Table(torch.randn(3, 4, requires_grad=True), torch.randn(3, 4, requires_grad=True))
-    data = Comparisons(torch.tensor([2, 0]), torch.tensor([1, 3]), torch.tensor([0, 2]), torch.tensor([0.5, 2.0]), torch.tensor([0, 1]))
+    data = Comparisons(
+        torch.tensor([2, 0]), torch.tensor([1, 3]), torch.tensor([0, 2]), {weight: torch.tensor([0.5, 2.0]), group: torch.tensor([0, 1])}
+    )
     pairs = table.pairs(data)
     assert pairs.chosen.logp_NT.shape == (2, 1) and torch.equal(pairs.chosen.logp_N, table.logp_SA[[2, 0], [1, 3]])
     assert torch.equal(pairs.rejected.ref_logp_N, table.ref_logp_SA[[2, 0], [0, 2]]) and not pairs.rejected.ref_logp_N.requires_grad
-    assert torch.equal(pairs.weight_N, data.weight_N) and torch.equal(pairs.group_N, data.group_N)
+    assert pairs.inputs == data.inputs
     answers = table.answers(data.unfolded())
     assert torch.equal(answers.answer.logp_N, torch.cat([pairs.chosen.logp_N, pairs.rejected.logp_N]))
-    assert answers.desirable_N.tolist() == [True, True, False, False] and answers.weight_N.tolist() == [0.5, 2, 0.5, 2]
-    assert torch.equal(answers.also["mismatched"].logp_N, torch.cat([pairs.rejected.logp_N, pairs.chosen.logp_N]))
+    assert label.of(answers).tolist() == [True, True, False, False] and weight.of(answers).tolist() == [0.5, 2, 0.5, 2]
+    assert torch.equal(answers.extra["mismatched"].logp_N, torch.cat([pairs.rejected.logp_N, pairs.chosen.logp_N]))
 
 
 def test_no_reference_is_refused_by_name():
@@ -90,18 +93,21 @@ def test_population_weights_by_hand():
     """Two answers sampled 3:1 give each order mu(a) mu(b) = 3/16, times P, normalized: P itself. Of three answers: 6 pairs."""
     mu = torch.tensor([[0.75, 0.25]], dtype=torch.float64)
     data = population(torch.tensor([[[0.5, 0.9], [0.1, 0.5]]], dtype=torch.float64), sampling_SA=mu)
-    assert (data.chosen_N.tolist(), data.rejected_N.tolist()) == ([0, 1], [1, 0]) and data.weight_N.tolist() == pytest.approx([0.9, 0.1])
+    assert (data.chosen_N.tolist(), data.rejected_N.tolist()) == ([0, 1], [1, 0])
+    assert data.inputs[weight].tolist() == pytest.approx([0.9, 0.1])
     data = population(bradley_terry(torch.zeros(2, 3)))
     assert (
-        len(data.weight_N) == 2 * 6 and (data.chosen_N != data.rejected_N).all() and data.weight_N.tolist() == pytest.approx([1 / 12] * 12)
+        len(data.inputs[weight]) == 2 * 6
+        and (data.chosen_N != data.rejected_N).all()
+        and data.inputs[weight].tolist() == pytest.approx([1 / 12] * 12)
     )
 
 
 def test_population_loss_is_the_average_over_many_draws():
     pref_SAA, table = bradley_terry(REWARD_SA), Table(REWARD_SA, REFERENCE_SA)
     data = population(pref_SAA)
-    exact = (data.weight_N * dpo(table.pairs(data), beta=0.5)).sum().item()
-    drawn = torch.multinomial(data.weight_N, 200_000, replacement=True, generator=torch.Generator().manual_seed(0))
+    exact = (data.inputs[weight] * dpo(table.pairs(data), beta=0.5)).sum().item()
+    drawn = torch.multinomial(data.inputs[weight], 200_000, replacement=True, generator=torch.Generator().manual_seed(0))
     costs = dpo(table.pairs(Comparisons(data.prompt_N[drawn], data.chosen_N[drawn], data.rejected_N[drawn])), beta=0.5)
     assert abs(costs.mean().item() - exact) < 4 * costs.std().item() / sqrt(200_000)
 
@@ -202,7 +208,7 @@ def test_slic_stops_at_its_margin_without_likelihood():
 
 def test_sft_ends_at_the_share_of_each_answer():
     share_SA = torch.tensor([[0.1, 0.6, 0.3], [0.25, 0.25, 0.5]], dtype=torch.float64)
-    data = Judgments(torch.arange(2).repeat_interleave(3), torch.arange(3).repeat(2), weight_N=share_SA.flatten())
+    data = Judgments(torch.arange(2).repeat_interleave(3), torch.arange(3).repeat(2), inputs={weight: share_SA.flatten()})
     found = fit(sft, data, reference_SA=torch.zeros(2, 3, dtype=torch.float64))
     torch.testing.assert_close(found.table.logp_SA.exp(), share_SA, rtol=1e-9, atol=1e-9)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from holdfast.ambiguity import parse
 from holdfast.card import costs, initial_memory
+from holdfast.inputs import confidence, label, reward_gap
 from holdfast.methods import METHODS
 from holdfast.training.live import clock, sparkline
 from holdfast.training.metrics import adversary_metrics, batch_metrics
@@ -56,11 +57,11 @@ def test_without_a_reference_nothing_is_said_about_one() -> None:
 
 
 def test_judged_answers_are_told_apart_and_an_absent_verdict_is_left_out() -> None:
-    answers = Answers(scored([[-1, -1], [-4, 0]], [[-2, -1], [-3, 0]]), desirable_N=torch.tensor([True, False]))
+    answers = Answers(scored([[-1, -1], [-4, 0]], [[-2, -1], [-3, 0]]), {label: torch.tensor([True, False])})
     found = batch_metrics(outcome(answers, torch.ones(2)))
     assert found["movement/desirable"] == pytest.approx(1.0)
     assert found["movement/undesirable"] == pytest.approx(-1.0)
-    both_good = Answers(answers.answer, desirable_N=torch.tensor([True, True]))
+    both_good = Answers(answers.answer, {label: torch.tensor([True, True])})
     found = batch_metrics(outcome(both_good, torch.ones(2)))
     assert "movement/undesirable" not in found
     assert all(math.isfinite(value) for value in found.values())
@@ -80,9 +81,9 @@ def test_metrics_of_all_kinds_of_methods_are_finite() -> None:
     for name in ("dpo", "ipo", "simpo", "cpo", "kto", "sft"):
         method = METHODS[name]
         batch: Batch = (
-            Pairs(part, part, confidence_N=torch.ones(2), reward_gap_N=torch.ones(2))
+            Pairs(part, part, {confidence: torch.ones(2), reward_gap: torch.ones(2)})
             if method.takes is Pairs
-            else Answers(part, torch.tensor([True, False]), also={"mismatched": part})
+            else Answers(part, {label: torch.tensor([True, False])}, extra={"mismatched": part})
         )
         found = batch_metrics(outcome(batch, costs(method, batch, {}, initial_memory(method))[0]), robust=True)
         assert all(math.isfinite(value) for value in found.values()), name

@@ -26,6 +26,7 @@ from conftest import build_model
 from holdfast.ambiguity import mean
 from holdfast.card import Card, PairMethod, Paper
 from holdfast.errors import DataError, ModelError, NeedError, OptionError, RunError
+from holdfast.inputs import reference
 from holdfast.methods import METHODS
 from holdfast.models.load import load_policy
 from holdfast.scorers.text import TextScorer
@@ -67,7 +68,7 @@ def cliff(pairs: Pairs) -> Tensor:
 
 
 def method_of(objective: Any, **changes: Any) -> PairMethod:
-    card = Card(Paper("none", "nobody", 2024), equation="none", tokens="sum", needs=("reference",))
+    card = Card(Paper("none", "nobody", 2024), equation="none", tokens="sum", needs=(reference,))
     return PairMethod(objective, mean(), replace(card, **changes))
 
 

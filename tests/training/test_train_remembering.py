@@ -13,6 +13,7 @@ from torch import Tensor
 
 from conftest import build_model
 from holdfast.card import costs, initial_memory
+from holdfast.inputs import rater
 from holdfast.methods import METHODS
 from holdfast.scorers.text import TextScorer
 from holdfast.training.live import View
@@ -112,7 +113,7 @@ def test_memory_moves_once_a_batch_however_it_is_cut(name: str) -> None:
         found.append((outcome.memories.method, [p.grad for p in scorer.parameters() if p.grad is not None]))
     (cut, cut_slopes), (whole, whole_slopes) = found
     batch = question.batch(TextScorer(build_model(40))(items), Rows(items, rows, reference))
-    assert isinstance(batch, Pairs) and batch.rater_N is not None
+    assert isinstance(batch, Pairs) and rater.of(batch) is not None
     _, by_hand = costs(METHODS[name], batch, {}, initial_memory(METHODS[name], 3))
     for key, tensor in by_hand.items():
         torch.testing.assert_close(cut[key], tensor, equal_nan=True, rtol=1e-4, atol=1e-4)

@@ -17,12 +17,13 @@ from conftest import build_model
 from holdfast.data import tokenize
 from holdfast.data.unfold import unfold
 from holdfast.errors import RunError
+from holdfast.inputs import samples
 from holdfast.methods import METHODS
 from holdfast.scorers.text import TextScorer, score_in_chunks
 from holdfast.training.live import View
 from holdfast.training.pairwise import train
 from holdfast.training.run import Run
-from holdfast.training.samples import BRANCHES, Sampler, sampler_for
+from holdfast.training.samples import Sampler, sampler_for
 from holdfast.training.step import Rows
 from holdfast.training.world import World
 from holdfast.types import Row, Where
@@ -54,9 +55,9 @@ def test_answers_are_drawn_beside_the_pair_and_scored_by_the_policy_as_it_was(ti
     longest = max(len(ids) for item in rows.items for ids in item.branches.values())
     scored = score_in_chunks(TextScorer(before), first.items)
     for item, old, known, numbers in zip(first.items, rows.items, first.reference or [], scored, strict=True):
-        assert list(item.branches) == ["chosen", "rejected", *BRANCHES] and item.prompt == old.prompt
+        assert list(item.branches) == ["chosen", "rejected", *samples.branches] and item.prompt == old.prompt
         assert item.branches["chosen"] == old.branches["chosen"] and "chosen" in known
-        for name in BRANCHES:
+        for name in samples.branches:
             ids = item.branches[name]
             assert 1 <= len(ids) <= longest and (len(ids) == longest or ids[-1] == tiny_tokenizer.eos_token_id)
             torch.testing.assert_close(known[name], numbers[name], rtol=1e-4, atol=1e-5)

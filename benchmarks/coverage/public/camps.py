@@ -12,8 +12,8 @@ from coverage.public import here, rows
 from holdfast.checkup.camps import camps
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.finding import Asked
-from holdfast.data.corrupt import turned_around
 from holdfast.evaluation.intervals import Estimate
+from holdfast.inputs.swap import swapped_row
 from holdfast.types import Row
 
 DOMAINS, FILMS, OBJECTIVES, TOWN = (f"{name}/pairs.jsonl.gz" for name in ("dsp_domains_nc", "starwars_rankings", "hh_relabelled", "polis"))
@@ -38,7 +38,7 @@ def by_domains(seed: int, *, share: float, careless: float = 0.05) -> Trial:
     for r in range(RATERS):
         for i in rng.choice(len(pairs), EACH, replace=False):
             row = replace(pairs[i], group=None, source=None, rater=f"r{r}")
-            made.append(turned_around(row) if camp_R[r] != (rng.random() < flip_R[r]) else row)
+            made.append(swapped_row(row) if camp_R[r] != (rng.random() < flip_R[r]) else row)
     return hidden(made, seed, share)
 
 
@@ -51,7 +51,7 @@ def dealt(seed: int, *, of: str, share: float, raters: int = 200, each: int = 30
     for r in range(raters):
         for i in rng.choice(len(real), each, replace=False):
             row = replace(real[i], group=None, source=None, rater=f"r{r}")
-            made.append(turned_around(row) if camp_R[r] else row)
+            made.append(swapped_row(row) if camp_R[r] else row)
     return hidden(made, seed, share)
 
 

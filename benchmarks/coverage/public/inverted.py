@@ -13,7 +13,7 @@ from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.finding import Asked
 from holdfast.checkup.inverted import inverted
-from holdfast.data.corrupt import turned_around
+from holdfast.inputs.swap import swapped_row
 from holdfast.types import Row
 
 HH, UKP, GSM, JUDGED = (f"{name}/pairs.jsonl.gz" for name in ("hh_helpful_base", "ukp_arguments", "gsm8k_solutions", "autoj_pairwise"))
@@ -36,7 +36,7 @@ def planted(seed: int, *, name: str, kept: Callable[[str], Sequence[Row]], n: in
     there = kept(name)
     drawn = [there[i] for i in rng.choice(len(there), min(n, len(there)), replace=False)]
     made = [replace(row, rater=None, group=None, strength=None, source=f"site {i % 6}") for i, row in enumerate(drawn)]
-    made = [turned_around(row) if turned(i, len(made)) else row for i, row in enumerate(made)]
+    made = [swapped_row(row) if turned(i, len(made)) else row for i, row in enumerate(made)]
     return judged(inverted(Comparisons.of(made), Asked(seed=seed)), None)
 
 

@@ -15,8 +15,8 @@ from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons, plain_text
 from holdfast.checkup.finding import Asked
 from holdfast.checkup.label_noise import MODEL, label_noise
-from holdfast.data.corrupt import turned_around
 from holdfast.evaluation.intervals import Estimate
+from holdfast.inputs.swap import swapped_row
 from holdfast.types import Row
 
 DOMAINS, UKP, GSM, HH = (f"{name}/pairs.jsonl.gz" for name in ("dsp_domains_nc", "ukp_arguments", "gsm8k_solutions", "hh_helpful_base"))
@@ -24,7 +24,7 @@ WORD = re.compile(r"\w+")
 
 
 def found_in(kept: Sequence[Row], seed: int, flip: float, rng: np.random.Generator) -> Trial:
-    data = Comparisons.of(turned_around(row) if rng.random() < flip else row for row in kept)
+    data = Comparisons.of(swapped_row(row) if rng.random() < flip else row for row in kept)
     found = label_noise(data, Asked(seed=seed))
     return judged(found, flip, Estimate(**found.numbers["routes"][MODEL]))
 
@@ -65,7 +65,7 @@ def tasted(seed: int, *, flip: float, share: float = 0.1, strength: float = 4.0,
         gap_N[i] = sum(worth[word] for word in sides[0]) - sum(worth[word] for word in sides[1])
     gap_N = strength * (gap_N / gap_N.std() + unseen * rng.normal(size=len(kept)))
     wins_N = rng.random(len(kept)) < expit(gap_N)
-    return found_in([row if wins else turned_around(row) for row, wins in zip(kept, wins_N, strict=True)], seed, flip, rng)
+    return found_in([row if wins else swapped_row(row) for row, wins in zip(kept, wins_N, strict=True)], seed, flip, rng)
 
 
 CASES = [

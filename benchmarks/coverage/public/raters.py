@@ -16,8 +16,8 @@ from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons, Ints
 from holdfast.checkup.finding import Asked, Finding
 from holdfast.checkup.raters import raters
-from holdfast.data.corrupt import turned_around
 from holdfast.evaluation.intervals import Estimate
+from holdfast.inputs.swap import swapped_row
 from holdfast.types import Row
 
 PANDALM, UKP, WMT = (f"{name}/pairs.jsonl.gz" for name in ("pandalm", "ukp_arguments", "wmt23_mqm"))
@@ -61,7 +61,7 @@ def planted(name: str, rng: np.random.Generator, right_R: np.ndarray) -> Compari
         for at, lot in zip(found.pairs[k].tolist(), even.tolist(), strict=True):
             row, chosen_is_right = found.rows[at], (found.ayes_N[at] or lot) > 0
             stays = chosen_is_right == (rng.random() < right_R[found.rater_N[at]])
-            made.append(row if stays else turned_around(row))
+            made.append(row if stays else swapped_row(row))
     return Comparisons.of(made)
 
 

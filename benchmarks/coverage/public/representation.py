@@ -18,8 +18,8 @@ from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.features import preference_model
 from holdfast.checkup.finding import Asked, Finding
 from holdfast.checkup.representation import representation
-from holdfast.data.corrupt import turned_around
 from holdfast.evaluation.intervals import Estimate
+from holdfast.inputs.swap import swapped_row
 from holdfast.types import Row
 
 STAR_WARS = "starwars_rankings/pairs.jsonl.gz"
@@ -44,7 +44,7 @@ def people() -> People:
 
 def oldest_turned(found: People) -> People:
     """The oldest prefer what they said they did not."""
-    return found | {OLD: [tuple(turned_around(row) for row in theirs) for theirs in found[OLD]]}
+    return found | {OLD: [tuple(swapped_row(row) for row in theirs) for theirs in found[OLD]]}
 
 
 def as_it_is(found: People) -> People:

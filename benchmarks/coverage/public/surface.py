@@ -17,8 +17,8 @@ from holdfast.checkup.finding import Asked
 from holdfast.checkup.length_bias import length_bias
 from holdfast.checkup.separability import separability
 from holdfast.checkup.sources import sources
-from holdfast.data.corrupt import turned_around
 from holdfast.evaluation.intervals import Estimate
+from holdfast.inputs.swap import swapped_row
 from holdfast.types import Row
 
 HH = "hh_helpful_base/pairs.jsonl.gz"
@@ -39,7 +39,7 @@ def silent(seed: int, *, rate: float) -> Trial:
 def both_ways(seed: int, *, flip: float) -> Trial:
     """Three raters a pair, each wrong at the rate: labeled both ways with chance 1 - (1 - e)^3 - e^3."""
     rng = np.random.default_rng(seed)
-    made = [replace(turned_around(row) if rng.random() < flip else row, rater=f"r{k}") for row in drawn(rng, 200) for k in range(3)]
+    made = [replace(swapped_row(row) if rng.random() < flip else row, rater=f"r{k}") for row in drawn(rng, 200) for k in range(3)]
     return judged(contradictions(Comparisons.of(made), Asked(seed=seed)), 1 - (1 - flip) ** 3 - flip**3)
 
 
@@ -48,7 +48,7 @@ def by_length(seed: int, *, slope: float) -> Trial:
     made = []
     for row in drawn(rng, 600):
         gap = np.log1p(len(plain_text(row.chosen))) - np.log1p(len(plain_text(row.rejected)))
-        made.append(row if rng.random() < expit(slope * gap) else turned_around(row))
+        made.append(row if rng.random() < expit(slope * gap) else swapped_row(row))
     found = length_bias(Comparisons.of(made), Asked(seed=seed))
     return judged(found, slope, Estimate(**found.numbers["slope"]))
 
@@ -56,7 +56,7 @@ def by_length(seed: int, *, slope: float) -> Trial:
 def by_coin(seed: int) -> Trial:
     rng = np.random.default_rng(seed)
     return judged(
-        separability(Comparisons.of(turned_around(row) if rng.random() < 0.5 else row for row in drawn(rng, 500)), Asked(seed=seed)), 0.5
+        separability(Comparisons.of(swapped_row(row) if rng.random() < 0.5 else row for row in drawn(rng, 500)), Asked(seed=seed)), 0.5
     )
 
 

@@ -6,18 +6,20 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import DataError
+from holdfast.inputs import weight
 from holdfast.types import Batch
 
 
 def base_N(cost_N: Tensor, batch: Batch) -> Tensor:
-    """Row weights as probabilities: uniform, or `batch.weight_N` divided by its sum. Never carries a gradient.
+    """Row weights as probabilities: uniform, or the batch's `weight` divided by its sum. Never carries a gradient.
 
     Raises:
         DataError: a weight is negative or not finite, or all are zero.
     """
-    if batch.weight_N is None:
+    known_N = weight.of(batch)
+    if known_N is None:
         return torch.full_like(cost_N, 1.0 / len(cost_N)).detach()
-    weight_N = batch.weight_N.detach().to(cost_N)
+    weight_N = known_N.detach().to(cost_N)
     total = weight_N.sum()
     if bool((weight_N < 0).any()) or not bool(torch.isfinite(total)) or not bool(total > 0):
         raise DataError(

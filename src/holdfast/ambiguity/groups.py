@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from holdfast.ambiguity._measure import base_N, expectation
-from holdfast.card import Reduction, State, check, needed
+from holdfast.card import Reduction, State, check
 from holdfast.errors import DataError
+from holdfast.inputs import group
 from holdfast.types import Batch
 
 
@@ -47,7 +48,7 @@ def groups(*, k: int, step: float = 0.01) -> Reduction:
         return {"log_weight_K": torch.full((k,), -log(k), dtype=torch.float64)}
 
     def apply(cost_N: Tensor, batch: Batch, state: State) -> tuple[Tensor, State]:
-        group_N = needed(batch.group_N, "group", "the reduction `groups`").long().to(cost_N.device)
+        group_N = group(batch).long().to(cost_N.device)
         if bool(((group_N < 0) | (group_N >= k)).any()):
             raise DataError(f"group ids must lie in 0..{k - 1}; this batch has {sorted(set(group_N.tolist()))}", hint=f"is k={k} right?")
         p_N = base_N(cost_N, batch).double()
@@ -59,7 +60,7 @@ def groups(*, k: int, step: float = 0.01) -> Reduction:
         scalar = expectation((log_weight_K.exp()[group_N] * share_N).to(cost_N.dtype), cost_N)
         return scalar, {"log_weight_K": log_weight_K.to(state["log_weight_K"])}
 
-    return Reduction(name=f"groups:k={k!r},step={step!r}", init=init, apply=apply, needs=("group",))
+    return Reduction(name=f"groups:k={k!r},step={step!r}", init=init, apply=apply, needs=(group,))
 
 
 def toward_worst(log_weight_K: Tensor, cost_K: Tensor, step: float) -> Tensor:

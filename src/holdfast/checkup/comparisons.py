@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.data import Dataset, ReadReport
+from holdfast.inputs.columns import SHOWN_FIRST
+from holdfast.inputs.swap import other_side
 from holdfast.types import Row, Text
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 YES = frozenset({"true", "yes", "first", "a", "left", "chosen"})
 NO = frozenset({"false", "no", "second", "b", "right", "rejected"})
-SHOWN_FIRST = ("chosen_first", "first_shown", "shown_first")  # 1 is yes
 PLACES = ("chosen_position", "chosen_order", "chosen_place")  # counted from 0 or from 1
 MODEL_COLUMNS = ("chosen_model", "rejected_model"), ("chosen_source", "rejected_source"), ("chosen_generator", "rejected_generator")
 
@@ -155,11 +156,15 @@ class Comparisons:
     def first_N(self) -> Ints:
         """1 where the chosen answer was shown first, 0 where the rejected one was, -1 where the row does not say."""
         for column in (*SHOWN_FIRST, *PLACES):
-            said = [str(row.extra.get(column, "")).strip().lower().removesuffix(".0") for row in self.rows]
-            if any(said):
-                numbers = ("1", "0") if column in SHOWN_FIRST else ("0", "1") if "0" in said else ("1", "2")
-                return np.array([int(w in YES or w == numbers[0]) if w in YES | NO | {*numbers} else -1 for w in said], np.int64)
+            chosen, rejected = (self._words_in(name) for name in (column, other_side(column)))
+            if any(chosen) or (any(rejected) and column != other_side(column)):
+                numbers = ("1", "0") if column in SHOWN_FIRST else ("0", "1") if "0" in {*chosen, *rejected} else ("1", "2")
+                first_N, second_N = (_first(words, numbers) for words in (chosen, rejected))
+                return np.where((first_N < 0) & (second_N >= 0), 1 - second_N, first_N)
         return np.full(len(self), -1)
+
+    def _words_in(self, column: str) -> list[str]:
+        return [str(row.extra.get(column, "")).strip().lower().removesuffix(".0") for row in self.rows]
 
     # ------------------------------------------------------------ who says so
 
@@ -174,6 +179,11 @@ class Comparisons:
     @cached_property
     def source(self) -> Coded:
         return coded([row.source for row in self.rows])
+
+
+def _first(words: Sequence[str], numbers: tuple[str, str]) -> Ints:
+    """1 where the word says first, 0 where it says second, -1 where it says neither."""
+    return np.array([int(w in YES or w == numbers[0]) if w in YES | NO | {*numbers} else -1 for w in words], np.int64)
 
 
 def coded(values: Sequence[Any]) -> Coded:

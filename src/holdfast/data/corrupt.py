@@ -2,9 +2,9 @@
 
 Every flaw is a function `flaw(rows, *, rate, seed) -> (rows, Planted)`. Rows are never changed in place, and nothing in a row tells that it
 was planted: `Planted` keeps the places. A rate is a probability for each row (or prompt) of its own, so the realized rate scatters around
-it like a binomial; a rate of 0 changes nothing. A flip swaps `chosen` and `rejected` and leaves every other column as it was, as a
-mistaken label would, but for `reward_gap`: it is of the pair as it is labeled, and changes its sign. Ties and single answers have nothing
-to flip: they are passed through and not counted.
+it like a binomial; a rate of 0 changes nothing. A flip is a mistaken label: the other answer is taken for the better one, and what is known
+of either answer goes with it (its model, its score, whether it was shown first; see `holdfast.inputs.swap`), while what the rater said of
+the label stays. Ties and single answers have nothing to flip: they are passed through and not counted.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from holdfast.errors import DataError, OptionError
+from holdfast.inputs.columns import SHOWN_FIRST
+from holdfast.inputs.swap import other_side, swapped_row
 from holdfast.types import Row, Text
 
 SLOPE = 1.5  # of a linked flip: log-odds for each standard deviation of what it is linked to
-GAP, REASON = "reward_gap", "rationale"  # columns that speak of one comparison and of no other
+OF_ONE_PAIR = ("reward_gap", "earlier_gap", "rationale", *SHOWN_FIRST)  # columns that speak of one comparison and of no other
 PATIENCE = 100  # draws for a borrowed answer before the list is searched
 
 
@@ -146,7 +148,7 @@ def contradict(rows: Iterable[Row], *, rate: float, seed: int = 0) -> Planting:
     rows = _checked(rows, rate)
     places = _comparisons(rows)
     hit = _drawn(places, rate, seed)
-    return _rebuilt("contradict", rows, rate, len(places), len(hit), set(), {i: [turned_around(rows[i])] for i in hit})
+    return _rebuilt("contradict", rows, rate, len(places), len(hit), set(), {i: [swapped_row(rows[i])] for i in hit})
 
 
 FLAWS: Mapping[str, Callable[..., Planting]] = {
@@ -175,17 +177,10 @@ def _drawn(places: Iterable[int], rate: float, seed: int) -> list[int]:
     return [i for i in places if rng.random() < rate]
 
 
-def turned_around(row: Row) -> Row:
-    """The label the other way round. A reward model's gap is of the pair as it is labeled, so it turns too."""
-    extra = dict(row.extra)
-    if isinstance(gap := extra.get(GAP), int | float) and not isinstance(gap, bool):
-        extra[GAP] = -gap
-    return replace(row, chosen=row.rejected, rejected=row.chosen, extra=extra)
-
-
 def _judged_by_nobody(row: Row, chosen: Text, rejected: Text) -> Row:
-    """A comparison that was not there: what was said of another one, a reward model's gap or a reason, does not hold for it."""
-    return replace(row, chosen=chosen, rejected=rejected, extra={k: v for k, v in row.extra.items() if k not in (GAP, REASON)})
+    """A comparison that was not there: what was said of another one or of its answers, a gap, a reason, a score, does not hold for it."""
+    extra = {name: value for name, value in row.extra.items() if name not in OF_ONE_PAIR and other_side(name) == name}
+    return replace(row, chosen=chosen, rejected=rejected, extra=extra)
 
 
 def _flipped(flaw: str, rows: Sequence[Row], rate: float, chance_N: np.ndarray, seed: int, by: Sequence[str | None] = ()) -> Planting:
@@ -196,7 +191,7 @@ def _flipped(flaw: str, rows: Sequence[Row], rate: float, chance_N: np.ndarray, 
     struck = Counter(by[i] for i in hit) if by else Counter()
     realized = {str(name): struck[name] / total[name] for name in sorted(total, key=str) if name is not None}
     changed = tuple(sorted(hit))
-    return tuple(turned_around(row) if i in hit else row for i, row in enumerate(rows)), Planted(
+    return tuple(swapped_row(row) if i in hit else row for i, row in enumerate(rows)), Planted(
         flaw, rate, len(places), len(hit), changed, realized
     )
 
@@ -244,7 +239,7 @@ def _rebuilt(
     for i, row in enumerate(rows):
         if i in turned:
             changed.append(len(out))
-        out.append(turned_around(row) if i in turned else row)
+        out.append(swapped_row(row) if i in turned else row)
         for extra in added.get(i, ()):
             changed.append(len(out))
             out.append(extra)

@@ -12,19 +12,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from holdfast.card import NEEDS
-from holdfast.errors import NeedError
+from holdfast.inputs.prompts import mismatched
 from holdfast.types import Tokenized
-
-BRANCH = "mismatched"
 
 
 @dataclass(frozen=True)
-class Mismatched:
+class Across:
+    """Items with a branch more, made of other rows."""
+
     items: list[Tokenized]
-    unfit: list[int]  # places of items beside which no other prompt's answer fits
-    drawn: int  # answers drawn again because the first was too long
-    replaced: bool  # True if drawn with replacement, since one prompt has more than half of the rows
+    unfit: list[int]  # places of items beside which nothing fits
+    notes: list[str]
 
 
 def partners(groups: Sequence[int], rng: random.Random) -> tuple[list[int], bool]:
@@ -50,13 +48,12 @@ def partners(groups: Sequence[int], rng: random.Random) -> tuple[list[int], bool
     return partner, True
 
 
-def mismatch(items: Sequence[Tokenized], *, seed: int, max_tokens: int | None) -> Mismatched:
-    """The items, each with a branch "mismatched": another prompt's first answer. Raises `NeedError` when all prompts are the same."""
+def mismatch(items: Sequence[Tokenized], *, seed: int, max_tokens: int | None) -> Across:
+    """The items, each with a branch "mismatched": another prompt's first answer. There must be two prompts at least."""
     numbers: dict[tuple[int, ...], int] = {}
     groups = [numbers.setdefault(tuple(item.prompt), len(numbers)) for item in items]
     if len(numbers) < 2:
-        hint = "give rows with two different prompts at least"
-        raise NeedError("mismatched", f"needed: {NEEDS['mismatched']}; every row has the same prompt", hint=hint)
+        raise mismatched.missing(seen="every row has the same prompt")
     partner, replaced = partners(groups, random.Random(seed))
     answers = [next(iter(item.branches.values())) for item in items]
     by_length = sorted(range(len(items)), key=lambda i: len(answers[i]))
@@ -70,5 +67,7 @@ def mismatch(items: Sequence[Tokenized], *, seed: int, max_tokens: int | None) -
                 unfit.append(place)
                 continue
             other, drawn = rng.choice(fits), drawn + 1
-        out.append(replace(item, branches={**item.branches, BRANCH: answers[other]}))
-    return Mismatched(out, unfit, drawn, replaced)
+        out.append(replace(item, branches={**item.branches, mismatched.name: answers[other]}))
+    notes = [f"{drawn:,} mismatched answers were drawn again to fit max_tokens"] if drawn else []
+    notes += ["mismatched answers repeat: one prompt has more than half of the rows"] if replaced else []
+    return Across(out, unfit, notes)

@@ -8,6 +8,7 @@ row where a chat template does not write all that it says (`holdfast.data.conser
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -17,15 +18,13 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.progress import Progress
 
-from holdfast.card import Need
 from holdfast.data.conservation import LOSSES, Loss, Piece
 from holdfast.data.fields import plain
-from holdfast.data.keywords import copies_of, without_equals
-from holdfast.data.mismatch import mismatch
+from holdfast.data.producers import PRODUCERS, Tree, without_equals
 from holdfast.data.template import AsIs, Chat, Marks, Rendered, Written, renderer
-from holdfast.data.trees import Tree, trees_of
 from holdfast.data.trouble import BadRow, RowError, Troubles
 from holdfast.errors import DataError, OptionError
+from holdfast.inputs.base import ExtraPrompt, Input
 from holdfast.types import Row, Text, Tokenized, Where
 
 STAGE = "tokenize"
@@ -89,7 +88,7 @@ def tokenize(
     rows: Iterable[Row],
     tokenizer: Any,
     *,
-    needs: Iterable[Need] = (),
+    needs: Iterable[Input] = (),
     template: str = "auto",
     accept_loss: Sequence[str] = (),
     max_tokens: int | None = None,
@@ -104,9 +103,8 @@ def tokenize(
     Args:
         rows: comparisons (branches "chosen" and "rejected") or single answers (branch "answer"), not both; see `unfold`.
         tokenizer: of the model that will score them.
-        needs: "mismatched" adds a branch of that name (see `holdfast.data.mismatch`), "revision" and "rationale" further prompts with
-            branches of their own (see `holdfast.data.trees`), "degrees" copies that lack key phrases (see `holdfast.data.keywords`);
-            other needs are not the renderer's.
+        needs: the inputs of a method; those that are made of texts (`holdfast.data.producers`) add branches and prompts, the others are not
+            the renderer's.
         template: "chat", "plain", "none" (text that is in the template already), or "auto" (the chat template if there is one); see
             `holdfast.data.template`.
         accept_loss: what the template may drop: "system", "turns", "thinking", "tool_calls", "tools", "documents", "images". A row that
@@ -121,7 +119,7 @@ def tokenize(
     Raises:
         DataError: bad rows without a quarantine, no row left, or comparisons mixed with single answers.
         ModelError: a tokenizer without an end-of-sequence token, or a chat template whose prompt is no beginning of the whole.
-        NeedError: "mismatched" of rows that all have the same prompt.
+        NeedError: an input that no such rows can give.
     """
     rows = list(rows)
     aside = _quarantine(on_bad, quarantine)
@@ -150,15 +148,16 @@ def tokenize(
                     items += made
             bar.update(task, completed=min(start + CHUNK, len(rows)))
     notes = maker.notes()
-    if "mismatched" in needs and items:
-        paired = mismatch(items, seed=seed, max_tokens=max_tokens)
+    for producer in maker.producers:
+        if producer.across is None or not items:
+            continue
+        paired = producer.across(items, seed=seed, max_tokens=max_tokens)
         for place in paired.unfit:
             cure = "raise max_tokens"
             trouble = RowError("no other row's answer fits beside the prompt", field="prompt", detail=f"max_tokens {max_tokens}", cure=cure)
             troubles.add(_bad(rows[items[place].row], trouble))
         items = paired.items
-        notes += [f"{paired.drawn:,} mismatched answers were drawn again to fit max_tokens"] if paired.drawn else []
-        notes += ["mismatched answers repeat: one prompt has more than half of the rows"] if paired.replaced else []
+        notes += paired.notes
     troubles.settle(len(rows), seen={row.where for row in rows}.__contains__)
     return TokenizedSet(items, [rows[item.row] for item in items], _report(items, len(rows), troubles, maker, notes))
 
@@ -270,12 +269,12 @@ class _Maker:
         accept: frozenset[Loss],
         max_tokens: int | None,
         max_prompt_tokens: int | None,
-        needs: Sequence[Need],
+        needs: Sequence[Input],
         seed: int,
     ):
         self.marks, self.rendered, self.accept = marks, rendered, accept
         self.max_tokens, self.max_prompt_tokens = max_tokens, max_prompt_tokens
-        self.needs, self.seed = needs, seed
+        self.producers, self.seed = [PRODUCERS[need] for need in needs if isinstance(need, ExtraPrompt)], seed
         self.documents_cut = self.windows = self.unknown = self.looked_at = self.joined = 0
         self.lost: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
@@ -359,9 +358,11 @@ class _Maker:
                 return _Draft([], [Written("", {"answer": row.answer if isinstance(row.answer, str) else str(row.answer)})])
             trees = [Tree(row.prompt, _answers(row))]
             if row.chosen is not None:
-                if "degrees" in self.needs:
-                    trees = [Tree(row.prompt, {**_answers(row), **copies_of(row)})]
-                trees += trees_of(row, index, self.needs, chat=isinstance(self.rendered, Chat), seed=self.seed)
+                for producer in self.producers:
+                    if producer.beside is not None:
+                        trees[0] = Tree(row.prompt, {**trees[0].answers, **producer.beside(row)})
+                    if producer.trees is not None:
+                        trees += producer.trees(row, isinstance(self.rendered, Chat), random.Random(f"{self.seed} {index}"))
             written = []
             for tree in trees:
                 for name, answer in tree.answers.items():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import overload
 
-from holdfast.card import NEEDS, AnswerMethod, Method, Need, PairMethod
+from holdfast.card import AnswerMethod, Method, PairMethod
 from holdfast.errors import NeedError
+from holdfast.inputs import label
+from holdfast.inputs.base import Input
 from holdfast.types import Row
 
 NAMES = "matches between names, without texts"  # a reason to set rows aside
@@ -41,7 +42,7 @@ class Unfolded(Sequence[Row]):
         return [f"{self.read:,} rows give {len(self.rows):,}"] + [f"set aside {n:,}: {reason}" for reason, n in self.set_aside.items()]
 
 
-def unfold(rows: Iterable[Row], method: Method, *, needs: Iterable[Need] = ()) -> Unfolded:
+def unfold(rows: Iterable[Row], method: Method, *, needs: Iterable[Input] = ()) -> Unfolded:
     """The rows as `method` consumes them.
 
     A `PairMethod` reads comparisons. An `AnswerMethod` that needs a label reads judged answers, and makes two of each comparison (the
@@ -55,13 +56,12 @@ def unfold(rows: Iterable[Row], method: Method, *, needs: Iterable[Need] = ()) -
     wanted = tuple(dict.fromkeys((*method.card.needs, *method.reduction.needs, *needs)))
     aside: Counter[str] = Counter()
     refuse_names(rows, f"{method.name} trains on")
-    reads = _pairs if isinstance(method, PairMethod) else _judged if "label" in wanted else _answers
+    reads = _pairs if isinstance(method, PairMethod) else _judged if label in wanted else _answers
     found = tuple(reads(rows, aside))
     if not found:
         raise _nothing(method, rows, aside, "label" if reads is _judged else "pairs" if reads is _pairs else "answers")
     for need in wanted:
-        if need in CHECKS:
-            CHECKS[need](found, method.name)
+        need.check_rows(found, method.name)
     return Unfolded(found, len(rows), dict(aside))
 
 
@@ -118,7 +118,7 @@ def _answers(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
 def _nothing(method: Method, rows: Sequence[Row], aside: Mapping[str, int], need: str) -> NeedError:
     seen = "; ".join(f"{n} {reason}" for reason, n in aside.items()) or "there are no rows"
     if need == "label":
-        return NeedError(need, f"{method.name} needs {NEEDS['label']}; the data have none ({seen})", hint="add a boolean `label` column")
+        return label.missing(method.name, f"the data have none ({seen})")
     if isinstance(method, AnswerMethod):
         return NeedError(
             need, f"{method.name} reads answers that were not judged bad; the data have none ({seen})", hint="check the labels"
@@ -127,63 +127,3 @@ def _nothing(method: Method, rows: Sequence[Row], aside: Mapping[str, int], need
     other = "kto reads answers with a label" if judged else "sft reads single answers"
     hint = f"add `chosen` and `rejected`; {other}"
     return NeedError(need, f"{method.name} reads comparisons; the data have none ({seen})", hint=hint)
-
-
-# ---------------------------------------------------------------------------------------------------------------- needs, checked row by row
-
-
-def _refuse(need: Need, name: str, rows: Sequence[Row], lacking: Sequence[Row]) -> None:
-    if lacking:
-        text, _, hint = NEEDS[need].partition("; hint: ")
-        seen = (
-            "the data have none" if len(lacking) == len(rows) else f"{len(lacking)} of {len(rows)} rows have none, first {lacking[0].where}"
-        )
-        raise NeedError(need, f"{name} needs {text}; {seen}", hint=hint or None)
-
-
-def _group(rows: Sequence[Row], name: str) -> None:
-    _refuse("group", name, rows, [row for row in rows if row.group is None])
-
-
-def _confidence(rows: Sequence[Row], name: str) -> None:
-    _refuse("confidence", name, rows, [row for row in rows if row.confidence is None])
-
-
-def _numbers(need: Need, *columns: str) -> Callable[[Sequence[Row], str], None]:
-    """Every row has a number in each of these columns."""
-
-    def refuse(rows: Sequence[Row], name: str) -> None:
-        _refuse(need, name, rows, [row for row in rows if not all(_is_number(row.extra.get(column)) for column in columns)])
-
-    return refuse
-
-
-def _rationale(rows: Sequence[Row], name: str) -> None:
-    _refuse("rationale", name, rows, [row for row in rows if not _is_words(row.extra.get("rationale"))])
-
-
-def _is_words(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _mismatched(rows: Sequence[Row], name: str) -> None:
-    if all(row.prompt == rows[0].prompt for row in rows):
-        hint = "give rows with two different prompts at least"
-        raise NeedError("mismatched", f"{name} needs {NEEDS['mismatched']}; every row has the same prompt", hint=hint)
-
-
-CHECKS: Mapping[str, Callable[[Sequence[Row], str], None]] = {
-    "group": _group,
-    "confidence": _confidence,
-    "reward_gap": _numbers("reward_gap", "reward_gap"),
-    "log_odds": _numbers("log_odds", "chosen_log_odds", "rejected_log_odds"),
-    "win_rate": _numbers("win_rate", "chosen_win_rate", "rejected_win_rate"),
-    "earlier_win_rate": _numbers("earlier_win_rate", "chosen_earlier_win_rate", "rejected_earlier_win_rate"),
-    "earlier_gap": _numbers("earlier_gap", "earlier_gap"),
-    "rationale": _rationale,
-    "mismatched": _mismatched,
-}

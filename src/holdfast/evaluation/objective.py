@@ -20,6 +20,7 @@ from holdfast.ambiguity.mean import mean
 from holdfast.card import Method, PairMethod
 from holdfast.errors import OptionError
 from holdfast.evaluation.difficulty import log_odds
+from holdfast.inputs import reference
 from holdfast.methods import get
 from holdfast.types import Pairs, Scored
 
@@ -59,16 +60,16 @@ def own_objective(record: Mapping[str, Any]) -> Own | None:
 
 def sums_ratios(method: Method) -> bool:
     """Whether its beta, if it reads one, is the strength of a KL penalty: reward per nat of a whole answer's log-ratio."""
-    return method.card.tokens == "sum" and "reference" in method.card.needs
+    return method.card.tokens == "sum" and reference in method.card.needs
 
 
 def obstacle(method: Method, settings: Mapping[str, Any]) -> str:
     """Why the cost of a pair is no function of its log-ratio to the reference alone; "" where it is, as tried on made-up numbers."""
     if not isinstance(method, PairMethod):
         return "it reads single answers"
-    if "reference" not in method.card.needs:
+    if reference not in method.card.needs:
         return "its cost knows no reference"
-    further = [need for need in method.card.needs if need != "reference"]
+    further = [need.name for need in method.card.needs if need is not reference]
     if further:
         return f"its cost also reads {', '.join(further)}"
     if method.memory is not None or method.card.coupled or not method.reduction.linear:

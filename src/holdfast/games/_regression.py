@@ -6,26 +6,27 @@ from math import inf
 
 from torch import Tensor
 
-from holdfast.card import check, needed
+from holdfast.card import check
+from holdfast.inputs import earlier_gap
 from holdfast.types import Pairs
 
 ROUNDING = 1e-12  # of eta * beta where eta is itself 1 / beta
 
 
-def miss(pairs: Pairs, gain_N: Tensor, who: str, *, anchor: float) -> Tensor:
+def miss(pairs: Pairs, gain_N: Tensor, *, anchor: float) -> Tensor:
     """log pi(w) - log pi(l), less (1 - anchor) times the earlier policy's, less anchor times the reference's, less `gain_N`.
 
     The normalizers of all policies cancel in such gaps, which is why pairs can do what a table does with partition functions.
     """
-    earlier_N = needed(pairs.earlier_gap_N, "earlier_gap", who)
+    earlier_N = earlier_gap(pairs)
     margin_N = pairs.margin_N  # asks for the reference
     earlier_margin_N = earlier_N.detach().to(margin_N) - (pairs.chosen.ref_logp_N - pairs.rejected.ref_logp_N)
     return margin_N - (1 - anchor) * earlier_margin_N - gain_N
 
 
-def win_gap(win_N2: Tensor | None, who: str, like: Tensor, need: str = "win_rate") -> Tensor:
+def win_gap(win_N2: Tensor, like: Tensor) -> Tensor:
     """g(w) - g(l): how much oftener the chosen answer wins against the opponent. Never carries a gradient."""
-    win_N2 = needed(win_N2, need, who).detach().to(like)  # type: ignore[arg-type]
+    win_N2 = win_N2.detach().to(like)
     return win_N2[:, 0] - win_N2[:, 1]
 
 

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.arrays import Floats
-from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of, needed
+from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
 from holdfast.games.game import Oracle, log_softmax
 from holdfast.games.state import State
+from holdfast.inputs import earlier_gap, reference
 from holdfast.types import Pairs
 
 
@@ -60,7 +61,7 @@ def apo(pairs: Pairs, *, beta: float = 0.1, alpha: float = 0.3) -> Tensor:
         2. The paper's alpha and beta could not be confirmed: 0.3 and 0.1 are ours.
     """
     _check(beta, alpha)
-    earlier_N = needed(pairs.earlier_gap_N, "earlier_gap", "apo")
+    earlier_N = earlier_gap(pairs)
     margin_N = pairs.margin_N
     moved_N = pairs.chosen.ref_logp_N - pairs.rejected.ref_logp_N - earlier_N.detach().to(margin_N)
     return F.softplus(-beta * (margin_N - alpha * moved_N))
@@ -78,7 +79,7 @@ METHOD = PairMethod(
         paper=Paper("Accelerated Preference Optimization for Large Language Model Alignment", "He, Yuan, Gu", 2024, "2410.06293"),
         equation="softplus(-beta [h - alpha m]), m = the last round's move of the gap",
         tokens="sum",
-        needs=("reference", "earlier_gap"),
+        needs=(reference, earlier_gap),
         departures=departures_of(apo),
         limits=(Limit(at={"alpha": 0.0}, gives="dpo"),),
         not_to_confuse_with="anchored preference optimization, also called APO",

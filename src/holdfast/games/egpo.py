@@ -10,6 +10,7 @@ from holdfast.card import Card, Limit, PairMethod, Paper, departures_of
 from holdfast.games._regression import check_step, miss, win_gap
 from holdfast.games.game import Oracle
 from holdfast.games.state import State, mirror
+from holdfast.inputs import earlier_gap, reference, win_rate
 from holdfast.types import Pairs
 
 
@@ -45,8 +46,8 @@ def egpo(pairs: Pairs, *, eta: float = 10.0, beta: float = 0.01) -> Tensor:
            rate is beta n eta / 4 on n answers); this is the regression whose minimum is the exact step.
     """
     check_step(eta, beta)
-    gap_N = win_gap(pairs.win_rate_N2, "egpo", pairs.chosen.logp_N)
-    return miss(pairs, eta * gap_N, "egpo", anchor=eta * beta) ** 2
+    gap_N = win_gap(win_rate(pairs), pairs.chosen.logp_N)
+    return miss(pairs, eta * gap_N, anchor=eta * beta) ** 2
 
 
 METHOD = PairMethod(
@@ -62,7 +63,7 @@ METHOD = PairMethod(
         ),
         equation="{log pi(w)/pi(l) - (1 - eta beta) log pi_t(w)/pi_t(l) - eta beta log pi_ref(w)/pi_ref(l) - eta [g(w) - g(l)]}^2",
         tokens="sum",
-        needs=("reference", "win_rate", "earlier_gap"),
+        needs=(reference, win_rate, earlier_gap),
         departures=departures_of(egpo),
         limits=(Limit(at={}, gives="mirror_descent"),),
         not_to_confuse_with="`optimistic`, which uses the last round's win rates in the place of a half-step",

@@ -14,6 +14,7 @@ from holdfast.games._regression import check_step, miss, win_gap
 from holdfast.games.game import Oracle, log_softmax
 from holdfast.games.inclusions import monotone, of_game
 from holdfast.games.state import State
+from holdfast.inputs import earlier_gap, reference, win_rate
 from holdfast.types import Pairs
 
 
@@ -75,8 +76,8 @@ def halpern(pairs: Pairs, *, eta: float = 10.0, anchor: float = 0.5) -> Tensor:
     """
     check_step(eta, 0.0)
     check("anchor", anchor, 0 <= anchor <= 1, "be between 0 and 1", hint="1 / (round + 1)")
-    gap_N = win_gap(pairs.win_rate_N2, "halpern", pairs.chosen.logp_N)
-    return miss(pairs, eta * gap_N, "halpern", anchor=anchor) ** 2
+    gap_N = win_gap(win_rate(pairs), pairs.chosen.logp_N)
+    return miss(pairs, eta * gap_N, anchor=anchor) ** 2
 
 
 METHOD = PairMethod(
@@ -92,7 +93,7 @@ METHOD = PairMethod(
         ),
         equation="{log pi(w)/pi(l) - (1 - anchor) log pi_t(w)/pi_t(l) - anchor log pi_ref(w)/pi_ref(l) - eta [g(w) - g(l)]}^2",
         tokens="sum",
-        needs=("reference", "win_rate", "earlier_gap"),
+        needs=(reference, win_rate, earlier_gap),
         departures=departures_of(halpern),
         limits=(Limit(at={"anchor": 0.05, "eta": 1.0}, gives="mirror_descent", other_at={"beta": 0.05, "eta": 1.0}),),
         not_to_confuse_with="`egpo`, whose pull to the start stays, and whose equilibrium is that of another game",

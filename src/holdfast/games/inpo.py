@@ -11,6 +11,7 @@ from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
 from holdfast.games._regression import miss
 from holdfast.games.game import Oracle
 from holdfast.games.state import State, mirror
+from holdfast.inputs import earlier_gap, reference
 from holdfast.types import Pairs
 
 
@@ -47,7 +48,7 @@ def inpo(pairs: Pairs, *, eta: float = 0.005, tau: float = 0.0017) -> Tensor:
     check("eta", eta, 0 < eta < inf, "be above 0 and finite", hint="0.005 is the paper's value")
     check("tau", tau, 0 <= tau <= eta, "be at least 0 and at most eta", hint="eta / 3 is the paper's value")
     like = pairs.chosen.logp_N
-    return miss(pairs, like.new_full((len(pairs),), 1 / (2 * eta)), "inpo", anchor=tau / eta) ** 2
+    return miss(pairs, like.new_full((len(pairs),), 1 / (2 * eta)), anchor=tau / eta) ** 2
 
 
 METHOD = PairMethod(
@@ -63,7 +64,7 @@ METHOD = PairMethod(
         ),
         equation="{log pi(w)/pi(l) - (tau / eta) log pi_ref(w)/pi_ref(l) - (1 - tau / eta) log pi_t(w)/pi_t(l) - 1 / (2 eta)}^2",
         tokens="sum",
-        needs=("reference", "earlier_gap"),
+        needs=(reference, earlier_gap),
         departures=departures_of(inpo),
         limits=(Limit(at={"eta": 0.5, "tau": 0.5}, gives="ipo", other_at={"tau": 0.5}),),
         not_to_confuse_with="`ipo`, whose reference stays where it was; here the round's first policy is in the target too",

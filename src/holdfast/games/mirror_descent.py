@@ -9,6 +9,7 @@ from holdfast.card import Card, PairMethod, Paper, departures_of
 from holdfast.games._regression import check_step, miss, win_gap
 from holdfast.games.game import Oracle
 from holdfast.games.state import State, mirror
+from holdfast.inputs import earlier_gap, reference, win_rate
 from holdfast.types import Pairs
 
 
@@ -39,8 +40,8 @@ def mirror_descent(pairs: Pairs, *, eta: float = 10.0, beta: float = 0.01) -> Te
         NeedError: no reference, or no `win_rate` or `earlier_gap`, which self-play fills.
     """
     check_step(eta, beta)
-    gap_N = win_gap(pairs.win_rate_N2, "mirror_descent", pairs.chosen.logp_N)
-    return miss(pairs, eta * gap_N, "mirror_descent", anchor=eta * beta) ** 2
+    gap_N = win_gap(win_rate(pairs), pairs.chosen.logp_N)
+    return miss(pairs, eta * gap_N, anchor=eta * beta) ** 2
 
 
 METHOD = PairMethod(
@@ -50,7 +51,7 @@ METHOD = PairMethod(
         paper=Paper("Nash Learning from Human Feedback", "Munos, Valko, Calandriello, and others", 2023, "2312.00886", "ICML 2024"),
         equation="{log pi(w)/pi(l) - (1 - eta beta) log pi_t(w)/pi_t(l) - eta beta log pi_ref(w)/pi_ref(l) - eta [g(w) - g(l)]}^2",
         tokens="sum",
-        needs=("reference", "win_rate", "earlier_gap"),
+        needs=(reference, win_rate, earlier_gap),
         departures=departures_of(mirror_descent),
         not_to_confuse_with="`nash_md`, whose opponent is a mixture with the reference",
         status="its minimum on a table is one step of the solver; the solver meets hand-worked numbers",

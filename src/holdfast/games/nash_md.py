@@ -10,6 +10,7 @@ from holdfast.card import Card, Limit, PairMethod, Paper, departures_of
 from holdfast.games._regression import check_step, miss, win_gap
 from holdfast.games.game import Oracle, log_softmax
 from holdfast.games.state import State
+from holdfast.inputs import earlier_gap, reference, win_rate
 from holdfast.types import Pairs
 
 
@@ -48,8 +49,8 @@ def nash_md(pairs: Pairs, *, eta: float = 10.0, beta: float = 0.01) -> Tensor:
         2. Constant steps end beside the equilibrium by O(eta); the paper's theorem has them fade as 2 / (beta (t + 2)).
     """
     check_step(eta, beta)
-    gap_N = win_gap(pairs.win_rate_N2, "nash_md", pairs.chosen.logp_N)
-    return miss(pairs, eta * gap_N, "nash_md", anchor=eta * beta) ** 2
+    gap_N = win_gap(win_rate(pairs), pairs.chosen.logp_N)
+    return miss(pairs, eta * gap_N, anchor=eta * beta) ** 2
 
 
 METHOD = PairMethod(
@@ -59,7 +60,7 @@ METHOD = PairMethod(
         paper=Paper("Nash Learning from Human Feedback", "Munos, Valko, Calandriello, and others", 2023, "2312.00886", "ICML 2024"),
         equation="{log pi(w)/pi(l) - (1 - eta beta) log pi_t(w)/pi_t(l) - eta beta log pi_ref(w)/pi_ref(l) - eta [g(w) - g(l)]}^2",
         tokens="sum",
-        needs=("reference", "win_rate", "earlier_gap"),
+        needs=(reference, win_rate, earlier_gap),
         departures=departures_of(nash_md),
         limits=(Limit(at={}, gives="mirror_descent"),),
         not_to_confuse_with="the policy gradient of the same name in other libraries, which samples from token-wise mixed logits",

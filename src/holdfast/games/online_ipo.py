@@ -7,9 +7,10 @@ from math import inf
 from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
-from holdfast.card import Card, PairMethod, Paper, check, departures_of, needed
+from holdfast.card import Card, PairMethod, Paper, check, departures_of
 from holdfast.games.game import Oracle, log_softmax
 from holdfast.games.state import State
+from holdfast.inputs import confidence, reference
 from holdfast.types import Pairs
 
 
@@ -47,7 +48,7 @@ def online_ipo(pairs: Pairs, *, beta: float = 0.1) -> Tensor:
         1. Rows are drawn once a round, not at every step: the smaller the rounds, the nearer to the paper.
     """
     check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
-    sure_N = needed(pairs.confidence_N, "confidence", "online_ipo")
+    sure_N = confidence(pairs)
     margin_N = pairs.margin_N
     return (margin_N - (sure_N.detach().to(margin_N) - 0.5) / beta) ** 2
 
@@ -65,7 +66,7 @@ METHOD = PairMethod(
         ),
         equation="{log pi(w)/pi_ref(w) - log pi(l)/pi_ref(l) - [P(w beats l) - 1/2] / beta}^2",
         tokens="sum",
-        needs=("reference", "confidence"),
+        needs=(reference, confidence),
         departures=departures_of(online_ipo),
         not_to_confuse_with="`ipo`, which reads labels, and pairs that others drew",
         status="its gradient on a table is the solver's step, and a multiple of the policy gradient of the game",

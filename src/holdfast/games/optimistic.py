@@ -9,6 +9,7 @@ from holdfast.card import Card, PairMethod, Paper, departures_of
 from holdfast.games._regression import check_step, miss, win_gap
 from holdfast.games.game import Oracle
 from holdfast.games.state import State, mirror
+from holdfast.inputs import earlier_gap, earlier_win_rate, reference, win_rate
 from holdfast.types import Pairs
 
 
@@ -42,9 +43,9 @@ def optimistic(pairs: Pairs, *, eta: float = 10.0, beta: float = 0.01) -> Tensor
     """
     check_step(eta, beta)
     like = pairs.chosen.logp_N
-    now_N = win_gap(pairs.win_rate_N2, "optimistic", like)
-    then_N = win_gap(pairs.earlier_win_rate_N2, "optimistic", like, "earlier_win_rate")
-    return miss(pairs, eta * (2 * now_N - then_N), "optimistic", anchor=eta * beta) ** 2
+    now_N = win_gap(win_rate(pairs), like)
+    then_N = win_gap(earlier_win_rate(pairs), like)
+    return miss(pairs, eta * (2 * now_N - then_N), anchor=eta * beta) ** 2
 
 
 METHOD = PairMethod(
@@ -57,7 +58,7 @@ METHOD = PairMethod(
             "- eta [2 g_t(w) - 2 g_t(l) - g_(t-1)(w) + g_(t-1)(l)]}^2"
         ),
         tokens="sum",
-        needs=("reference", "win_rate", "earlier_win_rate", "earlier_gap"),
+        needs=(reference, win_rate, earlier_win_rate, earlier_gap),
         departures=departures_of(optimistic),
         not_to_confuse_with="`egpo`, which looks ahead by a real half-step, at twice the calls",
         status="its minimum on a table is one step of the solver; the solver meets hand-worked numbers",

@@ -11,6 +11,7 @@ from holdfast.card import Card, PairMethod, Paper, check, departures_of
 from holdfast.games._regression import check_step, win_gap
 from holdfast.games.game import Oracle, log_softmax
 from holdfast.games.state import State
+from holdfast.inputs import reference, win_rate
 from holdfast.types import Pairs
 
 
@@ -48,7 +49,7 @@ def spo_win_rate(pairs: Pairs, *, eta: float = 1.0) -> Tensor:
     """
     check("eta", eta, 0 < eta < inf, "be above 0 and finite", hint="1 is a start")
     margin_N = pairs.margin_N
-    reward_gap_N = 2 * win_gap(pairs.win_rate_N2, "spo_win_rate", margin_N)
+    reward_gap_N = 2 * win_gap(win_rate(pairs), margin_N)
     return margin_N**2 / (4 * eta) - margin_N * reward_gap_N / 2
 
 
@@ -65,7 +66,7 @@ METHOD = PairMethod(
         ),
         equation="h^2 / (4 eta) - h [r(w) - r(l)] / 2, r(y) = 2 P(y beats pi_t) - 1",
         tokens="sum",
-        needs=("reference", "win_rate"),
+        needs=(reference, win_rate),
         departures=departures_of(spo_win_rate),
         at_reference=lambda **_: 0.0,
         not_to_confuse_with="self-supervised preference optimization, also called SPO, and `sppo`, which regresses each answer by itself",

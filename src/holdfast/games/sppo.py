@@ -7,10 +7,11 @@ from math import inf
 from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
-from holdfast.card import Card, PairMethod, Paper, check, departures_of, needed
+from holdfast.card import Card, PairMethod, Paper, check, departures_of
 from holdfast.games._regression import check_step
 from holdfast.games.game import Oracle, log_softmax
 from holdfast.games.state import State
+from holdfast.inputs import reference, win_rate
 from holdfast.types import Pairs
 
 
@@ -37,7 +38,7 @@ def sppo(pairs: Pairs, *, eta: float = 1000.0) -> Tensor:
         NeedError: no reference, or no `win_rate`, which self-play fills.
     """
     check("eta", eta, 0 < eta < inf, "be above 0 and finite", hint="the paper's value is 1000")
-    win_N2 = needed(pairs.win_rate_N2, "win_rate", "sppo").detach().to(pairs.chosen.logp_N)
+    win_N2 = win_rate(pairs).detach().to(pairs.chosen.logp_N)
     misses = [part.log_ratio_N - eta * (win_N2[:, side] - 0.5) for side, part in enumerate((pairs.chosen, pairs.rejected))]
     return (misses[0] ** 2 + misses[1] ** 2) / 2
 
@@ -51,7 +52,7 @@ METHOD = PairMethod(
         ),
         equation="({log pi(w)/pi_t(w) - eta [g(w) - 1/2]}^2 + {log pi(l)/pi_t(l) - eta [g(l) - 1/2]}^2) / 2",
         tokens="sum",
-        needs=("reference", "win_rate"),
+        needs=(reference, win_rate),
         departures=departures_of(sppo),
         not_to_confuse_with="`spo_win_rate`, self-play with the win rate as a reward, by other authors",
         status="meets hand-worked values; its minimum on a table is the solver's step up to eta squared",

@@ -8,13 +8,14 @@ from typing import Any
 
 from trl import DPOConfig
 
-from holdfast.card import NEEDS, Method, PairMethod, Reduction
+from holdfast.card import Method, PairMethod, Reduction
 from holdfast.errors import NeedError, OptionError
+from holdfast.inputs import confidence, group, reference, reward_gap
 from holdfast.methods import get
 from holdfast.training.options import split_options
 from holdfast.training.setup import try_settings
 
-SERVED = {"reference", "group", "confidence", "reward_gap"}
+SERVED = (reference, group, confidence, reward_gap)
 
 IN_SETTINGS = "the method's own settings go in settings={...}"
 UNREAD: Mapping[str, str] = {  # options of DPOConfig that would go unread or change the method, and the hint for each
@@ -67,10 +68,9 @@ def refuse_unread(args: DPOConfig) -> None:
 def refuse_needs(method: PairMethod, reduction: Reduction) -> None:
     for need in (*method.card.needs, *reduction.needs):
         if need not in SERVED:
-            what = NEEDS[need].partition("; hint: ")[0]
             raise NeedError(
-                need,
-                f"{method.name} needs {need}: {what}; DPOTrainer has no place for it",
+                need.name,
+                f"{method.name} needs {need.name}: {need.says}; DPOTrainer has no place for it",
                 hint=f"holdfast.train({method.name!r}, ...) has one",
             )
 

@@ -33,6 +33,7 @@ from trl import DPOConfig, DPOTrainer
 
 from holdfast.card import Method, PairMethod, Reduction
 from holdfast.errors import DataError, RunError
+from holdfast.inputs import reference
 from holdfast.integrations.columns import names_of, read_columns
 from holdfast.integrations.refusals import checked_settings, pairwise, refuse_cuts, refuse_images, refuse_needs, refuse_unread
 from holdfast.training.checkpoint import flatten, unflatten
@@ -90,7 +91,7 @@ class HoldfastDPOTrainer(DPOTrainer):
         self._name, self._paper = self.method.name, _paper(self.method)
         self._tag_names = ["trl", "holdfast", self.method.name]
 
-        self.has_reference = ref_model is not None or "reference" in self.method.card.needs
+        self.has_reference = ref_model is not None or reference in self.method.card.needs
         args.precompute_ref_log_probs = not self.has_reference  # then TRL loads no second model; see _precompute_ref_logps
         try:
             super().__init__(model, ref_model, args, train_dataset=train_dataset, **trl)

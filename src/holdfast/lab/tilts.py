@@ -26,6 +26,7 @@ from torch import Tensor
 from holdfast.card import Method, PairMethod, costs, initial_memory
 from holdfast.checkup.bags import LONGEST, TOKEN
 from holdfast.checkup.comparisons import coded, plain_text
+from holdfast.inputs import group, rater, reference, weight
 from holdfast.lab.fit import adam
 from holdfast.lab.stress import Arm
 from holdfast.training.setup import read_reduction
@@ -137,7 +138,7 @@ def tried(*, words: Words, train: Ints, turned: Sequence[int], held: Ints, arm: 
 
 def within_reach(method: Method) -> bool:
     """Whether the method compares pairs, such a policy has all that it asks for, and its log-odds are one number a pair."""
-    return isinstance(method, PairMethod) and set(method.card.needs) <= {"reference"} and method.card.tokens in ("sum", "mean")
+    return isinstance(method, PairMethod) and set(method.card.needs) <= {reference} and method.card.tokens in ("sum", "mean")
 
 
 def _own(method: Method, settings: Mapping[str, float], words: Words) -> dict[str, float]:
@@ -157,9 +158,8 @@ def _pairs(words: Words, ratio_2N: Sequence[Tensor]) -> Pairs:
         Scored(ratio_N[:, None], length_N[:, None], torch.zeros_like(ratio_N)[:, None])
         for ratio_N, length_N in zip(ratio_2N, words.length_2N, strict=True)
     )
-    group_N, rater_N = (None if column is None else torch.from_numpy(column) for column in (words.group_N, words.rater_N))
-    weight_N = None if words.weight_N is None else torch.from_numpy(words.weight_N)
-    return Pairs(chosen, rejected, group_N=group_N, rater_N=rater_N, weight_N=weight_N)
+    columns = {group: words.group_N, rater: words.rater_N, weight: words.weight_N}
+    return Pairs(chosen, rejected, {of: torch.from_numpy(x) for of, x in columns.items() if x is not None})
 
 
 class _Times(torch.autograd.Function):

@@ -6,21 +6,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from holdfast.card import needed
+from holdfast.inputs import head, reference, token_kl
 from holdfast.types import Scored
 
 
-def weighed_N(part: Scored, ratio_NT: Tensor | float, kl_NT: Tensor | float, who: str) -> Tensor:
+def weighed_N(part: Scored, ratio_NT: Tensor | float, kl_NT: Tensor | float) -> Tensor:
     """sum over t of m_u(t) [log pi(y_t|s_t) - log pi_ref(y_t|s_t)] + m_d(t) KL(pi_ref || pi at s_t), nats. Masks of 1 count all tokens."""
-    reference_NT, divergence_NT = needed(part.ref_logp_NT, "reference", who), needed(part.kl_NT, "token_kl", who)
+    reference_NT, divergence_NT = reference(part), token_kl(part)
     inside_NT = part.mask_NT.bool()
     log_ratio_NT = torch.where(inside_NT, part.logp_NT - reference_NT, 0.0)
     return (ratio_NT * log_ratio_NT + kl_NT * torch.where(inside_NT, divergence_NT, 0.0)).sum(-1)
 
 
-def masks_NTK(part: Scored, count: int, who: str) -> Tensor:
+def masks_NTK(part: Scored, count: int) -> Tensor:
     """What the head says of each token, 0 outside the answer; `count` masks."""
-    said_NTK = needed(part.head_NTK, "head", who)
+    said_NTK = head(part)
     return torch.where(part.mask_NT.bool().unsqueeze(-1), said_NTK, 0.0)[..., :count]
 
 

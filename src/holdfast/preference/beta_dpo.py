@@ -10,6 +10,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Limit, PairMethod, Paper, State, check, departures_of
+from holdfast.inputs import reference
 from holdfast.types import Pairs
 
 
@@ -62,7 +63,7 @@ METHOD = PairMethod(
         ),
         equation="softplus(-beta_b h), beta_b = beta (1 + alpha (mean h - H))",
         tokens="sum",
-        needs=("reference",),
+        needs=(reference,),
         departures=departures_of(beta_dpo),
         limits=(Limit(at={"alpha": 0.0}, gives="dpo"),),
         at_reference=lambda **_: log(2),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
+from holdfast.inputs import reference
 from holdfast.types import Pairs
 
 
@@ -43,7 +44,7 @@ METHOD = PairMethod(
         paper=Paper("A note on DPO with noisy preferences and relationship to IPO", "Mitchell", 2023, venue="technical note"),
         equation="(1 - flip) softplus(-beta h) + flip softplus(beta h)",
         tokens="sum",
-        needs=("reference",),
+        needs=(reference,),
         departures=departures_of(cdpo),
         limits=(Limit(at={"flip": 0.0}, gives="dpo"),),
         at_reference=lambda **_: log(2),

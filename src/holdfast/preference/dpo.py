@@ -9,6 +9,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, PairMethod, Paper, check, departures_of
+from holdfast.inputs import reference
 from holdfast.types import Pairs
 
 
@@ -48,7 +49,7 @@ METHOD = PairMethod(
         ),
         equation="softplus(-beta h)",
         tokens="sum",
-        needs=("reference",),
+        needs=(reference,),
         departures=departures_of(dpo),
         at_reference=lambda **_: log(2),
         not_to_confuse_with="`ln_dpo`, which divides each log-ratio by its answer's length and needs a larger beta",

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.kl_best_case import kl_best_case
 from holdfast.card import Card, Limit, PairMethod, Paper, departures_of
+from holdfast.inputs import reference
 from holdfast.preference.dpo import dpo
 from holdfast.types import Pairs
 
@@ -52,7 +53,7 @@ METHOD = PairMethod(
         ),
         equation="softplus(-beta h), reduced by -t log mean exp(-cost / t)",
         tokens="sum",
-        needs=("reference",),
+        needs=(reference,),
         departures=departures_of(dr_dpo),
         limits=(Limit(at={}, gives="dpo"),),
         at_reference=lambda **_: log(2),

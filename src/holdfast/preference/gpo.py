@@ -7,7 +7,8 @@ from math import inf
 from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
-from holdfast.card import Card, PairMethod, Paper, check, departures_of, needed
+from holdfast.card import Card, PairMethod, Paper, check, departures_of
+from holdfast.inputs import log_odds, reference
 from holdfast.types import Pairs
 
 
@@ -35,7 +36,7 @@ def gpo(pairs: Pairs, *, beta: float = 1.0) -> Tensor:
         1. The paper gives 0.001 for beta and leaves the fit unfinished after one epoch; ours is 1, whose targets a few epochs do reach.
     """
     check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="1 is a moderate step")
-    score_N2 = needed(pairs.log_odds_N2, "log_odds", "gpo")
+    score_N2 = log_odds(pairs)
     off_w = pairs.chosen.log_ratio_N - score_N2[:, 0].to(pairs.chosen.logp_NT) / beta
     off_l = pairs.rejected.log_ratio_N - score_N2[:, 1].to(pairs.chosen.logp_NT) / beta
     return off_w**2 + off_l**2
@@ -54,7 +55,7 @@ METHOD = PairMethod(
         ),
         equation="[d(y_w) - s(y_w) / beta]^2 + [d(y_l) - s(y_l) / beta]^2",
         tokens="sum",
-        needs=("reference", "log_odds"),
+        needs=(reference, log_odds),
         departures=departures_of(gpo),
         not_to_confuse_with="generalized preference optimization (Tang et al. 2024), also called GPO: convex losses of the margin",
         status="meets hand-worked values; its minimizer over all answers is the tabular step, up to log Z",

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
-from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of, needed
+from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
+from holdfast.inputs import reference, samples
 from holdfast.types import Pairs
 
 
@@ -42,11 +43,10 @@ def hypo(pairs: Pairs, *, beta: float = 0.1, weight: float = 0.01) -> Tensor:
     """
     check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
     check("weight", weight, 0 <= weight < inf, "be at least 0 and finite", hint="0.01 is a start, 0 is plain DPO")
-    samples = pairs.samples
-    needed(samples[1] if len(samples) > 1 else None, "samples", "hypo")
-    logp_GN = torch.stack([part.logp_N for part in samples])
-    kl_GN = logp_GN.detach() - torch.stack([part.ref_logp_N for part in samples])
-    others_GN = (kl_GN.sum(0) - kl_GN) / (len(samples) - 1)
+    drawn = samples(pairs)
+    logp_GN = torch.stack([part.logp_N for part in drawn])
+    kl_GN = logp_GN.detach() - torch.stack([part.ref_logp_N for part in drawn])
+    others_GN = (kl_GN.sum(0) - kl_GN) / (len(drawn) - 1)
     pull_N = ((kl_GN - others_GN) * logp_GN).mean(0)
     kl_N = kl_GN.mean(0) + pull_N - pull_N.detach()
     return F.softplus(-beta * pairs.margin_N) + weight * kl_N
@@ -65,7 +65,7 @@ METHOD = PairMethod(
         ),
         equation="softplus(-beta h) + weight KL(pi || pi_ref), on the policy's own samples",
         tokens="sum",
-        needs=("reference", "samples"),
+        needs=(reference, samples),
         departures=departures_of(hypo),
         limits=(Limit(at={"weight": 0.0}, gives="dpo"),),
         at_reference=lambda **_: log(2),

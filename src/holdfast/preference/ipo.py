@@ -8,6 +8,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, PairMethod, Paper, check, departures_of
+from holdfast.inputs import reference
 from holdfast.types import Pairs
 
 
@@ -46,7 +47,7 @@ METHOD = PairMethod(
         ),
         equation="(h - 1 / (2 tau))^2",
         tokens="sum",
-        needs=("reference",),
+        needs=(reference,),
         departures=departures_of(ipo),
         at_reference=lambda *, tau, **_: 1 / (4 * tau**2),
         not_to_confuse_with="TRL's `ipo`, which averages each log-ratio over its tokens: the same tau means another strength there",

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
-from holdfast.card import AnswerMethod, Card, Paper, check, departures_of, needed
+from holdfast.card import AnswerMethod, Card, Paper, check, departures_of
+from holdfast.inputs import label, mismatched, reference
 from holdfast.types import Answers
 
 
@@ -40,9 +41,9 @@ def kto(answers: Answers, *, beta: float = 0.1, desirable: float = 1.0, undesira
     check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
     check("desirable", desirable, 0 <= desirable < inf, "be at least 0 and finite", hint="1 is usual")
     check("undesirable", undesirable, 0 <= undesirable < inf, "be at least 0 and finite", hint="1 is usual")
-    good_N = needed(answers.desirable_N, "label", "kto").bool()
-    mismatched = needed(answers.also.get("mismatched"), "mismatched", "kto")
-    z0 = mismatched.log_ratio_N.detach().mean().clamp(min=0)
+    good_N = label(answers).bool()
+    other = mismatched(answers)
+    z0 = other.log_ratio_N.detach().mean().clamp(min=0)
     gain_N = beta * (answers.answer.log_ratio_N - z0)
     return torch.where(good_N, desirable * torch.sigmoid(-gain_N), undesirable * torch.sigmoid(gain_N))
 
@@ -60,7 +61,7 @@ METHOD = AnswerMethod(
         ),
         equation="desirable sigma(-beta (rho - z0)) if desirable, else undesirable sigma(beta (rho - z0))",
         tokens="sum",
-        needs=("reference", "label", "mismatched"),
+        needs=(reference, label, mismatched),
         departures=departures_of(kto),
         coupled=True,
         not_to_confuse_with="the unpaired zero form of APO, which has no z0",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import replace
 from inspect import Parameter
 from math import log, nan
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Limit, PairMethod, Paper, State, check, departures_of, section_of, settings_of
+from holdfast.inputs import rater, swapped
 from holdfast.preference.cpo import METHOD as CPO
 from holdfast.preference.dpo import METHOD as DPO
 from holdfast.preference.ipo import METHOD as IPO
@@ -66,10 +66,9 @@ def lcpo(base: PairMethod, *limits: Limit) -> PairMethod:
     def objective(pairs: Pairs, memory: State, *, reliability: float = 0.9, rate: float = 0.1, **settings: Any) -> tuple[Tensor, State]:
         check("reliability", reliability, 0.5 < reliability <= 1, "be above 0.5 and at most 1", hint="0.9 is usual")
         check("rate", rate, 0 <= rate <= 1, "be between 0 and 1", hint="0.1 is usual")
-        gap_N = pairs.reward_gap_N
-        turned = replace(pairs, chosen=pairs.rejected, rejected=pairs.chosen, reward_gap_N=None if gap_N is None else -gap_N)
-        logit_N = base.objective(turned, **settings) - base.objective(pairs, **settings)
-        rater_N = torch.zeros_like(logit_N, dtype=torch.long) if pairs.rater_N is None else pairs.rater_N
+        logit_N = base.objective(swapped(pairs), **settings) - base.objective(pairs, **settings)
+        known_N = rater.of(pairs)
+        rater_N = torch.zeros_like(logit_N, dtype=torch.long) if known_N is None else known_N
         eta_R = memory["reliability_R"].to(logit_N).nan_to_num(nan=reliability)
         right_N = torch.sigmoid(logit_N.detach() + torch.logit(eta_R[rater_N]))
         cost_N = right_N * F.softplus(-logit_N) + (1 - right_N) * F.softplus(logit_N)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, PairMethod, Paper, check, departures_of
+from holdfast.inputs import reference
 from holdfast.types import Pairs
 
 
@@ -53,7 +54,7 @@ METHOD = PairMethod(
         ),
         equation="softplus(-beta (rho_w - rho_l)), rho = [log pi(y) - log pi_ref(y)] / |y|",
         tokens="mean",
-        needs=("reference",),
+        needs=(reference,),
         departures=departures_of(ln_dpo),
         at_reference=lambda **_: log(2),
         not_to_confuse_with="the token-mean form of `ipo` in some libraries, a squared error of the same log-ratios",

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
-from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of, needed
+from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
+from holdfast.inputs import reference, reward_gap
 from holdfast.types import Pairs
 
 
@@ -60,7 +61,7 @@ def madpo(pairs: Pairs, *, beta: float = 0.1, c_min: float = 0.25, c_max: float 
     check("tau", tau, 0 < tau < inf, "be above 0 and finite", hint="a high quantile of the reward gap's absolute value")
     check("steepness", steepness, 0 < steepness < inf, "be above 0 and finite", hint="1 is usual")
     h_N = pairs.margin_N
-    gap_N = needed(pairs.reward_gap_N, "reward_gap", "madpo").detach().to(h_N)
+    gap_N = reward_gap(pairs).detach().to(h_N)
     return pair_weight(gap_N, c_min=c_min, c_max=c_max, tau=tau, steepness=steepness) * F.softplus(-beta * h_N)
 
 
@@ -73,7 +74,7 @@ METHOD = PairMethod(
         ),
         equation="w(m) softplus(-beta h), w(m) = sigma(c(m) m) / sigma(m) if m > -tau, else 1",
         tokens="sum",
-        needs=("reference", "reward_gap"),
+        needs=(reference, reward_gap),
         departures=departures_of(madpo),
         limits=(Limit(at={"c_max": 1.0}, gives="dpo"),),
         not_to_confuse_with="`beta_dpo`, whose temperature is one for the whole batch and set by the policy's own margins",

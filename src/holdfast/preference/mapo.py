@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
-from holdfast.card import Card, Limit, PairMethod, check, departures_of, needed
+from holdfast.card import Card, Limit, PairMethod, check, departures_of
+from holdfast.inputs import activation, reference, token_kl
 from holdfast.preference._tokens import weighed_N
 from holdfast.preference.sparsepo import PAPER
 from holdfast.types import Pairs, Scored
@@ -38,13 +39,13 @@ def mapo(pairs: Pairs, *, beta: float = 0.1) -> Tensor:
         2. Activations are those of the residual stream after each layer; the paper may also take them inside attention and MLP blocks.
     """
     check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
-    w_N, l_N = (weighed_N(part, mask_NT, mask_NT, "mapo") for part in (pairs.chosen, pairs.rejected) for mask_NT in [active_NT(part)])
+    w_N, l_N = (weighed_N(part, mask_NT, mask_NT) for part in (pairs.chosen, pairs.rejected) for mask_NT in [active_NT(part)])
     return F.softplus(-beta * (w_N - l_N))
 
 
 def active_NT(part: Scored) -> Tensor:
     """m(t) above, 0 outside the answer. No gradient."""
-    activation_NTL = needed(part.ref_activation_NTL, "activation", "mapo").detach()
+    activation_NTL = activation(part).detach()
     inside_NT1 = part.mask_NT.bool().unsqueeze(-1)
     low_N1L = torch.where(inside_NT1, activation_NTL, inf).amin(1, keepdim=True)
     high_N1L = torch.where(inside_NT1, activation_NTL, -inf).amax(1, keepdim=True)
@@ -61,7 +62,7 @@ METHOD = PairMethod(
         paper=PAPER,
         equation="softplus(-beta sum over t of m(t) [log-ratio + KL(pi_ref || pi)], chosen minus rejected), m the reference's activation",
         tokens="sum",
-        needs=("reference", "token_kl", "activation"),
+        needs=(reference, token_kl, activation),
         departures=departures_of(mapo),
         limits=(
             Limit(

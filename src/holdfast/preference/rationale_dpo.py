@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
-from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of, needed
+from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
+from holdfast.inputs import rationale, reference
 from holdfast.types import Pairs
 
 
@@ -37,8 +38,8 @@ def rationale_dpo(pairs: Pairs, *, beta: float = 0.1, gamma: float = 0.1) -> Ten
     """
     check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
     check("gamma", gamma, 0 <= gamma < inf, "be at least 0 and finite", hint="0.1 is usual, 0 is plain DPO")
-    rationale = needed(pairs.also.get("rationale"), "rationale", "rationale_dpo")
-    return F.softplus(-beta * pairs.margin_N) - gamma * rationale.logp_N
+    why = rationale(pairs)
+    return F.softplus(-beta * pairs.margin_N) - gamma * why.logp_N
 
 
 METHOD = PairMethod(
@@ -53,7 +54,7 @@ METHOD = PairMethod(
         ),
         equation="softplus(-beta h) - gamma log pi(rationale | x, both answers)",
         tokens="sum",
-        needs=("reference", "rationale"),
+        needs=(reference, rationale),
         departures=departures_of(rationale_dpo),
         limits=(Limit(at={"gamma": 0.0}, gives="dpo"),),
         not_to_confuse_with="`rdpo`, robust DPO: the paper's own name for this one is RDPO",

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
-from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of, needed
+from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
+from holdfast.inputs import rationale, reference
 from holdfast.types import Pairs
 
 
@@ -34,8 +35,8 @@ def rationale_logistic(pairs: Pairs, *, beta: float = 0.1, gamma: float = 0.1) -
     """
     check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
     check("gamma", gamma, 0 <= gamma < inf, "be at least 0 and finite", hint="0.1 is usual, 0 is plain DPO")
-    rationale = needed(pairs.also.get("rationale"), "rationale", "rationale_logistic")
-    return F.softplus(-beta * pairs.margin_N) + F.softplus(-gamma * rationale.logp_N)
+    why = rationale(pairs)
+    return F.softplus(-beta * pairs.margin_N) + F.softplus(-gamma * why.logp_N)
 
 
 METHOD = PairMethod(
@@ -50,7 +51,7 @@ METHOD = PairMethod(
         ),
         equation="softplus(-beta h) + softplus(-gamma log pi(rationale | x, both answers))",
         tokens="sum",
-        needs=("reference", "rationale"),
+        needs=(reference, rationale),
         departures=departures_of(rationale_logistic),
         limits=(Limit(at={"gamma": 0.0}, gives="dpo", shift=log(2)),),
         not_to_confuse_with="`rationale_dpo`, the derivation's linear form, and `rdpo`, robust DPO: the code's name for this one is RDPO",

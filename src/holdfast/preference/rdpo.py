@@ -9,6 +9,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
+from holdfast.inputs import reference
 from holdfast.types import Pairs
 
 
@@ -53,7 +54,7 @@ METHOD = PairMethod(
         ),
         equation="[(1 - flip) softplus(-beta h) - flip softplus(beta h)] / (1 - 2 flip)",
         tokens="sum",
-        needs=("reference",),
+        needs=(reference,),
         departures=departures_of(rdpo),
         limits=(Limit(at={"flip": 0.0}, gives="dpo"),),
         at_reference=lambda **_: log(2),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
+from holdfast.inputs import reference
 from holdfast.types import Pairs
 
 
@@ -56,7 +57,7 @@ METHOD = PairMethod(
         ),
         equation="softplus(-beta h) - eta beta log pi(y_w)",
         tokens="sum",
-        needs=("reference",),
+        needs=(reference,),
         departures=departures_of(rpo),
         limits=(Limit(at={"eta": 0.0}, gives="dpo"),),
         not_to_confuse_with=(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Head, Limit, PairMethod, Paper, check, departures_of
+from holdfast.inputs import head, reference, token_kl
 from holdfast.preference._tokens import TokenMask, masks_NTK, weighed_N
 from holdfast.types import Pairs, Scored
 
@@ -42,8 +43,8 @@ def sparsepo(pairs: Pairs, *, beta: float = 0.1, sparsity: float = 0.01) -> Tens
     """
     check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
     check("sparsity", sparsity, 0 <= sparsity < inf, "be at least 0 and finite", hint="0.01 is a start")
-    w_NT, l_NT = (masks_NTK(part, 1, "sparsepo")[..., 0] for part in (pairs.chosen, pairs.rejected))
-    margin_N = weighed_N(pairs.chosen, w_NT, w_NT, "sparsepo") - weighed_N(pairs.rejected, l_NT, l_NT, "sparsepo")
+    w_NT, l_NT = (masks_NTK(part, 1)[..., 0] for part in (pairs.chosen, pairs.rejected))
+    margin_N = weighed_N(pairs.chosen, w_NT, w_NT) - weighed_N(pairs.rejected, l_NT, l_NT)
     return F.softplus(-beta * margin_N) + sparsity * (w_NT.sum(-1) + l_NT.sum(-1))
 
 
@@ -67,7 +68,7 @@ METHOD = PairMethod(
         paper=PAPER,
         equation="softplus(-beta sum over t of m(t) [log-ratio + KL(pi_ref || pi)], chosen minus rejected) + sparsity sum m, m learned",
         tokens="sum",
-        needs=("reference", "token_kl", "head"),
+        needs=(reference, token_kl, head),
         departures=departures_of(sparsepo),
         limits=(Limit(at={"sparsity": 0.0}, gives="tdpo", where="the mask is 1 on every token", given=all_ones),),
         status="meets hand-worked numbers; no peer library has it to compare with",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Head, Limit, PairMethod, check, departures_of
+from holdfast.inputs import head, reference, token_kl
 from holdfast.preference._tokens import TokenMask, masks_NTK, weighed_N
 from holdfast.preference.sparsepo import PAPER, all_ones
 from holdfast.types import Pairs, Scored
@@ -44,9 +45,9 @@ def sparsepo_independent(pairs: Pairs, *, beta: float = 0.1, ratio_sparsity: flo
     check("kl_sparsity", kl_sparsity, 0 <= kl_sparsity < inf, "be at least 0 and finite", hint="0.01 is a start")
 
     def value_and_price_N(part: Scored) -> tuple[Tensor, Tensor]:
-        u_NT, d_NT = masks_NTK(part, 2, "sparsepo_independent").unbind(-1)
+        u_NT, d_NT = masks_NTK(part, 2).unbind(-1)
         price_N = ratio_sparsity * u_NT.sum(-1) + kl_sparsity * d_NT.sum(-1)
-        return weighed_N(part, u_NT, d_NT, "sparsepo_independent"), price_N
+        return weighed_N(part, u_NT, d_NT), price_N
 
     (w_N, w_price_N), (l_N, l_price_N) = value_and_price_N(pairs.chosen), value_and_price_N(pairs.rejected)
     return F.softplus(-beta * (w_N - l_N)) + w_price_N + l_price_N
@@ -69,7 +70,7 @@ METHOD = PairMethod(
             "+ ratio_sparsity sum m_u + kl_sparsity sum m_d"
         ),
         tokens="sum",
-        needs=("reference", "token_kl", "head"),
+        needs=(reference, token_kl, head),
         departures=departures_of(sparsepo_independent),
         limits=(
             Limit(at=FREE, gives="dpo", where="the mask of log-ratios is 1 and that of divergences 0", given=ratios_alone),

@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from holdfast.ambiguity.mean import mean
-from holdfast.card import Card, Head, Limit, PairMethod, Paper, check, departures_of, needed
-from holdfast.types import DEGREES, Pairs, Scored
+from holdfast.card import Card, Head, Limit, PairMethod, Paper, check, departures_of
+from holdfast.inputs import copies, head, reference
+from holdfast.inputs.prompts import CORRUPTION_LEVELS, copies_of
+from holdfast.types import Pairs, Scored
 
 
 def spo(pairs: Pairs, *, beta: float = 0.1, gamma: float = 0.1) -> Tensor:
@@ -45,9 +47,10 @@ def spo(pairs: Pairs, *, beta: float = 0.1, gamma: float = 0.1) -> Tensor:
 
 def degree_cost_N(pairs: Pairs, answer: str) -> Tensor:
     """Mean over the degrees of an answer of the cross-entropy of its copy, nats."""
-    copies = pairs.copies(answer)
-    needed(copies or None, "degrees", "spo")
-    parts = [pairs.chosen if answer == "chosen" else pairs.rejected, *copies]
+    corrupted = copies_of(pairs, answer)
+    if not corrupted:
+        raise copies.missing()
+    parts = [pairs.parts[answer], *corrupted]
     there = [part.length_N > 0 for part in parts]
     there[0] = there[0] & torch.stack(there[1:]).any(0)
     return torch.stack([_cross_entropy_N(part, k, len(parts), there[k]) for k, part in enumerate(parts)]).mean(0)
@@ -55,7 +58,7 @@ def degree_cost_N(pairs: Pairs, answer: str) -> Tensor:
 
 def _cross_entropy_N(part: Scored, degree: int, degrees: int, there_N: Tensor) -> Tensor:
     """-log p(degree) at the last token, log K where there is no such copy."""
-    said_NTK = needed(part.head_NTK, "head", "spo")
+    said_NTK = head(part)
     last_N = (part.length_N.long() - 1).clamp(min=0)
     logits_NK = said_NTK[torch.arange(len(said_NTK), device=said_NTK.device), last_N, :degrees]
     logits_NK = torch.where(there_N.unsqueeze(-1), logits_NK, 0.0)
@@ -67,8 +70,8 @@ class DegreeHead(nn.Module):
 
     def __init__(self, width: int, layers: int):
         super().__init__()
-        self.weight_KH = nn.Parameter(torch.zeros(len(DEGREES), width))
-        self.bias_K = nn.Parameter(torch.zeros(len(DEGREES)))
+        self.weight_KH = nn.Parameter(torch.zeros(len(CORRUPTION_LEVELS), width))
+        self.bias_K = nn.Parameter(torch.zeros(len(CORRUPTION_LEVELS)))
 
     def forward(self, states_RLH: Tensor) -> Tensor:
         return F.linear(states_RLH[:, -1], self.weight_KH, self.bias_K)
@@ -88,10 +91,10 @@ METHOD = PairMethod(
         ),
         equation="softplus(-beta h) + gamma (mean over copies of -log p(degree | copy))",
         tokens="sum",
-        needs=("reference", "degrees", "head"),
+        needs=(reference, copies, head),
         departures=departures_of(spo),
         limits=(Limit(at={"gamma": 0.0}, gives="dpo"),),
-        at_reference=lambda *, gamma, **_: log(2) + gamma * log(len(DEGREES)),
+        at_reference=lambda *, gamma, **_: log(2) + gamma * log(len(CORRUPTION_LEVELS)),
         not_to_confuse_with="`spo_win_rate`, the self-play of Swamy et al., nor simple, soft or self-paced methods of the same letters",
         status="meets hand-worked numbers; the authors published no code to compare with",
     ),

@@ -7,7 +7,9 @@ from math import inf
 from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
-from holdfast.card import Card, PairMethod, Paper, check, departures_of, needed
+from holdfast.card import Card, PairMethod, Paper, check, departures_of
+from holdfast.inputs import reference, revision
+from holdfast.inputs.prompts import revised
 from holdfast.types import Pairs
 
 
@@ -45,7 +47,7 @@ def srpo(pairs: Pairs, *, beta: float = 0.01, alpha: float = 0.8) -> Tensor:
     check("alpha", alpha, 0 <= alpha <= 1, "be between 0 and 1", hint="0.8 is usual")
 
     def ratio_N(answer: str, shown: str) -> Tensor:
-        return needed(pairs.also.get(f"{answer}_given_{shown}"), "revision", "srpo").log_ratio_N
+        return revision(pairs, revised(answer, shown)).log_ratio_N
 
     w_l_N, l_l_N, w_w_N, l_w_N = (ratio_N(a, s) for s in ("rejected", "chosen") for a in ("chosen", "rejected"))
     improve_N = (0.5 - beta * (w_l_N - l_l_N)) ** 2 + (0.5 - beta * (w_w_N - l_w_N)) ** 2
@@ -65,7 +67,7 @@ METHOD = PairMethod(
             "+ alpha {(1/2 - beta [r(w|l) - r(l|l)])^2 + (1/2 - beta [r(w|w) - r(l|w)])^2}"
         ),
         tokens="sum",
-        needs=("reference", "revision"),
+        needs=(reference, revision),
         departures=departures_of(srpo),
         at_reference=lambda *, alpha, **_: 1 - alpha / 2,
         not_to_confuse_with="other SRPOs, of diffusion models, of verifiable rewards and of self-critique, whose losses are unrelated",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
+from holdfast.inputs import reference, token_kl
 from holdfast.preference._tokens import weighed_N
 from holdfast.types import Pairs
 
@@ -37,7 +38,7 @@ def tdpo(pairs: Pairs, *, beta: float = 0.1) -> Tensor:
            is left out.
     """
     check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
-    return F.softplus(-beta * (weighed_N(pairs.chosen, 1.0, 1.0, "tdpo") - weighed_N(pairs.rejected, 1.0, 1.0, "tdpo")))
+    return F.softplus(-beta * (weighed_N(pairs.chosen, 1.0, 1.0) - weighed_N(pairs.rejected, 1.0, 1.0)))
 
 
 METHOD = PairMethod(
@@ -47,7 +48,7 @@ METHOD = PairMethod(
         paper=Paper("Token-level Direct Preference Optimization", "Zeng, Liu, Ma, Yang, Zhang, Wang", 2024, "2404.11999", "ICML 2024"),
         equation="softplus(-beta (h + K(y_w) - K(y_l))), K(y) = sum over t of KL(pi_ref || pi)",
         tokens="sum",
-        needs=("reference", "token_kl"),
+        needs=(reference, token_kl),
         departures=departures_of(tdpo),
         limits=(
             Limit(

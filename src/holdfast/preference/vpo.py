@@ -9,6 +9,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
+from holdfast.inputs import reference
 from holdfast.types import Pairs
 
 
@@ -56,7 +57,7 @@ METHOD = PairMethod(
         ),
         equation="softplus(-beta h) - alpha beta [log pi(y_w) - log pi_ref(y_w)]",
         tokens="sum",
-        needs=("reference",),
+        needs=(reference,),
         departures=departures_of(vpo),
         limits=(Limit(at={"alpha": 0.0}, gives="dpo"),),
         at_reference=lambda **_: log(2),

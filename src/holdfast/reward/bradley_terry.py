@@ -8,6 +8,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Paper
+from holdfast.inputs import confidence
 from holdfast.reward.kind import RewardMethod, heads, surprise
 from holdfast.types import Pairs
 
@@ -22,7 +23,7 @@ def bradley_terry(pairs: Pairs) -> Tensor:
     ranked right, and the maximum likelihood of a balanced one is r = 0, which ranks none.
     """
     chosen_NH, rejected_NH, prompt_NH = heads(pairs)
-    return surprise(difference(chosen_NH, rejected_NH, prompt_NH), pairs.confidence_N)
+    return surprise(difference(chosen_NH, rejected_NH, prompt_NH), confidence.of(pairs))
 
 
 def difference(first_NH: Tensor, second_NH: Tensor, prompt_NH: Tensor | None = None) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Paper, check, departures_of
 from holdfast.errors import NeedError
+from holdfast.inputs import confidence
 from holdfast.reward.kind import RewardMethod, heads, surprise
 from holdfast.types import Pairs
 
@@ -42,7 +43,7 @@ def general_preference(pairs: Pairs, *, dim: int = 6, tau: float = 0.1) -> Tenso
            squares of nonnegative numbers in its place.
     """
     chosen_NH, rejected_NH, prompt_NH = heads(pairs)
-    return surprise(gated(chosen_NH, rejected_NH, prompt_NH, dim=dim, tau=tau), pairs.confidence_N)
+    return surprise(gated(chosen_NH, rejected_NH, prompt_NH, dim=dim, tau=tau), confidence.of(pairs))
 
 
 def gated(first_NH: Tensor, second_NH: Tensor, prompt_NH: Tensor | None, *, dim: int, tau: float) -> Tensor:

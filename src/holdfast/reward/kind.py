@@ -2,7 +2,7 @@
 
 A reward model reads a prompt with an answer and puts out H numbers. They flow as a `Scored` does, so that the training loop need not
 know: `logp_NT` holds the outputs, T = H, in the unit of the head, and the mask is all ones. A kind that also looks at the prompt alone
-(a gate) finds the outputs at the prompt's end under `also["prompt"]`.
+(a gate) finds the outputs at the prompt's end under `extra["prompt"]`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class RewardMethod(PairMethod):
 
 def heads(pairs: Pairs) -> tuple[Tensor, Tensor, Tensor | None]:
     """(chosen_NH, rejected_NH, prompt_NH or None) of pairs that a reward model scored."""
-    prompt = pairs.also.get(PROMPT)
+    prompt = pairs.extra.get(PROMPT)
     return pairs.chosen.logp_NT, pairs.rejected.logp_NT, None if prompt is None else prompt.logp_NT
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from holdfast.data.producers import revise_prompt
 from holdfast.data.template import Chat, Marks, renderer
-from holdfast.data.trees import revise_prompt
 from holdfast.errors import OptionError
 from holdfast.sampling.draw import draw
 from holdfast.types import Text

@@ -17,16 +17,16 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from holdfast.card import Head, Need
+from holdfast.card import Head
 from holdfast.errors import ModelError
+from holdfast.inputs import activation, token_kl
+from holdfast.inputs.base import Input
 from holdfast.scorers.branches import Path
 from holdfast.scorers.head import divergence, token_logp, token_logp_and_kl
 from holdfast.scorers.plain import Padded, causal_model, sequences_of
 from holdfast.scorers.rope import Sides
 from holdfast.scorers.text import TextScorer, by_branch, split
 from holdfast.types import Scored, Tokenized
-
-KEPT: tuple[Need, ...] = ("token_kl", "activation")  # needs that only a reference in memory meets
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class LiveScorer(TextScorer):
 
     Args:
         model: the policy.
-        wants: the method's needs; "token_kl" and "activation" are met.
+        wants: the method's inputs; `token_kl` and `activation` are made.
         reference: in memory; needed for those, and for a head that reads it.
         head: the method's own, if it has one.
         path: as for `TextScorer`.
@@ -65,7 +65,7 @@ class LiveScorer(TextScorer):
     scores = "log-probabilities, divergences or outputs of the head"
 
     def __init__(
-        self, model: Any, *, wants: Collection[Need], reference: Standing | None = None, head: Head | None = None, path: Path = "packed"
+        self, model: Any, *, wants: Collection[Input], reference: Standing | None = None, head: Head | None = None, path: Path = "packed"
     ):
         super().__init__(model, path=path)
         self.wants = wants
@@ -97,7 +97,7 @@ class LiveScorer(TextScorer):
         hidden_LH, layout = self.hidden_states(decoder, items)
         before_RH = hidden_LH[layout.predictor_R]
         made: dict[str, Tensor] = {}
-        if "token_kl" in self.wants:
+        if token_kl in self.wants:
             last_RH, _, reference_output = _there(theirs)
             made["logp_NT"], made["kl_NT"] = token_logp_and_kl(
                 before_RH, last_RH, layout.target_R, output, reference_output, vocabulary=vocabulary
@@ -122,7 +122,7 @@ class LiveScorer(TextScorer):
         logp_NTV = ours.logits_NTV.log_softmax(-1)
         inside_NT = padded.mask_NT.bool()
         made = {"logp_NT": padded.chosen(logp_NTV)}
-        if "token_kl" in self.wants:
+        if token_kl in self.wants:
             made["kl_NT"] = torch.where(inside_NT, divergence(_there(theirs).logits_NTV.log_softmax(-1), logp_NTV), 0.0)
         theirs_NTLH = None if theirs is None else _there(theirs.before_NTLH)
         states_NTLH = theirs_NTLH if self._head_of == "reference" else None if ours.after_NTLH is None else ours.after_NTLH[:, :, -1:]
@@ -135,7 +135,7 @@ class LiveScorer(TextScorer):
         made = {}
         if self.head is not None:
             made["head_NTK"] = self.head(_there(states_RLH)).float()
-        if "activation" in self.wants:
+        if activation in self.wants:
             made["ref_activation_NTL"] = _there(reference_RLH).float().mean(-1)
         return made
 

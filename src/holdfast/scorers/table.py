@@ -21,6 +21,8 @@ from torch import Tensor
 from holdfast.ambiguity.mean import mean
 from holdfast.card import Reduction, check
 from holdfast.errors import NeedError, RunError
+from holdfast.inputs import group, label, mismatched, weight
+from holdfast.inputs.base import Input
 from holdfast.types import Answers, Batch, Pairs, Scored
 
 
@@ -64,14 +66,13 @@ class Table:
     def pairs(self, data: Comparisons) -> Pairs:
         """The comparisons, scored."""
         chosen, rejected = self.scored(data.prompt_N, data.chosen_N), self.scored(data.prompt_N, data.rejected_N)
-        also = {name: self.scored(*where) for name, where in data.also.items()}
-        return Pairs(chosen, rejected, weight_N=data.weight_N, group_N=data.group_N, rater_N=data.rater_N, also=also)
+        extra = {name: self.scored(*where) for name, where in data.extra.items()}
+        return Pairs(chosen, rejected, data.inputs, extra)
 
     def answers(self, data: Judgments) -> Answers:
         """The single answers, scored; the mismatched ones too where there are any."""
-        also = {} if data.mismatched_N is None else {"mismatched": self.scored(data.prompt_N, data.mismatched_N)}
-        answer = self.scored(data.prompt_N, data.answer_N)
-        return Answers(answer, desirable_N=data.desirable_N, weight_N=data.weight_N, group_N=data.group_N, also=also)
+        extra = {} if data.mismatched_N is None else {mismatched.name: self.scored(data.prompt_N, data.mismatched_N)}
+        return Answers(self.scored(data.prompt_N, data.answer_N), data.inputs, extra)
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,8 @@ class Comparisons:
     prompt_N: Tensor
     chosen_N: Tensor
     rejected_N: Tensor
-    weight_N: Tensor | None = None
-    group_N: Tensor | None = None
-    rater_N: Tensor | None = None
-    also: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # further branches: (prompt_N, answer_N) of the same table
+    inputs: Mapping[Input, Tensor] = field(default_factory=dict)  # what else is known of each row
+    extra: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # further branches: (prompt_N, answer_N) of the same table
 
     def unfolded(self) -> Judgments:
         """Each comparison as two judged answers: all the chosen ones (desirable), then all the rejected ones.
@@ -93,16 +92,12 @@ class Comparisons:
         """
         n = len(self.prompt_N)
 
-        def twice(x: Tensor | None) -> Tensor | None:
-            return None if x is None else x.repeat(2)
-
+        twice: dict[Input, Tensor] = {of: x.repeat(2) for of, x in self.inputs.items() if of in (weight, group)}
         return Judgments(
             self.prompt_N.repeat(2),
             torch.cat([self.chosen_N, self.rejected_N]),
-            torch.arange(2 * n) < n,
             torch.cat([self.rejected_N, self.chosen_N]),
-            twice(self.weight_N),
-            twice(self.group_N),
+            {label: torch.arange(2 * n) < n, **twice},
         )
 
 
@@ -112,10 +107,8 @@ class Judgments:
 
     prompt_N: Tensor
     answer_N: Tensor
-    desirable_N: Tensor | None = None
     mismatched_N: Tensor | None = None
-    weight_N: Tensor | None = None
-    group_N: Tensor | None = None
+    inputs: Mapping[Input, Tensor] = field(default_factory=dict)  # what else is known of each row
 
 
 def bradley_terry(reward_SA: Tensor) -> Tensor:
@@ -147,7 +140,7 @@ def population(pref_SAA: Tensor, *, sampling_SA: Tensor | None = None) -> Compar
     weight_SAA = mu_SA.unsqueeze(-1) * mu_SA.unsqueeze(-2) * pref_SAA
     s_N, a_N, b_N = torch.nonzero((~torch.eye(actions, dtype=torch.bool)).expand(states, -1, -1), as_tuple=True)
     weight_N = weight_SAA[s_N, a_N, b_N]
-    return Comparisons(s_N, a_N, b_N, weight_N / weight_N.sum())
+    return Comparisons(s_N, a_N, b_N, {weight: weight_N / weight_N.sum()})
 
 
 def tilted(reference_SA: Tensor, reward_SA: Tensor, *, beta: float) -> Tensor:

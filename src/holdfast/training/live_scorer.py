@@ -7,15 +7,17 @@ from typing import Any
 
 from holdfast.card import Method
 from holdfast.errors import ModelError, OptionError, RunError
+from holdfast.inputs.base import TokenValue
+from holdfast.inputs.prompts import COPY
 from holdfast.models.load import load_policy
 from holdfast.scorers.branches import BranchScorer, Path
-from holdfast.scorers.live import KEPT, LiveScorer, Standing
+from holdfast.scorers.live import LiveScorer, Standing
 from holdfast.scorers.plain import causal_model
 from holdfast.training.policy import is_adapter
 from holdfast.training.reference import ADAPTER_OFF
 from holdfast.training.trainee import Trainee
 from holdfast.training.world import World
-from holdfast.types import COPY, Tokenized
+from holdfast.types import Tokenized
 
 
 def scorer_for(
@@ -63,14 +65,19 @@ def needs_live(method: Method) -> bool:
 
 
 def needs_reference(method: Method) -> bool:
-    return any(need in method.card.needs for need in KEPT) or (method.head is not None and method.head.of == "reference")
+    return bool(_in_memory(method)) or (method.head is not None and method.head.of == "reference")
+
+
+def _in_memory(method: Method) -> list[TokenValue]:
+    """Inputs that only a reference in memory can give."""
+    return [need for need in method.card.needs if isinstance(need, TokenValue) and need.in_memory]
 
 
 def kept_in_memory(method: Method) -> list[str]:
     """What the reader is told of it."""
     if not needs_reference(method):
         return []
-    read = " and ".join([*(need for need in KEPT if need in method.card.needs), *(["a head"] if method.head else [])])
+    read = " and ".join([*(need.name for need in _in_memory(method)), *(["a head"] if method.head else [])])
     return [f"the reference stays in memory and is run at every step: {method.name} reads {read} from it, which no cache could hold"]
 
 

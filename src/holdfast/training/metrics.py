@@ -36,8 +36,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from holdfast.inputs import group, label, samples
+from holdfast.inputs.prompts import copies_of
 from holdfast.training.step import Outcome
-from holdfast.types import Answers, Batch, Pairs, Scored, scored_parts
+from holdfast.types import Answers, Batch, Pairs, Scored
 
 RATERS_SHOWN = 20
 
@@ -50,7 +52,7 @@ def batch_metrics(outcome: Outcome, *, groups: Sequence[str] = (), robust: bool 
         out |= _pairs(batch)
     out |= _branches(batch)
     if robust:
-        out |= adversary_metrics(outcome.adversary_N, batch.group_N, groups)
+        out |= adversary_metrics(outcome.adversary_N, group.of(batch), groups)
     return out
 
 
@@ -66,8 +68,8 @@ def _pairs(pairs: Pairs) -> dict[str, float]:
         out["ranking/reference_accuracy"] = accuracy(pairs.chosen.ref_logp_N - pairs.rejected.ref_logp_N)
         out["implicit_reward/accuracy"] = accuracy(pairs.margin_N)
         out["implicit_reward/margin"] = float(pairs.margin_N.mean())
-        if pairs.samples:
-            out["kl_ref/own_samples"] = float(torch.stack([sample.log_ratio_N for sample in pairs.samples]).mean())
+        if samples.of(pairs):
+            out["kl_ref/own_samples"] = float(torch.stack([sample.log_ratio_N for sample in samples.of(pairs)]).mean())
     return out | _tokens(pairs)
 
 
@@ -78,7 +80,7 @@ def _tokens(pairs: Pairs) -> dict[str, float]:
     divergences = [part.kl_NT[part.mask_NT.bool()] for part in both if part.kl_NT is not None]
     if divergences:
         out["kl_ref/forward_on_data"] = float(torch.cat(divergences).mean())
-    if pairs.copies("chosen"):
+    if copies_of(pairs, "chosen"):
         return out | _degrees(pairs)
     said = [part.head_NTK[part.mask_NT.bool()] for part in both if part.head_NTK is not None]
     if said:
@@ -90,7 +92,7 @@ def _tokens(pairs: Pairs) -> dict[str, float]:
 def _degrees(pairs: Pairs) -> dict[str, float]:
     hits = []
     for answer, whole in (("chosen", pairs.chosen), ("rejected", pairs.rejected)):
-        for degree, part in enumerate([whole, *pairs.copies(answer)]):
+        for degree, part in enumerate([whole, *copies_of(pairs, answer)]):
             there_N = part.length_N > 0
             if part.head_NTK is not None and bool(there_N.any()):
                 last_N = part.length_N.long()[there_N] - 1
@@ -107,7 +109,7 @@ def _branches(batch: Batch) -> dict[str, float]:
         out[f"length/{name}"] = float(scored.length_N[keep_N].float().mean())
         if scored.ref_logp_NT is not None:
             out[f"movement/{name}"] = float(scored.log_ratio_N[keep_N].mean())
-    compared = [scored for name, scored in scored_parts(batch).items() if name not in batch.also and scored.ref_logp_NT is not None]
+    compared = [scored for name in batch.MAIN if (scored := batch.parts[name]).ref_logp_NT is not None]
     tokens = sum(float(scored.mask_NT.sum()) for scored in compared)
     if tokens:
         out["kl_ref/k3_on_data_tokens"] = sum(float(_k3(scored)) for scored in compared) / tokens
@@ -116,11 +118,12 @@ def _branches(batch: Batch) -> dict[str, float]:
 
 def _named_answers(batch: Batch) -> list[tuple[str, Scored, Tensor]]:
     """Branches by name, and which rows count; judged answers apart by their verdict, so that praised and blamed can be told apart."""
-    if isinstance(batch, Answers) and batch.desirable_N is not None:
-        good_N = batch.desirable_N.bool()
+    judged_N = label.of(batch)
+    if isinstance(batch, Answers) and judged_N is not None:
+        good_N = judged_N.bool()
         return [("desirable", batch.answer, good_N), ("undesirable", batch.answer, ~good_N)]
-    parts = {name: scored for name, scored in scored_parts(batch).items() if name not in batch.also}
-    return [(name, scored, torch.ones_like(scored.length_N, dtype=torch.bool)) for name, scored in parts.items()]
+    parts = ((name, batch.parts[name]) for name in batch.MAIN)
+    return [(name, scored, torch.ones_like(scored.length_N, dtype=torch.bool)) for name, scored in parts]
 
 
 def _k3(scored: Scored) -> Tensor:

@@ -20,6 +20,7 @@ from holdfast.card import Method, Reduction
 from holdfast.evaluation.calibration import calibration
 from holdfast.evaluation.intervals import mean_interval
 from holdfast.files import path_of
+from holdfast.inputs import group
 from holdfast.models.judges import load_judge, mark
 from holdfast.reward.kind import PROMPT, RewardMethod, heads
 from holdfast.reward.table import get
@@ -106,7 +107,7 @@ def judge_trainee(method: RewardMethod, settings: Mapping[str, Any]) -> Trainee:
         logit_N = logits(method, settings, outcome.batch)
         out = {"loss": float(outcome.total), "cost/mean": float(outcome.cost_N.mean())}
         out |= {"reward/accuracy": accuracy(logit_N), "reward/log_odds": float(logit_N.mean())}
-        return out | (adversary_metrics(outcome.adversary_N, outcome.batch.group_N, groups) if robust else {})
+        return out | (adversary_metrics(outcome.adversary_N, group.of(outcome.batch), groups) if robust else {})
 
     def results(outcome: Outcome, rows: Rows) -> dict[str, Any]:
         assert isinstance(outcome.batch, Pairs)

@@ -16,12 +16,11 @@ from torch import nn
 from holdfast.card import Method
 from holdfast.errors import RunError
 from holdfast.evaluation.generate import generate
+from holdfast.inputs import samples
 from holdfast.models.load import load_policy
 from holdfast.scorers.text import Path, TextScorer, score_in_chunks
 from holdfast.training.step import Rows
 from holdfast.training.world import World
-
-BRANCHES = ("sample_1", "sample_2")  # the least that a leave-one-out baseline takes
 
 
 @dataclass
@@ -43,11 +42,11 @@ class Sampler:
             self.tokenizer,
             [item.prompt for item in rows.items],
             max_new_tokens=self.max_new_tokens,
-            samples=len(BRANCHES),
+            samples=samples.least,
             seed=self.seed * 1_000_003 + step,
         )
         answers = self.world.gather([[list(one.ids) for one in answers] for answers in drawn])[0]
-        own = [dict(zip(BRANCHES, row, strict=True)) for row in answers]
+        own = [dict(zip(samples.branches, row, strict=True)) for row in answers]
         alone = [replace(item, branches=branches, others=()) for item, branches in zip(rows.items, own, strict=True)]
         with self.world.accelerator.autocast():
             scored = score_in_chunks(self.reference, alone, tokens=self.tokens)
@@ -77,7 +76,7 @@ def sampler_for(
     Raises:
         RunError: the policy is sharded over processes, or its reference is an adapter switched off.
     """
-    if "samples" not in method.card.needs:
+    if samples not in method.card.needs:
         return None
     if world.sharded:
         raise RunError(f"{method.name} draws from the policy at every step, which FSDP does not allow here", hint="use DDP, or one process")

@@ -38,6 +38,7 @@ from holdfast.evaluation.kl import sample_kl
 from holdfast.evaluation.reward_source import Judge, name_of
 from holdfast.files import TEMPORARY, sweep, whole_folder, write_json
 from holdfast.games import ROLES, Roles
+from holdfast.inputs import earlier_win_rate
 from holdfast.methods import get
 from holdfast.models.load import load_policy, load_tokenizer, resolve
 from holdfast.training.opponents import fill, gaps, mixture_weights, win_rates
@@ -247,7 +248,7 @@ class _Play:
         if not rows:
             raise RunError(f"round {number}: no prompt has two answers that differ", hint="more samples, or a higher temperature")
         before = self._policy(number - 2)
-        if "earlier_win_rate" in self.method.card.needs:
+        if earlier_win_rate in self.method.card.needs:
             others = texts if before == current else self._texts(self._drawn(before, chosen, number, 2))
             fill(rows, places, "earlier_win_rate", win_rates(self.verdicts, chosen, texts, others))
         shutil.rmtree(folder, ignore_errors=True)

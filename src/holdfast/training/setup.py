@@ -14,12 +14,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from holdfast.ambiguity import REDUCTIONS, parse
 from holdfast.card import Method, Reduction, costs, initial_memory, settings_of
 from holdfast.errors import HoldfastError, NeedError, OptionError, RunError, shown
 from holdfast.files import TEMPORARY, folder_to_write
+from holdfast.inputs import reference as reference_input
+from holdfast.inputs import samples
+from holdfast.inputs.base import Input
 from holdfast.models.load import context_length, load_tokenizer
 from holdfast.scorers.branches import BranchScorer, Verification, said_of
 from holdfast.scorers.reference import model_hash
@@ -32,11 +35,11 @@ from holdfast.training.prepare import Prepared, prepare
 from holdfast.training.record import differences, new_record, now, refuse_another, write_record
 from holdfast.training.reference import Asked, Reference, asked_reference, reference_log_probs, with_reference
 from holdfast.training.router import HINT, RouterLoss, router_loss
-from holdfast.training.samples import BRANCHES, Sampler, sampler_for
+from holdfast.training.samples import Sampler, sampler_for
 from holdfast.training.step import Memories, Outcome, Question, Rows
 from holdfast.training.trainee import POLICY, Trainee
 from holdfast.training.world import World
-from holdfast.types import Answers, Batch, Pairs, Scored, Tokenized
+from holdfast.types import Scored, Tokenized
 
 BEFORE_THE_RECORD = {
     LOCK,
@@ -180,7 +183,7 @@ def _inputs(world: World, ask: Ask, quarantine: Path) -> Inputs:
     prepared, question = _rows_and_question(world, ask, tokenizer, quarantine)
     start_hash = model_hash(policy)
     reference = None
-    if "reference" in ask.method.card.needs or ask.reference is not None:  # where it was only named: for the metrics' sake
+    if reference_input in ask.method.card.needs or ask.reference is not None:  # where it was only named: for the metrics' sake
         trusted = options.trust_remote_code
         fresh = bool(options.lora_rank)
         reference = asked_reference(ask.reference, policy, start_hash=start_hash, fresh_adapter=fresh, trust_remote_code=trusted)
@@ -233,7 +236,7 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
     )
     scored_by = {"scoring": verification}
     if sampler is not None:
-        scored_by["reference_scoring"] = verify(world, sampler.reference, [item.only(BRANCHES) for item in everything])
+        scored_by["reference_scoring"] = verify(world, sampler.reference, [item.only(samples.branches) for item in everything])
     scorer, optimizer = world.prepare(inner, build_optimizer(inner, options))
     reference = _reference(world, ask, scorer, prepared, inputs.reference)
     train, evaluation = _with_reference(prepared, reference)
@@ -313,15 +316,11 @@ def _refuse_router(world: World, method: Method, router: RouterLoss | None) -> N
 def try_settings(method: Method, settings: Mapping[str, Any]) -> None:
     """Ask the objective for the cost of two answers of one token, so that a setting out of range is refused before anything is loaded."""
     one = Scored(torch.zeros(2, 1), torch.ones(2, 1), torch.zeros(2, 1))
-    also, whose = {"mismatched": one}, torch.zeros(2, dtype=torch.long)
-    batch: Batch
-    if method.takes is Answers:
-        batch = Answers(one, torch.tensor([True, False]), group_N=whose, also=also)
-    else:
-        some = torch.full((2,), 0.5)
-        columns = {"confidence_N": some, "group_N": whose, "rater_N": whose, "reward_gap_N": some, "earlier_gap_N": some}
-        columns |= dict.fromkeys(("log_odds_N2", "win_rate_N2", "earlier_win_rate_N2"), torch.full((2, 2), 0.5))
-        batch = Pairs(one, one, **columns, also=also)
+    inputs: dict[Input, Tensor] = {}
+    extra: dict[str, Scored] = {}
+    for need in (*method.card.needs, *method.reduction.needs):
+        need.fill(inputs, extra, one)
+    batch = method.takes.of({**dict.fromkeys(method.takes.MAIN, one), **extra}, inputs)
     with suppress(NeedError):  # of something that only real rows have
         costs(method, batch, settings, initial_memory(method))
 
@@ -353,13 +352,12 @@ def _in_order(prepared: Prepared, options: Options, method: Method, policy: Any)
     known = set(first)
     items = [*(rows[i] for i in first), *(rows[i] for i in range(len(rows)) if i not in known)]
     items += prepared.evaluation.items if prepared.evaluation else ()
-    if "samples" not in method.card.needs:
+    if samples not in method.card.needs:
         return items
     answer = max((ids for item in items for ids in item.branches.values()), key=len)
     room = context_length(policy) or 2**30
-    return [
-        replace(item, branches={**item.branches, **dict.fromkeys(BRANCHES, answer[: max(1, room - len(item.prompt))])}) for item in items
-    ]
+    drawn = [dict.fromkeys(samples.branches, answer[: max(1, room - len(item.prompt))]) for item in items]
+    return [replace(item, branches={**item.branches, **own}) for item, own in zip(items, drawn, strict=True)]
 
 
 def read_reduction(given: str | Reduction | None, method: Method, groups: int) -> Reduction:

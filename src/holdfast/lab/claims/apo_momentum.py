@@ -21,6 +21,7 @@ from torch import Tensor
 from holdfast.arrays import Floats
 from holdfast.games import apo
 from holdfast.games.game import log_softmax
+from holdfast.inputs import earlier_gap
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import equivalent, separated
 from holdfast.lab.worlds import random_games
@@ -96,7 +97,7 @@ def _round(world: _World, rng: np.random.Generator, now_D: Tensor, before_D: Ten
         optimizer.zero_grad()
         logp_A = world.logp_A(weight_D)
         chosen, rejected = (Scored(logp_A[i, None], one_N1, now_A[i, None]) for i in (w_N, l_N))
-        cost_N = get("apo").objective(Pairs(chosen, rejected, earlier_gap_N=before_A[w_N] - before_A[l_N]), beta=beta, alpha=alpha)
+        cost_N = get("apo").objective(Pairs(chosen, rejected, {earlier_gap: before_A[w_N] - before_A[l_N]}), beta=beta, alpha=alpha)
         total: Tensor = cost_N.mean() + 1e-4 * ((weight_D - now_D) ** 2).sum()
         total.backward()
         return total

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from holdfast.inputs import samples
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.fit import newton
 from holdfast.lab.frontier import matched, stretched
@@ -59,7 +60,7 @@ def fits(seeds: tuple[int, ...]) -> tuple[World, World, dict[str, list[Tensor]]]
 
 def _fit(world: World, data: Any, name: str, settings: dict[str, Any]) -> Tensor:
     method = get(name)
-    if "samples" in method.card.needs:
+    if samples in method.card.needs:
         further = further_for(method, seed=world.seeds[0])
         return world.policy_WSA(trained(world, data, method, steps=250, rate=0.1, further=further, **settings)[0])
     return world.policy_WSA(newton(cost_of(world, data, method, **settings), world.start_WD, steps=30).theta_WD)

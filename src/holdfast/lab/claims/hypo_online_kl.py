@@ -56,7 +56,7 @@ def outcomes(seeds: Sequence[int]) -> Measured:
             batch = pairs(world, logp_WSA, data)
             if name == "hypo":
                 drawn = [torch.multinomial(logp_WSA[:, 0].detach().exp(), 400, replacement=True, generator=dice) for _ in range(2)]
-                batch = replace(batch, also={f"sample_{i}": scored(world, logp_WSA, data.prompt_WN, a_WN) for i, a_WN in enumerate(drawn)})
+                batch = replace(batch, extra={f"sample_{i}": scored(world, logp_WSA, data.prompt_WN, a_WN) for i, a_WN in enumerate(drawn)})
             return get(name).objective(batch, **settings).view(len(theta_WD), -1).mean(-1)
 
         def watch(step: int, theta_WD: Tensor, arm: str = arm) -> None:

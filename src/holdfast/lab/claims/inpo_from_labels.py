@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from holdfast.arrays import Floats
 from holdfast.games import Game, Oracle, State, gap, inpo, regularized, solve, sppo
+from holdfast.inputs import earlier_gap, weight
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import bounded, multiple, separated
 from holdfast.lab.worlds import random_games
@@ -106,11 +107,13 @@ def _round(game: Game, log_pi_A: Floats, winner_N: Ints, loser_N: Ints) -> Float
     count_AA = np.zeros((ANSWERS, ANSWERS))
     np.add.at(count_AA, (winner_N, loser_N), 1.0)
     w_N, l_N = (torch.from_numpy(i) for i in np.nonzero(count_AA * (1 - np.eye(ANSWERS))))
-    data = Comparisons(torch.zeros_like(w_N), w_N, l_N, torch.from_numpy(count_AA)[w_N, l_N])
+    data = Comparisons(torch.zeros_like(w_N), w_N, l_N, {weight: torch.from_numpy(count_AA)[w_N, l_N]})
     current = torch.from_numpy(log_pi_A)
 
     def cost(pairs: Pairs) -> torch.Tensor:
-        out: torch.Tensor = get("inpo").objective(replace(pairs, earlier_gap_N=current[w_N] - current[l_N]), eta=ETA, tau=TAU)
+        out: torch.Tensor = get("inpo").objective(
+            replace(pairs, inputs={**pairs.inputs, earlier_gap: current[w_N] - current[l_N]}), eta=ETA, tau=TAU
+        )
         return out
 
     found = fit(cost, data, reference_SA=torch.from_numpy(game.log_ref_A)[None], start_SA=current[None])

@@ -52,11 +52,11 @@ def accuracies(seeds: Sequence[int], *, n: int) -> Measured:
         def cost(theta_WD: torch.Tensor) -> torch.Tensor:
             h = torch.einsum("wnd,wd->wn", own_WND, theta_WD).reshape(-1, 1)
             zero, mask = torch.zeros_like(h).detach(), torch.ones_like(h).detach()
-            also = {}
+            extra = {}
             if index is not None:
                 said = (own_WND * theta_WD[:, None]).log_softmax(-1).gather(-1, index).reshape(-1, 1)
-                also = {"rationale": Scored(said, mask)}
-            cost_N = method.objective(Pairs(Scored(h, mask, zero), Scored(zero, mask, zero), also=also), **settings)
+                extra = {"rationale": Scored(said, mask)}
+            cost_N = method.objective(Pairs(Scored(h, mask, zero), Scored(zero, mask, zero), extra=extra), **settings)
             return cost_N.view(len(theta_WD), -1).mean(-1) + 1e-3 * theta_WD.square().sum(-1)
 
         theta_WD = fit.newton(cost, torch.zeros(len(seeds), FEATURES, dtype=torch.float64), steps=25, tolerance=1e-6).theta_WD

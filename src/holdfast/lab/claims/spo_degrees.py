@@ -18,17 +18,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from holdfast.inputs.prompts import COPY, CORRUPTION_LEVELS
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.fit import Cost, adam
 from holdfast.lab.verdict import all_of, equivalent, separated
 from holdfast.lab.worlds import bags
 from holdfast.lab.worlds.bags import BODY, UNITS, Bags, feature_WNH, score_WN, start_WD, without
 from holdfast.methods import get
-from holdfast.types import DEGREES, Pairs, Scored
+from holdfast.types import Pairs, Scored
 
 RIGHT = "share of fresh pairs ranked rightly"
 STEPS, RATE, DECAY, GAMMA = 600, 0.01, 1e-3, 0.1
-HEAD = len(DEGREES) * (UNITS + 1)
+HEAD = len(CORRUPTION_LEVELS) * (UNITS + 1)
 
 
 def accuracies(seeds: Sequence[int], *, n: int) -> Measured:
@@ -62,12 +63,14 @@ def decayed(cost: Cost, theta_WD: Tensor) -> Tensor:
 
 def copies(data: Bags, seeds: Sequence[int], *, keys: bool) -> list[list[Tensor]]:
     """Chosen and rejected answers, each at every degree."""
-    return [[without(x, rate, keys=keys, seeds=seeds) for rate in DEGREES] for x in (data.chosen_WNV, data.rejected_WNV)]
+    return [[without(x, rate, keys=keys, seeds=seeds) for rate in CORRUPTION_LEVELS] for x in (data.chosen_WNV, data.rejected_WNV)]
 
 
 def order(seeds: Sequence[int], n: int, side: int) -> Tensor:
     """For each answer an order of its degrees."""
-    draws = [torch.rand(n, len(DEGREES), generator=torch.Generator().manual_seed(1000 * seed + side)).argsort(-1) for seed in seeds]
+    draws = [
+        torch.rand(n, len(CORRUPTION_LEVELS), generator=torch.Generator().manual_seed(1000 * seed + side)).argsort(-1) for seed in seeds
+    ]
     return torch.stack(draws)
 
 
@@ -83,10 +86,10 @@ def spo(
             index_KWNK = orders[side].permute(2, 0, 1)[..., None].expand_as(said_KWNK)
             said_KWNK = said_KWNK.gather(0, index_KWNK)
         sides.append([_scored(score_WN(theta_WD, x), said) for x, said in zip(features, said_KWNK, strict=True)])
-    also = {
-        f"{name}_less_{k}": part for name, parts in zip(("chosen", "rejected"), sides, strict=True) for k, part in enumerate(parts) if k
+    extra = {
+        f"{name}{COPY}{k}": part for name, parts in zip(("chosen", "rejected"), sides, strict=True) for k, part in enumerate(parts) if k
     }
-    cost_N = get("spo").objective(Pairs(sides[0][0], sides[1][0], also=also), beta=1.0, gamma=gamma)
+    cost_N = get("spo").objective(Pairs(sides[0][0], sides[1][0], extra=extra), beta=1.0, gamma=gamma)
     return cost_N.view(len(theta_WD), -1).mean(-1)
 
 
@@ -104,7 +107,7 @@ def _dpo_W(better_WN: Tensor, worse_WN: Tensor) -> Tensor:
 
 
 def _head(theta_WD: Tensor, feature: Tensor) -> Tensor:
-    head_WHK = theta_WD[:, BODY:].view(len(theta_WD), UNITS + 1, len(DEGREES))
+    head_WHK = theta_WD[:, BODY:].view(len(theta_WD), UNITS + 1, len(CORRUPTION_LEVELS))
     return torch.bmm(feature, head_WHK[:, :UNITS]) + head_WHK[:, UNITS:]
 
 

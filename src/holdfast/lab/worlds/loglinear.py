@@ -23,6 +23,7 @@ from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
 from holdfast.card import AnswerMethod, Method, Reduction, State, check, costs, initial_memory
+from holdfast.inputs import group, label, mismatched, rater, reward_gap
 from holdfast.lab.fit import Cost, adam
 from holdfast.types import Answers, Batch, Pairs, Scored
 
@@ -237,9 +238,8 @@ def pairs(world: World, logp_WSA: Tensor, labels: Labels) -> Pairs:
     """All worlds' comparisons in one batch of W N rows, world by world."""
     chosen = scored(world, logp_WSA, labels.prompt_WN, labels.chosen_WN)
     rejected = scored(world, logp_WSA, labels.prompt_WN, labels.rejected_WN)
-    columns = (labels.group_WN, labels.rater_WN, labels.reward_gap_WN)
-    group_N, rater_N, reward_gap_N = (None if x is None else x.reshape(-1) for x in columns)
-    return Pairs(chosen, rejected, group_N=group_N, rater_N=rater_N, reward_gap_N=reward_gap_N)
+    columns = {group: labels.group_WN, rater: labels.rater_WN, reward_gap: labels.reward_gap_WN}
+    return Pairs(chosen, rejected, {of: x.reshape(-1) for of, x in columns.items() if x is not None})
 
 
 def answers(world: World, logp_WSA: Tensor, labels: Labels) -> Answers:
@@ -252,8 +252,8 @@ def judged(world: World, logp_WSA: Tensor, labels: Labels) -> Answers:
     prompt_WN = labels.prompt_WN.repeat(1, 2)
     answer_WN = torch.cat([labels.chosen_WN, labels.rejected_WN], 1)
     desirable_WN = (torch.arange(answer_WN.shape[1]) < labels.chosen_WN.shape[1]).expand_as(answer_WN)
-    also = {"mismatched": scored(world, logp_WSA, prompt_WN, answer_WN.roll(1, 1))}
-    return Answers(scored(world, logp_WSA, prompt_WN, answer_WN), desirable_N=desirable_WN.reshape(-1), also=also)
+    extra = {mismatched.name: scored(world, logp_WSA, prompt_WN, answer_WN.roll(1, 1))}
+    return Answers(scored(world, logp_WSA, prompt_WN, answer_WN), {label: desirable_WN.reshape(-1)}, extra)
 
 
 def cost_of(
@@ -297,7 +297,7 @@ def one(
 def batch_of(method: Method, world: World, logp_WSA: Tensor, labels: Labels) -> Batch:
     if not isinstance(method, AnswerMethod):
         return pairs(world, logp_WSA, labels)
-    return (judged if "label" in method.card.needs else answers)(world, logp_WSA, labels)
+    return (judged if label in method.card.needs else answers)(world, logp_WSA, labels)
 
 
 class Further(Protocol):
@@ -336,7 +336,8 @@ def trained(
         for w, part in enumerate(parts):
             batch = batch_of(method, part[0], logp_WSA[w : w + 1], part[1])
             if further is not None:
-                batch = replace(batch, also={**batch.also, **further.score(*part, logp_WSA[w : w + 1], theta_WD[w : w + 1, features:])})
+                scores = further.score(*part, logp_WSA[w : w + 1], theta_WD[w : w + 1, features:])
+                batch = batch.with_parts({**batch.parts, **scores})
             cost_N, memories[w] = costs(method, batch, settings, memories[w])
             value, states[w] = reduction.apply(cost_N, batch, states[w])
             out.append(value)

@@ -16,13 +16,16 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from holdfast.card import NEEDS, Method
+from holdfast.card import Method
 from holdfast.errors import NeedError
+from holdfast.inputs import group, label, mismatched, reference, revision, reward_gap, samples
+from holdfast.inputs.base import Input
+from holdfast.inputs.prompts import revised
 from holdfast.lab.worlds.loglinear import Further, Labels, World, at, scored
 from holdfast.types import Scored
 
 GROUPS = 4
-ALWAYS = ("reference", "label", "mismatched", "group", "reward_gap")
+ALWAYS = (reference, label, mismatched, group, reward_gap)
 
 
 def told(world: World, labels: Labels) -> Labels:
@@ -40,10 +43,9 @@ def further_for(method: Method, seed: int) -> Further | None:
     asked = [need for need in method.card.needs if need not in ALWAYS]
     for need in asked:
         if need not in FURTHER:
-            what = NEEDS[need].partition("; hint: ")[0]
             raise NeedError(
-                need,
-                f"{method.name} needs {need}: {what}; the log-linear world has none: its answers are symbols, not words",
+                need.name,
+                f"{method.name} needs {need.name}: {need.says}; the log-linear world has none: its answers are symbols, not words",
                 hint="stress it on rows that have it: your own, or --data text-world for reasons in words",
             )
     return FURTHER[asked[0]](seed) if asked else None
@@ -65,7 +67,7 @@ class Samples:
     def score(self, world: World, labels: Labels, logp_1SA: Tensor, theta_1E: Tensor) -> Mapping[str, Scored]:
         chance_NA = logp_1SA[0].detach().exp()[labels.prompt_WN[0]]
         drawn_N2 = torch.multinomial(chance_NA, 2, replacement=True, generator=self.dice)
-        return {f"sample_{i + 1}": scored(world, logp_1SA, labels.prompt_WN, drawn_N2[None, :, i]) for i in range(2)}
+        return {name: scored(world, logp_1SA, labels.prompt_WN, drawn_N2[None, :, i]) for i, name in enumerate(samples.branches)}
 
 
 @dataclass
@@ -89,7 +91,7 @@ class Revisions:
             logp_N1 = logp_SAA[prompt_N, sides[shown], sides[written]][:, None]
             return Scored(logp_N1, torch.ones_like(logp_N1).detach(), world.reference_WSA[0][prompt_N, sides[written]][:, None])
 
-        return {f"{written}_given_{shown}": one(shown, written) for shown in sides for written in sides}
+        return {revised(written, shown): one(shown, written) for shown in sides for written in sides}
 
 
-FURTHER: Mapping[str, Callable[[int], Further]] = {"samples": Samples, "revision": Revisions}
+FURTHER: Mapping[Input, Callable[[int], Further]] = {samples: Samples, revision: Revisions}

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from holdfast.inputs.prompts import revised
 from holdfast.types import Pairs, Scored
 
 ANSWERS = 8
@@ -59,5 +60,5 @@ def pairs(theta_WD: Tensor, chosen_N: Tensor, rejected_N: Tensor) -> Pairs:
         return Scored(logp, torch.ones_like(logp).detach(), torch.full_like(logp, -float(np.log(ANSWERS))).detach())
 
     shown = {"chosen": chosen_N, "rejected": rejected_N}
-    also = {f"{a}_given_{s}": scored(revise_WAA[:, shown[s], shown[a]]) for s in shown for a in shown}
-    return Pairs(scored(logp_WA[:, chosen_N]), scored(logp_WA[:, rejected_N]), also=also)
+    extra = {revised(a, s): scored(revise_WAA[:, shown[s], shown[a]]) for s in shown for a in shown}
+    return Pairs(scored(logp_WA[:, chosen_N]), scored(logp_WA[:, rejected_N]), extra=extra)

@@ -10,10 +10,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from functools import cache
-
-from holdfast.types import COPY, DEGREES, Row, Text
 
 _WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
 
@@ -76,31 +74,3 @@ def without_key_phrases(text: str, rate: float) -> str:
             kept.append(text[at : phrase[0].start()])
             at = phrase[-1].end()
     return re.sub(r"(?<=\S) {2,}", " ", "".join([*kept, text[at:]]))
-
-
-def copies_of(row: Row) -> dict[str, Text]:
-    """Copies of both answers of a comparison by branch name: `chosen_less_1` lacks the share DEGREES[1] of its key phrases, and so on. A
-    copy that would be without words is the answer itself."""
-    assert row.chosen is not None and row.rejected is not None
-    return {
-        f"{name}{COPY}{k}": _changed(answer, rate)
-        for name, answer in (("chosen", row.chosen), ("rejected", row.rejected))
-        for k, rate in enumerate(DEGREES[1:], start=1)
-    }
-
-
-def _changed(text: Text, rate: float) -> Text:
-    if isinstance(text, str):
-        less = without_key_phrases(text, rate)
-        return less if less.strip() else text
-    return [{**message, "content": _changed(str(message["content"]), rate)} for message in text]
-
-
-def without_equals(branches: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]]:
-    """The branches of a comparison with every copy left empty that has the tokens of a fuller one."""
-    out = dict(branches)
-    for name, ids in branches.items():
-        whole, _, degree = name.partition(COPY)
-        if degree and ids in [branches[whole], *(branches[f"{whole}{COPY}{k}"] for k in range(1, int(degree)))]:
-            out[name] = []
-    return out

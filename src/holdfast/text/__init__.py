@@ -1,0 +1,1 @@
+"""Words: key phrases of a text."""
