@@ -5,15 +5,18 @@ import pytest
 from holdfast.card import AnswerMethod, Card, PairMethod, Paper, Reduction
 from holdfast.data import unfold
 from holdfast.errors import NeedError
+from holdfast.inputs import INPUTS
 from holdfast.types import Row, Where
+
+NAMED = {need.name: need for need in INPUTS}
 
 
 def method(kind, needs=(), reduction_needs=()):
     def dummy(batch):
         return batch
 
-    card = Card(Paper("t", "a", 2024), "", "sum", needs)
-    return kind(dummy, Reduction("mean", dict, lambda c, b, s: (c.mean(), s), needs=reduction_needs), card)
+    card = Card(Paper("t", "a", 2024), "", "sum", tuple(NAMED[name] for name in needs))
+    return kind(dummy, Reduction("mean", dict, lambda c, b, s: (c.mean(), s), needs=tuple(NAMED[name] for name in reduction_needs)), card)
 
 
 def row(line, **parts):
@@ -79,7 +82,7 @@ def test_needs_of_the_reduction_and_of_the_call_count_too():
     with pytest.raises(NeedError, match="whose label it is"):
         unfold([PAIR], method(PairMethod, (), ("group",)))
     with pytest.raises(NeedError, match="how sure"):
-        unfold([PAIR], method(PairMethod), needs=["confidence"])
+        unfold([PAIR], method(PairMethod), needs=[NAMED["confidence"]])
 
 
 def test_a_need_that_only_some_rows_meet_names_the_first_that_does_not():

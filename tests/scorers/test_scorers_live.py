@@ -11,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 from conftest import build_model
 from holdfast.card import Head
 from holdfast.errors import ModelError
+from holdfast.inputs import activation, head, reference, token_kl
 from holdfast.preference._tokens import TokenMask
 from holdfast.preference.spo import DegreeHead
 from holdfast.scorers import head as chunks
@@ -19,7 +20,7 @@ from holdfast.types import Tokenized
 
 MASK = Head(lambda width, layers: jumbled(TokenMask(width, layers, 2)), of="reference")
 DEGREE = Head(lambda width, layers: jumbled(DegreeHead(width, layers)), of="policy")
-WANTS = ("reference", "token_kl", "activation", "head")
+WANTS = (reference, token_kl, activation, head)
 ITEMS = [
     Tokenized([0, 5, 6, 7], {"chosen": [8, 9, 10, 1], "rejected": [11, 1], "copy": []}),
     Tokenized([0, 12], {"chosen": [13, 1], "rejected": [14, 15, 16, 17, 1], "copy": [14, 1]}),
