@@ -64,6 +64,17 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A file of a run that holds one JSON object. Raises RunError, which names a file that is missing or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise RunError(f"{path} cannot be read: it holds no JSON object")
+    return found
+
+
 def write_text(path: Path, text: str) -> None:
     """UTF-8 text at `path`, replaced in one move: what a link leads to, not the link. A pipe or a device is written to."""
     write_bytes(path, text.encode("utf-8"))

@@ -93,6 +93,10 @@ def test_stopped_anywhere_it_goes_on_to_the_same_numbers(tmp_path: Path, how: di
         assert all((one[name] == two[name]).all() for name in one)
     with pytest.raises(RunError, match="samples was 3 and is now 4"):
         selfplay("gpo", out=tmp_path / "cut0", resume=True, **{**how, "samples": 4})
+    with pytest.raises(RunError, match=r"temperature was 1\.0 and is now 0\.5; learning_rate was 0\.002 and is now 0\.001"):
+        selfplay("gpo", out=tmp_path / "cut0", resume=True, **{**how, "temperature": 0.5, "learning_rate": 1e-3})
+    (again.out / "report.html").unlink()
+    assert "</html>" in (selfplay("gpo", out=again.out, resume=True, **how).out / "report.html").read_text()
     more = selfplay("gpo", out=tmp_path / "cut0", resume=True, **{**how, "rounds": 3})
     assert more.record["standings"]["rounds"][1]["kl"] == whole.record["standings"]["rounds"][1]["kl"]
 
@@ -141,8 +145,8 @@ def test_refusals(tmp_path: Path, how: dict[str, Any]):
         ({"samples": 1}, OptionError, "samples is 1; it must be at least 2"),
         ({"rounds": 0}, OptionError, "rounds is 0"),
         ({"flip": 0.1}, OptionError, "gpo does not read flip"),
-        ({"pairing": "all"}, OptionError, "pairing is 'all'"),
-        ({"reference": "me"}, OptionError, "reference is 'me'"),
+        ({"pairing": "all"}, OptionError, "pairing must be one of best_worst, independent"),
+        ({"reference": "me"}, OptionError, "reference must be one of current, start"),
         ({"judge": "nowhere"}, OptionError, "does not name a judge"),
         ({"data": []}, DataError, "no prompt"),
         ({"data": ["one"]}, DataError, "two prompts"),

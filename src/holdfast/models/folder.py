@@ -6,6 +6,7 @@ the reader to another kind of file, or out of the folder, is refused, since pick
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -94,6 +95,20 @@ def tensor_names(path: Path) -> set[str]:
             return set(file.keys())
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{path} is damaged: {shown_line(error)}", hint="copy or download it again") from error
+
+
+def content_of(place: str) -> str | None:
+    """sha256 over config and weights of a model folder, so that it is known wherever it lies; None of a name that is no folder."""
+    folder = Path(place)
+    if (folder / "model").is_dir():  # of a run
+        folder = folder / "model"
+    if not folder.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for file in sorted([*folder.glob("*config.json"), *folder.glob("*.safetensors")]):
+        with file.open("rb") as handle:
+            digest.update(f"{file.name}:{hashlib.file_digest(handle, 'sha256').hexdigest()};".encode())
+    return digest.hexdigest()
 
 
 def refuse_leftovers(names: Iterable[str], model: nn.Module, place: str) -> None:

@@ -119,11 +119,11 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
     return found
 
 
-def refuse_another(found: Sequence[str]) -> None:
+def refuse_another(found: Sequence[str], what: str = "run") -> None:
     """Refuse to continue one run as another. Raises RunError naming everything that differs."""
     if found:
         raise RunError(
-            f"this is not the run that is to be resumed: {'; '.join(found)}",
+            f"this is not the {what} that is to be resumed: {'; '.join(found)}",
             hint="resume with what the run was started with, or start a new run in another out folder",
         )
 

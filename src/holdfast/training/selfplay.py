@@ -21,35 +21,42 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
 
-from holdfast.card import Method
+from holdfast.card import Method, check
 from holdfast.data.reading import QUARANTINE, Reading
 from holdfast.data.render import tokenized_prompts
-from holdfast.errors import OptionError, RunError
+from holdfast.errors import OptionError, RunError, shown
 from holdfast.evaluation.generate import Generated, text_of
 from holdfast.evaluation.judge import RewardModel
 from holdfast.evaluation.kl import sample_kl
 from holdfast.evaluation.reward_source import Judge, name_of
-from holdfast.files import TEMPORARY, sweep, whole_folder, write_json
+from holdfast.files import TEMPORARY, folder_to_write, read_json, sweep, whole_folder, write_json, write_text, writing
 from holdfast.games import ROLES, Roles
 from holdfast.inputs import earlier_win_rate
 from holdfast.methods import get
+from holdfast.models.folder import content_of
 from holdfast.models.load import load_policy, load_tokenizer, resolve
+from holdfast.training.lock import HOLDER, LOCK, locked
 from holdfast.training.opponents import fill, gaps, mixture_weights, win_rates
-from holdfast.training.options import split_options
+from holdfast.training.options import FREE_ON_RESUME, split_options
 from holdfast.training.pairwise import train
 from holdfast.training.prompts import read_prompts, split_prompts
-from holdfast.training.record import now, recordable, versions
-from holdfast.training.run import Run
+from holdfast.training.record import now, read_record, recordable, refuse_another, versions
+from holdfast.training.run import REPORT, Run
 from holdfast.training.sampler import HFSampler, Sampler
 from holdfast.training.selfplay_report import selfplay_page, standings
+from holdfast.training.setup import try_settings
+from holdfast.training.signals import Interrupted, unwinding
 from holdfast.training.verdicts import Pairing, Verdicts, comparisons
+from holdfast.typed import typed_arguments
 from holdfast.types import Row, Text, Where
 
 RECORD = "selfplay.json"
@@ -65,8 +72,7 @@ class SelfPlay:
     @property
     def record(self) -> dict[str, Any]:
         """What was asked, and the numbers of each round."""
-        found: dict[str, Any] = json.loads((self.out / RECORD).read_text(encoding="utf-8"))
-        return found
+        return read_json(self.out / RECORD)
 
     def policy(self, number: int = -1) -> Path:
         """The folder of a round's policy: the last one's unless told otherwise; 0 is the start."""
@@ -124,62 +130,86 @@ def selfplay(
 
     Raises:
         OptionError, DataError, NeedError, ModelError: as `train`, before anything is drawn where possible.
-        RunError: `out` holds something else, or a round in which no two answers differ.
+        RunError: `out` holds something else, or another process is at work in it; self-play of something else is to be resumed; or a round
+            in which no two answers differ.
     """
+    numbers = {"rounds": rounds, "samples": samples, "prompts": prompts, "watched": watched, "max_new_tokens": max_new_tokens}
+    plain = typed_arguments(selfplay, {**numbers, "temperature": temperature, "resume": resume, "reference": reference, "pairing": pairing})
+    rounds, samples, prompts, watched, max_new_tokens = (plain[name] for name in numbers)
+    temperature = plain["temperature"]
+    check("temperature", temperature, temperature >= 0, "be at least 0")
     method = get(method) if isinstance(method, str) else method
     read_by = {field.name for field in fields(Reading)}
     reading = Reading.of({name: value for name, value in options_and_settings.items() if name in read_by}, "selfplay")
     given = {name: value for name, value in options_and_settings.items() if name not in OURS and name not in read_by}
     options, settings = split_options(method, given)
+    try_settings(method, settings)
     roles = ROLES.get(method.name, Roles("current", opponent="current"))
     pairing = pairing or ("independent" if roles.pairing == "independent" else "best_worst")
     reference = reference or roles.reference
-    if reference not in ("current", "start"):
-        raise OptionError(f"reference is {reference!r}", hint="current, or start")
     check_sizes(rounds=rounds, samples=samples, prompts=prompts, watched=watched, max_new_tokens=max_new_tokens)
     start = _start(model)
     tokenizer = load_tokenizer(start)
-    everything = read_prompts(data, reading, Path(out))
-    training, watching = split_prompts(everything, watched, options.seed)
-    asked = {
-        "method": method.name,
-        "settings": settings,
-        "start": str(start),
-        "judge": judge.name if isinstance(judge, RewardModel) else name_of(judge),
-        "rounds": rounds,
-        "samples": samples,
-        "prompts": prompts,
-        "watched": len(watching),
-        "pairing": pairing,
-        "reference": reference,
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "given": {name: recordable(value) for name, value in given.items()},
-        "data": hashlib.sha256(json.dumps(everything, sort_keys=True, default=dict).encode()).hexdigest(),
-    }
-    folder = Path(out)
-    record = open_folder(folder, asked, resume)
-    play = _Play(
-        out=folder,
-        method=method,
-        roles=roles,
-        start=start,
-        tokenizer=tokenizer,
-        verdicts=Verdicts.of(judge),
-        training=training,
-        watching=watching,
-        sampler=sampler or HFSampler(max_new_tokens, temperature, progress=progress),
-        watcher=sampler or HFSampler(max_new_tokens, 1.0, progress=progress),
-        asked=asked,
-        given=given,
-        seed=options.seed,
-        rendering={"template": options.template, "accept_loss": options.accept_loss},
-        record=record,
-    )
-    play.watch(0, start)
-    for number in range(1, rounds + 1):
-        play.round(number)
-    play.finish()
+    folder = folder_to_write(out)
+    open_folder(folder, resume)
+    with unwinding(), locked(folder), writing(f"the self-play in {folder}", hint="make room, then resume=True"):
+        before = open_folder(folder, resume)  # again: another process may have begun one meanwhile
+        with TemporaryDirectory() as scratch:  # what a run that is gone on with has set aside stays as it is
+            aside = reading if before is None else replace(reading, quarantine=bool(reading.quarantine))
+            everything = read_prompts(data, aside, folder if before is None else Path(scratch))
+        training, watching = split_prompts(everything, watched, options.seed)
+        named = judge.name if isinstance(judge, RewardModel) else name_of(judge)
+        asked = {
+            "method": method.name,
+            "settings": settings,
+            "start": str(start),
+            "start_content": content_of(str(start)),
+            "judge": named,
+            "judge_content": content_of(named),
+            "rounds": rounds,
+            "samples": samples,
+            "prompts": prompts,
+            "watched": len(watching),
+            "pairing": pairing,
+            "reference": reference,
+            "max_new_tokens": max_new_tokens,
+            "temperature": temperature,
+            "given": {name: recordable(value) for name, value in given.items()},
+            "data": hashlib.sha256(json.dumps(everything, sort_keys=True, default=dict).encode()).hexdigest(),
+        }
+        if before is not None:
+            refuse_other_play(before, asked)
+            done = before["status"] == "finished" and before["rounds"] == rounds
+            if done and (folder / REPORT).is_file():
+                return SelfPlay(folder)
+        play = _Play(
+            out=folder,
+            method=method,
+            roles=roles,
+            start=start,
+            tokenizer=tokenizer,
+            verdicts=Verdicts.of(judge),
+            training=training,
+            watching=watching,
+            sampler=sampler or HFSampler(max_new_tokens, temperature, progress=progress),
+            watcher=sampler or HFSampler(max_new_tokens, 1.0, progress=progress),
+            asked=asked,
+            given=given,
+            seed=options.seed,
+            rendering={"template": options.template, "accept_loss": options.accept_loss},
+            record=begin_record(folder, asked, before),
+        )
+        try:
+            play.watch(0, start)
+            for number in range(1, rounds + 1):
+                play.round(number)
+            play.finish()
+        except BaseException as error:
+            stopped = isinstance(error, Interrupted | KeyboardInterrupt | SystemExit)
+            play.record |= {"status": "interrupted" if stopped else "failed", "error": f"{type(error).__name__}: {error}"}
+            with suppress(OSError):  # of a full disk: the error itself matters more
+                write_json(folder / RECORD, play.record)
+            raise
     return SelfPlay(folder)
 
 
@@ -219,6 +249,8 @@ class _Play:
         return self.start if number < 1 else round_folder(self.out, number) / "run" / "model"
 
     def _train(self, number: int, current: Path, data: Path, out: Path, what: str) -> None:
+        if (read_record(out) or {}).get("status") == "finished":  # of what this self-play asked for: that was compared
+            return
         if not (out / "model").is_dir():
             say(f"round {number} of {self.asked['rounds']}: {what} on {sum(1 for _ in data.open())} comparisons")
         train(
@@ -271,7 +303,7 @@ class _Play:
         data = folder / "pairs_midpoint.jsonl"
         self._train(number, current, folder / "pairs.jsonl", folder / "half", "half a step")
         if not data.is_file():
-            held = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
+            held = read_json(folder / "answers.json")
             chosen = self._prompts_of(number)
             others = self._texts(self._drawn(folder / "half" / "model", chosen, number, 4))
             rows = [json.loads(line) for line in (folder / "pairs.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -318,17 +350,17 @@ class _Play:
     def finish(self) -> None:
         """How every round's policy fares against every other's, the record, and the page."""
         rounds = range(1, self.asked["rounds"] + 1)
-        watched = [json.loads((self.out / "watched" / f"{n:03d}.json").read_text(encoding="utf-8")) for n in (0, *rounds)]
+        watched = [read_json(self.out / "watched" / f"{n:03d}.json") for n in (0, *rounds)]
         answers = [[text for held in watched for text in held["answers"][p]] for p in range(len(self.watching))]
         pref_PGG = self.verdicts.tables(self.watching, answers)
         found = standings(pref_PGG, rounds=self.asked["rounds"], samples=self.asked["samples"], watched=watched, seed=self.seed)
-        draws = [json.loads((round_folder(self.out, n) / "drawn.json").read_text()) for n in rounds]
+        draws = [read_json(round_folder(self.out, n) / "drawn.json") for n in rounds]
         losses = [_last_loss(Run(round_folder(self.out, n) / "run")) for n in rounds]
         self.record |= {"status": "finished", "finished": now(), "standings": found, "draws": draws, "losses": losses}
-        write_json(self.out / RECORD, self.record)
         texts = [[held["answers"][p] for held in watched] for p in range(len(self.watching))]
-        selfplay_page(self.record, list(self.watching), texts).write(self.out / "report.html")
-        say(f"the policy is in {round_folder(self.out, self.asked['rounds']) / 'run' / 'model'}, the report in {self.out / 'report.html'}")
+        selfplay_page(self.record, list(self.watching), texts).write(self.out / REPORT)
+        write_json(self.out / RECORD, self.record)  # last: what is finished has its report
+        say(f"the policy is in {round_folder(self.out, self.asked['rounds']) / 'run' / 'model'}, the report in {self.out / REPORT}")
 
 
 # ------------------------------------------------------------ parts
@@ -340,9 +372,7 @@ def say(text: str) -> None:
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """JSON lines at `path`, replaced in one move."""
-    beside = path.with_name(f"{TEMPORARY}{path.name}")
-    beside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    beside.replace(path)
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def round_folder(out: Path, number: int) -> Path:
@@ -362,29 +392,53 @@ def _start(model: str | os.PathLike[str]) -> Path:
     return Path(resolve(model))
 
 
-def open_folder(out: Path, asked: Mapping[str, Any], resume: bool) -> dict[str, Any]:
-    """The record to go on with, or a new one."""
+def open_folder(out: Path, resume: bool) -> dict[str, Any] | None:
+    """The record of self-play to go on with; None where none has begun. Raises RunError for a folder that holds something else."""
     path = out / RECORD
     if path.is_file():
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
+        if not all(isinstance(record.get(name), kind) for name, kind in (("status", str), ("rounds", int), ("given", dict))):
+            raise RunError(f"{path} is no record of self-play", hint="give another out folder")
         if not resume:
             raise RunError(f"{out} already holds self-play ({record['status']})", hint="resume=True goes on with it")
-        plain = json.loads(json.dumps(asked))
-        for name, value in plain.items():
-            if name != "rounds" and record.get(name) != value:
-                raise RunError(f"this is not the self-play that is to be resumed: {name} was {record.get(name)!r} and is now {value!r}")
-        if plain["rounds"] < record["rounds"]:
-            raise RunError(f"{out} was to take {record['rounds']} rounds, and now {plain['rounds']}", hint="more rounds may be added")
-        record |= {"rounds": plain["rounds"], "status": "running"}
-    else:
-        if out.exists() and any(path.name != QUARANTINE for path in out.iterdir()):
-            raise RunError(f"{out} is not empty and holds no self-play", hint="give another out folder")
-        out.mkdir(parents=True, exist_ok=True)
+        return record
+    if any(entry.name not in (QUARANTINE, LOCK, HOLDER) and not entry.name.startswith(TEMPORARY) for entry in out.iterdir()):
+        raise RunError(f"{out} is not empty and holds no self-play", hint="give another out folder")
+    return None
+
+
+def refuse_other_play(before: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Refuse to go on with self-play of something else: everything that differs is named. More rounds may be added. Where a model lies may
+    change, what it holds may not."""
+    plain = json.loads(json.dumps(asked))
+    moved = {name for name in ("start", "judge") if plain[f"{name}_content"]}
+    found = [
+        f"{name} was {shown(before.get(name))} and is now {shown(value)}"
+        for name, value in plain.items()
+        if name not in {"rounds", "given", *moved} and before.get(name) != value
+    ]
+    given = {**before["given"], **plain["given"]}
+    found += [
+        f"{name} was {shown(before['given'].get(name))} and is now {shown(plain['given'].get(name))}"
+        for name in given
+        if name not in FREE_ON_RESUME and name not in plain["settings"] and before["given"].get(name) != plain["given"].get(name)
+    ]
+    if plain["rounds"] < before["rounds"]:
+        found.append(f"rounds was {before['rounds']} and is now {plain['rounds']} (more may be added)")
+    refuse_another(found, what="self-play")
+
+
+def begin_record(out: Path, asked: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The record, written as running. What a killed process left half-written is removed."""
+    if before is None:
         record = {"status": "running", "started": now(), **asked, "versions": versions()}
+    else:
+        record = {**before, "rounds": asked["rounds"], "given": dict(asked["given"]), "status": "running"}
+        record.pop("error", None)
     sweep(out)
     if (out / "rounds").is_dir():
         sweep(out / "rounds")
-    write_json(path, record)
+    write_json(out / RECORD, record)
     return record
 
 
