@@ -1,12 +1,14 @@
 """Length, position and writers: planted slopes are recovered, and nothing is found where nothing was planted."""
 
+import re
+
 import numpy as np
 import pytest
 from checkup_rows import QUIET, comparisons, drawable, plain_rows
 from scipy.special import expit
 
 from holdfast.checkup.finding import Status
-from holdfast.checkup.length_bias import length_bias, slope_of
+from holdfast.checkup.length_bias import length_bias, slope_of, slope_says
 from holdfast.checkup.position_bias import first_bonus, position_bias
 from holdfast.checkup.sources import sources
 
@@ -51,8 +53,23 @@ def test_repeated_rows_do_not_narrow_the_slope_s_interval():
 
 
 def test_length_that_decides_everything_has_no_interval():
-    assert slope_of(np.ones(5), np.arange(5), level=0.95).low is None
-    assert length_bias(comparisons([{"prompt": "p", "chosen": "ab", "rejected": "cd"}]), QUIET).status is Status.UNKNOWN
+    assert slope_of(np.ones(5), np.arange(5), level=0.95).value is None
+    assert slope_of(-np.ones(5), np.arange(5), level=0.95).value is None
+    # one row out of 400 is decided otherwise, by a hair: the fit runs away
+    assert slope_of(np.array([*[0.2] * 399, -1e-4]), np.arange(400), level=0.95).value is None
+    decided = [{"prompt": f"p{i}", "chosen": "a" * (20 + i), "rejected": "b" * (5 + i % 3)} for i in range(40)]
+    found = drawable(length_bias(comparisons(decided), QUIET))
+    assert found.status is Status.BAD
+    assert found.says.endswith("Length all but decides who wins, so no finite slope fits.")
+    assert found.numbers["slope"]["value"] is None
+
+
+def test_the_sentence_of_a_slope_without_interval_shuts_its_brackets():
+    x = np.random.default_rng(1).normal(size=50) + 0.2
+    one, many = slope_of(x, np.zeros(50), level=0.95), slope_of(x, np.arange(50), level=0.95)
+    assert (one.value, one.low) == (pytest.approx(many.value), None)
+    assert re.fullmatch(r"An answer twice as long has .* the odds of winning \(slope -?[0-9.]+\)\.", slope_says(one))
+    assert re.fullmatch(r"An answer .* \(slope -?[0-9.]+, 95%: -?[0-9.]+ to -?[0-9.]+\)\.", slope_says(many))
 
 
 # ------------------------------------------------------------ position
@@ -159,5 +176,5 @@ def test_names_that_give_the_label_away():
 def test_where_length_decides_every_row_no_factor_is_quoted():
     rows = [{"prompt": f"p{i}", "chosen": "a" * (20 + i % 7), "rejected": "b" * 5} for i in range(60)]
     found = drawable(length_bias(comparisons(rows), QUIET))
-    assert "more than 100 times the odds" in found.says and "e+" not in found.says
+    assert "no finite slope fits" in found.says and "e+" not in found.says
     assert found.estimate.value == 1.0

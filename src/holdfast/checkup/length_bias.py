@@ -19,6 +19,7 @@ from holdfast.report import Chart, Table
 FAR, TOO_FAR = 0.1, 0.25  # how far from one half the longer answer's share of wins may lie
 BINS = 8
 ENDS = ("value", "low", "high")
+STEEPEST = 30.0  # slope at which an answer a tenth longer has 17 times the odds: a fit that runs past it has no maximum to be told
 SHOWN = 4000  # answers that a histogram is made of
 
 
@@ -36,12 +37,11 @@ def length_bias(data: Comparisons, asked: Asked) -> Finding:
     clusters = data.cluster_N
     longer = mean_interval(np.where(x_N == 0, np.nan, x_N > 0), clusters.tolist(), level=asked.level, seed=asked.seed)
     slope = slope_of(x_N, clusters, level=asked.level)
-    if longer.value is None or slope.value is None:
+    if longer.value is None:
         return Finding(title, Status.UNKNOWN, "All answers of a pair are equally long.", numbers={"longer_wins": longer.to_dict()})
     away = _away(longer)
     status = Status.BAD if away > TOO_FAR else Status.WARN if away > FAR else Status.GOOD
     bins = _bins(x_N, clusters, asked)
-    odds = _odds(2**slope.value)
     numbers: dict[str, Any] = {
         "longer_wins": longer.to_dict(),
         "slope": slope.to_dict(),
@@ -57,8 +57,7 @@ def length_bias(data: Comparisons, asked: Asked) -> Finding:
     return Finding(
         title,
         status,
-        f"The longer answer wins {percent(longer)} of comparisons{span(longer)}. An answer twice as long has {odds} (slope "
-        f"{slope.value:.2f}{span(slope, as_percent=False, digits=2).replace(' (', ', ')}.",
+        f"The longer answer wins {percent(longer)} of comparisons{span(longer)}. {slope_says(slope)}",
         longer,
         of,
         remedy="Compare answers of similar length, or train with a length-normalized objective." if status is not Status.GOOD else "",
@@ -81,6 +80,14 @@ def length_bias(data: Comparisons, asked: Asked) -> Finding:
         ],
         examples=examples,
     )
+
+
+def slope_says(slope: Estimate) -> str:
+    """One sentence about the slope, its interval in the same brackets."""
+    if slope.value is None:
+        return "Length all but decides who wins, so no finite slope fits."
+    interval = span(slope, as_percent=False, digits=2).strip(" ()")
+    return f"An answer twice as long has {_odds(2**slope.value)} (slope {slope.value:.2f}{f', {interval}' if interval else ''})."
 
 
 def _why(chosen: float, rejected: float) -> str:
@@ -107,7 +114,10 @@ def _away(share: Estimate) -> float:
 
 
 def slope_of(x_N: Floats, cluster_N: Ints, *, level: float) -> Estimate:
-    """The maximum-likelihood b of P(chosen wins) = sigma(b x), with a cluster-robust interval. No interval where x decides every row."""
+    """The maximum-likelihood b of P(chosen wins) = sigma(b x), with a cluster-robust interval (none with a single cluster).
+
+    There is no maximum where x decides every row, and none to be told where the fit runs past `STEEPEST`: then there is no estimate.
+    """
     used = x_N != 0
     x_N, cluster_N = x_N[used], cluster_N[used]
     clusters = len(np.unique(cluster_N))
@@ -119,10 +129,12 @@ def slope_of(x_N: Floats, cluster_N: Ints, *, level: float) -> Estimate:
         bend = float((x_N**2 * p_N * (1 - p_N)).sum())
         step = float((x_N * p_N).sum()) / max(bend, 1e-9)
         b += float(np.clip(step, -1, 1))
-        if abs(step) < 1e-9 or abs(b) > 30:
+        if abs(step) < 1e-9 or abs(b) > STEEPEST:
             break
-    if clusters < 2 or (x_N > 0).all() or (x_N < 0).all():
-        return Estimate(float(np.clip(b, -30, 30)), n=len(x_N), clusters=clusters, level=level)
+    if (x_N > 0).all() or (x_N < 0).all() or abs(b) > STEEPEST:
+        return Estimate(None, n=len(x_N), clusters=clusters, level=level)
+    if clusters < 2:
+        return Estimate(b, n=len(x_N), clusters=clusters, level=level)
     p_N = expit(-b * x_N)
     _, code_N = np.unique(cluster_N, return_inverse=True)
     score_C = np.bincount(code_N, weights=x_N * p_N)
@@ -146,9 +158,10 @@ def _bins(x_N: Floats, cluster_N: Ints, asked: Asked) -> list[dict[str, Any]]:
     return bins
 
 
-def _curve(bins: list[dict[str, Any]], slope: float) -> Chart:
+def _curve(bins: list[dict[str, Any]], slope: float | None) -> Chart:
     top = max((row["at"] for row in bins), default=2.0)
-    fitted = [{"at": float(at), "value": float(expit(slope * np.log(at)))} for at in np.geomspace(1, max(top, 1.01), 40)]
+    at_A = [] if slope is None else np.geomspace(1, max(top, 1.01), 40).tolist()
+    fitted = [{"at": at, "value": float(expit((slope or 0.0) * np.log(at)))} for at in at_A]
     x = alt.X("at:Q", title="times as long as the other answer", scale=alt.Scale(type="log", nice=False), axis=alt.Axis(format="~g"))
     y = alt.Y("value:Q", title="the longer answer wins", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False))
     half = alt.Chart(alt.Data(values=[{"at": 0.5}])).mark_rule(strokeDash=[5, 4], color="#888888").encode(y=alt.Y("at:Q"))
@@ -171,7 +184,8 @@ def _curve(bins: list[dict[str, Any]], slope: float) -> Chart:
     said = "; ".join(f"{row['at']:.2g} times as long: {row['value']:.0%}" for row in bins)
     chart = alt.layer(half, line, bars, dots).properties(height=260)
     caption = (
-        "How often the longer answer wins, by how much longer it is (dots, with 95% intervals), and the fitted slope (line). "
+        "How often the longer answer wins, by how much longer it is (dots, with 95% intervals)"
+        f"{', and the fitted slope (line)' if fitted else ''}. "
         "Dashed: an even chance."
     )
     return Chart(chart, "length_bias", caption, said)

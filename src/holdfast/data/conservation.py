@@ -50,6 +50,8 @@ class Piece:
 def thoughts(content: str) -> tuple[list[str], list[str]]:
     """(thinking, the rest) of an assistant's words, each as the stretches of text that the marks leave. A thought that was opened before
     the text begins runs up to the first closing mark."""
+    if "<" not in content and "[" not in content:
+        return [], [content]
     for opening, closing in THOUGHTS:
         if opening not in content and closing not in content:
             continue

@@ -532,7 +532,12 @@ class Opening:
     closed: bool
 
 
+MARKS = tuple(mark for marks in THOUGHTS for mark in marks)
+
+
 def opening_of(head: str) -> Opening | None:
+    if not head.rstrip().endswith(MARKS):
+        return None
     for marks in THOUGHTS:
         opening, closing = (re.escape(mark) for mark in marks)
         found = re.search(rf"{opening}\s*({closing}\s*)?\Z", head)
