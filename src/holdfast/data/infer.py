@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,9 @@ from holdfast.data import fields, parsers
 from holdfast.data.columns import ANSWER, ANSWERS, LABELS, MESSAGE, MESSAGES, OPTIONAL, ORDERS, PAIRS, TEXT, Kinds, Roles, kinds_of
 from holdfast.data.formats import DOCUMENT, FORMATS, MATCH, SINGLE, Format
 from holdfast.data.lines import Record
-from holdfast.data.parsers import Form, Parsed
+from holdfast.data.message_text import messages_in
+from holdfast.data.parsers import Form, Parsed, Parts, differing
+from holdfast.data.repeats import freed, repeated
 from holdfast.data.transcript import choose_split, split_text
 from holdfast.data.trouble import RowError
 from holdfast.data.unread import Unread
@@ -37,7 +39,7 @@ _known: dict[frozenset[tuple[str, str]], tuple[Format, ...]] = {}
 
 def uncelled(record: Record) -> Mapping[str, Any]:
     """A row under the names that formats know. A CSV cell that holds JSON is what it holds, in the columns that may hold a list."""
-    value = named_columns.canonical(record.value or {})
+    value = {key: _talk(item, key) for key, item in named_columns.canonical(record.value or {}).items()}
     if not record.cells:
         return value
     return {key: _json(item, key) for key, item in value.items()}
@@ -45,6 +47,17 @@ def uncelled(record: Record) -> Mapping[str, Any]:
 
 LISTS = frozenset((*ANSWERS, *ORDERS, "history", "summaries"))
 OBJECT_CELLS = frozenset(("question", "info", "input"))
+
+
+def _talk(value: Any, column: str) -> Any:
+    """A message list that was stored as text is that list. One that cannot be read is refused where it is used (`Form.text`)."""
+    if not isinstance(value, str):
+        return value
+    try:
+        found = messages_in(value, column)
+    except RowError:
+        return value
+    return value if found is None else found
 
 
 def _json(cell: Any, column: str) -> Any:
@@ -101,6 +114,8 @@ class Layout:
     forced: bool = False
     notes: tuple[str, ...] = ()
     misplaced: Counter[str] = field(default_factory=Counter)  # optional columns of the wrong type, which are carried along
+    repeats: bool = False  # answers repeat their prompt in front
+    repeated: list[int] = field(default_factory=lambda: [0])  # rows whose answers did
     ordered: list[int] = field(default_factory=lambda: [0, 0])  # rows with a verdict and scores; those whose winner has the lower score
 
     def rows(self, record: Record) -> tuple[list[Row], Parsed]:
@@ -116,6 +131,8 @@ class Layout:
             if roles is None and other is not None and error.field is not None and value.get(error.field) is None:
                 error.detail = f"the row looks like `{other.name}`, the file like `{self.format.name}`"
             raise
+        if self.repeats:
+            parsed = parsed._replace(rows=[self._freed(parts) for parts in parsed.rows])
         if other is not None and FORMATS.index(other) < FORMATS.index(self.format):
             detail = f"the row looks like `{other.name}`, the file like `{self.format.name}`"
             raise RowError("another format than the file's", detail=detail, cure="put rows of one format in one file")
@@ -141,6 +158,13 @@ class Layout:
             rows.append(Row(**{"where": record.where, **common, **parts, "extra": extra}))
         self.unread.see(value, parsed.used, [text for row in rows for text in (row.prompt, row.chosen, row.rejected, row.answer)])
         return rows, parsed
+
+    def _freed(self, parts: Parts) -> Parts:
+        free = freed(parts)
+        if free is None:
+            return parts
+        self.repeated[0] += 1
+        return differing(free) if "chosen" in free else free
 
     def verdict(self, record: Record) -> Token | None:
         """The verdict of a record as it is written, where its column is a code."""
@@ -262,7 +286,18 @@ def infer(
     )
     note = taken.notes({name: kind for each in kinds for name, kind in each.items()})
     form = Form(form.as_messages, form.split, code)
-    return Layout(taken, why + how + said, form, roles, unread, format is not None, (*_notes(columns), *([note] if note else [])))
+    notes = (*_notes(columns), *([note] if note else []))
+    repeats = taken.tier != MATCH and taken.parse is not parsers.implicit and repeated(_parts(taken, fitting, form))
+    return Layout(taken, why + how + said, form, roles, unread, format is not None, notes, repeats=repeats)
+
+
+def _parts(taken: Format, fitting: Sequence[tuple[Mapping[str, Any], Roles]], form: Form) -> Iterator[Parts]:
+    """The rows of these records, of those that can be read."""
+    for value, roles in fitting:
+        try:
+            yield from (parts for parts in taken.parse(value, roles, form).rows if "prompt" in parts)
+        except RowError:
+            continue
 
 
 ROLES = {

@@ -15,15 +15,7 @@ BEGINS = re.compile(r"""\s*"?\s*\[?\s*\{\s*\\?['"](role|from|content|value)\\?['
 OUTSIDE = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|\}\s*\{|\barray\(|,\s*dtype=object\)""", re.DOTALL)
 
 
-class TextMessages(list[Any]):
-    """A message list that was text, and the text."""
-
-    def __init__(self, messages: list[Any], text: str):
-        super().__init__(messages)
-        self.text = text
-
-
-def messages_in(text: str, name: str) -> TextMessages | None:
+def messages_in(text: str, name: str) -> list[Any] | None:
     """The messages that a text holds, None if it is text. Raises RowError for what begins and ends as a message list and cannot be read."""
     if BEGINS.match(text) is None or text.rstrip()[-1:] not in ("]", "}", '"'):
         return None
@@ -31,7 +23,7 @@ def messages_in(text: str, name: str) -> TextMessages | None:
     if isinstance(found, Mapping):
         found = [found]
     if isinstance(found, list | tuple) and found and all(isinstance(m, Mapping) and {"role", "from"} & m.keys() for m in found):
-        return TextMessages(list(found), text)
+        return list(found)
     if found is not None:
         return None  # some other list of objects
     cure = "store conversations as JSON Lines or Parquet; CSV holds their text only, and numpy cuts long arrays (...) in it"

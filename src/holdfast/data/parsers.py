@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from holdfast.data import fields
 from holdfast.data.columns import ENTRY_SCORE, ENTRY_TEXT, SCORE_LISTS, Roles, side_spoken_of
+from holdfast.data.message_text import messages_in
 from holdfast.data.prompts import prompt_of
 from holdfast.data.transcript import Split, split_text
 from holdfast.data.trouble import SAME, RowError, empty
@@ -43,6 +44,8 @@ class Form:
 
     def text(self, record: Record, name: str) -> Text:
         value = fields.required(record, name)
+        if isinstance(value, str):
+            messages_in(value, name)  # refuses what looks like messages and cannot be read
         if isinstance(value, Mapping) and ("role" in value or "from" in value):
             value = [value]
         lists = fields.is_messages(value)

@@ -301,6 +301,8 @@ def _said_of(found: Layout) -> list[str]:
     """What is to be said of columns once all rows are read."""
     scored, lower = found.ordered
     odd = [f"in {lower:,} of {scored:,} rows the answer that won has the lower score"] if lower > 0.1 * scored else []
+    if found.repeated[0]:
+        odd.append(f"in {found.repeated[0]:,} rows every answer repeated the prompt in front; it was taken off")
     return odd + [
         f"column `{name}` is carried along in {n:,} rows and not read as `{name}`: it is of another type"
         for name, n in found.misplaced.items()

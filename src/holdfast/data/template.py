@@ -30,24 +30,14 @@ import jinja2
 
 from holdfast.data import conservation
 from holdfast.data.conservation import PICTURES, THINKING, THOUGHTS, Piece
-from holdfast.data.fields import ASSISTANT
+from holdfast.data.fields import ASSISTANT, SPEAKERS
 from holdfast.data.transcript import turns_of_prompt
 from holdfast.data.trouble import RowError
 from holdfast.errors import ModelError, OptionError
 from holdfast.types import Message, Row, Text
 
 CLOCK = datetime(2025, 1, 1)  # the date that templates write, in every run: rows must not change from one day to the next
-ALIASES = {  # roles under other names, and what templates call them
-    "human": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bot": "assistant",
-    "ai": "assistant",
-    "model": "assistant",
-    "developer": "system",
-    "function": "tool",
-    "observation": "tool",
-}
+ALIASES = {**SPEAKERS, "model": "assistant", "developer": "system", "function": "tool"}  # roles, and what templates call them
 
 
 @dataclass(frozen=True)
