@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test lint types docs bench-pairwise bench-check bench-games bench-families clean
+.PHONY: demo test lint types docs bench-pairwise bench-check bench-games bench-families bench-generate clean
 
 demo: $(STAMP)
 	$(BIN)/holdfast demo --out demo
@@ -35,6 +35,9 @@ bench-games: $(STAMP)
 
 bench-families: $(STAMP)
 	$(BIN)/python benchmarks/families.py --docs docs/families.md
+
+bench-generate: $(STAMP)
+	$(BIN)/python benchmarks/generate.py
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; hint: make PYTHON=/path/to/python3.11"; exit 1; }
