@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from holdfast.data import fields
@@ -117,10 +118,14 @@ Roles = Mapping[str, str]  # what a format reads: role -> column
 
 def canonical(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """The row with columns such as `Prompt` or `Chosen-Response` under the names that formats know."""
-    moved = {name: plain for name in value if name not in KNOWN and (plain := _plain_name(name)) in KNOWN and plain not in value}
-    if not moved or len(set(moved.values())) < len(moved):
-        return value
-    return {moved.get(name, name): item for name, item in value.items()}
+    moved = _moved(tuple(value))
+    return {moved.get(name, name): item for name, item in value.items()} if moved else value
+
+
+@lru_cache(maxsize=4096)
+def _moved(columns: tuple[str, ...]) -> Mapping[str, str]:
+    moved = {name: plain for name in columns if name not in KNOWN and (plain := _plain_name(name)) in KNOWN and plain not in columns}
+    return moved if len(set(moved.values())) == len(moved) else {}
 
 
 def _plain_name(name: str) -> str:

@@ -116,13 +116,13 @@ class Layout:
     misplaced: Counter[str] = field(default_factory=Counter)  # optional columns of the wrong type, which are carried along
     repeats: bool = False  # answers repeat their prompt in front
     repeated: list[int] = field(default_factory=lambda: [0])  # rows whose answers did
+    known: dict[frozenset[tuple[str, str]], Roles | None] = field(default_factory=dict)
     ordered: list[int] = field(default_factory=lambda: [0, 0])  # rows with a verdict and scores; those whose winner has the lower score
 
-    def rows(self, record: Record) -> tuple[list[Row], Parsed]:
-        """The rows of one record, and what else came of parsing it. Raises `RowError`."""
-        value = uncelled(record)
+    def rows(self, record: Record, value: Mapping[str, Any]) -> tuple[list[Row], Parsed]:
+        """The rows of one record, whose columns are `value` (see `uncelled`), and what else came of parsing it. Raises `RowError`."""
         kinds = kinds_of(value)
-        roles = self.format.fits(kinds)
+        roles = self._roles(kinds)
         others = () if self.forced else formats_of(kinds)
         other = others[0] if len(others) == 1 and others[0].parse is not self.format.parse else None
         try:
@@ -166,10 +166,18 @@ class Layout:
         self.repeated[0] += 1
         return differing(free) if "chosen" in free else free
 
-    def verdict(self, record: Record) -> Token | None:
-        """The verdict of a record as it is written, where its column is a code."""
+    def _roles(self, kinds: Kinds) -> Roles | None:
+        key = frozenset(kinds.items())
+        if key not in self.known:
+            if len(self.known) >= MEMORY:
+                self.known.clear()
+            self.known[key] = self.format.fits(kinds)
+        return self.known[key]
+
+    def verdict(self, value: Mapping[str, Any]) -> Token | None:
+        """The verdict of a row as it is written, where its column is a code."""
         column = verdict_column(self.roles)
-        return None if self.form.code is None or column is None or record.value is None else token_of(uncelled(record).get(column))
+        return None if self.form.code is None or column is None else token_of(value.get(column))
 
 
 def _bare(key: str, value: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from holdfast.data.fields import plain
-from holdfast.data.infer import PROBE, Layout, infer, verdict_column
+from holdfast.data.infer import PROBE, Layout, infer, uncelled, verdict_column
 from holdfast.data.lines import Record
 from holdfast.data.objects import written
 from holdfast.data.sources import open_source
@@ -238,11 +238,12 @@ def _parse(
         if column_split is not None and (record.value or {}).get("split") != column_split:
             quiet[f"not of the split `{column_split}`"] += 1
             continue
-        verdict = found.verdict(record)
+        value = uncelled(record)
+        verdict = found.verdict(value)
         if verdict is not None and (verdict in classes or len(classes) < MANY):
             classes.setdefault(verdict, [0, 0])[0] += 1
         try:
-            made, parsed = found.rows(record)
+            made, parsed = found.rows(record, value)
         except RowError as trouble:
             troubles.add(_bad(record, trouble))
             continue
