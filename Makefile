@@ -23,6 +23,7 @@ types: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m holdfast.pages docs/methods
+	$(BIN)/python -m holdfast.data.formats_page docs/reference/data-formats.md
 
 bench-pairwise: $(STAMP)
 	$(BIN)/python benchmarks/pairwise.py

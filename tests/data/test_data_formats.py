@@ -1,9 +1,12 @@
 """Which format a file has, what each format gives, and what a row of another format is told."""
 
+from pathlib import Path
+
 import pytest
 
 from holdfast.data import read
 from holdfast.data.formats import FORMATS
+from holdfast.data.formats_page import page
 from holdfast.errors import DataError, OptionError
 
 
@@ -291,3 +294,10 @@ def test_a_format_may_be_asked_for():
 def test_a_misspelled_optional_column_is_carried_along_and_said():
     report = read([{**TEXT, "wieght": 1.0}]).report
     assert "column `wieght` is carried along, not read as `weight`" in report.lines()[-1]
+
+
+def test_the_page_of_formats_is_up_to_date():
+    """If this fails: make docs"""
+    written = Path(__file__).parents[2] / "docs" / "reference" / "data-formats.md"
+    assert written.read_text(encoding="utf-8") == page()
+    assert page().count("\n| `") >= len(FORMATS)

@@ -59,8 +59,9 @@ def count_words(text: str) -> int:
 
 
 def _stands_in(said: str, read: str) -> bool:
-    """Whether every text of one value stands in the other."""
-    return all(part in read for part in said.split(MARK))
+    """Whether every text of one value stands in the other; a single word (a verdict, say) only as a text of its own."""
+    texts = read.split(MARK)
+    return all(part in texts or (part in read and count_words(part) > 1) for part in said.split(MARK))
 
 
 @dataclass
@@ -128,7 +129,7 @@ class Unread:
                 said = words_in(item)
                 if whole is None:
                     whole = words_in([text for text in read if text is not None])
-                column.repeated += bool(said) and (_stands_in(said, whole) or _stands_in(whole, said))
+                column.repeated += bool(said) and (_stands_in(said, whole) or all(part in said for part in whole.split(MARK)))
                 column.values[said[:200]] += 1
                 column.words += count_words(said[:2000])
             if column.seen >= LOOKED_AT:
