@@ -1,6 +1,8 @@
 """Verdict columns: what each code means, what can mean two things, and classes that would vanish."""
 
 import json
+import os
+import threading
 
 import pytest
 
@@ -271,3 +273,17 @@ def test_reading_keeps_verdicts_and_gives_its_flags():
 
 def won_by(rows):
     return "".join("1" if row.chosen == ONE else "2" for row in rows)
+
+
+def test_a_pipe_and_several_files_are_judged_whole_too(tmp_path):
+    parts = [two([1] * 250), two([2] * 3)]
+    for number, rows in enumerate(parts):
+        (tmp_path / f"{number}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert won([tmp_path / "0.jsonl", tmp_path / "1.jsonl"]) == "1" * 250 + "222"
+    assert won(str(tmp_path / "*.jsonl")) == "1" * 250 + "222"
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_text("".join(json.dumps(row) + "\n" for part in parts for row in part)))
+    writer.start()
+    assert won(pipe) == "1" * 250 + "222"
+    writer.join()

@@ -193,7 +193,10 @@ class _Rest:
 
     def __init__(self, stream: Iterator[Record], source: Any, again: Callable[[], Iterator[Record]]):
         self.stream, self.again = stream, again
-        self.once = isinstance(source, Iterator) or (isinstance(source, str | Path) and not _is_stored(Path(source).expanduser()))
+        paths = [source] if isinstance(source, str | Path) else source if isinstance(source, list | tuple) else []
+        self.once = isinstance(source, Iterator) or any(
+            isinstance(path, str | Path) and _is_pipe(Path(path).expanduser()) for path in paths
+        )
 
     def __iter__(self) -> Iterator[Record]:
         return self.stream
@@ -209,8 +212,8 @@ class _Rest:
         return (row for row in rows if split is None or (row.value or {}).get("split") == split)
 
 
-def _is_stored(path: Path) -> bool:
-    return path.is_dir() or path.is_file()  # no pipe; a name on the hub is read again from its cache
+def _is_pipe(path: Path) -> bool:
+    return path.exists() and not (path.is_dir() or path.is_file())
 
 
 def _parse(
