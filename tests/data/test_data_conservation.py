@@ -6,10 +6,12 @@ import random
 import pytest
 from data_tokenizers import CHATML, make_tokenizer
 
-from holdfast.data import tokenize
+from holdfast.data import read, tokenize
 from holdfast.data.conservation import pieces
 from holdfast.data.render import tokenized_prompts, written_answers
 from holdfast.errors import DataError, ModelError, OptionError
+from holdfast.evaluation.reward_source import reward_ids
+from holdfast.training.prompts import read_prompts
 from holdfast.types import Row, Where
 
 TURNS = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% if m.role == 'assistant' %}</s>{% endif %}{% endfor %}"
@@ -575,3 +577,25 @@ def test_pieces_are_the_words_of_each_turn():
         ("turns", ["a"]),
         ("tool_calls", ["f", "1", "y"]),
     ]
+
+
+def test_calls_of_the_older_kind_are_tool_calls():
+    asked = {"role": "assistant", "content": None, "function_call": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+    prompt = [user("hi"), asked, {"role": "function", "name": "weather", "content": "21 C"}]
+    row = read([{"prompt": prompt, "chosen": "warm", "rejected": "cold"}])[0]
+    assert rendered(TOOLS, row)[0] == '<s>[user]hi[assistant]<call>weather{"city": "Oslo"}</s>[tool]21 C[assistant]'
+    with pytest.raises(DataError, match="a part of message 1 is of type 'image_url'"):
+        read([{"prompt": [user([{"type": "image_url"}])], "chosen": "a", "rejected": "b"}])
+
+
+def test_a_reward_model_of_others_reads_prompts_whole():
+    tokenizer = make_tokenizer(chat=NO_SYSTEM)
+    prompt = (system("Be brief and kind."), user("hi"))
+    with pytest.raises(DataError, match="the reward model's chat template drops the system turn of a prompt"):
+        reward_ids(tokenizer, prompt, "yes", frozenset())
+    assert tokenizer.decode(reward_ids(tokenizer, prompt, "yes", frozenset({"system"}))) == "[user]hi</s>[assistant]yes</s>"
+
+
+def test_prompts_with_tools_are_not_played_without_them():
+    with pytest.raises(DataError, match="rows:1: a prompt alone is read here, and the column `tools` would be lost"):
+        read_prompts([{"prompt": "hi", "chosen": "a", "rejected": "b", "tools": [{"name": "timer"}]}])

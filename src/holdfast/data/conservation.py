@@ -47,6 +47,12 @@ class Piece:
     exact: bool = True  # False of names and numbers, which may stand in a text by chance however long they are
 
 
+def listed(lost: Sequence[Piece]) -> str:
+    """What was lost, in words, each once."""
+    *most, last = dict.fromkeys(piece.what for piece in lost)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def thoughts(content: str) -> tuple[list[str], list[str]]:
     """(thinking, the rest) of an assistant's words, each as the stretches of text that the marks leave. A thought that was opened before
     the text begins runs up to the first closing mark."""

@@ -80,7 +80,7 @@ def _message(item: Any, name: str, place: int) -> Message:
     if isinstance(content, Sequence) and not isinstance(content, str | bytes):
         content = "".join(_part(part, name, where) for part in content)
     others = {key: plain(value) for key, value in item.items() if key not in ("role", "content") and value is not None}
-    if content is None and "tool_calls" in others:
+    if content is None and {"tool_calls", "function_call"} & others.keys():
         content = ""
     if not isinstance(content, str):
         raise RowError(
@@ -99,9 +99,9 @@ def _message(item: Any, name: str, place: int) -> Message:
 def _part(part: Any, name: str, where: str) -> str:
     if isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str):
         return part["text"]
-    raise RowError(
-        f"`{name}` holds something that is not text", field=name, detail=f"a part of {where}", cure="keep to text; images are not read"
-    )
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    said = f"a part of {where}" + (f" is of type {kind[:40]!r}" if isinstance(kind, str) and kind != "text" else "")
+    raise RowError(f"`{name}` holds something that is not text", field=name, detail=said, cure="keep to text; images are not read")
 
 
 def reply(value: Text, name: str) -> Text:
@@ -119,7 +119,7 @@ def reply(value: Text, name: str) -> Text:
     message = value[0]
     if message.keys() == {"role", "content"}:
         return string(message["content"], name)
-    if not message["content"].strip() and not message.get("tool_calls"):
+    if not message["content"].strip() and not (message.get("tool_calls") or message.get("function_call")):
         raise RowError(empty(name), field=name, cure=f"write a `{name}`, or remove the row")
     return value
 

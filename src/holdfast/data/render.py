@@ -18,7 +18,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.progress import Progress
 
-from holdfast.data.conservation import LOSSES, Loss, Piece
+from holdfast.data.conservation import LOSSES, Loss, Piece, listed
 from holdfast.data.fields import plain
 from holdfast.data.producers import PRODUCERS, Tree, without_equals
 from holdfast.data.template import AsIs, Chat, Marks, Rendered, Written, renderer
@@ -379,7 +379,7 @@ class _Maker:
         """Raises RowError for an answer of which nothing is left."""
         for name, text in written.answers.items():
             if not text.replace(self.marks.tokenizer.eos_token, "").strip() and written.lost_answers:
-                detail = f"it drops {_listed(written.lost_answers)}"
+                detail = f"it drops {listed(written.lost_answers)}"
                 cure = "take a model whose template writes it, render without the template (--template plain), or remove the row"
                 raise RowError(f"{self.rendered.who} writes nothing of an answer", field=name, detail=detail, cure=cure)
 
@@ -387,7 +387,7 @@ class _Maker:
         """Count a row's losses if they are accepted. Raises RowError if not."""
         if not lost:
             return
-        reason = f"{self.rendered.who} drops {_listed(lost)}"
+        reason = f"{self.rendered.who} drops {listed(lost)}"
         refused = list(dict.fromkeys(piece.kind for piece in lost if piece.kind not in self.accept))
         if refused:
             self.refused[reason] += 1
@@ -474,11 +474,6 @@ class _Draft:
 
     trees: Sequence[Tree]
     written: Sequence[Written]
-
-
-def _listed(lost: Sequence[Piece]) -> str:
-    *most, last = dict.fromkeys(piece.what for piece in lost)
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _answers(row: Row) -> dict[str, Text]:

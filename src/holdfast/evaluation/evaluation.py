@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -180,7 +180,7 @@ def evaluate(
     written = (
         drawn
         if chooser is None or not writer.chosen
-        else best_of_samples(drawn, reward_from(chooser, device=place), name_of(chooser), best_of)
+        else best_of_samples(drawn, reward_from(chooser, device=place, accept_loss=losses), name_of(chooser), best_of)
     )
     ref_written = writer.write(ref, temperature, "reference", stream=1) if ref is not None else None
     rival_written = writer.write(rival, temperature, "opponent", stream=1, own_tokens=True) if rival is not None else ref_written
@@ -188,7 +188,7 @@ def evaluate(
     if ref is not None and writer.chosen:
         honest = drawn if temperature == 1.0 else writer.write(policy, 1.0, "policy at temperature 1", stream=2)
         divergence = honest.clusters, sample_kl(policy.model, ref.model, honest.flat)
-    match = _match(reward, judge, place, written, rival_written) if writer.chosen else None
+    match = _match(reward, judge, place, losses, written, rival_written) if writer.chosen else None
     own = policy.own
     beta = beta if beta is not None else own.beta if own is not None else None
     found = Found(held, scores, written, ref_written, rival_written if rival else None, divergence, match, beta, own, bootstrap, seed)
@@ -252,10 +252,14 @@ def _chooser(best_of: int, select: Any) -> Any:
     return select
 
 
-def _match(reward: Any, judge: Any, device: torch.device, policy: Samples, rival: Samples | None) -> Match | None:
+def _match(
+    reward: Any, judge: Any, device: torch.device, accept_loss: Sequence[str], policy: Samples, rival: Samples | None
+) -> Match | None:
     if judge is not None:
-        return play_judge(judge_from(judge, device=device), name_of(judge), policy, rival)
-    return play_reward(reward_from(reward, device=device), name_of(reward), policy, rival) if reward is not None else None
+        return play_judge(judge_from(judge, device=device, accept_loss=accept_loss), name_of(judge), policy, rival)
+    if reward is None:
+        return None
+    return play_reward(reward_from(reward, device=device, accept_loss=accept_loss), name_of(reward), policy, rival)
 
 
 def _texts(policy: Samples, rival: Samples | None, match: Match | None) -> list[dict[str, Any]]:

@@ -48,8 +48,16 @@ class RewardModel:
     tokens: int = 4096  # packed tokens read at once
 
     @classmethod
-    def load(cls, source: str | os.PathLike[str], *, device: torch.device | str = "cpu", trust_remote_code: bool = False) -> RewardModel:
-        """From a run's folder, or the model folder in it. Raises ModelError for a model that was not trained by Holdfast."""
+    def load(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        device: torch.device | str = "cpu",
+        trust_remote_code: bool = False,
+        accept_loss: Sequence[str] = (),
+    ) -> RewardModel:
+        """From a run's folder, or the model folder in it. `accept_loss` adds to what its training accepted that the chat template drops of
+        a prompt. Raises ModelError for a model that was not trained by Holdfast."""
         model = load_judge(source, trust_remote_code=trust_remote_code, trainable_adapter=False).to(device).eval()
         known = kind_of(model)
         if known is None:
@@ -58,7 +66,7 @@ class RewardModel:
         kind = get(name)
         tokenizer = load_tokenizer(source, model=model, trust_remote_code=trust_remote_code)
         scorer = JudgeScorer(model, prompt=PROMPT if kind.reads_prompt else None)
-        return cls(str(source), kind, settings, template, accept, scorer, tokenizer)
+        return cls(str(source), kind, settings, template, (*accept, *accept_loss), scorer, tokenizer)
 
     def outputs(self, prompts: Sequence[Text], answers: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor | None]:
         """(out_PGH, prompt_PH or None): the head's outputs for G answers to each of P prompts. Every prompt has as many answers.

@@ -21,7 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from holdfast.errors import ModelError, OptionError
+from holdfast.data.conservation import Loss, listed, missing, pieces
+from holdfast.data.render import accepted
+from holdfast.errors import DataError, ModelError, OptionError
 from holdfast.evaluation.judge import RewardModel, is_reward_model
 from holdfast.types import Text
 
@@ -29,25 +31,28 @@ Reward = Callable[[Sequence[Text], Sequence[str]], Any]
 Judge = Callable[[Sequence[Text], Sequence[str], Sequence[str]], Any]
 
 
-def reward_from(source: str | Path | Reward, *, device: torch.device | str = "cpu", batch: int = 16) -> Reward:
-    """A reward function from whatever the user named. Raises OptionError or ModelError that says what is missing."""
+def reward_from(
+    source: str | Path | Reward, *, device: torch.device | str = "cpu", batch: int = 16, accept_loss: Sequence[str] = ()
+) -> Reward:
+    """A reward function from whatever the user named; `accept_loss` is what its chat template may drop of a prompt. Raises OptionError or
+    ModelError that says what is missing."""
     if callable(source):
         return source
     if _names_function(str(source)):
         return _function(str(source))
     if is_reward_model(source):
-        return RewardModel.load(source, device=device).reward
-    return reward_model(source, device=device, batch=batch)
+        return RewardModel.load(source, device=device, accept_loss=accept_loss).reward
+    return reward_model(source, device=device, batch=batch, accept_loss=accept_loss)
 
 
-def judge_from(source: str | Path | Judge, *, device: torch.device | str = "cpu") -> Judge:
+def judge_from(source: str | Path | Judge, *, device: torch.device | str = "cpu", accept_loss: Sequence[str] = ()) -> Judge:
     """A pairwise judge: a function, the name of one, or the folder of a reward or preference model trained here."""
     if callable(source):
         return source
     if _names_function(str(source)):
         return _function(str(source))
     if is_reward_model(source):
-        return RewardModel.load(source, device=device).prefer
+        return RewardModel.load(source, device=device, accept_loss=accept_loss).prefer
     raise OptionError(
         f"{str(source)!r} does not name a judge",
         hint='"package.module:function", "file.py:function", or a folder that `holdfast train-reward` left; other reward models: --reward',
@@ -118,8 +123,9 @@ def _file_module(path: Path) -> Any:
     return module
 
 
-def reward_model(source: str | Path, *, device: torch.device | str = "cpu", batch: int = 16) -> Reward:
-    """The score of a sequence-classification model with one output for prompt and answer. Nothing is cut off: over-long is an error."""
+def reward_model(source: str | Path, *, device: torch.device | str = "cpu", batch: int = 16, accept_loss: Sequence[str] = ()) -> Reward:
+    """The score of a sequence-classification model with one output for prompt and answer. Nothing is cut off: over-long is an error, and so
+    is a prompt of which its chat template drops what `accept_loss` does not name."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     try:
@@ -138,7 +144,8 @@ def reward_model(source: str | Path, *, device: torch.device | str = "cpu", batc
     longest = getattr(model.config, "max_position_embeddings", None)
 
     def score(prompts: Sequence[Text], answers: Sequence[str]) -> NDArray[np.float64]:
-        rows = [_reward_ids(tokenizer, prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+        accept = accepted(accept_loss)
+        rows = [reward_ids(tokenizer, prompt, answer, accept) for prompt, answer in zip(prompts, answers, strict=True)]
         for i, ids in enumerate(rows):
             if longest is not None and len(ids) > longest:
                 raise ModelError(
@@ -157,10 +164,14 @@ def reward_model(source: str | Path, *, device: torch.device | str = "cpu", batc
     return score
 
 
-def _reward_ids(tokenizer: Any, prompt: Text, answer: str) -> list[int]:
+def reward_ids(tokenizer: Any, prompt: Text, answer: str, accept: frozenset[Loss]) -> list[int]:
     if tokenizer.chat_template:
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         text = tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": answer}], tokenize=False)
+        said = [piece for piece in pieces(messages) if piece.kind not in accept]
+        if lost := [said[i] for i in missing(said, text)]:
+            hint = f"accept the loss: {' '.join(f'--accept-loss {kind}' for kind in dict.fromkeys(piece.kind for piece in lost))}"
+            raise DataError(f"the reward model's chat template drops {listed(lost)} of a prompt", hint=hint)
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
     text = prompt if isinstance(prompt, str) else "\n".join(str(message["content"]) for message in prompt)
     separator = "" if not text or text[-1].isspace() else " "

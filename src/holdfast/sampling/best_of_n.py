@@ -80,7 +80,7 @@ def best_of_n(
     settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
     settings |= {"template": template, "accept_loss": accept_loss}
     drawn = draw(model, tokenizer, prompts, samples=n, seed=seed, batch=batch, progress=progress, **settings)
-    return pick(prompts, drawn, reward_from(reward, device=device), name_of(reward))
+    return pick(prompts, drawn, reward_from(reward, device=device, accept_loss=accept_loss), name_of(reward))
 
 
 def pick(prompts: Sequence[Text], drawn: Sequence[Sequence[str]], reward: Reward, name: str = "the reward") -> Picked:

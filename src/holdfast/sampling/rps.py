@@ -101,7 +101,7 @@ def rps(
     asked = [ask(prompt, percent) for prompt in prompts for percent in percent_ND]
     flat = [answer for (answer,) in draw(model, tokenizer, asked, seed=seed, progress=progress, **settings)]
     whose = [prompt for prompt in prompts for _ in percent_ND]
-    sources = [(reward_from(reward, device=device), name_of(reward)) for reward in rewards]
+    sources = [(reward_from(reward, device=device, accept_loss=accept_loss), name_of(reward)) for reward in rewards]
     each = [checked(score(whose, flat), len(flat), name) if flat else np.zeros(0) for score, name in sources]
     reward_PND = np.stack(each, axis=-1).reshape(len(prompts), len(direction_ND), len(unit_D)) / unit_D
     drawn = [flat[p * len(direction_ND) : (p + 1) * len(direction_ND)] for p in range(len(prompts))]

@@ -21,7 +21,7 @@ def read_prompts(data: Any, reading: Reading = Reading(), folder: Path = Path())
     used is set aside in `folder`, if `reading` says so.
 
     Raises:
-        DataError: there are none.
+        DataError: there are none, or they come with tools or documents.
     """
     if isinstance(data, Sequence) and not isinstance(data, str) and all(isinstance(one, str) for one in data):
         found: list[Any] = list(data)
@@ -29,6 +29,10 @@ def read_prompts(data: Any, reading: Reading = Reading(), folder: Path = Path())
         found = Path(data).read_text(encoding="utf-8").splitlines()
     else:
         rows = _rows(data, reading, reading.aside(folder))
+        for row in rows:
+            if lost := [name for name in ("tools", "documents") if row.extra.get(name)]:
+                hint = "take the column out, or write what it says into the prompts"
+                raise DataError(f"{row.where}: a prompt alone is read here, and the column `{lost[0]}` would be lost", hint=hint)
         found = [row.prompt or row.answer or "" for row in rows]
     unique = {json.dumps(prompt, sort_keys=True, default=dict): prompt for prompt in found if prompt}
     if not unique:

@@ -188,7 +188,7 @@ def selfplay(
             roles=roles,
             start=start,
             tokenizer=tokenizer,
-            verdicts=Verdicts.of(judge),
+            verdicts=Verdicts.of(judge, accept_loss=options.accept_loss),
             training=training,
             watching=watching,
             sampler=sampler or HFSampler(max_new_tokens, temperature, progress=progress),

@@ -30,12 +30,12 @@ class Verdicts:
     judge: RewardModel | Judge
 
     @classmethod
-    def of(cls, source: str | os.PathLike[str] | Judge | RewardModel) -> Verdicts:
-        """A reward or preference model, its folder, a function, or a function's name."""
+    def of(cls, source: str | os.PathLike[str] | Judge | RewardModel, *, accept_loss: Sequence[str] = ()) -> Verdicts:
+        """A reward or preference model, its folder, a function, or a function's name; `accept_loss` is what its template may drop."""
         if isinstance(source, RewardModel):
             return cls(source)
         if not callable(source) and is_reward_model(source):
-            return cls(RewardModel.load(os.fspath(source)))
+            return cls(RewardModel.load(os.fspath(source), accept_loss=accept_loss))
         return cls(judge_from(os.fspath(source) if isinstance(source, os.PathLike) else source))
 
     def tables(self, prompts: Sequence[Text], answers: Sequence[Sequence[str]]) -> Floats:
