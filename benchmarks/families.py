@@ -135,6 +135,17 @@ class Oracle:
     def answers(self, items: Sequence[Any]) -> list[dict[str, Tensor]]:
         return [{name: self.logp_T(item.prompt, item.answers[name]) for name in item.answers} for item in items]
 
+    def router_loss(self, items: Sequence[Any]) -> Tensor | float:
+        """The load-balancing loss of a mixture of experts times its coefficient, by the model's own function; 0 where none is asked for."""
+        coefficient = getattr(self.model, "router_aux_loss_coef", None) or getattr(self.model, "aux_loss_coef", None)
+        if not coefficient or not getattr(self.model.config.get_text_config(), "output_router_logits", False):
+            return 0.0
+        sequences = [[*item.prompt, *item.answers[name]] for item in items for name in item.answers]
+        found = [self.model(input_ids=torch.tensor([ids]), output_router_logits=True, use_cache=False).router_logits for ids in sequences]
+        layers = tuple(torch.cat([x.reshape(-1, x.shape[-1]) for x in layer]) for layer in zip(*found, strict=True))
+        of_family = sys.modules[type(self.model).__module__].load_balancing_loss_func
+        return coefficient * of_family(layers, self.model.num_experts, self.model.num_experts_per_tok)
+
     def gradient(self, loss: Tensor) -> dict[str, Tensor]:
         self.model.zero_grad(set_to_none=True)
         loss.backward()
@@ -245,7 +256,7 @@ def check_train(finding: Finding, folder: Path, data: Path, items: Sequence[Any]
     for line in (line for line in run.metrics if "loss" in line and line["step"] <= ROWS // BATCH):
         batch = [items[i] for i in rows_of_step(line["step"] - 1, rows=ROWS, batch_size=BATCH, seed=0)]
         answers = oracle.answers(batch)
-        loss = torch.stack([dpo_loss(each, each) for each in answers]).mean()
+        loss = torch.stack([dpo_loss(each, each) for each in answers]).mean() + oracle.router_loss(batch)
         right = norm(oracle.gradient(loss))
         finding.worse(f"train: gradient norm of step {line['step']}", abs(line["gradient_norm"] / right - 1), RELATIVE, "gradient")
     scoring = run.record["scoring"]
@@ -314,6 +325,8 @@ def examine(variant: Variant, room: Path) -> Finding:
         ("as a reference", lambda: check_as_reference(finding, (llama, reference), data, items, room / "run-reference")),
         ("generate", lambda: check_generate(finding, policy, words)),
     ):
+        if what == "generate" and "refused" in outcomes:
+            continue
         try:
             outcomes.append(check() or "packed")
         except HoldfastError as error:

@@ -7,11 +7,19 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from transformers import AutoModelForCausalLM, FalconMambaConfig, GenerationConfig, LlamaConfig, LlamaForCausalLM, MambaConfig, RwkvConfig
+from transformers import (
+    AutoModelForCausalLM,
+    FalconMambaConfig,
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MambaConfig,
+    RwkvConfig,
+)
 
-from holdfast.errors import OptionError
+from holdfast.errors import ModelError, OptionError
 from holdfast.evaluation import generate as module
-from holdfast.evaluation.generate import ALWAYS_RIGHT, Batching, Generated, end_tokens, generate, text_of
+from holdfast.evaluation.generate import WAYS, Batching, Generated, end_tokens, generate, text_of
 
 EOS = 1
 
@@ -98,7 +106,7 @@ FAMILIES = {  # the config, and how its model may be given prompts of several le
     "mamba": (MambaConfig(**SMALL, state_size=4), Batching()),
     "falcon mamba": (FalconMambaConfig(**SMALL, state_size=4), Batching()),
     "rwkv": (RwkvConfig(**SMALL, context_length=64, intermediate_size=32), Batching(padded=False, several=False)),
-    "dynamic rope": (LlamaConfig(**LLAMA, max_position_embeddings=8, rope_parameters=DYNAMIC), ALWAYS_RIGHT),
+    "dynamic rope": (LlamaConfig(**LLAMA, max_position_embeddings=8, rope_parameters=DYNAMIC), WAYS[-1]),
 }
 
 
@@ -121,6 +129,13 @@ def test_a_batch_goes_on_as_each_prompt_alone(case, monkeypatch):
     if how != Batching():  # and a padded batch would have said something else
         monkeypatch.setattr(module, "batching_of", lambda *_: Batching())
         assert generate(model, Tokens(), prompts, max_new_tokens=8, temperature=0.0) != together
+
+
+def test_a_model_that_does_not_go_on_as_its_forward_says_is_refused_by_name():
+    model, honest = make_model(), LlamaForCausalLM.generate
+    model.generate = lambda *args, **more: setattr(out := honest(model, *args, **more), "logits", [x.flip(-1) for x in out.logits]) or out
+    with pytest.raises(ModelError, match="LlamaForCausalLM does not generate what its own forward"):
+        generate(model, Tokens(), [[2, 3, 5]], max_new_tokens=3, temperature=0.0)
 
 
 def test_same_seed_same_answers_and_no_global_state(model):

@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
-from holdfast.errors import OptionError
+from holdfast.errors import ModelError, OptionError
 from holdfast.models.load import context_length
-from holdfast.scorers.branches import causal_model
+from holdfast.scorers.plain import causal_model
+from holdfast.scorers.rope import forget_lengths
 
 # Largest difference of a next token's log-probability between a batch and a prompt alone that float rounding explains, nats.
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-3, torch.float16: 0.1, torch.bfloat16: 0.5}
@@ -39,8 +40,12 @@ class Batching:
     cache: bool = True
 
 
-WAYS = (Batching(), Batching(padded=False), Batching(padded=False, several=False))
-ALWAYS_RIGHT = Batching(padded=False, several=False, cache=False)
+WAYS = (
+    Batching(),
+    Batching(padded=False),
+    Batching(padded=False, several=False),
+    Batching(padded=False, several=False, cache=False),
+)
 _found: WeakKeyDictionary[Any, dict[tuple[int, int], Batching]] = WeakKeyDictionary()  # by model, by shortest and longest row
 
 
@@ -141,7 +146,11 @@ def _own_settings(model: Any, config: GenerationConfig) -> Iterator[None]:
 
 def batching_of(model: Any, prompts: Sequence[Sequence[int]], config: GenerationConfig) -> Batching:
     """The most that the model can be given at once, found by trying it on the shortest of these prompts and on the longest one with room
-    for its answer. A model that was tried over these lengths before is not tried again."""
+    for its answer. A model that was tried over these lengths before is not tried again.
+
+    Raises:
+        ModelError: even one prompt at a time and without a cache, it does not go on as its forward says.
+    """
     if not prompts:
         return WAYS[0]
     short, long = min(prompts, key=len), max(prompts, key=len)
@@ -154,11 +163,17 @@ def batching_of(model: Any, prompts: Sequence[Sequence[int]], config: Generation
         WAYS[0]: [[short, grown]],
         WAYS[1]: [[ids, _another(model, ids)] for ids in (short, grown)],
         WAYS[2]: [[short], [grown]],
+        WAYS[3]: [[short], [grown]],
     }
     fits = _tolerance(model)
-    how = next((how for how in WAYS if all(_error(model, batch, config) <= fits for batch in batches[how])), ALWAYS_RIGHT)
-    found[len(short), len(grown)] = how
-    return how
+    for how in WAYS:
+        if all(_error(model, batch, config, cache=how.cache) <= fits for batch in batches[how]):
+            found[len(short), len(grown)] = how
+            return how
+    raise ModelError(
+        f"{type(causal_model(model)).__name__} does not generate what its own forward of a prompt finds most probable, or cannot generate",
+        hint="Holdfast draws answers from causal language models; is this one, as it is configured?",
+    )
 
 
 def _tolerance(model: Any) -> float:
@@ -179,19 +194,20 @@ def _another(model: Any, ids: Sequence[int]) -> list[int]:
     return [(token + 1) % int(model.config.get_text_config().vocab_size) for token in ids]
 
 
-def _error(model: Any, prompts: list[Sequence[int]], config: GenerationConfig) -> float:
+def _error(model: Any, prompts: list[Sequence[int]], config: GenerationConfig, *, cache: bool) -> float:
     """Largest difference of the log-probabilities of two greedy steps between these prompts as one batch and the forward of each alone,
     nats; infinite where the batch cannot be run at all."""
     steps = GenerationConfig(
         max_new_tokens=2,
         min_new_tokens=2,
         do_sample=False,
+        use_cache=cache,
         eos_token_id=config.eos_token_id,
         pad_token_id=config.pad_token_id,
-        output_scores=False,
         output_logits=True,
         return_dict_in_generate=True,
     )
+    forget_lengths(causal_model(model))
     try:
         made = model.generate(**_left_padded(model, prompts, config), generation_config=steps)
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError) as error:
@@ -204,6 +220,7 @@ def _error(model: Any, prompts: list[Sequence[int]], config: GenerationConfig) -
     for row, ids in enumerate(prompts):
         for step in range(2):
             read = [*ids, *made.sequences[row, -2:].tolist()[:step]]
+            forget_lengths(causal_model(model))
             logits_LV = model(input_ids=torch.tensor([read], device=logp_NTV.device), use_cache=False, **last).logits[0]
             difference = float((logp_NTV[row, step] - logits_LV[-1].float().log_softmax(-1)).abs().max())
             worst = difference if not difference <= worst else worst
@@ -223,6 +240,7 @@ def _blocks(tasks: list[tuple[int, int, int]], batch: int, how: Batching) -> Ite
 
 def _batch(model: Any, prompts: list[Sequence[int]], config: GenerationConfig) -> list[list[int]]:
     given = _left_padded(model, prompts, config)
+    forget_lengths(causal_model(model))
     out_NL: Tensor = model.generate(**given, generation_config=config)
     return out_NL[:, given["input_ids"].shape[1] :].tolist()
 

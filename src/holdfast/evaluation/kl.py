@@ -13,19 +13,22 @@ they are. Standard errors and intervals take samples of one prompt as one cluste
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from holdfast.evaluation.generate import Generated
 from holdfast.evaluation.intervals import mean_interval
+from holdfast.inputs import token_kl
+from holdfast.scorers.live import LiveScorer, Standing
+from holdfast.scorers.text import TextScorer, chunks_by_tokens
+from holdfast.types import Tokenized
 
-LARGEST_LOGITS = 2**26  # elements of one (tokens x vocabulary) array: 256 MB in float32
+TOKENS = 8192  # scored at once
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,28 @@ class SampleKL:
 
 
 def sample_kl(policy: Any, reference: Any, samples: Sequence[Generated]) -> SampleKL:
-    """Score the policy's samples under both models."""
-    ratio, exact = np.zeros(len(samples)), np.zeros(len(samples))
+    """Score the policy's samples under both models.
+
+    Raises:
+        ModelError: a model that cannot be scored, or models of different vocabularies.
+    """
+    items = [Tokenized(sample.prompt, {"answer": sample.ids}) for sample in samples]
+    ratio, exact = np.zeros(len(items)), np.zeros(len(items))
     was_training = policy.training, reference.training
     policy.eval()
     reference.eval()
     try:
-        for index in _batches(samples, policy.config.get_text_config().vocab_size):
-            ratio[index], exact[index] = _score(policy, reference, [samples[i] for i in index])
+        ours = TextScorer(policy)
+        theirs = LiveScorer(reference, wants=(token_kl,), reference=Standing(policy))  # KL of what stands, from what is scored
+        for scorer in (ours, theirs):
+            scorer.verify(items)
+        for index in chunks_by_tokens(items, tokens=TOKENS):
+            batch = [items[i] for i in index]
+            with torch.no_grad():
+                mine, other = ours(batch)["answer"], theirs(batch)["answer"]
+            ratio[index] = (mine.logp_NT.double() - other.logp_NT.double()).sum(-1).cpu().numpy()
+            assert other.kl_NT is not None
+            exact[index] = other.kl_NT.double().sum(-1).cpu().numpy()
     finally:
         policy.train(was_training[0])
         reference.train(was_training[1])
@@ -80,51 +97,3 @@ def standard_error(values: NDArray[np.float64], clusters: Sequence[Hashable]) ->
         return None
     off_C = np.bincount(of_N, weights=values - values.mean())
     return float(np.sqrt(len(numbers) / (len(numbers) - 1) * (off_C**2).sum()) / len(values))
-
-
-def _batches(samples: Sequence[Generated], vocabulary: int) -> Iterable[list[int]]:
-    held: list[int] = []
-    for i in sorted(range(len(samples)), key=lambda i: samples[i].length):
-        if held and (len(held) + 1) * samples[i].length * vocabulary > LARGEST_LOGITS:
-            yield held
-            held = []
-        held.append(i)
-    if held:
-        yield held
-
-
-@torch.no_grad()
-def _score(policy: Any, reference: Any, samples: Sequence[Generated]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Left-padded, so that every answer's tokens stand at the end and only their logits are made."""
-    longest = max(len(s.prompt) + s.length for s in samples)
-    answers = max(s.length for s in samples)
-    ids_NL = torch.zeros(len(samples), longest, dtype=torch.long)
-    attend_NL = torch.zeros_like(ids_NL)
-    mask_NT = torch.zeros(len(samples), answers)
-    for n, s in enumerate(samples):
-        ids = [*s.prompt, *s.ids]
-        ids_NL[n, longest - len(ids) :] = torch.tensor(ids)
-        attend_NL[n, longest - len(ids) :] = 1
-        mask_NT[n, answers - s.length :] = 1
-    target_NT = ids_NL[:, longest - answers :, None]
-    logp_NTV = _answer_logp(policy, ids_NL, attend_NL, answers)
-    ref_NTV = _answer_logp(reference, ids_NL, attend_NL, answers).to(logp_NTV.device)
-    ratio_NTV = logp_NTV - ref_NTV
-    taken_NT = ratio_NTV.gather(-1, target_NT.to(ratio_NTV.device)).squeeze(-1).double().cpu()
-    p_NTV = logp_NTV.exp()
-    exact_NT = torch.where(p_NTV > 0, p_NTV * ratio_NTV, 0.0).sum(-1, dtype=torch.float64).cpu()
-    keep_NT = mask_NT.bool()
-    return torch.where(keep_NT, taken_NT, 0.0).sum(-1).numpy(), torch.where(keep_NT, exact_NT, 0.0).sum(-1).numpy()
-
-
-def _answer_logp(model: Any, ids_NL: Tensor, attend_NL: Tensor, answers: int) -> Tensor:
-    device = next(model.parameters()).device
-    position_NL = (attend_NL.cumsum(-1) - 1).clamp(min=0)
-    logits_NTV = model(
-        input_ids=ids_NL.to(device),
-        attention_mask=attend_NL.to(device),
-        position_ids=position_NL.to(device),
-        logits_to_keep=answers + 1,
-        use_cache=False,
-    ).logits
-    return logits_NTV[:, -answers - 1 : -1].float().log_softmax(-1)
