@@ -84,19 +84,28 @@ def whole(value: Any, least: int) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
+def listed(given: Any, what: str) -> list[Any]:
+    """`given` as a list.
+
+    Raises:
+        DataError: it is text, or nothing that can be listed.
+    """
+    if not isinstance(given, str | bytes):
+        try:
+            return list(given)
+        except TypeError:
+            pass
+    raise DataError(f"{what} must be a list; it is {given!r}", hint="one entry each, in brackets")
+
+
 def names(given: Sequence[Hashable], what: str) -> list[Hashable]:
     """Labels that can be told apart: hashable, equal to themselves (NaN is not), and not None.
 
     Raises:
         DataError: the first label that is none of that.
     """
-    if isinstance(given, str | bytes):
-        raise DataError(f"{what} must be a list of names; it is the text {given!r}", hint="one name an entry")
-    try:
-        listed = list(given)
-    except TypeError:
-        raise DataError(f"{what} must be a list of names; it is {given!r}", hint="one name an entry") from None
-    for i, name in enumerate(listed):
+    every = listed(given, what)
+    for i, name in enumerate(every):
         try:
             hash(name)
             known = name is not None and bool(name == name)
@@ -104,4 +113,4 @@ def names(given: Sequence[Hashable], what: str) -> list[Hashable]:
             known = False
         if not known:
             raise DataError(f"{what}[{i}] is {name!r}, which names nobody", hint="text or numbers; drop rows that lack a name")
-    return listed
+    return every

@@ -162,8 +162,15 @@ def settings_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {name: p for name, p in inspect.signature(function).parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def check(option: str, value: Any, ok: bool, must: str, *, hint: str | None = None) -> None:
-    """Refuse a setting outside its range: `check("beta", beta, 0 < beta < inf, "be above 0")`. NaN fails every comparison: refused."""
+def check(option: str, value: Any, ok: bool | Callable[[], bool], must: str, *, hint: str | None = None) -> None:
+    """Refuse a setting outside its range: `check("beta", beta, 0 < beta < inf, "be above 0")`. NaN fails every comparison: refused. As a
+    function the condition also refuses what cannot be compared, such as text: `check("beta", beta, lambda: 0 < beta < inf, "be above 0")`.
+    """
+    if callable(ok):
+        try:
+            ok = bool(ok())
+        except (TypeError, ValueError):
+            ok = False
     if not ok:
         raise OptionError(f"{option} is {value!r}; it must {must}", hint=hint)
 

@@ -32,6 +32,12 @@ def win_gap(win_N2: Tensor, like: Tensor) -> Tensor:
 
 def check_step(eta: float, beta: float) -> None:
     """Step and strength of the KL term; their product is the weight of the reference, which is at most 1."""
-    check("eta", eta, 0 < eta < inf, "be above 0 and finite", hint="10 is a start: win rates that differ by 0.5 are 5 nats apart")
-    check("beta", beta, 0 <= beta < inf, "be at least 0 and finite", hint="0.01 is a start, 0 plays without a reference")
-    check("beta", beta, eta * beta <= 1 + ROUNDING, f"be at most 1 / eta, which is {1 / eta:g}", hint="a smaller eta, or a smaller beta")
+    check("eta", eta, lambda: 0 < eta < inf, "be above 0 and finite", hint="10 is a start: win rates that differ by 0.5 are 5 nats apart")
+    check("beta", beta, lambda: 0 <= beta < inf, "be at least 0 and finite", hint="0.01 is a start, 0 plays without a reference")
+    check(
+        "beta",
+        beta,
+        lambda: eta * beta <= 1 + ROUNDING,
+        f"be at most 1 / eta, which is {1 / eta:g}",
+        hint="a smaller eta, or a smaller beta",
+    )

@@ -68,8 +68,8 @@ def apo(pairs: Pairs, *, beta: float = 0.1, alpha: float = 0.3) -> Tensor:
 
 
 def _check(beta: float, alpha: float) -> None:
-    check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
-    check("alpha", alpha, 0 <= alpha < 1, "be at least 0 and below 1", hint="0.3 is a start, 0 is iterated dpo")
+    check("beta", beta, lambda: 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
+    check("alpha", alpha, lambda: 0 <= alpha < 1, "be at least 0 and below 1", hint="0.3 is a start, 0 is iterated dpo")
 
 
 METHOD = PairMethod(

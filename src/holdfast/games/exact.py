@@ -26,8 +26,8 @@ def linear_program(game: Game, *, method: str = "highs", max_seconds: float | No
         OptionError: another method, or a time that is not above 0.
         RunError: HiGHS found no optimum, or not in time.
     """
-    check("method", method, method in METHODS, f"be one of {', '.join(METHODS)}")
-    check("max_seconds", max_seconds, max_seconds is None or max_seconds > 0, "be above 0", hint="None never gives up")
+    check("method", method, lambda: method in METHODS, f"be one of {', '.join(METHODS)}")
+    check("max_seconds", max_seconds, lambda: max_seconds is None or max_seconds > 0, "be above 0", hint="None never gives up")
     answers = len(game)
     cost = np.zeros(answers + 1)
     cost[-1] = 1
@@ -52,8 +52,8 @@ def regularized(game: Game, *, tolerance: float = 1e-14) -> Floats:
         OptionError: the game has no KL term.
         RunError: Newton's method stalled, as it does where beta is lost in rounding.
     """
-    check("beta", game.beta, game.beta > 0, "be above 0 for this", hint="linear_program solves the game itself")
-    check("tolerance", tolerance, 0 < tolerance < 1, "be above 0 and below 1")
+    check("beta", game.beta, lambda: game.beta > 0, "be above 0 for this", hint="linear_program solves the game itself")
+    check("tolerance", tolerance, lambda: 0 < tolerance < 1, "be above 0 and below 1")
     beta, log_pi_A = max(1.0, game.beta), game.log_ref_A
     while True:
         log_pi_A, left = _newton(game, log_pi_A, beta, tolerance)

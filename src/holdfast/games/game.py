@@ -46,7 +46,7 @@ class Game:
     def __post_init__(self) -> None:
         pref_AA = validated(self.pref_AA)
         answers = len(pref_AA)
-        check("beta", self.beta, self.beta == 0 or LEAST_BETA <= self.beta < inf, "be 0, or at least 1e-12 and finite")
+        check("beta", self.beta, lambda: self.beta == 0 or LEAST_BETA <= self.beta < inf, "be 0, or at least 1e-12 and finite")
         hint = f"the reference must give each of {answers} answers a positive probability"
         given = np.zeros(answers) if self.log_ref_A is None else self.log_ref_A
         log_ref_A = log_softmax(arrays.floats(given, "log_ref_A", shape=(answers,), hint=hint))
@@ -104,7 +104,7 @@ def from_votes(
         DataError: lists of different length, no meeting, an answer without a name or that meets itself, or weights that are not one
             finite number of at least 0 for each meeting.
     """
-    check("prior", prior, 0 <= prior < inf, "be at least 0 and finite")
+    check("prior", prior, lambda: 0 <= prior < inf, "be at least 0 and finite")
     met = meetings(winners, losers, weight)
     wins_AA = np.zeros((len(met.names), len(met.names)))
     np.add.at(wins_AA, (met.winner_N, met.loser_N), met.weight_N)
@@ -168,7 +168,8 @@ def from_judge(judge: Callable[[str, str, str], float], prompt: str, answers: Se
     Raises:
         DataError: fewer than two answers, or a judge that says something else than a number from 0 to 1.
     """
-    if isinstance(answers, str) or len(answers) < 2:
+    answers = arrays.listed(answers, "answers")
+    if len(answers) < 2:
         raise DataError(f"a game needs two answers or more; these are {answers!r}", hint="a list of texts")
 
     def asked(a: int, b: int) -> float:
@@ -199,8 +200,9 @@ class Oracle:
     calls: float = 0.0
 
     def __post_init__(self) -> None:
+        check("seed", self.seed, lambda: arrays.whole(self.seed, 0), "be a whole number of at least 0")
         if self.opponents is not None:
-            check("opponents", self.opponents, arrays.whole(self.opponents, 1), "be a whole number of at least 1")
+            check("opponents", self.opponents, lambda: arrays.whole(self.opponents, 1), "be a whole number of at least 1")
         self._rng = np.random.default_rng([self.seed, 0x0AC1])
 
     def win_A(self, pi_A: Floats) -> Floats:

@@ -43,7 +43,7 @@ def reduced_step(oracle: Oracle, state: State, *, inner: float = 2.0, seed: int 
     One iterate of `inclusions.monotone`; a column costs 1 / A of a call. The game's KL term is not played, and noise is that of the
     columns.
     """
-    check("inner", inner, 0 < inner < inf, "be above 0 and finite", hint="2 is a start")
+    check("inner", inner, lambda: 0 < inner < inf, "be above 0 and finite", hint="2 is a start")
     iterates, before = state.memory.get("iterates"), state.memory.get("calls", 0)
     if iterates is None:
         iterates = monotone(of_game(oracle.game), state.pi_A, seed=seed, inner=inner)
@@ -75,7 +75,7 @@ def halpern(pairs: Pairs, *, eta: float = 10.0, anchor: float = 0.5) -> Tensor:
            anchoring multiplies policies, and the resolvent is one extragradient step.
     """
     check_step(eta, 0.0)
-    check("anchor", anchor, 0 <= anchor <= 1, "be between 0 and 1", hint="1 / (round + 1)")
+    check("anchor", anchor, lambda: 0 <= anchor <= 1, "be between 0 and 1", hint="1 / (round + 1)")
     gap_N = win_gap(win_rate(pairs), pairs.chosen.logp_N)
     return miss(pairs, eta * gap_N, anchor=anchor) ** 2
 

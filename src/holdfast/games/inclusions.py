@@ -59,9 +59,9 @@ class FiniteSum:
     whole_lipschitz: float | None = None
 
     def __post_init__(self) -> None:
-        check("parts", self.parts, whole(self.parts, 1), "be a whole number of at least 1")
-        check("lipschitz", self.lipschitz, 0 < self.lipschitz < inf, "be above 0 and finite")
-        check("whole_lipschitz", self.whole_lipschitz, 0 < self.whole_L < inf, "be above 0 and finite")
+        check("parts", self.parts, lambda: whole(self.parts, 1), "be a whole number of at least 1")
+        check("lipschitz", self.lipschitz, lambda: 0 < self.lipschitz < inf, "be above 0 and finite")
+        check("whole_lipschitz", self.whole_lipschitz, lambda: 0 < self.whole_L < inf, "be above 0 and finite")
 
     @property
     def whole_L(self) -> float:
@@ -99,7 +99,7 @@ def cocoercive(problem: FiniteSum, u_D: Floats, *, seed: int = 0, eta: float | N
         eta: step, 1 / (4 L) unless given
     """
     eta = 1 / (4 * problem.lipschitz) if eta is None else eta
-    check("eta", eta, 0 < eta < inf, "be above 0 and finite")
+    check("eta", eta, lambda: 0 < eta < inf, "be above 0 and finite")
     rng = np.random.default_rng([seed, 0x4A1F])
     batch = ceil(sqrt(problem.parts))
     anchor_D, g_D, calls, k = u_D, problem.whole(u_D), problem.parts, 0
@@ -124,7 +124,7 @@ def deterministic(problem: FiniteSum, u_D: Floats, *, relax: float = 2.0) -> Ite
 
     u_(k+1) = a_k u_0 + (1 - a_k) (u_k - relax F(u_k) / L_F), a_k = 1 / (k + 2); relax at most 2.
     """
-    check("relax", relax, 0 < relax <= 2, "be above 0 and at most 2")
+    check("relax", relax, lambda: 0 < relax <= 2, "be above 0 and at most 2")
     anchor_D, k, calls = u_D, 0, 0
     while True:
         slope_D = problem.whole(u_D)
@@ -150,8 +150,8 @@ def monotone(
         variance_reduced: without it the resolvent is computed from whole F, at N evaluations a step
     """
     eta = sqrt(problem.parts) / problem.lipschitz if eta is None else eta
-    check("eta", eta, 0 < eta < inf, "be above 0 and finite")
-    check("inner", inner, 0 < inner < inf, "be above 0 and finite")
+    check("eta", eta, lambda: 0 < eta < inf, "be above 0 and finite")
+    check("inner", inner, lambda: 0 < inner < inf, "be above 0 and finite")
     rng = np.random.default_rng([seed, 0x4A1E])
     anchor_D, calls, k = u_D, 0, 0
     z_D = u_D
@@ -226,9 +226,9 @@ def onto_simplex(x_A: Floats) -> Floats:
 
 def run(iterates: Iterator[At], problem: FiniteSum, *, until: float, max_calls: float, spacing: float = 1.1) -> dict[str, Any]:
     """Residuals along the way, at evaluations `spacing` apart, until one is small enough or the evaluations are used up."""
-    check("until", until, -inf < until < inf, "be finite")
-    check("max_calls", max_calls, 0 < max_calls < inf, "be above 0 and finite")
-    check("spacing", spacing, 1 <= spacing < inf, "be at least 1 and finite")
+    check("until", until, lambda: -inf < until < inf, "be finite")
+    check("max_calls", max_calls, lambda: 0 < max_calls < inf, "be above 0 and finite")
+    check("spacing", spacing, lambda: 1 <= spacing < inf, "be at least 1 and finite")
     calls: list[int] = []
     residuals: list[float] = []
     due = 0.0

@@ -23,7 +23,8 @@ def step(oracle: Oracle, state: State, *, eta: float = 3.0, fade: bool = False) 
     game = oracle.game
     if fade and game.beta:
         eta = game.beta * (state.number + 3) / 2
-    check("eta", eta, 0 < eta < inf and eta >= game.beta, "be above 0, finite, and at least the game's beta", hint=f"beta is {game.beta:g}")
+    least = f"be above 0, finite, and at least the game's beta, {game.beta:g}"
+    check("eta", eta, lambda: 0 < eta < inf and eta >= game.beta, least, hint="eta is an inverse step: 3 is a start")
     return state.then(mirror(oracle, state.log_pi_A, oracle.win_A(state.pi_A), eta=1 / eta))
 
 
@@ -45,8 +46,8 @@ def inpo(pairs: Pairs, *, eta: float = 0.005, tau: float = 0.0017) -> Tensor:
         OptionError: eta is not above 0, or tau is negative or above eta.
         NeedError: no reference, or no `earlier_gap`, which self-play fills.
     """
-    check("eta", eta, 0 < eta < inf, "be above 0 and finite", hint="0.005 is the paper's value")
-    check("tau", tau, 0 <= tau <= eta, "be at least 0 and at most eta", hint="eta / 3 is the paper's value")
+    check("eta", eta, lambda: 0 < eta < inf, "be above 0 and finite", hint="0.005 is the paper's value")
+    check("tau", tau, lambda: 0 <= tau <= eta, "be at least 0 and at most eta", hint="eta / 3 is the paper's value")
     like = pairs.chosen.logp_N
     return miss(pairs, like.new_full((len(pairs),), 1 / (2 * eta)), anchor=tau / eta) ** 2
 

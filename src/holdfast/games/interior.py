@@ -51,8 +51,8 @@ def interior_point(game: Game, *, until: float = 1e-9, max_steps: int = 100) -> 
     Raises:
         OptionError: an option out of range.
     """
-    check("until", until, until >= 0, "be at least 0")
-    check("max_steps", max_steps, whole(max_steps, 1), "be a whole number of at least 1")
+    check("until", until, lambda: until >= 0, "be at least 0")
+    check("max_steps", max_steps, lambda: whole(max_steps, 1), "be a whole number of at least 1")
     skew_AA = game.skew_AA
     answers = len(game)
     p_A = np.full(answers, 1 / answers)

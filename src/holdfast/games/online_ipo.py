@@ -20,8 +20,8 @@ def step(oracle: Oracle, state: State, *, rate: float = 0.05) -> State:
     That is 4 / beta times the ordinary policy gradient of the game, so it is slow where probabilities are small. A game needs beta above 0.
     """
     game = oracle.game
-    check("beta", game.beta, game.beta > 0, "be above 0 for online IPO", hint="Game(pref_AA, beta=0.1)")
-    check("rate", rate, 0 < rate < inf, "be above 0 and finite", hint="at most 1/4 never overshoots")
+    check("beta", game.beta, lambda: game.beta > 0, "be above 0 for online IPO", hint="Game(pref_AA, beta=0.1)")
+    check("rate", rate, lambda: 0 < rate < inf, "be above 0 and finite", hint="at most 1/4 never overshoots")
     pi_A = state.pi_A
     miss_A = state.log_pi_A - game.log_ref_A - oracle.win_A(pi_A) / game.beta
     return state.then(log_softmax(state.log_pi_A - 4 * rate * pi_A * (miss_A - pi_A @ miss_A)))
@@ -47,7 +47,7 @@ def online_ipo(pairs: Pairs, *, beta: float = 0.1) -> Tensor:
     Departures:
         1. Rows are drawn once a round, not at every step: the smaller the rounds, the nearer to the paper.
     """
-    check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
+    check("beta", beta, lambda: 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
     sure_N = confidence(pairs)
     margin_N = pairs.margin_N
     return (margin_N - (sure_N.detach().to(margin_N) - 0.5) / beta) ** 2

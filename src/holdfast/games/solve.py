@@ -94,11 +94,11 @@ def solve(
         DataError: `start_A` is not one finite number for each answer.
         RunError: a step led to no policy.
     """
-    check("max_calls", max_calls, max_calls > 0, "be above 0")
-    check("max_seconds", max_seconds, max_seconds > 0, "be above 0")
-    check("until", until, -inf < until < inf, "be finite")
-    check("spacing", spacing, 1 <= spacing < inf, "be at least 1 and finite")
-    check("average", average, average in WEIGHTS, f"be one of {', '.join(WEIGHTS)}")
+    check("max_calls", max_calls, lambda: max_calls > 0, "be above 0")
+    check("max_seconds", max_seconds, lambda: max_seconds > 0, "be above 0")
+    check("until", until, lambda: -inf < until < inf, "be finite")
+    check("spacing", spacing, lambda: 1 <= spacing < inf, "be at least 1 and finite")
+    check("average", average, lambda: average in WEIGHTS, f"be one of {', '.join(WEIGHTS)}")
     if not isinstance(game, Game | Oracle):
         raise OptionError(f"{type(game).__name__} is no game", hint="Game(pref_AA), or an Oracle of one")
     oracle = game if isinstance(game, Oracle) else Oracle(game)

@@ -47,7 +47,7 @@ def spo_win_rate(pairs: Pairs, *, eta: float = 1.0) -> Tensor:
         1. The paper takes any learner without regret (PPO, SAC on control tasks); the trust region here is quadratic in the pair's
            log-ratio, so that on a table the minimum is Hedge itself.
     """
-    check("eta", eta, 0 < eta < inf, "be above 0 and finite", hint="1 is a start")
+    check("eta", eta, lambda: 0 < eta < inf, "be above 0 and finite", hint="1 is a start")
     margin_N = pairs.margin_N
     reward_gap_N = 2 * win_gap(win_rate(pairs), margin_N)
     return margin_N**2 / (4 * eta) - margin_N * reward_gap_N / 2

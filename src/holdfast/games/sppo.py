@@ -37,7 +37,7 @@ def sppo(pairs: Pairs, *, eta: float = 1000.0) -> Tensor:
         OptionError: eta is not above 0.
         NeedError: no reference, or no `win_rate`, which self-play fills.
     """
-    check("eta", eta, 0 < eta < inf, "be above 0 and finite", hint="the paper's value is 1000")
+    check("eta", eta, lambda: 0 < eta < inf, "be above 0 and finite", hint="the paper's value is 1000")
     win_N2 = win_rate(pairs).detach().to(pairs.chosen.logp_N)
     misses = [part.log_ratio_N - eta * (win_N2[:, side] - 0.5) for side, part in enumerate((pairs.chosen, pairs.rejected))]
     return (misses[0] ** 2 + misses[1] ** 2) / 2

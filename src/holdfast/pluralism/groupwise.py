@@ -44,7 +44,7 @@ class OnlineRidge:
     """Ridge regression, one row at a time: theta = (ridge I + sum x x^T)^-1 sum y x, by Sherman and Morrison's update."""
 
     def __init__(self, ridge: float = 1.0) -> None:
-        check("ridge", ridge, 0 < ridge < inf, "be above 0 and finite")
+        check("ridge", ridge, lambda: 0 < ridge < inf, "be above 0 and finite")
         self.ridge = ridge
         self.theta_D: Floats | None = None
 
@@ -157,7 +157,7 @@ class Groupwise:
     """
 
     def __init__(self, groups: int, learner: Callable[[], Any] = OnlineRidge, *, always: bool = True, loss: Loss = squared) -> None:
-        check("groups", groups, arrays.whole(groups, 0 if always else 1), "be a whole number, 1 or more")
+        check("groups", groups, lambda: arrays.whole(groups, 0 if always else 1), "be a whole number, 1 or more")
         self.groups, self.always, self.loss = groups, always, loss
         self.learners = [learner() for _ in range(groups + always)]
         for made in self.learners[:1]:
@@ -255,7 +255,7 @@ def per_group(loss_T: ArrayLike, active_TG: ArrayLike) -> Floats:
 def hindsight(x_TD: ArrayLike, y_T: ArrayLike, active_TG: ArrayLike, *, ridge: float = 1e-6) -> Floats:
     """Total squared loss on each group's rounds of the linear function that fits those rounds best, predictions clipped to 0 to 1: what
     regret is measured from."""
-    check("ridge", ridge, 0 < ridge < inf, "be above 0 and finite")
+    check("ridge", ridge, lambda: 0 < ridge < inf, "be above 0 and finite")
     x, y, active = stream_of(x_TD, y_T, active_TG)
     out = np.zeros(active.shape[1])
     for g, rows in enumerate(active.T):

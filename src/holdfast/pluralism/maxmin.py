@@ -69,7 +69,7 @@ def maxmin(reward_KSA: ArrayLike, log_ref_SA: ArrayLike, *, beta: float, prompt_
         1. Solved whole, by its dual, with a duality gap; the paper runs PPO on the reward of the group that is worst in the batch, whose
            exact best response alternates for ever between opposed groups. `pool_toward_worst` is the smooth version of that step.
     """
-    check("beta", beta, 0 < beta < inf, "be above 0 and finite")
+    check("beta", beta, lambda: 0 < beta < inf, "be above 0 and finite")
     reward, log_ref, weight_S = _tables(reward_KSA, log_ref_SA, prompt_weight_S)
     groups = len(reward)
     # Beside a constant a group, only differences in units of beta matter to the search.
@@ -106,7 +106,7 @@ def policy_for(
 
     Its `gap` is how far it may fall short of the max-min value: infinite, since these weights certify nothing.
     """
-    check("beta", beta, 0 < beta < inf, "be above 0 and finite")
+    check("beta", beta, lambda: 0 < beta < inf, "be above 0 and finite")
     reward, log_ref, weight_S = _tables(reward_KSA, log_ref_SA, prompt_weight_S)
     weight_K = arrays.floats(weight_K, "weight_K", shape=(len(reward),), hint="one number a group")
     logit = log_ref + np.einsum("k,ksa->sa", weight_K, reward) / beta
@@ -131,7 +131,7 @@ def gains(reward_KSA: ArrayLike, log_ref_SA: ArrayLike, *, unit: bool = True) ->
 def regrets(reward_KSA: ArrayLike, log_ref_SA: ArrayLike, *, beta: float) -> Floats:
     """Rewards minus what the group could get, E r_k - beta KL at its own best policy: max-min on these is least worst regret. A group
     whose labels are noisy has little to get, and does not hold the others back for it."""
-    check("beta", beta, 0 < beta < inf, "be above 0 and finite")
+    check("beta", beta, lambda: 0 < beta < inf, "be above 0 and finite")
     reward, log_ref, weight_S = _tables(reward_KSA, log_ref_SA, None)
     return reward - (beta * logsumexp(log_ref + reward / beta, axis=2) @ weight_S)[:, None, None]
 
@@ -153,7 +153,7 @@ def pool_toward_worst(rewards_PGM: Tensor, log_weight_M: Tensor, *, step: float 
     Returns:
         (rewards_PG, log_weight_M): the pooled rewards, and the weights to hand to the next batch.
     """
-    check("step", step, 0 <= step < inf, "be at least 0 and finite")
+    check("step", step, lambda: 0 <= step < inf, "be at least 0 and finite")
     log_weight_M = toward_worst(log_weight_M, -rewards_PGM.detach().to(log_weight_M).mean((0, 1)), step)
     return torch.einsum("pgm,m->pg", rewards_PGM, log_weight_M.exp().to(rewards_PGM)), log_weight_M
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from scipy.special import expit, logsumexp, softmax
 
-from holdfast.arrays import whole
+from holdfast.arrays import floats, whole
 from holdfast.card import check
 from holdfast.errors import DataError
 
@@ -135,11 +135,11 @@ def mixture(
         3. A group that loses all raters gets the rater that is explained worst.
     """
     x_ND, code_N, raters = rows_of(x_ND, rater_N)
-    check("k", k, whole(k, 1) and k <= raters, f"be a whole number from 1 to the number of raters, {raters}")
-    check("ridge", ridge, 0 <= ridge < inf, "be at least 0 and finite", hint="1 is a start")
-    check("restarts", restarts, whole(restarts, 1), "be a whole number of at least 1")
-    check("rounds", rounds, whole(rounds, 1), "be a whole number of at least 1")
-    check("tolerance", tolerance, 0 < tolerance < inf, "be above 0 and finite")
+    check("k", k, lambda: whole(k, 1) and k <= raters, f"be a whole number from 1 to the number of raters, {raters}")
+    check("ridge", ridge, lambda: 0 <= ridge < inf, "be at least 0 and finite", hint="1 is a start")
+    check("restarts", restarts, lambda: whole(restarts, 1), "be a whole number of at least 1")
+    check("rounds", rounds, lambda: whole(rounds, 1), "be a whole number of at least 1")
+    check("tolerance", tolerance, lambda: 0 < tolerance < inf, "be above 0 and finite")
     problem = _Problem(x_ND, code_N, raters, assign, ridge, tolerance)
     rng = np.random.default_rng([seed, 0x3A3])
     pooled_D = _maximize(x_ND, np.ones(len(x_ND)), np.zeros(x_ND.shape[1]), ridge, steps=50)
@@ -186,7 +186,7 @@ def held_out(
         DataError: as for `mixture`, or fewer raters than folds.
     """
     x_ND, code_N, raters = rows_of(x_ND, rater_N)
-    check("folds", folds, whole(folds, 2), "be a whole number of at least 2")
+    check("folds", folds, lambda: whole(folds, 2), "be a whole number of at least 2")
     there = np.unique(code_N)
     if len(there) < folds:
         raise DataError(f"{len(there)} raters cannot be dealt into {folds} folds", hint=f"folds={len(there)}, or more raters")
@@ -207,16 +207,15 @@ def held_out(
 
 def rows_of(x_ND: ArrayLike, rater_N: ArrayLike | None) -> tuple[Floats, Ints, int]:
     """Features, a code from 0 for each row (rows of -1 get codes of their own, after the others), and the number of codes."""
-    try:
-        x = np.asarray(x_ND, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"features must be numbers: {error}", hint="one row a comparison, one column a feature") from error
+    x = floats(x_ND, "features", finite=False, hint="one row a comparison, one column a feature")
     if x.ndim != 2 or not x.size:
         raise DataError(f"features must be a table of rows and columns; these have shape {x.shape}", hint="one row a comparison")
     if not np.isfinite(x).all():
         row, column = np.argwhere(~np.isfinite(x))[0]
         raise DataError(f"row {row}, column {column} of the features is {x[row, column]}", hint="leave such rows out")
-    given = np.full(len(x), -1) if rater_N is None else np.asarray(rater_N)
+    given = np.full(len(x), -1) if rater_N is None else floats(rater_N, "rater_N", finite=False)
+    if np.asarray(rater_N).dtype.kind in "iu" and np.abs(given).max(initial=0) < 2**31:
+        given = given.astype(np.int64)
     if given.shape != (len(x),) or not np.issubdtype(given.dtype, np.integer) or given.min() < -1:
         raise DataError(
             f"raters must be one whole number of at least -1 for each of {len(x)} rows; these are {given.dtype} of shape {given.shape}",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from holdfast.arrays import floats, whole
+from holdfast.arrays import floats, listed, whole
 from holdfast.card import check
 from holdfast.errors import DataError
 
@@ -110,8 +110,8 @@ def representativeness(
         DataError: no usable row, values outside 0 to 1, lists of different length, or shares that are negative, not finite or all 0.
         OptionError: level or seen out of range.
     """
-    check("level", level, 0 < level < 1, "lie between 0 and 1")
-    check("seen", seen, seen is None or 0 <= seen <= 1, "lie between 0 and 1")
+    check("level", level, lambda: 0 < level < 1, "lie between 0 and 1")
+    check("seen", seen, lambda: seen is None or 0 <= seen <= 1, "lie between 0 and 1")
     names, target_K = _population(population)
     value, place, rater = _rows(value_N, group_N, rater_N, names)
     kept = place >= 0
@@ -169,17 +169,17 @@ def labels_for(epsilon: float, *, groups: int = 1, level: float = 0.95) -> int:
     One mean to 0.01 at level 0.999 takes 38,005; each of 200 groups 64,497, together 12.9 million: the paper's "10^7" is the number of
     groups at work, not an exponential.
     """
-    check("epsilon", epsilon, 0 < epsilon < inf, "be above 0 and finite")
-    check("groups", groups, whole(groups, 1), "be a whole number of at least 1")
-    check("level", level, 0 < level < 1, "lie between 0 and 1")
+    check("epsilon", epsilon, lambda: 1e-9 <= epsilon <= 1, "be from 1e-9 to 1", hint="values lie between 0 and 1")
+    check("groups", groups, lambda: whole(groups, 1), "be a whole number of at least 1")
+    check("level", level, lambda: 0 < level < 1, "lie between 0 and 1")
     return ceil(log(2 * groups / (1 - level)) / (2 * epsilon**2))
 
 
 def radius(n: int, *, groups: int = 1, level: float = 0.95) -> float:
     """How well n labels a group know the mean of each of them, whatever its distribution on 0 to 1: Hoeffding, all groups at once."""
-    check("n", n, 1 <= n < inf, "be at least 1 and finite")
-    check("groups", groups, whole(groups, 1), "be a whole number of at least 1")
-    check("level", level, 0 < level < 1, "lie between 0 and 1")
+    check("n", n, lambda: 1 <= n < inf, "be at least 1 and finite")
+    check("groups", groups, lambda: whole(groups, 1), "be a whole number of at least 1")
+    check("level", level, lambda: 0 < level < 1, "lie between 0 and 1")
     return sqrt(log(2 * groups / (1 - level)) / (2 * n))
 
 
@@ -271,6 +271,11 @@ def _rows(
     value_N: ArrayLike, group_N: Sequence[Hashable | None], rater_N: Sequence[Hashable | None] | None, names: list[Any]
 ) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
     value = floats(value_N, "value_N", finite=False)
+    group_N = listed(group_N, "group_N")
+    rater_N = None if rater_N is None else listed(rater_N, "rater_N")
+    for who in (*group_N, *(rater_N or ())):
+        if not isinstance(who, Hashable):
+            raise DataError(f"{who!r} cannot name a group or a rater", hint="text or numbers; None where not known")
     sizes = {"values": value.shape, "groups": (len(group_N),)} | ({} if rater_N is None else {"raters": (len(rater_N),)})
     if len(set(sizes.values())) > 1 or value.ndim != 1:
         raise DataError(f"one value, one group and one rater a row, but {', '.join(f'{what} {n}' for what, n in sizes.items())}")

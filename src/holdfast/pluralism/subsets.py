@@ -105,7 +105,7 @@ def select(
     rule = _rule(rule)
     position, weight = _rankings(position_VM, weight_V)
     m = position.shape[1]
-    check("k", k, arrays.whole(k, 1) and k <= m, f"be a whole number from 1 to the number of items, {m}")
+    check("k", k, lambda: arrays.whole(k, 1) and k <= m, f"be a whole number from 1 to the number of items, {m}")
     groups = [None] * m if group_M is None else list(group_M)
     need = _quotas(groups, dict(at_least or {}), k, m)
     points_VM = rule.points(position, k)
@@ -121,14 +121,15 @@ def value(rule: Rule | str, position_VM: ArrayLike, items: Iterable[int], k: int
     """F(S) of these items."""
     rule = _rule(rule)
     position, weight = _rankings(position_VM, weight_V)
-    chosen, m = list(items), position.shape[1]
-    if len(set(chosen)) < len(chosen) or not all(arrays.whole(item, 0) and item < m for item in chosen):
+    chosen, m = arrays.listed(items, "items"), position.shape[1]
+    if not all(arrays.whole(item, 0) and item < m for item in chosen) or len(set(chosen)) < len(chosen):
         raise DataError(f"items {chosen} are not different whole numbers from 0 to {m - 1}")
     return _value(rule, rule.points(position, k), weight, chosen)
 
 
 def quality(rule: Rule | str, position_VM: ArrayLike, items: Sequence[int], *, weight_V: ArrayLike | None = None) -> float:
     """F(S) over the largest F of that size, on rankings without the bias: from 0 to 1 (a little above where the largest is greedy's)."""
+    items = arrays.listed(items, "items")
     best = select(rule, position_VM, len(items), weight_V=weight_V).score
     return value(rule, position_VM, items, len(items), weight_V=weight_V) / best if best > 0 else 1.0
 
@@ -138,7 +139,7 @@ def proportional(group_M: Sequence[Hashable], k: int) -> dict[Hashable, int]:
     groups = arrays.names(group_M, "group_M")
     if not groups:
         raise DataError("there is no item to share k among")
-    check("k", k, arrays.whole(k, 0) and k <= len(groups), f"be a whole number from 0 to the number of items, {len(groups)}")
+    check("k", k, lambda: arrays.whole(k, 0) and k <= len(groups), f"be a whole number from 0 to the number of items, {len(groups)}")
     names = list(dict.fromkeys(groups))
     exact = {name: Fraction(int(k) * sum(g == name for g in groups), len(groups)) for name in names}  # equal remainders are equal
     quota = {name: floor(share) for name, share in exact.items()}
@@ -154,9 +155,10 @@ def positions(rankings: Iterable[Sequence[int]], m: int) -> Floats:
         DataError: an item outside 0..m-1, or named twice.
     """
     out = []
-    for n, ranking in enumerate(rankings):
+    check("m", m, lambda: arrays.whole(m, 1), "be a whole number of at least 1")
+    for n, ranking in enumerate(arrays.listed(rankings, "rankings")):
         row = np.full(m, np.nan)
-        for place, item in enumerate(ranking):
+        for place, item in enumerate(arrays.listed(ranking, f"ranking {n}")):
             if not arrays.whole(item, 0) or item >= m or np.isfinite(row[item]):
                 raise DataError(f"ranking {n} names item {item}, which is outside 0..{m - 1} or named before")
             row[item] = place
@@ -168,7 +170,7 @@ def smoothness(score_M: ArrayLike, observed_M: ArrayLike, group_M: Sequence[Hash
     """gamma(beta): the largest ratio observed_j / observed_i over pairs of one group in which i is truly better: beta score_i >= score_j,
     beta below 1. Below 1 the bias leaves such pairs in order, which is what a quota needs. Scores are the expected ones, such as mean
     points without and with the bias; 0 where there is no such pair."""
-    check("beta", beta, 0 < beta <= 1, "lie between 0 and 1")
+    check("beta", beta, lambda: 0 < beta <= 1, "lie between 0 and 1")
     true = arrays.floats(score_M, "score_M", shape=(None,))
     seen = arrays.floats(observed_M, "observed_M", shape=true.shape)
     same = np.equal.outer(np.array(group_M, dtype=object), np.array(group_M, dtype=object)) & ~np.eye(len(true), dtype=bool)
@@ -184,7 +186,7 @@ def smoothness(score_M: ArrayLike, observed_M: ArrayLike, group_M: Sequence[Hash
 def _rule(rule: Rule | str) -> Rule:
     if isinstance(rule, Rule):
         return rule
-    if rule not in RULES:
+    if not isinstance(rule, str) or rule not in RULES:
         raise OptionError(f"there is no score function {rule!r}", hint=f"one of {', '.join(RULES)}")
     return RULES[rule]
 

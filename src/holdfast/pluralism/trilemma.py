@@ -72,9 +72,9 @@ def robustness(value_A: ArrayLike, *, floor: float, clean: float | None = None, 
     values = arrays.floats(value_A, "the value under a perturbation", shape=(None,))
     if not len(values):
         raise DataError("robustness needs one finite value for each perturbation; there is none")
-    check("floor", floor, -inf < floor < inf, "be finite", hint="the least value that counts as holding, set before looking")
-    check("clean", clean, clean is None or -inf < clean < inf, "be finite, or None")
-    check("level", level, 0 < level < 1, "lie between 0 and 1")
+    check("floor", floor, lambda: -inf < floor < inf, "be finite", hint="the least value that counts as holding, set before looking")
+    check("clean", clean, lambda: clean is None or -inf < clean < inf, "be finite, or None")
+    check("level", level, lambda: 0 < level < 1, "lie between 0 and 1")
     n, failures = len(values), int((values < floor).sum())
     upper = 1.0 if failures == n else float(stats.beta.ppf(level, failures + 1, n - failures))
     return Robustness(floor, n, failures, failures / n, upper, clean, float(values.mean()), float(values.min()), level)
@@ -83,8 +83,8 @@ def robustness(value_A: ArrayLike, *, floor: float, clean: float | None = None, 
 def trials_for(delta: float, *, level: float = 0.95) -> int:
     """Perturbations without a single failure that it takes to know that delta is at most this: ceil(ln(1 - level) / ln(1 - delta)); 0.001
     at 0.95 takes 2,995."""
-    check("delta", delta, 0 < delta < 1, "lie between 0 and 1")
-    check("level", level, 0 < level < 1, "lie between 0 and 1")
+    check("delta", delta, lambda: 0 < delta < 1, "lie between 0 and 1")
+    check("level", level, lambda: 0 < level < 1, "lie between 0 and 1")
     return ceil(log(1 - level) / np.log1p(-delta) - 1e-12)
 
 
@@ -233,10 +233,10 @@ def trilemma(
         1. No absolute number from the stated lower bound: its constant and its "context dimension" have no operational definition.
         2. The worst group is reported beside the average, which can be 0 while a group is abandoned.
     """
-    check("trials", trials, arrays.whole(trials, 1), "be a whole number of at least 1")
-    check("epsilon", epsilon, 0 < epsilon < inf, "be above 0 and finite")  # before anything is judged
-    check("delta", delta, 0 < delta < 1, "lie between 0 and 1")
-    check("floor", floor, -inf < floor < inf, "be finite", hint="the least value that counts as holding, set before looking")
+    check("trials", trials, lambda: arrays.whole(trials, 1), "be a whole number of at least 1")
+    check("epsilon", epsilon, lambda: 0 < epsilon < inf, "be above 0 and finite")  # before anything is judged
+    check("delta", delta, lambda: 0 < delta < 1, "lie between 0 and 1")
+    check("floor", floor, lambda: -inf < floor < inf, "be finite", hint="the least value that counts as holding, set before looking")
     groups, raters = [group(item) for item in items], [rater(item) for item in items]
     started, judged = monotonic(), len(items)
     clean = representativeness(value(items), groups, population, rater_N=raters, seen=seen, level=level)
@@ -259,7 +259,7 @@ def typos(rate: float) -> Perturb[Any]:
     Answers and labels stay."""
     from dataclasses import replace
 
-    check("rate", rate, 0 <= rate <= 1 and rate < inf, "lie between 0 and 1")
+    check("rate", rate, lambda: 0 <= rate <= 1 and rate < inf, "lie between 0 and 1")
 
     def slip(text: str, rng: np.random.Generator) -> str:
         letters = list(text)

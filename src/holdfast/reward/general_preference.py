@@ -90,8 +90,8 @@ def embedding_of(logit_AA: Tensor) -> Tensor:
 
 
 def _check(dim: int, tau: float) -> None:
-    check("dim", dim, dim >= 2 and dim % 2 == 0, "be even and at least 2", hint="6 is usual; 2 gets stuck")
-    check("tau", tau, 0 < tau < inf, "be above 0 and finite", hint="0.1 is usual")
+    check("dim", dim, lambda: dim >= 2 and dim % 2 == 0, "be even and at least 2", hint="6 is usual; 2 gets stuck")
+    check("tau", tau, lambda: 0 < tau < inf, "be above 0 and finite", hint="0.1 is usual")
 
 
 def _width(*, dim: int, tau: float) -> int:

@@ -134,10 +134,11 @@ def fit_items(
         2. A strength is given a plane of its own, in which its second number is fixed at 1. Without it the model forgets, on many items
            with noisy votes, even what a reward knows: 53% against 66% of held-out humor votes (docs/reward.md).
     """
+    check("kind", kind, isinstance(kind, str), "be a name of holdfast.reward.REWARDS")
     method = get(kind)
-    check("ridge", ridge, 0 <= ridge < inf, "be at least 0 and finite", hint="1 is a start")
-    check("dim", dim, whole(dim, 2) and dim % 2 == 0, "be even and at least 2", hint="6 is usual")
-    check("max_iterations", max_iterations, whole(max_iterations, 1), "be a whole number of at least 1")
+    check("ridge", ridge, lambda: 0 <= ridge < inf, "be at least 0 and finite", hint="1 is a start")
+    check("dim", dim, lambda: whole(dim, 2) and dim % 2 == 0, "be even and at least 2", hint="6 is usual")
+    check("max_iterations", max_iterations, lambda: whole(max_iterations, 1), "be a whole number of at least 1")
     met = meetings(winners, losers, weight)
     items = met.names
     known_N = None if confidence is None else floats(confidence, "confidence", shape=(len(met.winner_N),), low=0.0, high=1.0)
@@ -146,7 +147,7 @@ def fit_items(
     if circle_ridge is None:
         circle_ridge = max(ridge, 0.5 * math.sqrt(2 * float(weight_N.sum()) / len(items)))
     least = "be above 0 and finite: without it vectors grow without end"
-    check("circle_ridge", circle_ridge, 0 < circle_ridge < inf, least, hint="leave it out")
+    check("circle_ridge", circle_ridge, lambda: 0 < circle_ridge < inf, least, hint="leave it out")
     given_AF = None if features is None else _features(items, features)
     if ridge == 0:
         sides = met if known_N is None else met.turned(known_N < 0.5)
@@ -198,7 +199,7 @@ def cross_validate(
         progress: show a bar, if the terminal can.
         **settings: of `fit_items`.
     """
-    check("folds", folds, whole(folds, 2), "be a whole number of at least 2")
+    check("folds", folds, lambda: whole(folds, 2), "be a whole number of at least 2")
     rows = len(winners)
     labels = list(range(rows)) if clusters is None else list(clusters)
     names = list(dict.fromkeys(labels))
