@@ -1,7 +1,9 @@
 """What is rendered says all that the row says, or the row says what is lost: templates of the trade, prompts that go on, text as it is."""
 
+import importlib.util
 import json
 import random
+from pathlib import Path
 
 import pytest
 from data_tokenizers import CHATML, make_tokenizer
@@ -599,3 +601,61 @@ def test_a_reward_model_of_others_reads_prompts_whole():
 def test_prompts_with_tools_are_not_played_without_them():
     with pytest.raises(DataError, match="rows:1: a prompt alone is read here, and the column `tools` would be lost"):
         read_prompts([{"prompt": "hi", "chosen": "a", "rejected": "b", "tools": [{"name": "timer"}]}])
+
+
+# ------------------------------------------------------------ templates as they are published
+
+
+def test_a_template_that_reads_content_in_parts_gets_parts():
+    parts = "{% for p in m.content %}{% if p.type == 'text' %}{{ p.text }}{% endif %}{% endfor %}"
+    template = TURNS.replace("{{ m.content }}", parts) + ASK
+    assert rendered(template, pair((system("Be brief."), user("hi")), "yes", "no")) == [
+        "<s>[system]Be brief.[user]hi[assistant]",
+        "yes</s>",
+        "no</s>",
+    ]
+
+
+def test_a_thought_in_words_is_not_written_behind_an_empty_one():
+    template = (
+        "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}"
+        "{{ '<think>\n' + (m.reasoning_content or '') + '\n</think>\n\n' }}{% endif %}{{ m.content }}"
+        "{% if m.role == 'assistant' %}</s>{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]{{ '<think>\n' }}{% endif %}"
+    )
+    asked = "<s>[user]hi[assistant]<think>\n"
+    expected = [asked, "weigh it\n</think>\n\nyes</s>", "\n</think>\n\nno</s>"]
+    assert rendered(template, pair("hi", THINKS, "no")) == expected
+    unopened = template.replace("{{ '<think>\n' }}", "")
+    assert rendered(unopened, pair("hi", THINKS, "no"))[1] == "<think>\nweigh it\n</think>\n\nyes</s>"
+
+
+def published_templates():
+    found = importlib.util.find_spec("trl")
+    folder = Path(found.origin).parent / "chat_templates" if found and found.origin else Path("nowhere")
+    return sorted(folder.glob("*.jinja"))
+
+
+@pytest.mark.parametrize("path", published_templates(), ids=lambda path: path.stem)
+def test_templates_that_trl_knows(path):
+    """Words stand in the text, prompts and answers where they belong, or the row is refused by name; nothing else happens."""
+    source = path.read_text(encoding="utf-8")
+    tokenizer = make_tokenizer(puts_bos=False, chat=source, eos="<|im_end|>" if "<|im_end|>" in source else "</s>")
+    talk = (user("A first question?"), said("A first answer."), user("A second question?"))
+    (item,) = tokenize([pair(talk, "The good answer.", "The bad answer.")], tokenizer, progress=False).items
+    prompt, chosen, rejected = (tokenizer.decode(ids) for ids in (item.prompt, *item.branches.values()))
+    assert all(message["content"] in prompt for message in talk)
+    assert ("The good answer." in chosen, "The bad answer." in rejected) == (True, True)
+    assert chosen.count(tokenizer.eos_token) == rejected.count(tokenizer.eos_token) == 1
+    (item,) = tokenize([pair((*talk, said("Sure: ")), "good", "bad")], tokenizer, progress=False).items
+    assert tokenizer.decode(item.prompt).endswith("Sure: ")
+    assert tokenizer.decode(item.branches["chosen"]).startswith("good")
+    for row in (pair("hi", THINKS, "<think>\nguess\n</think>\n\nno"), pair("hi", said("yes", reasoning_content="weigh it"), "no")):
+        try:
+            (item,) = tokenize([row], tokenizer, progress=False).items
+        except DataError as error:
+            assert "the chat template drops" in str(error)
+        else:
+            text = tokenizer.decode([*item.prompt, *item.branches["chosen"]])
+            assert ("weigh it" in text, "yes" in text) == (True, True)
+            assert text.split("hi", 1)[1].count("<think>") <= 1

@@ -378,15 +378,26 @@ class Chat:
         opening: Opening | None,
         whole: str,
     ) -> str | None:
-        """The answer as it follows `shut`: as the template writes it; or, where the generation prompt opens a thought and the template
-        does not write the answer's own, the thought that was opened, and then what the template writes. None if neither fits."""
-        thought = thought_of(reply, opening) if opening is not None and not opening.closed else None
-        if thought is None:
+        """The answer as it follows `shut`: as the template writes it; or with its thought in a field of its own, where the template would
+        open a second one; or, where the generation prompt opens a thought and the template does not write the answer's, the thought that
+        was opened, and then what the template writes. None if none of these fits."""
+        marks = opening.marks if opening else next((m for m in THOUGHTS if reply["content"].lstrip().startswith(m[0])), None)
+        thought = thought_of(reply, marks, opening) if marks is not None and not (opening and opening.closed) else None
+        if thought is None or marks is None:
             return whole[len(shut) :] if whole.startswith(shut) else None
-        if whole.startswith(head) and not conservation.missing(conservation.pieces([reply], answer=True), whole[len(shut) :]):
-            return whole[len(shut) :]
-        assert opening is not None
         bare = {key: value for key, value in reply.items() if key not in THINKING}
+        if whole.startswith(head):
+            rest = whole[len(shut) :]
+            lost = conservation.missing(conservation.pieces([reply], answer=True), rest)
+            if not lost and rest.count(marks[0]) <= max(1, reply["content"].count(marks[0])):
+                return rest
+            words = thought.words.removesuffix(marks[1]) if not any(map(reply.get, THINKING)) else None
+            apart = {**bare, "reasoning_content": words.strip(), "content": thought.rest.lstrip()} if words and words.strip() else reply
+            other = self._render([*asked, apart], given, add_generation_prompt=False)[len(shut) :]
+            if not conservation.missing(conservation.pieces([apart], answer=True), other) and other.count(marks[0]) == 1:
+                return other
+        if opening is None:
+            return whole[len(shut) :] if whole.startswith(shut) else None
         end = self._render([*asked, {**bare, "content": thought.rest}], given, add_generation_prompt=False)
         if end.startswith(head) or not end.startswith(shut):
             return None
@@ -429,8 +440,24 @@ class Chat:
                 cure = f"put the system turn's words at the head of the first user turn, if it is that; or {cure}"
             raise RowError("the chat template refuses the conversation", field="prompt", detail=str(error), cure=cure) from error
 
+    @cached_property
+    def _in_parts(self) -> bool:
+        """Whether the template reads content in parts alone, as those of models with images do."""
+
+        def writes(content: Any) -> bool:
+            try:
+                messages = [{"role": "user", "content": content}]
+                return "qzxwvkjqh" in self.marks.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            except (jinja2.TemplateError, TypeError, ValueError, KeyError):
+                return False
+
+        with _seeded(""):
+            return not writes("qzxwvkjqh") and writes([{"type": "text", "text": "qzxwvkjqh"}])
+
     def _applied(self, conversation: Sequence[Message], how: Mapping[str, Any]) -> str:
         tokenizer = self.marks.tokenizer
+        if self._in_parts:
+            conversation = [{**message, "content": [{"type": "text", "text": message["content"]}]} for message in conversation]
         if "strftime_now" in self.source:
             how = {**how, "chat_template": _stopped(tokenizer.get_chat_template(None, how.get("tools")))}
         if "random" not in self.source:
@@ -544,10 +571,10 @@ class Thought:
     rest: str
 
 
-def thought_of(reply: Message, opening: Opening) -> Thought | None:
+def thought_of(reply: Message, marks: tuple[str, str], opening: Opening | None) -> Thought | None:
     """The thought that an answer begins with, in a field of its own or in its words; None if it begins with none. One that is closed and
     not opened was opened by the prompt."""
-    first, last = opening.marks
+    first, last = marks
     content = reply["content"]
     field_ = next((str(reply[key]) for key in THINKING if reply.get(key)), None)
     if field_ is not None:
@@ -557,7 +584,7 @@ def thought_of(reply: Message, opening: Opening) -> Thought | None:
     inside, shut, rest = words.removeprefix(first).partition(last)
     if not opened and (not shut or first in inside):
         return None
-    return Thought((inside.lstrip() if opening.text.endswith("\n") else inside) + shut, rest)
+    return Thought((inside.lstrip() if opening and opening.text.endswith("\n") else inside) + shut, rest)
 
 
 def _front(rests: Sequence[str], begun: str, opening: Opening | None) -> str | None:
