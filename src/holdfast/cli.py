@@ -6,7 +6,6 @@ when its command is asked for, so that `holdfast --help` answers at once.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -14,17 +13,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from holdfast.errors import HoldfastError, OptionError
 from holdfast.extras import EXTRA_OF, require
 from holdfast.files import writing
 from holdfast.flags import P, as_command, flag, flags_of, given, reading_flags, sourced
+from holdfast.terminal import Terminal
 from holdfast.training.signals import unwinding
+from holdfast.visible import json_text
 
-out = Console()
-err = Console(stderr=True)
+out = Terminal()
+err = Terminal(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object for machines")]
 CTX = P("ctx", P.KEYWORD_ONLY, annotation=typer.Context)
@@ -42,22 +43,22 @@ def main() -> None:
             app(prog_name="holdfast")
     except HoldfastError as error:
         message, _, hint = str(error).partition("\nhint: ")
-        _say("[bold red]error:[/] ", message)
+        _say("error: ", message, "bold red")
         if hint:
-            _say("[bold green]hint:[/] ", hint)
+            _say("hint: ", hint, "bold green")
         sys.exit(getattr(error, "exit_code", 2))  # an interrupted run knows its own
     except KeyboardInterrupt:
         err.print("interrupted")
         sys.exit(130)
 
 
-def _say(label: str, text: str) -> None:
-    err.print(label, end="")
-    err.print(text, markup=False, highlight=False, soft_wrap=True)  # a path that is broken in two cannot be copied
+def _say(label: str, text: str, style: str = "") -> None:
+    err.print(Text(label, style, end=""), end="")
+    err.print(text, highlight=False, soft_wrap=True)  # a path that is broken in two cannot be copied
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+    print(json_text(value, indent=2, default=str))
 
 
 # ------------------------------------------------------------ train

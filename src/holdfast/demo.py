@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.text import Text
 
 from holdfast.checkup.checkup import check
 from holdfast.data import corrupt
@@ -33,6 +34,7 @@ from holdfast.lab import flip_story
 from holdfast.lab.flips import PLAIN, ROBUST, YARDSTICK, Arm, Checked
 from holdfast.lab.worlds import text as world
 from holdfast.models.small import small_model
+from holdfast.terminal import Terminal
 from holdfast.training.pairwise import train
 from holdfast.types import Row
 
@@ -82,7 +84,7 @@ def demo(out: str | Path = "demo", *, quick: bool = False, seed: int = 0) -> Pat
         the path of the report.
     """
     size = QUICK if quick else FULL
-    folder, console, started = _fresh(Path(out)), Console(), time.monotonic()
+    folder, console, started = _fresh(Path(out)), Terminal(), time.monotonic()
     total = 3 + size.seeds * len(ARMS)
     with _quiet_transformers():
         _say(console, 1, total, started, "A world with a known answer, a tokenizer and a model, and its first lessons (sft)")
@@ -259,7 +261,8 @@ def _agreement(clean: Sequence[Row], flipped: set[int]) -> dict[str, float]:
 
 def _say(console: Console, stage: int, total: int, started: float, what: str) -> None:
     spent = time.monotonic() - started
-    console.rule(f"[bold]{stage} of {total}[/bold]  {what}  [dim]{int(spent // 60)}:{int(spent % 60):02d}[/dim]", align="left")
+    clock = f"{int(spent // 60)}:{int(spent % 60):02d}"
+    console.rule(Text.assemble((f"{stage} of {total}", "bold"), f"  {what}  ", (clock, "dim")), align="left")
 
 
 @contextmanager

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from holdfast.visible import lines_of, visible
+
 
 class HoldfastError(Exception):
     """The base of every error a user can cause. Its text ends in a line `hint: ...` when there is a cure."""
 
     def __init__(self, message: str, *, hint: str | None = None):
-        super().__init__(f"{message}\nhint: {hint}" if hint else message)
+        super().__init__(lines_of(f"{message}\nhint: {hint}" if hint else message))  # names from data stand in it
         self.hint = hint
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -30,7 +32,7 @@ def shown(value: Any, most: int = 80) -> str:
         text = repr(value)
     except Exception:  # a number of more digits than Python prints, a list nested deeper than it can follow, a repr of somebody's own
         return f"a {type(value).__name__} that cannot be shown"
-    text = " ".join(text.split())
+    text = visible(" ".join(text.split()))
     return text if len(text) <= most else f"{text[: most * 3 // 4]}...{text[-most // 4 :]}"
 
 

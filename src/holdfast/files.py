@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError, OptionError, RunError, shown
+from holdfast.visible import json_text
 
 TEMPORARY = ".part-"
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -61,7 +62,7 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 def write_json(path: Path, value: Any) -> None:
     """JSON at `path`, replaced in one move."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value, indent=2) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from holdfast.report import Chart, Details, Page, Pair, Section, Table, Tile
 from holdfast.report.charts import inert_json, javascript
 from holdfast.report.marks import intervals, lines
 from holdfast.report.page import cell_text
-from holdfast.report.visible import visible
+from holdfast.visible import visible
 
 HOSTILE = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"><!-- '\u2028"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from holdfast.report.pair import HEAD, TAIL, Pair, cut, differences
-from holdfast.report.visible import visible
+from holdfast.visible import visible
 
 
 def test_differences_by_hand():

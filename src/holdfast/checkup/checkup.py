@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from holdfast.card import check as require
@@ -24,6 +23,8 @@ from holdfast.data import ReadReport, Sample
 from holdfast.data.conservation import Loss
 from holdfast.data.reading import Reading
 from holdfast.errors import DataError, HoldfastError, OptionError
+from holdfast.terminal import Terminal
+from holdfast.visible import json_text, listed
 
 if TYPE_CHECKING:
     from holdfast.checkup.confirm import Confirmation, Untried
@@ -49,7 +50,7 @@ class Checkup:
         from holdfast.checkup.page import page_of
 
         page_of(self).write(folder / "report.html")
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, default=str)
+        text = json_text(self.to_dict(), indent=2, default=str)
         (folder / "check.json").write_text(text + "\n", encoding="utf-8")
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def ask_all(data: Comparisons, asked: Asked, probes: Iterable[Probe] = PROBES) -
         TextColumn("{task.completed}/{task.total}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=asked.quiet, transient=True) as progress:
+    with Progress(*columns, console=Terminal(stderr=True), disable=asked.quiet, transient=True) as progress:
         task = progress.add_task("", total=len(probes))
         for probe in probes:
             progress.update(task, description=probe.asks)
@@ -180,7 +181,7 @@ def check(
             )
         read_as = found.report
         raise DataError(
-            f"{', '.join(read_as.files)}: no row is a comparison: {count(read_as.kept, 'row')} read as {read_as.format} ({read_as.why})",
+            f"{listed(read_as.files, 10)}: no row is a comparison: {count(read_as.kept, 'row')} read as {read_as.format} ({read_as.why})",
             hint="the check-up needs two answers and which is better: `chosen` and `rejected`, or `answers` and `scores`; "
             "if columns of other names hold them, say so: --columns chosen=mine",
         )

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from scipy import stats
 from scipy.special import expit
 
@@ -34,6 +33,7 @@ from holdfast.lab.stress import Arm, arm_named
 from holdfast.lab.verdict import Interval
 from holdfast.report import Chart, Section, Table
 from holdfast.report.marks import intervals
+from holdfast.terminal import Terminal
 from holdfast.training.signals import Interrupted
 from holdfast.types import Row
 
@@ -246,7 +246,7 @@ def confirm(
     if not quiet:
         kind = "small policies of words" if words else "small language models" if model is None else f"trainings of {model}"
         said = f"Does the advice hold? {len(arms) * len(rates_K)} {kind}: {', '.join(arms)} on {len(rates_K)} folds of {len(data):,} rows."
-        Console(stderr=True).print(said, highlight=False, soft_wrap=True)
+        Terminal(stderr=True).print(said, highlight=False, soft_wrap=True)
     if words:
         work = _of_words(data, fold_N, rates_K, arms, best.flaw, seed)
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -17,9 +16,9 @@ LIGHTS = {Status.BAD: ("●", "bold red"), Status.WARN: ("▲", "yellow"), Statu
 def show(checkup: Checkup, console: Console) -> None:
     """Print it. Texts from data are never read as markup."""
     for line in checkup.report.lines():
-        console.print(escape(line), style="dim", highlight=False)
+        console.print(line, style="dim", highlight=False)
     if checkup.data.note:
-        console.print(escape(checkup.data.note), style="dim", highlight=False)
+        console.print(checkup.data.note, style="dim", highlight=False)
     table = Table(box=box.SIMPLE, show_header=False, padding=(0, 1))
     for status, (mark, style) in LIGHTS.items():
         for finding in checkup.findings.values():
@@ -28,11 +27,11 @@ def show(checkup: Checkup, console: Console) -> None:
     console.print(table)
     absent = [finding.title for finding in checkup.findings.values() if finding.status is Status.ABSENT]
     if absent:
-        console.print(f"nothing to look at for: {escape(', '.join(absent))}", style="dim", highlight=False)
+        console.print(f"nothing to look at for: {', '.join(absent)}", style="dim", highlight=False)
     advice = checkup.advice
     console.print("\nAdvice", style="bold")
     for step in advice.first:
-        console.print(f"  first: {escape(step)}", highlight=False)
+        console.print(f"  first: {step}", highlight=False)
     console.print(Text.assemble(f"  {advice.best.verb} ", (advice.best.label, "bold"), f": {advice.best.reason}"))
     for other in advice.choices[1:]:
         console.print(Text.assemble("  or ", (other.label, "bold"), f": {other.reason}"))

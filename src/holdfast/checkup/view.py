@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from holdfast.checkup.finding import Asked
@@ -23,6 +22,7 @@ from holdfast.models.load import context_length
 from holdfast.scorers.branches import said_of
 from holdfast.scorers.states import StateScorer
 from holdfast.scorers.text import TextScorer, chunks_by_tokens, score_in_chunks
+from holdfast.terminal import Terminal
 from holdfast.types import Row, Tokenized
 
 TOKENS = 8192  # of one batch
@@ -108,7 +108,7 @@ def _pass(policy: Loaded, items: Sequence[Tokenized], *, quiet: bool) -> tuple[d
     sums = {side: np.zeros(len(items)) for side in SIDES}
     state_ND = np.zeros((len(items), 0), np.float32)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,} rows"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress, torch.no_grad():
+    with Progress(*columns, console=Terminal(stderr=True), disable=quiet, transient=True) as progress, torch.no_grad():
         task = progress.add_task(f"reading under {policy.name}", total=len(items))
         for batch in chunks_by_tokens(items, tokens=TOKENS):
             parts = scorer([items[i] for i in batch])

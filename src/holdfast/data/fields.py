@@ -8,6 +8,7 @@ from typing import Any
 
 from holdfast.data.trouble import RowError, empty
 from holdfast.types import Message, Text
+from holdfast.visible import one_line
 
 ASSISTANT = ("assistant", "model")  # the roles under which a conversation may hold the answer
 SPEAKERS = {  # what ShareGPT and others call the roles of a chat template
@@ -16,6 +17,7 @@ SPEAKERS = {  # what ShareGPT and others call the roles of a chat template
     "observation": "tool",
 }
 DEPTH = 64  # of lists within lists, in a column that is only carried along
+LONGEST_NAME = 200  # characters of a rater, a group, a source
 DIGITS = 4300  # of a whole number; Python writes down no longer one
 
 
@@ -125,14 +127,16 @@ def reply(value: Text, name: str) -> Text:
 
 
 def name_of(value: Any, name: str) -> str | None:
-    """A rater, a group, a source: text, or a number taken as a name."""
+    """A rater, a group, a source: text, or a number taken as a name. Names are compared, printed and put on pages, never trained on, so
+    that one which holds control characters is kept with these visible, and one of more than `LONGEST_NAME` characters shortened, with a
+    mark that tells it from others."""
     if not present(value):
         return None
     if isinstance(value, int):
         return str(whole(value, name))
     if isinstance(value, float) and math.isfinite(value):
         return str(int(value)) if value == int(value) else str(value)
-    return string(value, name)
+    return one_line(string(value, name), LONGEST_NAME)
 
 
 def number(value: Any, name: str, *, low: float = -math.inf, high: float = math.inf, parse: bool = False) -> float | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from holdfast.data.files import ENDINGS, READERS, suffix
 from holdfast.errors import DataError
+from holdfast.visible import listed
 
 ALSO_CALLED = {
     "train": ("train", "training"),
@@ -67,7 +68,7 @@ def folder_files(folder: Path, split: str | None) -> tuple[list[Path], str]:
     taken = splits[name]
     _whole(taken)
     left = [path.name for path in found if path not in taken]
-    shown = f"; not read: {', '.join(left[:20])}{f' and {len(left) - 20} more' if len(left) > 20 else ''}" if left else ""
+    shown = f"; not read: {listed(left[:20])}{f' and {len(left) - 20} more' if len(left) > 20 else ''}" if left else ""
     return taken, f"{len(taken)} of {len(found)} data files, those of split `{name}`{shown}"
 
 
@@ -77,7 +78,7 @@ def choose(splits: list[str], asked: str | None, who: str) -> str:
     Raises:
         DataError: there is no such split; or there are several, none was asked for, and none is `train`.
     """
-    there = ", ".join(splits)
+    there = listed(splits)
     wanted = asked if asked is not None else splits[0] if len(splits) == 1 else DEFAULT_SPLIT
     if wanted in splits:
         return wanted
@@ -122,7 +123,7 @@ def _data_files(folder: Path) -> list[Path]:
             if path.is_file():
                 found.append(path)
     if not found and half:
-        raise DataError(f"{folder}: a download that was cut short: {', '.join(half[:5])}", hint="fetch it again")
+        raise DataError(f"{folder}: a download that was cut short: {listed(half, 5)}", hint="fetch it again")
     if not found:
         hint = f"put {', '.join(READERS)} files there (each also .gz or .zst), or a folder written by save_to_disk"
         raise DataError(f"{folder}: the folder holds no data files", hint=hint)
@@ -159,7 +160,7 @@ def _described(folder: Path, found: list[Path]) -> dict[str, list[Path]]:
             taken = [path for path in found if any(_matches(path.relative_to(folder), pattern) for pattern in patterns)]
             if not taken:
                 hint = "fetch the folder again, or name the files that are to be read"
-                raise DataError(f"{folder}: the README says that split `{name}` is in {', '.join(patterns)}, which is not here", hint=hint)
+                raise DataError(f"{folder}: the README says that split `{name}` is in {listed(patterns)}, which is not here", hint=hint)
             splits[before + name] = taken
     return splits
 

@@ -28,6 +28,7 @@ from holdfast.data.unread import Unread
 from holdfast.data.verdicts import OF_LABELS, OF_PAIRS, Tally, Token, decide, label_code, refuse_unread, said_code, token_of
 from holdfast.errors import DataError, OptionError
 from holdfast.types import Row, Text
+from holdfast.visible import listed as in_a_row
 
 PROBE = 200  # rows that are looked at before the format is settled
 MEMORY = 4096  # combinations of columns whose format is remembered
@@ -260,7 +261,7 @@ def infer(
         votes = Counter(found for found in map(formats_of, kinds) if found)
         keyed = next((known for known in FORMATS if known.plain and set(known.needs) <= set(columns)), None)
         if not votes and keyed is not None:
-            why = f"the columns are {', '.join(columns)}, though no row fills them"
+            why = f"the columns are {in_a_row(columns)}, though no row fills them"
             unread = Unread(file, single=True, invented=False, forced=True)
             return Layout(keyed, why, Form(), {ROLES.get(name, name): name for name in keyed.needs}, unread)
         if not votes:
@@ -382,11 +383,11 @@ def _form(
     misnamed = _near("prompt", [c for c in columns if c not in (*roles.values(), *OPTIONAL)])
     if misnamed and not forced:
         hint = f'pass columns={{"prompt": "{misnamed}"}}; or format="implicit" if `chosen` and `rejected` hold the prompt'
-        raise DataError(f"{file}: there is no column `prompt`, but there is `{misnamed}`; columns found: {', '.join(columns)}", hint=hint)
+        raise DataError(f"{file}: there is no column `prompt`, but there is `{misnamed}`; columns found: {in_a_row(columns)}", hint=hint)
     split, said = choose_split([pair for value in values if (pair := _sides(value, roles)) is not None])
     if split is split_text and not forced and not _share_a_beginning(values, roles):
         one, two = roles["chosen"], roles["rejected"]
-        message = f"{file}: there is no column `prompt`, and `{one}` and `{two}` share no beginning; columns found: {', '.join(columns)}"
+        message = f"{file}: there is no column `prompt`, and `{one}` and `{two}` share no beginning; columns found: {in_a_row(columns)}"
         raise DataError(message, hint='name the prompt\'s column: columns={"prompt": "my_column"}')
     return Form(lists, split), f"; {said}", split is split_text
 
@@ -439,7 +440,7 @@ HOLDS = {"label": (bool, int, float), "scores": (list,), "answers": (list,), "me
 def _no_format(columns: Sequence[str], values: Sequence[Mapping[str, Any]], file: str, formats: Sequence[Format]) -> DataError:
     """The columns, the formats, and the nearest one with a mapping of columns that hold what their role asks for."""
     there = set(columns)
-    lines = [f"{file}: no format fits the columns found: {', '.join(columns) or '(none)'}"]
+    lines = [f"{file}: no format fits the columns found: {in_a_row(columns) or '(none)'}"]
     many = [
         stem
         for stem in ("response", "answer", "completion", "output")
@@ -487,7 +488,7 @@ def _no_format(columns: Sequence[str], values: Sequence[Mapping[str, Any]], file
 
 
 def _two_formats(found: Sequence[Format], columns: Sequence[str], file: str) -> DataError:
-    lines = [f"{file}: the columns found can be read as two formats: {', '.join(columns)}"]
+    lines = [f"{file}: the columns found can be read as two formats: {in_a_row(columns)}"]
     lines += [f"    {known.name}: {known.says}" for known in found]
     return DataError("\n".join(lines), hint=f"say which: {' or '.join(f'--format {known.name}' for known in found)}")
 

@@ -12,6 +12,7 @@ from holdfast.data.objects import are_columns, from_rows, rows_of_columns
 from holdfast.data.trouble import RowError
 from holdfast.errors import DataError
 from holdfast.types import Where
+from holdfast.visible import listed, one_line
 
 
 class DuplicateKeyError(ValueError):
@@ -23,7 +24,7 @@ def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         seen: set[str] = set()
         key = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise DuplicateKeyError(f"`{key}`")
+        raise DuplicateKeyError(f"`{one_line(key)}`")
     return found
 
 
@@ -134,7 +135,7 @@ def _object(text: str, start: int, name: str) -> Iterator[Record]:
             yield from from_rows(rows_of_columns(columns, name), name)
     else:
         hint = f"write an array of objects, or {WRITE_JSONL}"
-        raise DataError(f"{name}: the object holds several lists of rows: {', '.join(lists)}", hint=hint)
+        raise DataError(f"{name}: the object holds several lists of rows: {listed(lists)}", hint=hint)
 
 
 def _are_rows(value: Any) -> bool:
@@ -185,7 +186,7 @@ def _members(text: str, start: int) -> tuple[dict[str, tuple[int, Any]], int]:
         begins = _skip_space(text, at + 1)
         value, at = DECODER.raw_decode(text, begins)
         if key in found:
-            raise DuplicateKeyError(f"`{key}`")
+            raise DuplicateKeyError(f"`{one_line(key)}`")
         found[key] = (begins, value)
         at = _skip_space(text, at)
         if text[at : at + 1] == ",":

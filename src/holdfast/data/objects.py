@@ -10,6 +10,7 @@ from holdfast.data.lines import Record
 from holdfast.data.trouble import RowError
 from holdfast.errors import DataError
 from holdfast.types import Where
+from holdfast.visible import listed
 
 PLAIN = (str, int, bool, type(None))
 NESTED = 64  # lists within lists that are gone through
@@ -43,7 +44,7 @@ def from_table(frame: Any) -> Iterator[Record]:
     names = [str(name) for name in (frame.column_names if hasattr(frame, "column_names") else frame.columns)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(f"the data frame names columns twice: {', '.join(twice)}", hint="give every column a name of its own")
+        raise DataError(f"the data frame names columns twice: {listed(twice)}", hint="give every column a name of its own")
     if hasattr(frame, "to_batches"):
         rows: Iterable[Any] = (row for batch in frame.to_batches(max_chunksize=1024) for row in batch.to_pylist())
     elif hasattr(frame, "iter_rows"):

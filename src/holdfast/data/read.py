@@ -25,6 +25,7 @@ from holdfast.data.trouble import BadRow, RowError, Troubles
 from holdfast.data.verdicts import MANY, SOME, Token, named_verdicts, shown
 from holdfast.errors import DataError, OptionError
 from holdfast.types import Row, Where
+from holdfast.visible import listed
 
 STAGE = "read"
 
@@ -52,7 +53,7 @@ class ReadReport:
 
     def lines(self) -> list[str]:
         """The report as text, a fact a line."""
-        said = [f"read {self.read:,} rows from {', '.join(self.files)}", f"format: {self.format}: {self.why}"]
+        said = [f"read {self.read:,} rows from {listed(self.files, 10)}", f"format: {self.format}: {self.why}"]
         said.append(f"kept {self.kept:,}" + (f", giving {self.rows:,} pairs" if self.rows != self.kept else ""))
         said += [f"set aside {n:,}: {reason}" for reason, n in self.set_aside.items()]
         if self.sampled:
@@ -66,7 +67,7 @@ class ReadReport:
         if self.quarantine and self.set_aside:
             said.append(f"rows set aside are in {self.quarantine}")
         if self.columns:
-            said.append(f"carried along: {', '.join(self.columns)}")
+            said.append(f"carried along: {listed(self.columns)}")
         said += [f"note: {note}" for note in self.notes]
         return said
 
@@ -174,7 +175,7 @@ def read(
     stream = _renamed(stream, renamed, files[0]) if renamed else stream
     samples = list(itertools.islice(stream, PROBE))
     if not samples:
-        raise DataError(f"{', '.join(files)}: there are no rows", hint="check the source")
+        raise DataError(f"{listed(files, 10)}: there are no rows", hint="check the source")
     if column_split is not None and not any(record.value and "split" in record.value for record in samples):
         raise DataError(f"{files[0]}: there is no column `split` to choose `{column_split}` by", hint="leave split out")
     rest = _Rest(
@@ -267,7 +268,7 @@ def _parse(
     kept = read - troubles.total - quiet.total()
     if not made_rows.seen:
         reasons = "; ".join(f"{n} x {reason}" for reason, n in quiet.items())
-        raise DataError(f"{', '.join(files)}: no row is left of {read} ({reasons})", hint="choose another split, or check the scores")
+        raise DataError(f"{listed(files, 10)}: no row is left of {read} ({reasons})", hint="choose another split, or check the scores")
     rows, counts = made_rows.rows, made_rows.tally.counts()
     report = ReadReport(
         files=files,
@@ -362,7 +363,7 @@ def _renamed(stream: Iterator[Record], columns: Mapping[str, str], file: str) ->
     if absent and there:
         ours, theirs = absent[0]
         hint = f'write ours first: columns={{"{theirs}": "{ours}"}}' if ours in there else "check the spelling"
-        raise DataError(f"{file}: columns= names `{theirs}`, which is not there; columns found: {', '.join(there)}", hint=hint)
+        raise DataError(f"{file}: columns= names `{theirs}`, which is not there; columns found: {listed(there)}", hint=hint)
 
     def renamed(record: Record) -> Record:
         if record.value is None:

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
 from rich.progress import Progress
 
 from holdfast.data.conservation import LOSSES, Loss, Piece, listed
@@ -25,6 +24,7 @@ from holdfast.data.template import AsIs, Chat, Marks, Rendered, Written, rendere
 from holdfast.data.trouble import BadRow, RowError, Troubles
 from holdfast.errors import DataError, OptionError
 from holdfast.inputs.base import ExtraPrompt, Input
+from holdfast.terminal import Terminal
 from holdfast.types import Row, Text, Tokenized, Where
 
 STAGE = "tokenize"
@@ -137,7 +137,7 @@ def tokenize(
     maker = _Maker(marks, rendered, accepted(accept_loss), max_tokens, max_prompt_tokens, needs, seed)
     troubles = Troubles(STAGE, aside)
     items: list[Tokenized] = []
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     with Progress(console=console, transient=True, disable=not (progress and console.is_terminal)) as bar:
         task = bar.add_task("tokenizing", total=len(rows))
         for start in range(0, len(rows), CHUNK):

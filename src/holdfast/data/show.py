@@ -11,10 +11,11 @@ from rich.panel import Panel
 from rich.text import Text
 
 from holdfast.data.template import special_tokens
+from holdfast.terminal import Terminal
 from holdfast.types import Row, Tokenized
+from holdfast.visible import visible
 
 PROMPT, RESPONSE, SPECIAL = "dim", "bold green", "reverse"
-CONTROL = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}  # shown as ␛, not obeyed
 
 
 def show(items: Sequence[Tokenized], rows: Sequence[Row], tokenizer: Any, n: int = 3, *, console: Console | None = None) -> None:
@@ -22,7 +23,7 @@ def show(items: Sequence[Tokenized], rows: Sequence[Row], tokenizer: Any, n: int
 
     Only response tokens are scored. `rows` is aligned with `items` (`TokenizedSet.rows`); each item is headed by the place its row came
     from."""
-    console = console or Console()
+    console = console or Terminal()
     for place, (item, row) in enumerate(zip(items[:n], rows, strict=False), 1):
         parts = []
         for tree in item.trees:
@@ -44,7 +45,7 @@ def _tokens(ids: Sequence[int], tokenizer: Any, style: str) -> Text:
     for marked, run in groupby(ids, special.__contains__):
         if marked:
             for token in run:
-                text.append(special[token], style=SPECIAL)
+                text.append(visible(special[token]), style=SPECIAL)
         else:
-            text.append(tokenizer.decode(list(run), clean_up_tokenization_spaces=False).translate(CONTROL))
+            text.append(visible(tokenizer.decode(list(run), clean_up_tokenization_spaces=False)))
     return text

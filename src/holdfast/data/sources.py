@@ -15,6 +15,7 @@ from holdfast.data.folders import folder_files
 from holdfast.data.lines import Record
 from holdfast.data.objects import are_columns, from_columns, from_rows, from_table, is_table
 from holdfast.errors import DataError
+from holdfast.visible import listed
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _several(names: Sequence[str], split: str | None) -> Opened:
             raise DataError(f"{name}: there is no such file or folder", hint=_neighbors(path))
     twice = sorted({str(path) for path in files if files.count(path) > 1})
     if twice:
-        raise DataError(f"{', '.join(twice)}: named twice", hint="name each file once, or its rows count twice")
+        raise DataError(f"{listed(twice)}: named twice", hint="name each file once, or its rows count twice")
     by_column = None if any(Path(name).expanduser().is_dir() for name in names) else split
     return Opened(_chained(files), tuple(map(str, files)), f"{len(files)} files" if len(files) > 1 else "", by_column)
 
@@ -109,4 +110,4 @@ def _not_here(name: str, path: Path, split: str | None) -> Opened:
 
 def _neighbors(path: Path) -> str:
     near = sorted(p.name for p in path.parent.glob("*") if suffix(p) in READERS)[:5] if path.parent.is_dir() else []
-    return f"data files in that folder: {', '.join(near)}" if near else "check the path"
+    return f"data files in that folder: {listed(near)}" if near else "check the path"

@@ -11,6 +11,7 @@ from holdfast.data.lines import BLOCK, LONGEST, Record, bad_utf8, lines, too_lon
 from holdfast.data.trouble import RowError
 from holdfast.errors import DataError
 from holdfast.types import Where
+from holdfast.visible import listed
 
 DELIMITERS = (",", "\t", ";")
 
@@ -37,7 +38,7 @@ def _separated(stream: IO[bytes], name: str, delimiters: Sequence[str]) -> Itera
 def _delimiter(stream: IO[bytes], delimiters: Sequence[str]) -> str:
     """The one that makes the most cells of the header; the first of those that make as many."""
     head = stream.peek(BLOCK) if isinstance(stream, io.BufferedReader) else b""
-    header = head.decode("utf-8", "replace").lstrip("\ufeff \r\n").partition("\n")[0]
+    header = head.decode("utf-8", "replace").lstrip("\ufeff \r\n").replace("\r", "\n").partition("\n")[0]
     return max(delimiters, key=lambda one: len(next(csv.reader([header], delimiter=one), [])))
 
 
@@ -110,7 +111,7 @@ def _header(fields: list[str], name: str, line: int) -> list[str]:
     names = [field.strip() for field in fields]
     twice = sorted({field for field in names if names.count(field) > 1})
     if twice:
-        raise DataError(f"{name}:{line}: columns named twice: {', '.join(twice)}", hint="give every column a name of its own")
+        raise DataError(f"{name}:{line}: columns named twice: {listed(twice)}", hint="give every column a name of its own")
     return names
 
 
@@ -166,4 +167,4 @@ def _rows_of(batches: Callable[[], Iterator[Any]], name: str, kind: str) -> Iter
 def _distinct(names: Sequence[str], name: str) -> None:
     twice = sorted({column for column in names if names.count(column) > 1})
     if twice:
-        raise DataError(f"{name}: columns named twice: {', '.join(twice)}", hint="give every column a name of its own")
+        raise DataError(f"{name}: columns named twice: {listed(twice)}", hint="give every column a name of its own")

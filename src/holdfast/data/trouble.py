@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from holdfast.errors import DataError, OptionError
 from holdfast.types import Where
+from holdfast.visible import json_text
 
 EXAMPLES = 5  # shown in one error; every kind of trouble is counted besides
 
@@ -174,12 +175,7 @@ def _write(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _line(entry: Mapping[str, Any]) -> str:
-    text = json.dumps(entry, ensure_ascii=False, default=repr)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:  # half a surrogate pair somewhere in the row: only the escaped form can hold it
-        text = json.dumps(entry, default=repr)
-    return text
+    return json_text(entry, default=repr)  # half a surrogate pair, which no file can hold, as its escape
 
 
 def _read_quarantine(path: Path) -> Iterator[dict[str, Any]]:

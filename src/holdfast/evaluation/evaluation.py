@@ -8,7 +8,6 @@ prompts. What cannot be told (one prompt, no reference, no reward) is said to be
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from holdfast.evaluation.samples import Samples, best_of_samples
 from holdfast.evaluation.show import tables
 from holdfast.evaluation.winrate import Match, play_judge, play_reward
 from holdfast.evaluation.writing import Writer
+from holdfast.visible import json_text
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Evaluation:
         )
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        return json_text(self.to_dict(), indent=2)
 
     def write(self, path: str | Path) -> Path:
         path = Path(path)

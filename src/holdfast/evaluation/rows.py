@@ -20,6 +20,7 @@ from holdfast.evaluation.ranking import PairScores
 from holdfast.scorers.branches import said_of
 from holdfast.scorers.text import TextScorer, score_in_chunks
 from holdfast.types import Row, Text, Tokenized
+from holdfast.visible import listed, one_line
 
 NO_GROUP = "(none)"
 
@@ -140,7 +141,7 @@ def _tokenized(rows: Sequence[Row], tokenizer: Any, **how: Any) -> tuple[list[Ro
 
 def group_name(row: Row, by: str) -> str:
     value = getattr(row, by) if by in ("group", "rater", "source") else row.extra.get(by)
-    return NO_GROUP if value is None else str(value)
+    return NO_GROUP if value is None else one_line(str(value))
 
 
 def _has(rows: Sequence[Row], by: str) -> bool:
@@ -148,7 +149,7 @@ def _has(rows: Sequence[Row], by: str) -> bool:
         return True
     extra = sorted({name for row in rows for name in row.extra})
     raise OptionError(
-        f"the rows have no column {by!r} to tell groups apart by", hint=f"one of {', '.join(['group', 'rater', 'source', *extra])}"
+        f"the rows have no column {by!r} to tell groups apart by", hint=f"one of {listed(['group', 'rater', 'source', *extra])}"
     )
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import Progress
 
 from holdfast.data.render import tokenized_prompts
@@ -16,6 +15,7 @@ from holdfast.evaluation.generate import generate, text_of
 from holdfast.evaluation.models import Loaded
 from holdfast.evaluation.rows import Held, distinct_prompts
 from holdfast.evaluation.samples import Samples
+from holdfast.terminal import Terminal
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Writer:
         template = (loaded.template if own_tokens else None) or self.template
         accept = (*self.accept_loss, *loaded.accept_loss)
         ids = tokenized_prompts(rows, loaded.tokenizer, template=template, accept_loss=accept)
-        console = Console(stderr=True)
+        console = Terminal(stderr=True)
         with Progress(console=console, transient=True, disable=not (self.progress and console.is_terminal)) as bar:
             task = bar.add_task(f"answers of the {who}", total=len(ids) * self.samples * times)
             answers = generate(

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from holdfast.flags import source, with_reading
+from holdfast.terminal import Terminal
+from holdfast.visible import json_text
 
 lab_app = typer.Typer(no_args_is_help=True, help="Rerun the papers' claims small, or plant a flaw and compare methods.")
-out = Console()
-err = Console(stderr=True)
+out = Terminal()
+err = Terminal(stderr=True)
 
 STYLES = {"supported": "green", "contradicted": "red", "undecided": "yellow"}
 
@@ -50,16 +51,16 @@ def claims(
     results = run(chosen, quick=quick, fresh=fresh, workers=workers, engine=engine, address=address, folder=cache)  # type: ignore[arg-type]
     publish(results, chosen, folder, docs=docs)
     if as_json:
-        print(json.dumps({name: [facts_of(r) for r in found] for name, found in results.items()}, indent=1, ensure_ascii=False))
+        print(json_text({name: [facts_of(r) for r in found] for name, found in results.items()}, indent=1))
         return
     table = Table("claim", "verdict", "seeds", show_lines=True)
     for paper in chosen:
         for result in results[paper.name]:
             style = STYLES[result.ruling.verdict]
-            verdict = f"[{style}]{result.verdict}[/]"
+            verdict = Text(result.verdict, style)
             if result.changed and result.first is not None:
-                verdict += f"\n[dim]first seeds: {result.first.verdict}[/]"
-            table.add_row(f"[dim]{paper.name}[/]\n{result.claim.says}", verdict, str(len(result.found.seeds)))
+                verdict.append(f"\nfirst seeds: {result.first.verdict}", "dim")
+            table.add_row(Text.assemble((paper.name, "dim"), f"\n{result.claim.says}"), verdict, str(len(result.found.seeds)))
     out.print(table)
     err.print(f"{folder / 'index.html'}, in {monotonic() - started:.0f} s", highlight=False)
 
@@ -119,13 +120,13 @@ def stress(
         workers=workers,
     )
     if as_json:
-        print(json.dumps(found.to_dict(), indent=1, ensure_ascii=False))
+        print(json_text(found.to_dict(), indent=1))
         return
     table = Table("flaw", "method", "rate", found.measure, "fall", "ruling")
     for row in found.survival():
         fall = "n/a" if row["fall"] is None else f"{row['fall']['mean']:.3f} [{row['fall']['low']:.3f}, {row['fall']['high']:.3f}]"
         style = {"survives": "green", "falls": "red"}.get(row["ruling"], "yellow")
-        table.add_row(row["flaw"], row["arm"], f"{row['rate']:g}", f"{row['score']:.3f}", fall, f"[{style}]{row['ruling']}[/]")
+        table.add_row(row["flaw"], row["arm"], f"{row['rate']:g}", f"{row['score']:.3f}", fall, Text(row["ruling"], style))
     out.print(table)
     for said in found.inconclusive:
         out.print(f"inconclusive: {said}", highlight=False, markup=False)
@@ -162,7 +163,7 @@ def games(
     found = [race(game, name=one, beta=beta, opponents=opponents, calls=calls, seed=seed) for game, one in zip(read, called, strict=True)]
     folder.mkdir(parents=True, exist_ok=True)
     write(found, folder)
-    text = json.dumps([one.to_dict() for one in found], indent=1, ensure_ascii=False)
+    text = json_text([one.to_dict() for one in found], indent=1)
     (folder / "games.json").write_text(text + "\n", encoding="utf-8")
     if as_json:
         print(text)

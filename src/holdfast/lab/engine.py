@@ -19,10 +19,10 @@ from multiprocessing.connection import wait
 from time import process_time
 from typing import Any, Literal
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from holdfast.errors import OptionError
+from holdfast.terminal import Terminal
 from holdfast.training.signals import unwinding
 
 Engine = Literal["local", "ray"]
@@ -81,7 +81,7 @@ def run_all(
     )
     with (
         unwinding(),
-        Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress,
+        Progress(*columns, console=Terminal(stderr=True), disable=quiet, transient=True) as progress,
         closing(_local(work, workers) if engine == "local" else _ray(work, workers, address)) as results,
     ):
         bar = progress.add_task("working", total=len(work))

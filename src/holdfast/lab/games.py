@@ -15,7 +15,6 @@ from math import inf
 from typing import Any, Literal
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 
 from holdfast.arrays import whole
@@ -42,6 +41,7 @@ from holdfast.games import (
     sppo,
 )
 from holdfast.lab.worlds.random_games import slope
+from holdfast.terminal import Terminal
 
 STEPS = (0.1, 0.3, 1.0, 3.0)
 NEAR = (1e-1, 1e-2, 1e-3)
@@ -166,7 +166,7 @@ def race(
     games = {False: game, True: Game(game.pref_AA, beta=beta, names=game.names)}
     todo = [(entrant, kl, noisy) for kl, group in ((False, PLAIN), (True, WITH_KL)) for entrant in group for noisy in (False, True)]
     todo = [(entrant, kl, noisy) for entrant, kl, noisy in todo if not (noisy and "reduced" in entrant.name)]  # columns are never noisy
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     bar = track(todo, description=f"solvers on {name}", console=console, transient=True, disable=not (progress and console.is_terminal))
     lines = tuple(_line(entrant, games[kl], kl, opponents if noisy else None, calls, seed) for entrant, kl, noisy in bar)
     winner = interior.interior_point(game)

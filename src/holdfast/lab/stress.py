@@ -10,7 +10,6 @@ gap to the optimum. Methods that read `flip` are told the planted rate unless th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import inf
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from holdfast.arrays import whole
 from holdfast.card import Method, check, settings_of
@@ -28,7 +26,9 @@ from holdfast.evaluation.intervals import mean_interval
 from holdfast.lab.engine import Engine, run_all
 from holdfast.lab.verdict import Interval, number, over_seeds
 from holdfast.methods import get
+from holdfast.terminal import Terminal
 from holdfast.training.setup import read_reduction
+from holdfast.visible import json_text
 
 FLAWS = {  # short name -> holdfast.data.corrupt
     "uniform": "flip",
@@ -231,7 +231,7 @@ def stress(
     check("beta", beta, beta is None or 0 < beta < inf, "be above 0 and finite")
     note = seeds_said(seeds, rows=data != "world")
     if note and not quiet:
-        Console(stderr=True).print(f"note: {note}", highlight=False, soft_wrap=True)
+        Terminal(stderr=True).print(f"note: {note}", highlight=False, soft_wrap=True)
     folder = Path(out)
     plan: Any
     if data == "world":
@@ -258,7 +258,7 @@ def stress(
     facts = {**plan.facts(), "engine": engine, "core seconds": round(sum(d.seconds for d in done), 1)}
     found = Stress(plan.measure, tuple(scores), facts | ({"note": note} if note else {}))
     write(found, folder)
-    (folder / "stress.json").write_text(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "stress.json").write_text(json_text(found.to_dict(), indent=1) + "\n", encoding="utf-8")
     return found
 
 

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from rich.console import Console
 from rich.progress import track
 
 from holdfast import arrays
 from holdfast.card import check
 from holdfast.errors import DataError, OptionError
+from holdfast.terminal import Terminal
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -238,7 +238,7 @@ def groupwise(
     x, y, active = stream_of(x_TD, y_T, active_TG)
     model = Groupwise(active.shape[1], learner, always=always, loss=loss)
     rounds = range(len(y))
-    shown = track(rounds, "stream", console=Console(stderr=True), transient=True) if progress else rounds
+    shown = track(rounds, "stream", console=Terminal(stderr=True), transient=True) if progress else rounds
     kept = [model.learn(x[t], float(y[t]), active[t]) for t in shown]
     prediction, mixed, expert, weight = (np.array(part) for part in zip(*kept, strict=True))
     awake = np.column_stack([active, np.ones(len(y), bool)]) if always else active

@@ -8,13 +8,13 @@ from math import inf
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from rich.console import Console
 from rich.progress import track
 from scipy.special import expit, logsumexp, softmax
 
 from holdfast.arrays import floats, whole
 from holdfast.card import check
 from holdfast.errors import DataError
+from holdfast.terminal import Terminal
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -351,4 +351,4 @@ def _finished(problem: _Problem, run: _Run, starts: tuple[float, ...]) -> Mixtur
 
 
 def _shown(n: int, progress: bool) -> list[int]:
-    return list(range(n)) if not progress or n == 1 else list(track(range(n), "mixture", console=Console(stderr=True), transient=True))
+    return list(range(n)) if not progress or n == 1 else list(track(range(n), "mixture", console=Terminal(stderr=True), transient=True))

@@ -10,7 +10,6 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from scipy import stats
@@ -19,6 +18,7 @@ from holdfast import arrays
 from holdfast.card import check
 from holdfast.errors import DataError
 from holdfast.pluralism.representativeness import Representativeness, labels_for, representativeness
+from holdfast.terminal import Terminal
 
 Floats = NDArray[np.float64]
 Item = TypeVar("Item")
@@ -243,7 +243,7 @@ def trilemma(
     shaken = None
     if perturb is not None:
         rng, values = np.random.default_rng([seed, 0xDE17A]), []
-        shown = track(range(trials), "perturbations", console=Console(stderr=True), transient=True) if progress else range(trials)
+        shown = track(range(trials), "perturbations", console=Terminal(stderr=True), transient=True) if progress else range(trials)
         for _ in shown:
             drawn = perturb(items, rng)
             values.append(representativeness(value(drawn), groups, population, level=level).population)

@@ -13,7 +13,7 @@ import vl_convert
 
 from holdfast.errors import OptionError
 from holdfast.files import write_bytes
-from holdfast.report.visible import visible
+from holdfast.visible import visible
 
 PALETTE = ("#3b7dd0", "#d9722e", "#3d8f5f", "#8a63b5", "#c2456b", "#7a7f87")  # tell apart on white and on near-black, and in gray
 PICTURE_WIDTH, PICTURE_SCALE = 680, 2.0

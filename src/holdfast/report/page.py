@@ -27,7 +27,7 @@ from holdfast.errors import OptionError
 from holdfast.files import write_text
 from holdfast.report.charts import Chart, inert_json, javascript
 from holdfast.report.pair import Pair
-from holdfast.report.visible import visible
+from holdfast.visible import visible
 
 MISSING = "n/a"
 NOTHING_ELSE = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from rich.console import Console
 from rich.progress import track
 from scipy.optimize import linprog, minimize
 from scipy.sparse import coo_array
@@ -31,6 +30,7 @@ from holdfast.errors import DataError
 from holdfast.games.game import Meetings, meetings
 from holdfast.reward.kind import RewardMethod, surprise
 from holdfast.reward.table import get
+from holdfast.terminal import Terminal
 
 Floats = NDArray[np.float64]
 START = 0.3  # standard deviation of the first vectors: at 0 a bilinear score has no slope
@@ -210,7 +210,7 @@ def cross_validate(
     fold_N = np.array([fold_of[label] for label in labels])
     columns = {"weight": weight, "confidence": confidence}
     out = np.full(rows, np.nan)
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     bar = track(range(folds), description=f"{kind}, folds", console=console, transient=True, disable=not (progress and console.is_terminal))
     for fold in bar:
         train, test = np.flatnonzero(fold_N != fold).tolist(), np.flatnonzero(fold_N == fold).tolist()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.progress import Progress
 
 from holdfast.data.render import tokenized_prompts
 from holdfast.evaluation.generate import generate, text_of
+from holdfast.terminal import Terminal
 from holdfast.types import Row, Text, Where
 
 
@@ -46,7 +46,7 @@ def draw(
         return []
     rows = [Row(Where("prompts", n), prompt) for n, prompt in enumerate(prompts, 1)]
     asked = tokenized_prompts(rows, tokenizer, template=template, accept_loss=accept_loss)
-    with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
+    with Progress(console=Terminal(stderr=True), transient=True, disable=not progress) as bar:
         task = bar.add_task("answers", total=len(asked) * samples)
         drawn = generate(
             model,

@@ -88,10 +88,11 @@ def score_reference(
 
 
 def _score(scorer: TextScorer, items: Sequence[Tokenized], progress: bool, tokens: int) -> list[dict[str, Tensor]]:
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    from holdfast.terminal import Terminal
+
+    console = Terminal(stderr=True)
     if not progress or not console.is_terminal:
         return score_in_chunks(scorer, items, tokens=tokens)
     with Progress(console=console, transient=True) as bar:

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from holdfast.terminal import Terminal
+
 BARS = "▁▂▃▄▅▆▇█"
 
 # What a reader looks for first, under the names of metrics.py, and how it is written.
@@ -40,7 +42,7 @@ class View:
     """Shows metrics as they come. Only the main process's view shows anything."""
 
     def __init__(self, *, title: str, total: int, log_every: int, active: bool, console: Console | None = None):
-        self.console = console or Console()
+        self.console = console or Terminal()
         self.title, self.total, self.log_every, self.active = title, total, log_every, active
         self.losses: list[float] = []
         self.evaluated: dict[str, float] = {}

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.card import Method
+from holdfast.data.hub import HUB_NAME
 from holdfast.training.options import Options, helps
+from holdfast.visible import code, markdown
 
 
 def model_card(record: Mapping[str, Any], method: Method) -> str:
@@ -20,13 +22,13 @@ def model_card(record: Mapping[str, Any], method: Method) -> str:
     arxiv = f", arXiv {card.paper.arxiv}" if card.paper.arxiv else ""
     lines += [f"{card.paper.authors} ({card.paper.year}). {card.paper.title}{arxiv}.", ""]
     lines += [f"Costs are reduced by `{record['reduction']}`. Token log-probabilities: {card.tokens} over response tokens."]
-    lines += [f"Reference: {record['reference']}." if record["reference"] else "No reference model."]
+    lines += [f"Reference: {markdown(str(record['reference']), 300)}." if record["reference"] else "No reference model."]
     if card.departures:
         lines += ["", "Departures from the paper:", "", *(f"{n}. {text}" for n, text in enumerate(card.departures, start=1))]
     lines += ["", "## Settings", "", *table(("setting", "value"), [(f"`{name}`", value) for name, value in record["settings"].items()])]
     lines += [
         "",
-        *table(("option", "value", "meaning"), [(f"`{name}`", record["options"][name], text) for name, text in changed(record)]),
+        *table(("option", "value", "meaning"), [(f"`{name}`", option(record["options"][name]), text) for name, text in changed(record)]),
     ]
     lines += ["", "## Data", "", *data_lines(record)]
     lines += ["", "## Results", "", *_results(record)]
@@ -52,12 +54,18 @@ def is_hub_name(value: Any) -> bool:
         and 0 < len(value) < 97
         and value.count("/") <= 1
         and not value.startswith((".", "~", "/"))
+        and HUB_NAME.fullmatch(value) is not None
         and not Path(value).exists()
     )
 
 
 def title(model: Any, method: str) -> str:
-    return f"{Path(model).name if isinstance(model, str) else 'model'}, {method}"
+    return f"{markdown(Path(model).name) if isinstance(model, str) else 'model'}, {method}"
+
+
+def option(value: Any) -> Any:
+    """An option's value as a cell of a table."""
+    return markdown(str(value), 300) if isinstance(value, str | list | tuple) else value
 
 
 def changed(record: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -80,14 +88,14 @@ def _plain(value: Any) -> Any:
 
 def data_lines(record: Mapping[str, Any]) -> list[str]:
     data = record["data"]
-    lines = [f"- read {data['read']:,} rows from {', '.join(Path(file).name for file in data['files'])} as {data['format']}"]
+    lines = [f"- read {data['read']:,} rows from {', '.join(markdown(Path(file).name) for file in data['files'])} as {data['format']}"]
     counts = record["train_rows"]
     unread = {reason: n for reason, n in counts["unfolded"].items() if reason not in ("read", "unfolded")}
     for aside in (data["set_aside"], unread, counts["tokenized"]["set_aside"]):
-        lines += [f"- set aside {n:,}: {reason}" for reason, n in aside.items()]
+        lines += [f"- set aside {n:,}: {markdown(reason)}" for reason, n in aside.items()]
     lines.append(f"- trained on {record['rows']:,} rows, {record['steps']:,} steps of {record['options']['batch_size']}")
     if record["groups"]:
-        lines.append(f"- groups: {', '.join(record['groups'])}")
+        lines.append(f"- groups: {', '.join(map(markdown, record['groups']))}")
     return [*lines, f"- content hash `{data['content_hash'][:16]}`"]
 
 
@@ -97,7 +105,7 @@ def _results(record: Mapping[str, Any]) -> list[str]:
     if not last:
         return ["No rows were held out, so there is nothing to report that training itself did not see."]
     rows = [
-        (f"`{name.removeprefix('eval/')}`", number(first.get(name)), number(value))
+        (code(name.removeprefix("eval/")), number(first.get(name)), number(value))
         for name, value in last.items()
         if name.startswith("eval/")
     ]
@@ -113,7 +121,7 @@ def _limitations(record: Mapping[str, Any]) -> list[str]:
         )
     scoring = record["scoring"]
     if scoring["reason"]:
-        lines.append(f"- Scored by one padded forward per answer, because {scoring['reason']}.")
+        lines.append(f"- Scored by one padded forward per answer, because {markdown(str(scoring['reason']), 300)}.")
     return lines
 
 

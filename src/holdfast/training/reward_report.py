@@ -13,7 +13,7 @@ from holdfast.report import Chart, Page, Section, Table, Tile
 from holdfast.report.charts import PALETTE
 from holdfast.report.marks import intervals, lines
 from holdfast.reward.kind import RewardMethod
-from holdfast.training.model_card import changed, data_lines, front_matter, is_hub_name, table, title
+from holdfast.training.model_card import changed, data_lines, front_matter, is_hub_name, option, table, title
 from holdfast.training.run import Run
 
 Found = Mapping[str, Any]
@@ -135,7 +135,7 @@ def reward_card(record: Mapping[str, Any], method: Any) -> str:
         asking.append('    model.reward(["prompt"], ["answer"])                                # log-odds, up to a constant of the prompt')
     lines_ += [*asking, "", _without(method), "", "## Settings", ""]
     lines_ += table(("setting", "value"), [(f"`{name}`", value) for name, value in record["settings"].items()])
-    lines_ += ["", *table(("option", "value", "meaning"), [(f"`{n}`", record["options"][n], text) for n, text in changed(record)])]
+    lines_ += ["", *table(("option", "value", "meaning"), [(f"`{n}`", option(record["options"][n]), text) for n, text in changed(record)])]
     lines_ += ["", "## Data", "", *data_lines(record), "", "## Held-out rows", ""]
     found = record["results"].get("held_out")
     lines_ += [lead(found)] if found else ["No rows were held out, so nothing is known of how it does on rows it has not seen."]

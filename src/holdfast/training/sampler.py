@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from rich.console import Console
 from rich.progress import Progress
 
 from holdfast.evaluation.generate import Generated, generate
 from holdfast.models.load import load_policy, load_tokenizer
+from holdfast.terminal import Terminal
 
 
 class Sampler(Protocol):
@@ -36,7 +36,7 @@ class HFSampler:
     def __call__(self, policy: Path, prompts: Sequence[Sequence[int]], *, samples: int, seed: int) -> list[list[Generated]]:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model = load_policy(policy, trainable_adapter=False).to(device).eval()
-        console = Console(stderr=True)
+        console = Terminal(stderr=True)
         with Progress(console=console, transient=True, disable=not (self.progress and console.is_terminal)) as bar:
             task = bar.add_task("drawing answers", total=len(prompts) * samples)
             return generate(

@@ -28,7 +28,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
-from rich.console import Console
 
 from holdfast.card import Method, check
 from holdfast.data.reading import QUARANTINE, Reading
@@ -44,6 +43,7 @@ from holdfast.inputs import earlier_win_rate
 from holdfast.methods import get
 from holdfast.models.folder import content_of
 from holdfast.models.load import load_policy, load_tokenizer, resolve
+from holdfast.terminal import Terminal
 from holdfast.training.lock import HOLDER, LOCK, locked
 from holdfast.training.opponents import fill, gaps, mixture_weights, win_rates
 from holdfast.training.options import FREE_ON_RESUME, split_options
@@ -58,6 +58,7 @@ from holdfast.training.signals import Interrupted, unwinding
 from holdfast.training.verdicts import Pairing, Verdicts, comparisons
 from holdfast.typed import typed_arguments
 from holdfast.types import Row, Text, Where
+from holdfast.visible import json_text
 
 RECORD = "selfplay.json"
 OURS = ("save_every",)  # set for every round
@@ -367,12 +368,15 @@ class _Play:
 
 
 def say(text: str) -> None:
-    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+    Terminal(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """JSON lines at `path`, replaced in one move."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, "".join(json_text(row) + "\n" for row in rows))
+    beside = path.with_name(f"{TEMPORARY}{path.name}")
+    beside.write_text("".join(json_text(row) + "\n" for row in rows), encoding="utf-8")
+    beside.replace(path)
 
 
 def round_folder(out: Path, number: int) -> Path:

@@ -11,6 +11,7 @@ from holdfast.card import Method, Reduction
 from holdfast.data.show import show
 from holdfast.methods import get
 from holdfast.models.load import load_tokenizer
+from holdfast.terminal import Terminal
 from holdfast.training.options import split_options
 from holdfast.training.prepare import first_rows
 from holdfast.training.setup import read_reduction
@@ -38,7 +39,7 @@ def show_rows(
     chosen = read_reduction(reduction, method, groups=1)
     tokenizer = tokenizer if tokenizer is not None else load_tokenizer(os.fspath(model))
     rows, said = first_rows(method, chosen, tokenizer, options, data=data, n=n)
-    console = console or Console()
+    console = console or Terminal()
     for line in said:
         console.print(line, markup=False, highlight=False)
     show(rows.items, rows.rows, tokenizer, n, console=console)
