@@ -5,7 +5,7 @@
 The model is the 33M Llama of `work.py`, and then the one of --model or of HOLDFAST_BENCH_MODEL, if there is one. All prompts have 135
 tokens, no answer ends early, and float32 is used by both. `generate` runs with a dynamic and with a static cache, the prompts repeated for
 their samples; the fastest counts. The sides take turns in one process and medians are compared, so that a machine whose speed drifts is
-unfair to nobody.
+unfair to nobody. With one thread the time is the process's own, which other work on the machine changes less.
 
 Bandwidth is what the weights that a step reads once (linear layers and head) would need, over what this machine reads with the same
 threads. A step of many rows is bound by arithmetic before it is bound by memory: the share that the machine's own matrix products of that
@@ -63,7 +63,7 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, float]:
     weights = sum(module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear))
     rows, tokens = args.prompts * args.samples, args.tokens
     size, threads = sum(p.numel() for p in model.parameters()) / 1e6, torch.get_num_threads()
-    print(f"\n{folder.name}: {size:.0f}M parameters, {weights * 4 / 1e6:.0f} MB read a step, {threads} threads")
+    print(f"\n{folder.name}: {size:.0f}M parameters, {weights * 4 / 1e6:.0f} MB read a step, {threads} thread{'s' * (threads > 1)}")
     print(f"{args.prompts} prompts of {PROMPT_TOKENS} tokens x {args.samples} answers of {tokens} tokens")
     torch.manual_seed(0)
     prompt_PL = torch.randint(4, model.config.vocab_size, (args.prompts, PROMPT_TOKENS))
@@ -83,16 +83,15 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, float]:
     bandwidth, products = [], []
     for turn in range(args.rounds + 1):
         for side, run in sides.items():
-            began = time.perf_counter()
-            run()
+            passed = timed(run)
             if turn:
-                seconds[side].append(time.perf_counter() - began)
+                seconds[side].append(passed)
         if turn:
             bandwidth.append(read_bandwidth())
             products.append(product_rate(rows, model.config.hidden_size, 4 * model.config.hidden_size))
             last = ", ".join(f"{side} {seconds[side][-1]:.2f} s" for side in (OURS, *THEIRS))
             print(f"round {turn}: {last}; load {os.getloadavg()[0]:.1f}", flush=True)
-    assert not generator.reason, generator.reason
+    assert not generator.reasons, generator.reasons
     median = {side: statistics.median(values) for side, values in seconds.items()}
     best = min(THEIRS, key=lambda side: median[side])
     step = (median[OURS] - median["holdfast, first token"]) / (tokens - 1)
@@ -147,9 +146,10 @@ def product_rate(rows: int, width: int, out: int, repeats: int = 5) -> float:
 
 
 def timed(run: Callable[[], Any]) -> float:
-    began = time.perf_counter()
+    clock = time.perf_counter if torch.get_num_threads() > 1 else time.process_time
+    began = clock()
     run()
-    return time.perf_counter() - began
+    return clock() - began
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
+    FalconMambaConfig,
     Gemma2Config,
     GPT2Config,
     GPTNeoXConfig,
@@ -22,6 +23,7 @@ from transformers import (
     Phi3Config,
     Qwen2Config,
     Qwen3Config,
+    RwkvConfig,
 )
 
 from holdfast.errors import ModelError, OptionError
@@ -65,6 +67,8 @@ SHARED = {
 BY_GENERATE = {
     "bloom": BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.2),
     "mamba": MambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=4, use_mambapy=False),
+    "falcon mamba": FalconMambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=4, use_mambapy=False),
+    "rwkv": RwkvConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, context_length=64, intermediate_size=32),
     "dynamic rope": LlamaConfig(
         **{**BLOCK, "max_position_embeddings": 16}, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0}
     ),
@@ -122,10 +126,13 @@ def test_greedy_token_ids_are_those_of_generate_and_log_probabilities_those_of_a
 @pytest.mark.parametrize("family", BY_GENERATE)
 def test_models_that_the_cache_cannot_serve_are_generated_right_and_say_why(family: str) -> None:
     model = made(BY_GENERATE[family])
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
     with pytest.warns(UserWarning, match="generates by `generate`"):
         generator = HuggingFaceGenerator(model)
         answers = generator(PROMPTS, samples=2, seeds=seeds_of(4, seed=0), sampling=Sampling(12))
-    assert generator.way == ("uncached" if family == "dynamic rope" else "together")
+    assert generator.way == {"dynamic rope": "uncached", "rwkv": "alone"}.get(family, "together")  # RWKV mixes the rows of a batch
     assert generator.reasons["shared"]
     for prompt, row in zip(PROMPTS, answers, strict=True):
         assert row[0].ids_T != row[1].ids_T
@@ -159,9 +166,10 @@ def test_the_same_draws_come_from_every_way(llama: Any) -> None:
     rows = []
     for way in backend.WAYS:
         generator = HuggingFaceGenerator(llama)
-        generator.way = way
+        backend._found[llama] = generator._found = backend._Found(way)
         rows.append(generator(PROMPTS, samples=3, seeds=seeds, sampling=sampling))
         assert generator.way == way
+    backend._found.clear()
     for other in rows[1:]:
         for ours, theirs in zip(chain(*rows[0]), chain(*other), strict=True):
             assert (ours.ids_T, ours.finish_reason) == (theirs.ids_T, theirs.finish_reason)
@@ -270,7 +278,8 @@ def test_weights_of_nan_are_an_error() -> None:
 # ------------------------------------------------------------ verified, and the model left as it was
 
 
-def test_a_cache_that_is_wrong_is_found_and_left_aloud(llama: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_is_wrong_is_found_and_left_aloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    llama = made(SHARED["llama"])
     monkeypatch.setattr("holdfast.generation.prefix_cache._product", lambda weight, values: weight[..., 1:] @ values[:, 1:])
     generator = HuggingFaceGenerator(llama)
     with pytest.warns(UserWarning, match="differ from a plain forward's by up to"):
@@ -279,13 +288,13 @@ def test_a_cache_that_is_wrong_is_found_and_left_aloud(llama: Any, monkeypatch: 
     assert [row[0].ids_T for row in answers] == [by_generate(llama, prompt, 8) for prompt in PROMPTS]
 
 
-def test_longer_sequences_are_verified_again(llama: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    generator, seen = HuggingFaceGenerator(llama), []
+def test_longer_sequences_are_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator, seen = HuggingFaceGenerator(made(SHARED["llama"])), []
     plain = generator._plain_logp
     monkeypatch.setattr(generator, "_plain_logp", lambda p, a: seen.append(len(p) + len(a)) or plain(p, a))
-    for prompts, tokens in ((PROMPTS[:2], 6), (PROMPTS[:2], 6), (PROMPTS[:1], 5), (PROMPTS[2:3], 6)):
+    for prompts, tokens in ((PROMPTS[:2], 6), (PROMPTS[:2], 6), (PROMPTS[:2], 5), (PROMPTS[1:3], 6), (PROMPTS[:1], 4)):
         generator(prompts, samples=1, seeds=[0] * len(prompts), sampling=Sampling(tokens))
-    assert seen == [11, 7, 43]  # the longest and the shortest prompt at first, then only the longer one
+    assert seen == [11, 7, 43, 9]  # the longest and the shortest prompt at first, then the longer one, then a row without others
 
 
 def test_the_model_is_as_it_was_and_its_new_weights_count(llama: Any) -> None:

@@ -17,8 +17,9 @@ import contextlib
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -61,8 +62,23 @@ class _Work:
         return _Work([self.prompts[p] for p in which], limits, self.samples, seeds, self.sampling)
 
 
+@dataclass
+class _Found:
+    """What is known of a model. `lengths` is of the shortest prompt and the longest sequence that were verified, in tokens: of rows alone
+    (False) and of rows beside other ones (True)."""
+
+    way: str = WAYS[0]
+    reasons: dict[str, str] = field(default_factory=dict)
+    worst_nats: float = 0.0
+    lengths: dict[bool, tuple[int, int]] = field(default_factory=dict)
+
+
+_found: WeakKeyDictionary[Any, _Found] = WeakKeyDictionary()
+
+
 class HuggingFaceGenerator:
-    """A `Generator` of a model as it is at each call: its weights may change between calls.
+    """A `Generator` of a model as it is at each call: its weights may change between calls. What is found about a model is kept as long as
+    the model, so generators are cheap to make.
 
     Attributes:
         way: how the model is generated at present, a name from WAYS.
@@ -83,15 +99,26 @@ class HuggingFaceGenerator:
         config = self.inner.config.get_text_config()
         self._stretches = "dynamic" in _rope_types(getattr(config, "rope_parameters", None))
         self.context = context if context is not None or self._stretches else context_length(model)
-        self.way, self.worst_nats = WAYS[0], 0.0
-        self.reasons: dict[str, str] = {}
-        self._shortest, self._longest = float("inf"), 0  # prompt, and prompt with answer, that were verified; tokens
         self._keeps = "logits_to_keep" in inspect.signature(self.inner.forward).parameters
-        unserved = _unserved_by_config(self.inner)
-        if self._stretches:
+        known = self.inner in _found
+        self._found = _found.setdefault(self.inner, _Found())
+        unserved = "" if known else _unserved_by_config(self.inner)
+        if self._stretches and not known:
             self._leave("its dynamic rope turns the keys of a cache by the length at which they were written", WAYS[-1])
         elif unserved:
             self._leave(unserved)
+
+    @property
+    def way(self) -> str:
+        return self._found.way
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        return self._found.reasons
+
+    @property
+    def worst_nats(self) -> float:
+        return self._found.worst_nats
 
     def __call__(
         self, prompt_ids: Sequence[Sequence[int]], *, samples: int, seeds: Sequence[int], sampling: Sampling
@@ -109,10 +136,9 @@ class HuggingFaceGenerator:
 
     def _leave(self, reason: str, way: str = "") -> None:
         """Go on with another way, the next one if none is named."""
-        self.reasons[self.way] = reason
-        self.way, self.worst_nats = way or WAYS[WAYS.index(self.way) + 1], 0.0
-        self._shortest, self._longest = float("inf"), 0
-        warnings.warn(f"{type(self.inner).__name__} generates {MEANS[self.way]}, which is slower: {reason}", stacklevel=3)
+        way = way or WAYS[WAYS.index(self.way) + 1]
+        _found[self.inner] = self._found = _Found(way, self.reasons | {self.way: reason})
+        warnings.warn(f"{type(self.inner).__name__} generates {MEANS[way]}, which is slower: {reason}", stacklevel=3)
 
     @property
     def device(self) -> torch.device:
@@ -210,7 +236,7 @@ class HuggingFaceGenerator:
             with contextlib.nullcontext() if self.way == WAYS[-1] else _or_unserved():
                 answers = self._generated(work, block)
             made |= zip(block, answers, strict=True)
-            if (start == 0 or start + len(block) == len(tasks)) and self.way != WAYS[-1]:
+            if self.way != WAYS[-1]:
                 self._verify([(work.prompts[p], answer) for (p, _), answer in zip(block, answers, strict=True)])
             start += len(block)
             self._report(len(block))
@@ -244,24 +270,34 @@ class HuggingFaceGenerator:
         Raises:
             UnservedError: rounding does not explain the difference.
         """
+        several = len({(tuple(ids), answer.ids_T) for ids, answer in block}) > 1
         longest = max(block, key=lambda one: len(one[0]) + len(one[1].ids_T))
         shortest = min(reversed(block), key=lambda one: len(one[0]))
-        tolerance = TOLERANCE.get(next(self.model.parameters()).dtype, 2e-3)
         for ids, answer in (longest, shortest):
+            low, high = self._found.lengths.get(several, (len(ids) + 1, 0))
             tokens = len(ids) + len(answer.ids_T)
-            if tokens <= self._longest and len(ids) >= self._shortest:
+            if low <= len(ids) and tokens <= high:
                 continue
-            nats = float((self._plain_logp(ids, answer.ids_T) - answer.logp_T).abs().max())
+            logp_T, tolerance = self._plain_logp(ids, answer.ids_T)
+            nats = float((logp_T - answer.logp_T).abs().max())
             if not nats <= tolerance:
                 raise UnservedError(f"log-probabilities of its sampled tokens differ from a plain forward's by up to {nats:.2g} nats")
-            self.worst_nats = max(self.worst_nats, nats)
-            self._longest, self._shortest = max(self._longest, tokens), min(self._shortest, len(ids))
+            self._found.worst_nats = max(self.worst_nats, nats)
+            self._found.lengths[several] = min(low, len(ids)), max(high, tokens)
 
-    def _plain_logp(self, prompt: Sequence[int], answer: Sequence[int]) -> Tensor:
-        """Log-probabilities of an answer's tokens by one forward of prompt and answer."""
+    def _plain_logp(self, prompt: Sequence[int], answer: Sequence[int]) -> tuple[Tensor, float]:
+        """Log-probabilities of an answer's tokens by one forward of prompt and answer, and what rounding may change them by."""
         ids_1L = torch.tensor([[*prompt, *answer]], device=self.device)
-        logits_TV = self.inner(input_ids=ids_1L, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
-        return logits_TV.log_softmax(-1).gather(1, ids_1L[0, len(prompt) :, None])[:, 0].cpu()
+        made: list[torch.dtype] = []
+        head = self.inner.get_output_embeddings()  # under autocast its output tells the precision, and the parameters do not
+        handle = head.register_forward_hook(lambda module, args, out: made.append(out.dtype)) if head is not None else None
+        try:
+            logits_TV = self.inner(input_ids=ids_1L, use_cache=False).logits[0, len(prompt) - 1 : -1]
+        finally:
+            if handle is not None:
+                handle.remove()
+        logp_T = logits_TV.float().log_softmax(-1).gather(1, ids_1L[0, len(prompt) :, None])[:, 0].cpu()
+        return logp_T, TOLERANCE.get(made[0] if made else logits_TV.dtype, 2e-3)
 
     def _report(self, answers: int) -> None:
         if self.progress is not None:

@@ -43,6 +43,8 @@ def _product(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
     bias = None if bias is None else bias.detach()
 
     def forward(x: Tensor) -> Tensor:
+        if torch.is_autocast_enabled("cpu"):
+            return nn.functional.linear(x, weight, bias)
         return linear(x, laid_out, bias, "none", [], "")
 
     return forward

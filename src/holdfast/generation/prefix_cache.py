@@ -201,7 +201,7 @@ class PrefixCache(DynamicCache):
         bias_N1L = self._visible(window, length)
         if bias_N1L is not None:
             score_BRS.view(n, k * r, own + length)[..., own:] += bias_N1L
-        weight_BRS = score_BRS.softmax(-1) if score_BRS.dtype == torch.float32 else score_BRS.float().softmax(-1).to(value.dtype)
+        weight_BRS = score_BRS.float().softmax(-1).to(value.dtype)
         out_BRD = torch.bmm(weight_BRS[..., :own], own_values)
         weight_PKGRL = rows.into_slots(weight_BRS[..., own:].reshape(n, -1)).view(p, g, k, r, length).transpose(1, 2)
         out_PKGRD = _product(weight_PKGRL.reshape(p * k, g * r, length), values_PKLD.view(p * k, length, out_width))
