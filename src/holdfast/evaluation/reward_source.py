@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ from holdfast.data.conservation import Loss, listed, missing, pieces
 from holdfast.data.render import accepted
 from holdfast.errors import DataError, ModelError, OptionError
 from holdfast.evaluation.judge import RewardModel, is_reward_model
+from holdfast.scorers.float32 import in_float32
+from holdfast.scorers.rope import Sides, forget_lengths
 from holdfast.types import Text
 
 Reward = Callable[[Sequence[Text], Sequence[str]], Any]
@@ -151,17 +154,55 @@ def reward_model(source: str | Path, *, device: torch.device | str = "cpu", batc
                 raise ModelError(
                     f"prompt and answer {i + 1} are {len(ids)} tokens, the reward model takes {longest}", hint="lower --max-new-tokens"
                 )
+        return padded.score(rows, batch)
+
+    padded = _PaddedReward(model, tokenizer)
+    return score
+
+
+class _PaddedReward:
+    """Outputs of a sequence classifier, in padded batches where padding does not change them, else row by row."""
+
+    def __init__(self, model: Any, tokenizer: Any):
+        self.model, self.tokenizer, self.sides = model, tokenizer, Sides.of_model(model)
+        self.known: set[tuple[int, ...]] = set()  # sides that were tried in batches
+        self.alone = False
+
+    def score(self, rows: Sequence[Sequence[int]], batch: int) -> NDArray[np.float64]:
         out = np.zeros(len(rows))
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        for start in range(0, len(order), batch):
-            index = order[start : start + batch]
-            padded = tokenizer.pad({"input_ids": [rows[i] for i in index]}, padding_side="right", return_tensors="pt").to(device)
-            with torch.no_grad():
-                logits = model(input_ids=padded["input_ids"], attention_mask=padded["attention_mask"]).logits
-            out[index] = logits[:, 0].double().cpu().numpy()
+        by_side: dict[tuple[int, ...], list[int]] = {}
+        for i in sorted(range(len(rows)), key=lambda i: len(rows[i])):
+            by_side.setdefault(self.sides.of(len(rows[i])), []).append(i)
+        for side, index in by_side.items():
+            if side not in self.known and len(rows[index[0]]) < len(rows[index[-1]]):
+                self._check(rows[index[0]], rows[index[-1]])
+                self.known.add(side)
+            size = 1 if self.alone else batch
+            for some in (index[at : at + size] for at in range(0, len(index), size)):
+                out[some] = self._forward([rows[i] for i in some])
         return out
 
-    return score
+    def _check(self, short: Sequence[int], long: Sequence[int]) -> None:
+        """The short row beside the long one, against the short one alone; in float32, where the difference is no rounding."""
+        if self.alone:
+            return
+        with in_float32(self.model):
+            off = abs(self._forward([short, long])[0] - self._forward([short])[0])
+        if not off <= 1e-3:
+            self.alone = True
+            name = type(self.model).__name__
+            logging.getLogger("holdfast").warning(
+                f"scoring: {name} reads answers one by one, because padding changes its output by {off:.3g}"
+            )
+
+    def _forward(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+        made = self.tokenizer.pad({"input_ids": [list(row) for row in rows]}, padding_side="right", return_tensors="pt")
+        device = next(self.model.parameters()).device
+        forget_lengths(self.model)
+        with torch.no_grad():
+            logits = self.model(input_ids=made["input_ids"].to(device), attention_mask=made["attention_mask"].to(device)).logits
+        found: NDArray[np.float64] = logits[:, 0].double().cpu().numpy()
+        return found
 
 
 def reward_ids(tokenizer: Any, prompt: Text, answer: str, accept: frozenset[Loss]) -> list[int]:

@@ -226,6 +226,8 @@ class BranchScorer(nn.Module):
         dtype = torch.float64 if next(self.model.parameters()).dtype == torch.float64 else torch.float32
         tolerance, gradient_tolerance = TOLERANCE[dtype], GRADIENT_TOLERANCE[dtype]
         worst = slope = float("nan")
+        if any(_attends_to_all(model) < _longest(items) for model in self.models):
+            self._score_one_by_one("it attends to a number of tokens that it ranks, and rounding breaks ties among them")
         with _undisturbed(self), in_float32(self.model):
             right = self._alone(rows)
             if self.path == "packed":
@@ -301,8 +303,15 @@ class BranchScorer(nn.Module):
                 if isinstance(error, torch.OutOfMemoryError):
                     raise
                 why = f"a padded forward failed: {_one_line(error)}"
-        self._one_by_one = True
-        self._reason = "; ".join(filter(None, [self._reason, f"answers are scored one by one, because {why}"]))
+        self._score_one_by_one(why)
+
+    def _score_one_by_one(self, why: str) -> None:
+        """Give each sequence a forward of its own from now on."""
+        if self.path == "packed":
+            self.fall_back("")
+        if not self._one_by_one:
+            self._one_by_one = True
+            self._reason = "; ".join(filter(None, [self._reason, f"answers are scored one by one, because {why}"]))
 
     def _difference(self, ours: Mapping[str, Scored], right: Mapping[str, Scored]) -> float:
         worst = 0.0
@@ -325,6 +334,8 @@ class _Found:
 
 def said_of(found: Verification) -> str:
     """One line for the reader."""
+    if found.one_by_one:
+        return f"scoring: one forward per answer, {found.reason}"
     if found.fell_back:
         return f"scoring: one padded forward per answer instead of packed rows, because {found.reason}"
     if found.path == "plain":
@@ -339,6 +350,21 @@ def said_of(found: Verification) -> str:
 def _length(item: Tokenized) -> int:
     """Tokens of the longest prompt and answer of an item."""
     return max(len(tree.prompt) + max(map(len, tree.branches.values()), default=0) for tree in item.trees)
+
+
+def ranks_past_tokens(model: Any) -> bool:
+    """Whether an indexer ranks the tokens before each one and keeps the first, as in DeepSeek V3.2."""
+    return any(getattr(model.config.get_text_config(), name, None) is not None for name in ("index_topk", "index_topk_blocks"))
+
+
+def _attends_to_all(model: Any) -> float:
+    """Tokens up to which a model whose sparse attention ranks tokens (by an indexer, or as Doge does) attends to all of them."""
+    config = model.config.get_text_config()
+    tokens = getattr(config, "index_topk", None) or getattr(config, "keep_window_size", None)
+    blocks = getattr(config, "index_topk_blocks", None)
+    if tokens is None and blocks is not None:
+        tokens = blocks * config.index_block_size
+    return float("inf") if tokens is None else tokens
 
 
 def _sample(items: Sequence[Tokenized]) -> list[Tokenized]:

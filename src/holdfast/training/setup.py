@@ -220,8 +220,8 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
     )
     set_mode(inner, dropout=False, checkpointing=False)
     everything = _in_order(prepared, options, ask.method, policy)
-    _refuse_sides(world, inner, everything)
     verification = verify(world, inner, everything)
+    _refuse_apart(world, inner, everything, verification)
     sampler = sampler_for(
         ask.method,
         world,
@@ -335,9 +335,13 @@ def verify(world: World, scorer: BranchScorer, items: Sequence[Tokenized]) -> Ve
     return found
 
 
-def _refuse_sides(world: World, scorer: BranchScorer, items: Sequence[Tokenized]) -> None:
+def _refuse_apart(world: World, scorer: BranchScorer, items: Sequence[Tokenized], found: Verification) -> None:
     """Sharded processes must run equally many forwards, so none of them can score rows apart from others."""
-    if world.sharded and scorer.sides_of(items) > 1:
+    if not world.sharded:
+        return
+    if found.one_by_one:
+        raise RunError(f"FSDP scores answers in batches, which this model does not allow: {found.reason}", hint="use DDP, or one process")
+    if scorer.sides_of(items) > 1:
         raise RunError(
             "the model's rotary embedding changes with the longest row of a forward, and the rows are on both sides of the length where it "
             "does, which FSDP does not allow here",
