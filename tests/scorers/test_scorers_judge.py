@@ -16,8 +16,12 @@ from transformers import (
     GPTNeoXForSequenceClassification,
     LlamaConfig,
     LlamaForSequenceClassification,
+    Phi3Config,
+    Phi3ForSequenceClassification,
     Qwen3Config,
     Qwen3ForSequenceClassification,
+    StableLmConfig,
+    StableLmForSequenceClassification,
 )
 
 from holdfast.scorers.judge import JudgeScorer
@@ -55,6 +59,46 @@ def test_packed_equals_plain_and_plain_is_the_models_own_reading(family: str):
             assert torch.allclose(parts[name].logp_NT[n], own, atol=1e-6)
     own = model(input_ids=torch.tensor([rows[2].prompt])).logits[0]
     assert torch.allclose(parts["prompt"].logp_NT[2], own, atol=1e-6)
+
+
+BEYOND = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [8.0] * 4}
+FURTHER: dict[str, tuple[str, Any]] = {
+    "stablelm": ("plain", lambda: StableLmForSequenceClassification(StableLmConfig(**SMALL, intermediate_size=48, num_key_value_heads=4))),
+    "phi3, rope by length": (
+        "packed",
+        lambda: Phi3ForSequenceClassification(
+            Phi3Config(
+                **SMALL,
+                intermediate_size=48,
+                max_position_embeddings=64,
+                original_max_position_embeddings=9,
+                rope_parameters={**BEYOND, "original_max_position_embeddings": 9},
+            )
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("family", FURTHER)
+@pytest.mark.parametrize("asked", ["packed", "plain"])
+def test_what_cannot_pack_and_what_hangs_on_length_is_read_as_if_alone(family: str, asked: Any):
+    """With rows, and prompts beside their own answers, on both sides of the length where the rope changes."""
+    path, make = FURTHER[family]
+    torch.manual_seed(0)
+    model = make().eval()
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    scorer = JudgeScorer(model, prompt="prompt", path=asked)
+    rows = items(8)
+    assert len({len(row.prompt) + len(row.branches["chosen"]) > 9 for row in rows}) == 2
+    parts = scorer(rows)
+    assert scorer.path == ("plain" if asked == "plain" else path)
+    assert list(parts) == ["chosen", "rejected", "prompt"]
+    for n, row in enumerate(rows):
+        for name, ids in {**row.branches, "prompt": []}.items():
+            own = model(input_ids=torch.tensor([[*row.prompt, *ids]])).logits[0]
+            assert torch.allclose(parts[name].logp_NT[n], own, atol=1e-5), (n, name)
 
 
 def test_an_end_that_doubles_as_padding_is_not_what_is_read():
