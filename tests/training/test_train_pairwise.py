@@ -159,7 +159,7 @@ def test_accumulation_and_recomputation_change_nothing(tmp_path: Path, setting: 
     for name, options in {"large": {}, "small": {"tokens_per_microbatch": 60}, "again": {"gradient_checkpointing": True}}.items():
         calls["now"] = 0
         runs[name] = train("dpo", out=tmp_path / name, reduction="cvar:alpha=0.5", **setting, **options)
-        counts[name] = calls["now"] - 2 * (2 * 5 + 1)  # layers x verification: both answers of 5 rows, and one packed row
+        counts[name] = calls["now"] - 2 * (2 * 5 + 3)  # layers x verification: both answers of 5 rows, and three packed rows
     assert counts["large"] == 2 * 3  # layers x steps
     assert counts["again"] == 2 * counts["large"]
     assert counts["small"] > 2 * counts["large"]

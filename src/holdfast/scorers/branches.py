@@ -233,8 +233,12 @@ class BranchScorer(nn.Module):
             if self.path == "packed":
                 try:
                     with _nudged_embeddings(causal_model(self.model)) as nudge_H:
-                        parts = self._scored(rows)
-                        _backpropagate(parts, nudge_H)
+                        pieces = []
+                        for at in range(0, len(rows), 2):  # two rows at once tell whether neighbors see each other; more take memory
+                            made = self._scored(rows[at : at + 2])
+                            _backpropagate(made, nudge_H, row=at)
+                            pieces.append({name: part.each(Tensor.detach) for name, part in made.items()})
+                        parts = {name: _joined([piece[name] for piece in pieces], range(len(rows))) for name in pieces[0]}
                 except Exception as error:
                     if isinstance(error, DataError | torch.OutOfMemoryError):
                         raise
