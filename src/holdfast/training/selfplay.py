@@ -374,9 +374,6 @@ def say(text: str) -> None:
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """JSON lines at `path`, replaced in one move."""
     write_text(path, "".join(json_text(row) + "\n" for row in rows))
-    beside = path.with_name(f"{TEMPORARY}{path.name}")
-    beside.write_text("".join(json_text(row) + "\n" for row in rows), encoding="utf-8")
-    beside.replace(path)
 
 
 def round_folder(out: Path, number: int) -> Path:
