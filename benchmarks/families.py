@@ -1,6 +1,6 @@
 """Every causal-LM family of the installed transformers, scored and trained here, against one plain forward an answer.
 
-    python benchmarks/families.py [FAMILY ...] [--jobs 2] [--seconds 180] [--docs docs/families.md]
+    python benchmarks/families.py [FAMILY ...] [--jobs 2] [--seconds 240] [--results FILE] [--docs docs/families.md]
 
 Each family is built small from its config class (`small_configs.py`), in the settings that it comes in, and saved as a folder. The oracle
 knows nothing of this library: it loads the folder in float32 and runs one forward for each answer, alone, without padding or mask. It is
@@ -443,12 +443,19 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cases at once")
     parser.add_argument("--seconds", type=float, default=240, help="the longest that a case may take")
     parser.add_argument("--docs", type=Path, help="write the table to this Markdown file too")
+    parser.add_argument("--results", type=Path, help="keep what comes out in this JSON Lines file; cases that are in it are not run again")
     given = parser.parse_args()
     names = given.family or families()
-    findings = []
+    known = given.results.read_text().splitlines() if given.results and given.results.exists() else []
+    findings = [Finding(**json.loads(text)) for text in known]
+    done = {finding.case for finding in findings}
+    cases = [variant for name in names for variant in variants(name) if str(variant) not in done]
     print(f"{'family':45} {'outcome':9} {'nats':>8} {'gradient':>8}")
-    for finding in sweep([variant for name in names for variant in variants(name)], jobs=given.jobs, seconds=given.seconds):
+    for finding in sweep(cases, jobs=given.jobs, seconds=given.seconds):
         findings.append(finding)
+        if given.results:
+            with given.results.open("a") as file:
+                file.write(json.dumps(asdict(finding)) + "\n")
         print(line(finding), flush=True)
     if given.docs:
         from families_page import page
