@@ -267,6 +267,8 @@ def test_a_misnamed_prompt_is_not_taken_for_an_implicit_one():
         read([row])
     assert only(row, columns={"prompt": "promt"}).prompt == "hi"
     assert only(row, format="implicit").prompt == "hi"
+    messages = {"chosen": [user("hi"), said("yes")], "rejected": [user("hi"), said("no")]}
+    assert only({**messages, "prompt_id": "a1"}).prompt == (user("hi"),)
     for name in ("question", "Instruction", "User Input", "query"):
         assert only({name: "hi", "chosen": "hi yes", "rejected": "hi no"}).prompt == "hi"
 

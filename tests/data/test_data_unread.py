@@ -217,6 +217,21 @@ def test_names_that_met_do_not_hide_the_texts_that_met():
         read([met] * 3)
 
 
+def test_a_second_answer_in_a_row_is_not_passed_over():
+    row = {"question": "How?", "answer": "it is seventy two", "solution": "one and then two"}
+    with pytest.raises(DataError, match=r"`solution` is not read, though it could be an answer(.|\n)*--columns completion=solution"):
+        read([row] * 3)
+    with pytest.raises(DataError, match="`rejected` is not read, though it could be an answer"):
+        read([{"prompt": "How?", "response": "like this", "rejected": "in no way at all"}] * 3)
+    (got,) = read([{"system": "Be brief.", "history": [["a", "b"]], "query": "How?", "response": "so", "rejected_response": "no"}])
+    assert (len(got.prompt), got.chosen, got.rejected) == (4, "so", "no")
+
+
+def test_turns_under_another_name_are_not_passed_over():
+    with pytest.raises(DataError, match=r"`before` is not read, though it holds messages(.|\n)*--columns history=before"):
+        read(rows(before=[["one two", "three four"]]))
+
+
 def test_two_formats_that_fit_alike_are_named():
     row = {**TEXT, "response_a": "one two", "response_b": "three four", "winner": "a"}
     with pytest.raises(DataError, match=r"can be read as two formats(.|\n)*--format preference or --format pairwise"):

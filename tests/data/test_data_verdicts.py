@@ -53,6 +53,9 @@ READ = {
     "names of models": ([{**row, "model_a": "m", "model_b": "n"} for row in two(["n", "m", "tie"])], "21t"),
     "a column that speaks of the first": (two([True, False], "a_is_better"), "12"),
     "a column that speaks of the second": (two(["1", "0"], "b_wins"), "21"),
+    "yes and no of the second": (two(["Yes", "no"], "response_b_wins"), "21"),
+    "letters for messages": (two("AB", **{"source": "x"}), "12"),
+    "votes": (scored((1, 9), (3, 0), first="votes_a", second="votes_b"), "21"),
     "one column a side": ([{**row, "winner_a": one, "winner_b": 1 - one} for one, row in enumerate(two([None] * 2, "x"))], "21"),
     "one column a side, truth as text": (
         [{**row, "a_wins": str(i == 0), "b_wins": str(i == 1), "wins_tie": str(i == 2)} for i, row in enumerate(two([None] * 3, "x"))],
@@ -101,6 +104,26 @@ TWO_READINGS = {
     "one and two beside zero and one": (two([1, 2], "winner", "answer_0", "answer_1"), "1 is `answer_0`(.|\n)*1 is `answer_1`"),
     "strength without a minus": (two([1, 2], "overall_preference", "response1", "response2"), "."),
 }
+
+
+@pytest.mark.parametrize("stem", ["toxicity_score", "loss", "harm_rating", "perplexity", "length"])
+def test_numbers_of_which_high_may_be_bad_are_no_verdict(stem):
+    with pytest.raises(DataError, match="no format fits"):
+        read(scored((1, 2), (2, 1), first=f"{stem}_a", second=f"{stem}_b"))
+    assert won(scored((1, 2), first=f"{stem}_a", second=f"{stem}_b"), columns={"rank_a": f"{stem}_a", "rank_b": f"{stem}_b"}) == "1"
+
+
+def test_an_index_in_each_of_two_columns():
+    rows = [{**row, "rejected": 1 - row["chosen"]} for row in two([0, 1], "chosen", "answer_0", "answer_1")]
+    assert won(rows) == "12"
+    with pytest.raises(DataError, match="--format preference or --format pairwise"):  # as text they could be answers
+        read([{**row, "chosen": str(row["chosen"]), "rejected": str(row["rejected"])} for row in rows])
+
+
+@pytest.mark.parametrize("column", ["loser", "worse", "rejected"])
+def test_who_lost_is_no_verdict_about_who_won(column):
+    with pytest.raises(DataError, match="no format fits"):
+        read(two("AB", column))
 
 
 @pytest.mark.parametrize("name", sorted(TWO_READINGS.keys() - {"strength without a minus"}))

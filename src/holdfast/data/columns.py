@@ -41,6 +41,10 @@ PAIRS = (
     ("accepted_response", "rejected_response"),
     ("better_response", "worse_response"),
     ("better", "worse"),
+    ("response", "rejected_response"),
+    ("answer", "rejected_answer"),
+    ("completion", "rejected_completion"),
+    ("output", "rejected_output"),
     ("response_j", "response_k"),  # Stack Exchange, paired: j is the better one
 )
 LABELS = (
@@ -202,8 +206,15 @@ NAME_STEMS = ("model", "generator", "player", "team", "name", "model_name", "sys
 WON_STEMS = frozenset({"winner", "winner_model", "win", "wins", "won", "is_winner", "is_better", "better", "preferred", "is_preferred"})
 WON_WORDS = frozenset({"better", "win", "wins", "won", "prefer", "prefers", "preferred", "winner", "best"})
 FILLER = frozenset({"is", "the", "was", "response", "answer", "model", "output", "completion", "chosen", "than", "over"})
-SCORE_WORDS = ("score", "rating", "reward", "points", "goals", "votes", "upvotes", "grade", "quality", "overall", "rank")
-NOT_SCORES = frozenset({"model", "id", "tokens", "length", "len"})
+SCORE_WORDS = frozenset(
+    ("score", "scores", "rating", "ratings", "reward", "rewards", "points", "goals", "votes", "upvotes", "grade", "quality", "rank")
+)
+SCORED_WHAT = frozenset(  # words beside these that leave it at that: high is good
+    {
+        "overall", "human", "gpt", "judge", "avg", "average", "mean", "total", "final", "helpfulness", "correctness", "preference", "rm",
+        "response", "answer", "completion", "output", "text", "summary", "conv", "conversation", "assistant", "annotator",
+    }
+)  # fmt: skip
 
 
 class Sides(NamedTuple):
@@ -263,8 +274,8 @@ def name_sides(kinds: Kinds) -> Sides | None:
 
 
 def _is_score(stem: str) -> bool:
-    words = stem.split("_")
-    return any(word in SCORE_WORDS or word.removesuffix("s") in SCORE_WORDS for word in words) and not NOT_SCORES & set(words)
+    words = set(stem.split("_"))
+    return bool(words & SCORE_WORDS) and words <= SCORE_WORDS | SCORED_WHAT
 
 
 def verdict_roles(kinds: Kinds, taken: Iterable[str], texts: Sides | None = None) -> dict[str, str] | None:

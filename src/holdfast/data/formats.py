@@ -80,7 +80,7 @@ def preference(kinds: Kinds) -> dict[str, str] | None:
 
 
 def implicit(kinds: Kinds) -> dict[str, str] | None:
-    pair = _pair(kinds)
+    pair = _pair(kinds) if "prompt" not in kinds else None
     extras = prompt_extras(kinds, "") if pair else {}
     return {**pair, **({"system": extras["system"]} if "system" in extras else {})} if pair else None
 

@@ -380,7 +380,7 @@ def _form(
     how = "".join(f"; `{name}` as {'message lists' if as_list else 'text'}" for name, as_list in lists.items())
     if format.parse is not parsers.implicit:
         return Form(lists), how, False
-    misnamed = _near("prompt", [c for c in columns if c not in (*roles.values(), *OPTIONAL)])
+    misnamed = _near("prompt", [c for c in columns if c not in (*roles.values(), *OPTIONAL) and not named_columns.is_remark(c)])
     if misnamed and not forced:
         hint = f'pass columns={{"prompt": "{misnamed}"}}; or format="implicit" if `chosen` and `rejected` hold the prompt'
         raise DataError(f"{file}: there is no column `prompt`, but there is `{misnamed}`; columns found: {in_a_row(columns)}", hint=hint)

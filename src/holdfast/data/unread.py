@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.data import columns as named
-from holdfast.data.columns import MESSAGE, MESSAGES, NUMBER, OBJECT, TEXT, TEXTS
+from holdfast.data.columns import LIST, MESSAGE, MESSAGES, NUMBER, OBJECT, TEXT, TEXTS
 from holdfast.errors import DataError
 from holdfast.types import Text
 
 LOOKED_AT = 200  # values of a column from which it is judged
 PART_OF_PROMPT = frozenset((*named.PROMPT_TEXTS, *named.CONVERSATIONS, *named.SYSTEM, *named.HISTORY, named.INPUT, "context"))
 ANSWERS = frozenset((*(name for pair in named.PAIRS for name in pair), *named.ANSWER, *named.ANSWERS))
+REJECTED = frozenset(pair[1] for pair in named.PAIRS)
 VERDICT = frozenset((*named.VERDICTS, *named.LABELS)) - {"result", "outcome", "selection", "selected", "pick"}
 GOODNESS = frozenset(
     ("is_safe", "safe", "is_helpful", "helpful", "is_toxic", "toxic", "is_harmful", "harmful", "passed", "accepted", "liked")
@@ -85,7 +86,8 @@ class Column:
 
     @property
     def conversation(self) -> bool:
-        return (self.kinds[MESSAGES] + self.kinds[MESSAGE]) * 2 > self.seen
+        talks = self.kinds[MESSAGES] + self.kinds[MESSAGE]
+        return (talks + self.kinds[LIST] * (self.words >= 2 * self.seen)) * 2 > self.seen  # a list of lists of texts may be turns
 
     @property
     def prose(self) -> bool:
@@ -179,8 +181,9 @@ class Unread:
             if plain in named.SYSTEM:
                 return "it could be the system prompt", "give each row one prompt"
             return "it could be part of the prompt", self._as_prompt(name, column)
-        if plain in ANSWERS and said and column.prose and not self.single:
-            return "it could be an answer", "say which columns hold the answers, as in --columns chosen=MINE"
+        if plain in ANSWERS and said and column.prose and not self.document:
+            ours = "chosen=MINE --columns rejected=MINE" if plain in REJECTED or not self.single else f"completion={name}"
+            return "it could be an answer", f"say which columns hold the answers, as in --columns {ours}"
         coded = sum(column.kinds[kind] for kind in named.CODED) * 2 > column.seen
         if (
             (plain in VERDICT or (self.single and plain in GOODNESS))

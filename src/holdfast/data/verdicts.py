@@ -49,6 +49,7 @@ BADS = frozenset(
         "reject", "fail", "-",
     }
 )  # fmt: skip
+YES_NO = {"yes": 1.0, "y": 1.0, "no": 0.0, "n": 0.0}
 NEUTRALS = frozenset(["neutral", "unsure", "unknown", "skip", "mixed"])
 NOUN = (
     r"(?:the_)?(?:model|response|answer|output|completion|option|assistant|candidate|text|summary|system|generation|reply|choice|player"
@@ -258,11 +259,13 @@ def decide(column: str, tally: Tally, sides: columns.Sides | None, file: str, *,
     first, second = what or ((sides.first, sides.second) if sides else (FIRST, SECOND))
     meaning: dict[Token, str] = {}
     numbers: dict[float, list[Token]] = {}
+    spoken = columns.side_spoken_of(column)
     for token in tally.counts:
         if isinstance(token, float) and not isinstance(token, bool):
             numbers.setdefault(token, []).append(token)
         elif isinstance(token, str):
-            read = _word(token, sides)
+            said = YES_NO.get(_plain(token)) if spoken is not None else None
+            read = _word(token, sides) if said is None else said
             if isinstance(read, float):
                 numbers.setdefault(read, []).append(token)
             elif read is not None:
