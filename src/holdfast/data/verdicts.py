@@ -264,8 +264,8 @@ def decide(column: str, tally: Tally, sides: columns.Sides | None, file: str, *,
         if isinstance(token, float) and not isinstance(token, bool):
             numbers.setdefault(token, []).append(token)
         elif isinstance(token, str):
-            said = YES_NO.get(_plain(token)) if spoken is not None else None
-            read = _word(token, sides) if said is None else said
+            spoken_word = YES_NO.get(_plain(token)) if spoken is not None else None
+            read = _word(token, sides) if spoken_word is None else spoken_word
             if isinstance(read, float):
                 numbers.setdefault(read, []).append(token)
             elif read is not None:
