@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test lint types docs bench-pairwise bench-check bench-games bench-families bench-generate clean
+.PHONY: soak demo test lint types docs bench-pairwise bench-check bench-games bench-families bench-generate clean
 
 demo: $(STAMP)
 	$(BIN)/holdfast demo --out demo
@@ -33,6 +33,9 @@ bench-check: $(STAMP)
 
 bench-games: $(STAMP)
 	$(BIN)/python benchmarks/games.py
+
+soak: $(STAMP)
+	$(BIN)/python benchmarks/soak.py --seed 0 --minutes 10
 
 bench-families: $(STAMP)
 	$(BIN)/python benchmarks/families.py --docs docs/families.md

@@ -39,7 +39,14 @@ def _delimiter(stream: IO[bytes], delimiters: Sequence[str]) -> str:
     """The one that makes the most cells of the header; the first of those that make as many."""
     head = stream.peek(BLOCK) if isinstance(stream, io.BufferedReader) else b""
     header = head.decode("utf-8", "replace").lstrip("\ufeff \r\n").replace("\r", "\n").partition("\n")[0]
-    return max(delimiters, key=lambda one: len(next(csv.reader([header], delimiter=one), [])))
+
+    def cells(delimiter: str) -> int:
+        try:
+            return len(next(csv.reader([header], delimiter=delimiter), []))
+        except csv.Error:  # told with its place when the header is read
+            return 0
+
+    return max(delimiters, key=cells)
 
 
 def _csv_records(stream: IO[bytes], name: str, delimiters: Sequence[str]) -> Iterator[Record]:
