@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from holdfast.errors import HoldfastError, OptionError
 from holdfast.extras import EXTRA_OF, require
-from holdfast.files import writing
+from holdfast.files import file_to_write, writing
 from holdfast.flags import P, as_command, flag, flags_of, given, reading_flags, sourced
 from holdfast.terminal import Terminal
 from holdfast.training.signals import unwinding
@@ -198,6 +198,9 @@ def _evaluate(name: str) -> Any:
     def command(as_json: bool, out_file: Path | None, page: Path | None, **values: Any) -> None:
         if values["quarantine"]:
             values["quarantine"] = str((out_file or Path("-")).with_name(QUARANTINE))
+        for option, given_file in (("out", out_file), ("report", page)):
+            if given_file is not None:
+                file_to_write(given_file, option)
         found = evaluate(**sourced(values))
         if out_file is not None:
             found.write(out_file)

@@ -30,6 +30,7 @@ from holdfast.checkup.checkup import check
 from holdfast.data import corrupt
 from holdfast.errors import OptionError
 from holdfast.evaluation.evaluation import Evaluation, evaluate
+from holdfast.files import folder_to_write
 from holdfast.lab import flip_story
 from holdfast.lab.flips import PLAIN, ROBUST, YARDSTICK, Arm, Checked
 from holdfast.lab.worlds import text as world
@@ -84,7 +85,7 @@ def demo(out: str | Path = "demo", *, quick: bool = False, seed: int = 0) -> Pat
         the path of the report.
     """
     size = QUICK if quick else FULL
-    folder, console, started = _fresh(Path(out)), Terminal(), time.monotonic()
+    folder, console, started = _fresh(folder_to_write(out)), Terminal(), time.monotonic()
     total = 3 + size.seeds * len(ARMS)
     with _quiet_transformers():
         _say(console, 1, total, started, "A world with a known answer, a tokenizer and a model, and its first lessons (sft)")
@@ -221,7 +222,7 @@ def _fresh(folder: Path) -> Path:
             raise OptionError(f"{folder} holds something that no demo left there", hint="name another folder with --out")
         for path in folder.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (folder / "data").mkdir(parents=True)
+    (folder / "data").mkdir()
     (folder / MARKER).write_text("{}\n", encoding="utf-8")
     return folder
 

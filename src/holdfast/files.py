@@ -205,6 +205,9 @@ def file_to_write(given: Any, option: str) -> Path:
         OptionError: it is a folder, or its own folder cannot be written.
     """
     path = path_of(given, option)
+    file = next((place for place in path.parents if _is_file(place)), None)
+    if file is not None:
+        raise OptionError(f"{option} {shown(str(path))} lies under {shown(str(file))}, which is a file", hint="name another place")
     try:
         if path.is_dir():
             raise OptionError(f"{option} {shown(str(path))} is a folder", hint="name a file")

@@ -17,7 +17,7 @@ import numpy as np
 
 from holdfast.errors import OptionError, shown
 
-LARGEST = 2**63 - 1
+LARGEST, EXACT = 2**63 - 1, 2**53
 WORDS = {"NoneType": "None", "int": "a whole number", "float": "a finite number", "str": "text", "bool": "True or False"}
 PLAIN: Mapping[str, Any] = {"float": float, "int": int, "bool": bool, "str": str}
 
@@ -125,7 +125,8 @@ def _number(value: Any) -> float | int:
         except (OverflowError, TypeError, ValueError):  # a whole number beyond what a float can hold
             finite = False
         if finite:
-            return value if isinstance(value, float | int) and type(value).__module__ == "builtins" else float(value)
+            exact = type(value) is float or (type(value) is int and abs(value) <= EXACT)
+            return value if exact else float(value)  # torch takes no whole number beyond int64
     raise Misfit
 
 

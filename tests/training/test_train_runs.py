@@ -18,9 +18,11 @@ from safetensors.torch import load_file
 
 from holdfast.errors import HoldfastError, OptionError, RunError
 from holdfast.files import write_json, write_text
+from holdfast.methods import METHODS
 from holdfast.training import checkpoint, pairwise
 from holdfast.training.lock import LOCK, locked
 from holdfast.training.log import cut_back
+from holdfast.training.options import split_options
 from holdfast.training.pairwise import train
 from holdfast.training.reward import train_reward
 
@@ -282,6 +284,28 @@ def test_a_disk_that_is_full_from_the_start_or_at_the_end_is_one_error(
         train("dpo", out=tmp_path / "other", **setting)
 
 
+def test_other_verbs_refuse_such_places_before_they_compute(tmp_path: Path, tiny_model_dir: Path, setting: dict[str, Any]) -> None:
+    from typer.testing import CliRunner
+
+    from holdfast.cli import app
+
+    file = tmp_path / "file"
+    file.write_text("kept")
+    data = str(setting["data"])
+    for words, said in (
+        (["check", data, "--out", str(file)], "is a file"),
+        (["evaluate", str(tiny_model_dir), "--data", data, "--out", str(file / "x.json")], "lies under"),
+        (["evaluate", str(tiny_model_dir), "--data", data, "--report", str(tmp_path)], "is a folder"),
+        (["new-model", data, "--out", str(file / "m")], "lies under"),
+        (["demo", "--out", str(file)], "is a file"),
+        (["lab", "claims", "--out", str(file)], "is a file"),
+        (["lab", "games", data, "--out", str(tmp_path / "a\nb")], "no name for a file or folder"),
+    ):
+        done = CliRunner().invoke(app, words)
+        assert isinstance(done.exception, OptionError) and said in str(done.exception), (words, done.exception)
+    assert file.read_text() == "kept"
+
+
 def test_a_page_is_replaced_whole_and_links_and_pipes_stay(tmp_path: Path) -> None:
     target, link = tmp_path / "target.html", tmp_path / "link.html"
     target.write_text("before")
@@ -326,6 +350,7 @@ def test_a_setting_of_the_wrong_kind_is_refused_by_name_before_anything_is_made(
 
 
 def test_scalars_of_numpy_are_numbers(tmp_path: Path, setting: dict[str, Any]) -> None:
+    assert type(split_options(METHODS["dpo"], {"beta": 10**30})[1]["beta"]) is float  # torch takes no such whole number
     given = {"beta": np.float32(0.25), "max_steps": np.int64(1), "gradient_checkpointing": np.bool_(False)}
     record = train("dpo", out=tmp_path / "run", **{**setting, **given}).record
     assert record["settings"]["beta"] == 0.25 and record["options"]["max_steps"] == 1

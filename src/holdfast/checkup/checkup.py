@@ -23,6 +23,7 @@ from holdfast.data import ReadReport, Sample
 from holdfast.data.conservation import Loss
 from holdfast.data.reading import Reading
 from holdfast.errors import DataError, HoldfastError, OptionError
+from holdfast.files import folder_to_write, write_text
 from holdfast.terminal import Terminal
 from holdfast.visible import json_text, listed
 
@@ -51,7 +52,7 @@ class Checkup:
 
         page_of(self).write(folder / "report.html")
         text = json_text(self.to_dict(), indent=2, default=str)
-        (folder / "check.json").write_text(text + "\n", encoding="utf-8")
+        write_text(folder / "check.json", text + "\n")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's own types: the same content as the page."""
@@ -151,6 +152,8 @@ def check(
     Raises:
         DataError: the data cannot be read at all, or hold no comparison.
     """
+    if out is not None:
+        folder_to_write(out)
     require("epsilon", epsilon, 0 < epsilon < 1, "lie between 0 and 1")
     require("level", level, 0 < level < 1, "lie between 0 and 1")
     how_read = Reading.of({"quarantine": True} | reading, "check")

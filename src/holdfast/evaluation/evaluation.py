@@ -33,6 +33,7 @@ from holdfast.evaluation.samples import Samples, best_of_samples
 from holdfast.evaluation.show import tables
 from holdfast.evaluation.winrate import Match, play_judge, play_reward
 from holdfast.evaluation.writing import Writer
+from holdfast.files import write_text
 from holdfast.visible import json_text
 
 
@@ -68,8 +69,7 @@ class Evaluation:
 
     def write(self, path: str | Path) -> Path:
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.to_json() + "\n", encoding="utf-8")
+        write_text(path, self.to_json() + "\n")
         return path
 
     def table(self) -> Group:

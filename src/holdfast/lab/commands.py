@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from holdfast.files import folder_to_write, write_text
 from holdfast.flags import source, with_reading
 from holdfast.terminal import Terminal
 from holdfast.visible import json_text
@@ -42,6 +43,7 @@ def claims(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object for machines")] = False,
 ) -> None:
     """Run claims and say which are supported, contradicted or undecided."""
+    folder_to_write(folder)
     from holdfast.lab.claim import papers
     from holdfast.lab.publish import facts_of, publish
     from holdfast.lab.runner import run
@@ -94,6 +96,7 @@ def stress(
     **reading: Any,
 ) -> None:
     """Plant a flaw at rising rates, train each method small, and see who survives."""
+    folder_to_write(folder)
     from holdfast.errors import OptionError
     from holdfast.lab.stress import stress as run
 
@@ -149,6 +152,7 @@ def games(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object for machines")] = False,
 ) -> None:
     """Run every game solver on games, and show its certificate over oracle calls: who is fastest, who circles, who stalls."""
+    folder_to_write(folder)
     from holdfast.errors import OptionError
     from holdfast.lab.game_files import read_game
     from holdfast.lab.games import race
@@ -161,10 +165,9 @@ def games(
         raise OptionError(f"two games have one name: {', '.join(called)}", hint="--names 'first game,second game'")
     read = [read_game(file, answers=answers, fill=fill) for file in files]
     found = [race(game, name=one, beta=beta, opponents=opponents, calls=calls, seed=seed) for game, one in zip(read, called, strict=True)]
-    folder.mkdir(parents=True, exist_ok=True)
     write(found, folder)
     text = json_text([one.to_dict() for one in found], indent=1)
-    (folder / "games.json").write_text(text + "\n", encoding="utf-8")
+    write_text(folder / "games.json", text + "\n")
     if as_json:
         print(text)
         return

@@ -9,6 +9,7 @@ from typing import Any
 
 import altair as alt
 
+from holdfast.files import write_text
 from holdfast.lab.claim import Claim, Paper
 from holdfast.lab.claims_index import index_of_pages
 from holdfast.lab.runner import Result
@@ -26,7 +27,7 @@ def publish(results: Mapping[str, list[Result]], chosen: Sequence[Paper], out: P
         written += page_of(paper, results[paper.name]).write(out / f"{paper.name}.html")
     written += index_of(results, chosen).write(out / "index.html")
     facts = {paper.name: [facts_of(result) for result in results[paper.name]] for paper in chosen}
-    (out / "results.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(out / "results.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     written.append(out / "results.json")
     if docs is not None:
         docs.mkdir(parents=True, exist_ok=True)

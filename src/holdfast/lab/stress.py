@@ -23,6 +23,7 @@ from holdfast.card import Method, check, settings_of
 from holdfast.data.reading import Reading
 from holdfast.errors import OptionError
 from holdfast.evaluation.intervals import mean_interval
+from holdfast.files import write_text
 from holdfast.lab.engine import Engine, run_all
 from holdfast.lab.verdict import Interval, number, over_seeds
 from holdfast.methods import get
@@ -258,7 +259,7 @@ def stress(
     facts = {**plan.facts(), "engine": engine, "core seconds": round(sum(d.seconds for d in done), 1)}
     found = Stress(plan.measure, tuple(scores), facts | ({"note": note} if note else {}))
     write(found, folder)
-    (folder / "stress.json").write_text(json_text(found.to_dict(), indent=1) + "\n", encoding="utf-8")
+    write_text(folder / "stress.json", json_text(found.to_dict(), indent=1) + "\n")
     return found
 
 

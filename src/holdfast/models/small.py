@@ -18,6 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from holdfast.data.reading import Reading
 from holdfast.errors import DataError, OptionError
+from holdfast.files import folder_to_write, writing
 
 BOS, EOS, PAD = "<|begin|>", "<|end|>", "<|pad|>"
 ROLES = ("system", "user", "assistant")
@@ -80,6 +81,7 @@ def small_model(
         DataError: if there is no text to learn from, or `texts` names no file.
     """
     _check_sizes(vocab, hidden, layers, heads, kv_heads, max_tokens)
+    out = folder_to_write(out)
     how_read = Reading.of(reading, "new-model")
     tokenizer = learn_tokenizer(_texts(texts, how_read, Path(out)), vocab=vocab, max_tokens=max_tokens)
     config = LlamaConfig(
@@ -99,9 +101,9 @@ def small_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
-    out = Path(out)
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    with writing(f"the model in {out}"):
+        model.save_pretrained(out)
+        tokenizer.save_pretrained(out)
     return out
 
 
