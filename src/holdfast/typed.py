@@ -125,8 +125,9 @@ def _number(value: Any) -> float | int:
         except (OverflowError, TypeError, ValueError):  # a whole number beyond what a float can hold
             finite = False
         if finite:
-            exact = type(value) is float or (type(value) is int and abs(value) <= EXACT)
-            return value if exact else float(value)  # torch takes no whole number beyond int64
+            if type(value) is int and abs(value) <= EXACT:
+                return value
+            return float(value)  # torch takes no whole number beyond int64
     raise Misfit
 
 
