@@ -23,6 +23,7 @@ def prompt_of(record: Mapping[str, Any], roles: Mapping[str, str], text: Callabl
     """
     name = roles["prompt"]
     asked = text(record, name)
+    roles = {role: column for role, column in roles.items() if column in record}  # other rows may have more columns
     if more := roles.get("input"):
         asked = _joined(asked, fields.string(record[more], more), more)
     front = turns_of(record[roles["history"]], roles["history"]) if "history" in roles else ()
