@@ -94,3 +94,22 @@ def test_a_reward_that_knows_nothing_is_not_called_fair():
         row["chosen"] = f"lovely {row['chosen']}"
     found = representation(comparisons(rows), Asked(population=population, quiet=True))
     assert found.status is Status.GOOD and found.estimate.value is not None  # the same rows, and a reward that knows
+
+
+def test_of_many_groups_those_that_weigh_most_are_shown_and_the_count_is_said():
+    rng = np.random.default_rng(0)
+    sizes = {f"large{g}": 5 for g in range(60)} | {f"small{g}": 1 for g in range(300)}
+    rows = []
+    for group, number in sizes.items():
+        for _ in range(number):
+            sides = [f"lovely {sentence(rng)}", f"awful {sentence(rng)}"]
+            rows.append(
+                {"prompt": f"q{len(rows)}", "chosen": sides[0], "rejected": sides[1], "group": group, "rater": f"r{len(rows) % 40}"}
+            )
+    found = representation(comparisons(rows), Asked(quiet=True))
+    table = found.tables[0]
+    assert len(table.rows) == 30 and "30 of 360 groups" in table.caption
+    assert all("30 of 360 groups" in chart.caption for chart in found.charts)
+    assert found.numbers["worst_group"] in [row[0] for row in table.rows]
+    assert sum(str(row[0]).startswith("large") for row in table.rows) >= 29
+    assert len(found.numbers["groups"]) == 200 and found.numbers["number_of_groups"] == 360

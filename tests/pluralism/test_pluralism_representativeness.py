@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from holdfast.errors import DataError, OptionError
-from holdfast.pluralism.representativeness import labels_for, radius, representativeness
+from holdfast.pluralism.representativeness import _groups, labels_for, radius, representativeness, wilson
 
 THIRDS = {"a": 1, "b": 1, "c": 1}
 
@@ -178,3 +180,55 @@ def test_what_is_no_population_and_no_values():
             representativeness([1.0], ["a"], population)
     with pytest.raises(DataError, match="value_N must be an array"):
         representativeness(["yes"], ["a"], {"a": 1.0})
+
+
+def one_by_one(value, group, rater, target, level):
+    """The interval of each group's gap, from the formulas, a group and a term at a time."""
+    groups = len(target)
+    known = _groups(np.array(value), np.array(group), np.array(rater), groups)
+    share = known.rows_K / known.rows_K.sum()
+    ends = []
+    for k in range(groups):
+        weight = [(j == k) - share[j] for j in range(groups)]
+        told = [j for j in range(groups) if known.raters_K[j] >= 2]
+        part = {j: weight[j] ** 2 * known.variance_K[j] for j in told}
+        total = sum(part.values())
+        free = total**2 / sum(part[j] ** 2 / known.free_K[j] for j in told) if total > 0 else np.inf
+        reach = stats.t.ppf(1 - (1 - level) / groups / 2, free)
+        center = down = up = low_open = high_open = 0.0
+        for j in range(groups):
+            if j not in told:
+                low_open, high_open = low_open + min(weight[j], 0), high_open + max(weight[j], 0)
+                continue
+            low, high = wilson(known.mean_K[j], known.size_K[j], reach)
+            sides = (known.mean_K[j] - low, high - known.mean_K[j])
+            below, above = sides if weight[j] > 0 else sides[::-1]
+            center, down, up = center + weight[j] * known.mean_K[j], down + (weight[j] * below) ** 2, up + (weight[j] * above) ** 2
+        ends.append((max(-1.0, center - down**0.5 + low_open), min(1.0, center + up**0.5 + high_open)))
+    return ends
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_gap_is_that_of_the_formulas_one_by_one(seed: int):
+    """Groups of one row, of many, of one rater, without a row, and alike: those that are known equally well are found only once."""
+    rng = np.random.default_rng(seed)
+    groups, rows = [(1, 5), (2, 9), (7, 40), (40, 60), (40, 400), (90, 120)][seed % 6]
+    value = rng.random(rows) if seed % 4 == 0 else rng.choice([0.0, 0.5, 1.0], rows)
+    group, rater = rng.integers(groups, size=rows), rng.integers(5 + rows // 4, size=rows)
+    found = representativeness(value, group.tolist(), dict.fromkeys(range(groups), 1.0), rater_N=rater.tolist(), level=0.9)
+    assert [(g.gap.low, g.gap.high) for g in found.groups] == [
+        pytest.approx(ends, abs=1e-12) for ends in one_by_one(value, group, rater, np.ones(groups), 0.9)
+    ]
+
+
+def test_fifty_thousand_groups_are_no_more_work_than_their_kinds(monkeypatch: pytest.MonkeyPatch):
+    worked = []
+    monkeypatch.setattr(
+        sys.modules[representativeness.__module__], "wilson", lambda *given: worked.append(np.broadcast(*given).size) or wilson(*given)
+    )
+    rng = np.random.default_rng(0)
+    for groups in (50_000, 25_000):
+        value, group = rng.choice([0.0, 1.0], 50_000), rng.permutation(50_000) % groups
+        found = representativeness(value, group.tolist(), dict.fromkeys(range(groups), 1.0))
+        assert len(found.groups) == groups and all(g.gap.low <= g.gap.value <= g.gap.high for g in found.groups)
+    assert sum(worked) < 10 * 50_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
@@ -14,12 +15,14 @@ from holdfast.checkup.words import count, percent
 from holdfast.evaluation.intervals import NOTHING, Estimate, mean_interval
 from holdfast.evaluation.ranking import wins
 from holdfast.pluralism import Representativeness, labels_for, radius, representativeness
+from holdfast.pluralism.representativeness import GroupGap
 from holdfast.report import Chart, Table
 from holdfast.report.charts import PALETTE
 
 MANY_ABSENT = 0.2  # share of the population that no rater speaks for
 ENOUGH_RATERS = 10  # from which on raters are what was drawn; prompts below
-SHOWN = 30  # groups on a chart
+SHOWN = 30  # groups on a chart and in the table
+LISTED = 200  # groups in check.json
 TOO_WIDE = 0.5  # an interval of the gap that says nothing
 TITLE, OF = "Representation", "gap between what the data say and what the population would, in share of labels agreed with"
 
@@ -67,11 +70,17 @@ def representation(data: Comparisons, asked: Asked) -> Finding:
         OF if stated else "gap between the group that one reward serves least like the rest, and all rows",
         remedy=_remedy(found, needed) if status in (Status.WARN, Status.BAD) else "",
         cannot=_cannot(found, stated, why),
-        numbers=found.to_dict() | {"stated": stated, "missing": missing, "needed": needed, "epsilon": asked.epsilon},
+        numbers=_numbers(found) | {"stated": stated, "missing": missing, "needed": needed, "epsilon": asked.epsilon},
         charts=[_gaps(found, asked.epsilon), _composition(found)] if told else [_composition(found)],
         tables=[_table(found, needed, asked)],
         examples=_examples(data, found, asked.seed) if told else [],
     )
+
+
+def _numbers(found: Representativeness) -> dict[str, Any]:
+    """Everything, in JSON's own types; of very many groups those that weigh most, and how many there are."""
+    kept = found if len(found.groups) <= LISTED else replace(found, groups=tuple(_most(found, LISTED)), absent=found.absent[:LISTED])
+    return kept.to_dict() | {"number_of_groups": len(found.groups), "number_of_absent": len(found.absent)}
 
 
 def _agreed(data: Comparisons, seed: int) -> Floats:
@@ -180,22 +189,36 @@ def _table(found: Representativeness, needed: int, asked: Asked) -> Table:
             "nothing" if not group.rows else percent(radius(group.rows, groups=len(found.groups), level=asked.level)),
             max(0, needed - group.rows),
         ]
-        for group in found.groups
+        for group in _shown(found)
     ]
     names = ["group", "population", "labels", "rows", "raters", "agreed with", "gap, points", "surely known to", "labels short"]
+    which = "Each group" if len(rows) == len(found.groups) else f"{_cut(found)}, each"
     caption = (
-        f"Each group: its share of the population and of the labels, the share of its labels that one reward agrees with, and that minus "
+        f"{which}: its share of the population and of the labels, the share of its labels that one reward agrees with, and that minus "
         f"all rows' (intervals hold together). To know each to {percent(asked.epsilon, 0)}, whatever the labels, takes {needed:,} of each."
     )
     return Table(names, rows, caption)
 
 
-def _shown(found: Representativeness) -> list[Any]:
-    return sorted(found.groups, key=lambda group: -max(group.target, group.share))[:SHOWN]
+def _shown(found: Representativeness) -> list[GroupGap]:
+    return _most(found, SHOWN)
+
+
+def _cut(found: Representativeness) -> str:
+    """Which groups are shown where not all are."""
+    return f"{SHOWN} of {count(len(found.groups), 'group')}: those with the most people or labels, and the one with the largest gap"
+
+
+def _most(found: Representativeness, number: int) -> list[GroupGap]:
+    """The groups with the largest share of the population or of the labels, the one that is served least like the rest among them."""
+    most = sorted(found.groups, key=lambda group: -max(group.target, group.share))
+    worst = [group for group in most[number:] if group.group == found.worst_group]
+    return most[: number - len(worst)] + worst
 
 
 def _composition(found: Representativeness) -> Chart:
     shown = _shown(found)
+    which = "" if len(shown) == len(found.groups) else f" {_cut(found)}."
     ends = [{"name": str(g.group), "low": min(g.target, g.share), "high": max(g.target, g.share)} for g in shown]
     dots = [{"name": str(g.group), "of": of, "share": v} for g in shown for of, v in (("population", g.target), ("labels", g.share))]
     y = alt.Y("name:N", sort=[str(group.group) for group in shown], title=None, axis=alt.Axis(labelLimit=200))
@@ -211,12 +234,13 @@ def _composition(found: Representativeness) -> Chart:
     points = base.transform_filter("datum.of == 'labels'").mark_point(size=80)
     said = "; ".join(f"{g.group}: {percent(g.target, 0)} of the population, {percent(g.share, 0)} of the labels" for g in shown)
     chart = alt.layer(rule, ring, points).properties(height=30 * max(2, len(shown)))
-    return Chart(chart, "representation-shares", "Who should be heard, and who was.", said)
+    return Chart(chart, "representation-shares", f"Who should be heard, and who was.{which}", said)
 
 
 def _gaps(found: Representativeness, epsilon: float) -> Chart:
     shown = [group for group in _shown(found) if group.rows]
-    rows = [
+    which = "" if len(found.groups) <= SHOWN else f" {_cut(found)}."
+    rows: list[dict[str, Any]] = [
         {"name": str(g.group), "gap": g.gap.value, "low": g.gap.low, "high": g.gap.high, "rows": g.rows, "raters": g.raters} for g in shown
     ]
     y = alt.Y("name:N", sort=[row["name"] for row in rows], title=None, axis=alt.Axis(labelLimit=200))
@@ -234,7 +258,9 @@ def _gaps(found: Representativeness, epsilon: float) -> Chart:
     dots = base.mark_point(size=110, color=PALETTE[0]).encode(x=alt.X("gap:Q", title=title, axis=axis))
     said = "; ".join(f"{row['name']}: {100 * row['gap']:+.1f} points" for row in rows)
     chart = alt.layer(band, bars, dots).properties(height=32 * max(2, len(rows)))
-    caption = f"How much better or worse one reward agrees with each group. The band is the {percent(epsilon, 0)} that was asked for."
+    caption = (
+        f"How much better or worse one reward agrees with each group. The band is the {percent(epsilon, 0)} that was asked for.{which}"
+    )
     return Chart(chart, "representation-gaps", caption, said)
 
 

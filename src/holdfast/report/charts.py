@@ -13,10 +13,11 @@ import vl_convert
 
 from holdfast.errors import OptionError
 from holdfast.files import write_bytes
-from holdfast.visible import visible
+from holdfast.visible import one_line, visible
 
 PALETTE = ("#3b7dd0", "#d9722e", "#3d8f5f", "#8a63b5", "#c2456b", "#7a7f87")  # tell apart on white and on near-black, and in gray
 PICTURE_WIDTH, PICTURE_SCALE = 680, 2.0
+LONGEST = 1000  # letters of a text in a chart; longer ones are names from data, and stay apart from one another when shortened
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
 GRAY = {"symbolBaseFillColor": "#858b94", "symbolBaseStrokeColor": "#858b94"}  # of symbols that stand for a shape, not a color
@@ -108,12 +109,17 @@ def inert_json(value: Any) -> str:
 
 
 def _drawable(value: Any) -> Any:
-    """The same with every text visible: Vega's expressions, into which names go, cannot hold line separators, and pictures no controls."""
+    """The same with every text visible and none endless: Vega's expressions, into which names go, cannot hold line separators, and pictures
+    no controls; and a label is measured letter by letter until it fits, which takes seconds for one of 100,000."""
     if isinstance(value, dict):
-        return {visible(key): _drawable(entry) for key, entry in value.items()}
+        return {_shown(key): _drawable(entry) for key, entry in value.items()}
     if isinstance(value, list):
         return [_drawable(entry) for entry in value]
-    return visible(value) if isinstance(value, str) else value
+    return _shown(value) if isinstance(value, str) else value
+
+
+def _shown(text: str) -> str:
+    return visible(text) if len(text) <= LONGEST else one_line(text, LONGEST)
 
 
 def _takes_width(spec: dict[str, Any]) -> bool:
