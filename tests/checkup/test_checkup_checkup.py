@@ -12,6 +12,7 @@ import holdfast
 from holdfast.checkup.checkup import ask_all, shares_of
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.finding import Asked, Probe, Status
+from holdfast.checkup.page import page_of
 from holdfast.errors import DataError, OptionError
 
 
@@ -110,3 +111,40 @@ def test_no_number_depends_on_the_hashes_of_words():
         return subprocess.run([sys.executable, "-c", made], capture_output=True, text=True, check=True, env=env).stdout
 
     assert said("1") == said("2") != ""
+
+
+def test_every_count_of_a_sampled_file_is_the_file_s_or_says_of_what_sample(tmp_path):
+    """300 comparisons of 240 prompts by 200 raters, 20 repeats, 5 contradictions, 12 ties, 6 empty answers; 100 are examined."""
+    one = [dict(row, prompt=f"question {i % 240}", chosen=f"{row['chosen']} {i}", rater=f"r{i % 200}") for i, row in enumerate(rows(300))]
+    for i in range(275, 295):
+        one[i] = {**one[i], **{key: one[i - 275][key] for key in ("prompt", "chosen", "rejected")}}
+    for i in range(295, 300):
+        one[i] = one[i] | {"prompt": one[i - 200]["prompt"], "chosen": one[i - 200]["rejected"], "rejected": one[i - 200]["chosen"]}
+    for i in range(300):
+        one[i] = one[i] | {"group": f"g{i % 7}", "source": f"s{i % 150}"}
+    ties = [{"prompt": "t", "chosen": f"a{i}", "rejected": f"b{i}", "tie": True} for i in range(12)]
+    empty = [{"prompt": "e", "chosen": f"a{i}", "rejected": ""} for i in range(6)]
+    path = tmp_path / "p.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*one, *ties, *empty]))
+    found = holdfast.check(path, rows=100, out=tmp_path / "out", quiet=True)
+    said = json.loads((tmp_path / "out" / "check.json").read_text())
+    numbers = said["findings"]["contents"]["numbers"]
+    true = {name: len({row[name] for row in one}) for name in ("prompt", "rater", "group", "source")}
+    assert {name: numbers[f"{name}s"] for name in true} == true
+    assert (numbers["comparisons"], numbers["ties"], numbers["read"]) == (300, 12, 318)
+    assert {"answers", "models", "languages"} == set(numbers["of_the_sample"])
+    assert "300 comparisons about" in found.findings["contents"].says and f"{true['prompt']} prompts" in found.findings["contents"].says
+    tiles = {tile.label: (tile.value, tile.note) for tile in page_of(found).tiles}
+    assert tiles["Comparisons"] == ("300", "100 examined, 12 ties left out")
+    assert tiles["Prompts"][0] == str(true["prompt"]) and tiles["Raters"][0] == "200" and tiles["Sources"][0] == "150"
+    whole = said["read"]["counts"]
+    assert (whole["repeated"], whole["both_ways"]) == (20, 5)
+    assert "Over the whole file, 20 comparisons of 300 repeat" in found.findings["duplicates"].says
+    assert "Over the whole file, 5 pairs of answers are labeled both ways" in found.findings["contradictions"].says
+    assert "Over the whole file, 6 rows had such answers: 6 empty" in found.findings["empties"].says
+    for name, finding in found.findings.items():
+        if name != "contents" and finding.status is not Status.ABSENT:
+            assert finding.says.startswith("In a sample of 100 of 300 comparisons: "), name
+            assert all("a sample of 100 of 300 comparisons" in part.caption for part in (*finding.tables, *finding.charts)), name
+    whole_file = holdfast.check(path, quiet=True)
+    assert not any("sample of" in finding.says for finding in whole_file.findings.values())

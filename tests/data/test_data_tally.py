@@ -14,7 +14,17 @@ def test_counts_over_every_row():
     turned = {"prompt": "q", "chosen": "b", "rejected": "a"}
     other = {"prompt": [{"role": "user", "content": "q"}], "chosen": "a", "rejected": "b"}
     given = [pair, pair, turned, turned, {**pair, "prompt": "p"}, {**pair, "tie": True}]
-    expected = {"comparisons": 5, "ties": 1, "others": 0, "prompts": 2, "repeated": 2, "both_ways": 1}
+    expected = {
+        "comparisons": 5,
+        "ties": 1,
+        "others": 0,
+        "prompts": 2,
+        "raters": 0,
+        "groups": 0,
+        "sources": 0,
+        "repeated": 2,
+        "both_ways": 1,
+    }
     assert read(given).report.counts == expected
     assert read([other, other]).report.counts["repeated"] == 1
     assert Dataset.of(read(given).rows).report.counts == expected
@@ -29,7 +39,7 @@ def test_a_sample_is_seeded_ordered_and_counts_the_whole():
     assert lines == [row.where.line for row in read(read(rows(1000)), sample=Sample(50, seed=3))]
     assert lines != [row.where.line for row in read(rows(1000), sample=Sample(50, seed=4))]
     assert (got.report.read, got.report.rows, got.report.counts["comparisons"]) == (1000, 1000, 1000)
-    assert got.report.sampled == "50 of 1,000 comparisons, drawn at random with seed 3"
+    assert got.report.sampled == "a sample of 50 of 1,000 comparisons, drawn at random with seed 3"
     assert read(rows(9), sample=Sample(50)).report.sampled == ""
 
 

@@ -98,9 +98,27 @@ def ask_all(data: Comparisons, asked: Asked, probes: Iterable[Probe] = PROBES) -
 
 def asked_safely(probe: Probe, data: Comparisons, asked: Asked) -> Finding:
     try:
-        return probe.run(data, asked)
+        finding = probe.run(data, asked)
+        return finding if probe.whole else of_sample(finding, data)
     except HoldfastError as error:
         return Finding(probe.name.replace("_", " ").capitalize(), Status.UNKNOWN, f"Not answered: {error}")
+
+
+def of_sample(finding: Finding, data: Comparisons) -> Finding:
+    """The finding with the sample named in its sentence and over its tables and charts, where a sample was examined."""
+    if not data.note or (finding.status is Status.ABSENT and not finding.numbers):
+        return finding
+    sample = f"a sample of {len(data):,} of {count(data.total, 'comparison')}"
+
+    def named(caption: str) -> str:
+        return f"{caption}{'' if not caption or caption[-1] in '.!?' else '.'} Of {sample}.".strip()
+
+    return replace(
+        finding,
+        says=f"In {sample}: {finding.says}",
+        charts=[replace(chart, caption=named(chart.caption)) for chart in finding.charts],
+        tables=[replace(table, caption=named(table.caption)) for table in finding.tables],
+    )
 
 
 def check(

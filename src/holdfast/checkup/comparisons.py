@@ -5,7 +5,7 @@ Codes are integers from 0; -1 stands for "not given". Answers are told apart by 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -80,6 +80,17 @@ class Comparisons:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def whole(self) -> Mapping[str, int] | None:
+        """Counts over the whole source where these are a sample of it; None where they are all of it."""
+        return self.report.counts if self.report and self.note else None
+
+    @property
+    def distinct(self) -> dict[str, int]:
+        """Distinct prompts, raters, groups and sources, of the whole source."""
+        own = {"prompts": self.prompt, "raters": self.rater, "groups": self.group, "sources": self.source}
+        return {what: self.whole[what] if self.whole else len(column.names) for what, column in own.items()}
 
     def take(self, places: Sequence[int] | Ints) -> Comparisons:
         """The comparisons at these places, with nothing remembered."""

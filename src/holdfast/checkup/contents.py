@@ -48,7 +48,8 @@ def contents(data: Comparisons, asked: Asked) -> Finding:
     lost = sum(aside.values())
     share = lost / max(1, read)
     examined = len(data)
-    prompts = len(data.prompt.names)
+    distinct = data.distinct
+    prompts = distinct["prompts"]
     answers = len(data.models_N2[1]) if data.named and data.models_N2 else len(np.unique(data.answers_N2))
     languages = {} if data.named else _languages(data, asked.seed)
     numbers: dict[str, Any] = {
@@ -60,22 +61,29 @@ def contents(data: Comparisons, asked: Asked) -> Finding:
         "others": data.others,
         "names" if data.named else "prompts": answers if data.named else prompts,
         "answers": answers,
-        "raters": len(data.rater.names),
-        "groups": len(data.group.names),
-        "sources": len(data.source.names),
+        "raters": distinct["raters"],
+        "groups": distinct["groups"],
+        "sources": distinct["sources"],
         "models": len(data.models_N2[1]) if data.models_N2 else 0,
         "languages": languages,
         "columns": list(report.columns) if report else [],
         "whole": dict(report.counts) if report else {},
+        "of_the_sample": [*(["names"] if data.named else []), "answers", "models", "languages"] if data.note else [],
     }
     status = Status.BAD if share > MANY else Status.WARN if share > SOME else Status.GOOD
-    about = f"between {count(answers, 'name')}" if data.named else f"about {count(prompts, 'prompt')}"
+    about = (
+        f"between {count(answers, 'name')}{' (in the sample)' if data.note else ''}" if data.named else f"about {count(prompts, 'prompt')}"
+    )
     says = f"{count(read, 'row')} hold {count(data.total, 'comparison')} {about}"
     says += f", and {count(data.ties, 'tie')}" if data.ties else ""
     says += f"; {count(lost, 'row')} ({percent(share)}) {'was' if lost == 1 else 'were'} set aside." if lost else "; none was set aside."
     says += f" Examined: {data.note}." if data.note else ""
     main = next(iter(languages), None)
-    says += f" Most answers are {main} ({percent(languages[main], 0)})." if main and languages[main] < 0.98 else ""
+    says += (
+        f" Most answers{' of the sample' if data.note else ''} are {main} ({percent(languages[main], 0)})."
+        if main and languages[main] < 0.98
+        else ""
+    )
     return Finding(
         "What is there",
         status,
@@ -96,9 +104,14 @@ def _table(numbers: dict[str, Any], data: Comparisons) -> Table:
     rows += [["rows that compare nothing", data.others]] if data.others else []
     rows += [["comparisons", data.total], ["examined", len(data)]]
     kinds = ("names",) if data.named else ("prompts", "answers", "models")
-    rows += [[f"distinct {kind}", numbers[kind]] for kind in (*kinds, "raters", "groups", "sources") if numbers[kind]]
+    sampled = numbers["of_the_sample"]
+    rows += [
+        [f"distinct {kind}{', in the sample' if kind in sampled else ''}", numbers[kind]]
+        for kind in (*kinds, "raters", "groups", "sources")
+        if numbers[kind]
+    ]
     if not data.named and numbers["prompts"]:
-        rows.append(["comparisons a prompt", len(data) / numbers["prompts"]])
+        rows.append(["comparisons a prompt", data.total / numbers["prompts"]])
     return Table(["", "count"], rows)
 
 
@@ -160,4 +173,4 @@ def _language_chart(languages: dict[str, float]) -> Chart:
     return Chart(chart, "languages", "Languages of a sample of the chosen answers, guessed by script and common words.", said)
 
 
-PROBE = Probe("What is there?", contents)
+PROBE = Probe("What is there?", contents, whole=True)

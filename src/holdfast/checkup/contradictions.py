@@ -55,11 +55,13 @@ def contradictions(data: Comparisons, asked: Asked) -> Finding:
         if own["pairs"]
         else ""
     )
+    whole = data.whole
+    said_whole = f" Over the whole file, {count(whole['both_ways'], what, many)} are labeled both ways." if whole else ""
     return Finding(
         title,
         status,
         f"{count(len(again_P), what, many)} {'was' if len(again_P) == 1 else 'were'} judged more than once; {percent(share)} of them are "
-        f"labeled both ways{span(share)}. Two verdicts on one pair disagree in {percent(disagree)} of cases.{said_own}",
+        f"labeled both ways{span(share)}. Two verdicts on one pair disagree in {percent(disagree)} of cases.{said_own}{said_whole}",
         share,
         of,
         remedy="Collapse repeated verdicts into one row with `confidence`, the share of verdicts on its side."

@@ -37,6 +37,7 @@ NOTHING = frozenset(
         "undefined",
     }
 )
+READING = ("aside", "same")  # kinds that are counted while the file is read, over all of it
 KINDS = {
     "aside": "empty, set aside while reading",
     "same": "both the same, set aside while reading",
@@ -69,8 +70,9 @@ def empties(data: Comparisons, asked: Asked) -> Finding:
     whole = (int(any_N.sum()) + read_aside) / (len(data) + read_aside) if not data.note else float(any_N.mean())
     status = Status.BAD if whole > MANY else Status.WARN if whole > SOME else Status.GOOD
     examples = [Example(int(i), 1.0, KINDS[kind]) for kind, at_N in found.items() for i in np.flatnonzero(at_N)[:5]]
-    total = sum(numbers.values()) - numbers["nearly"]
-    parts = "; ".join(f"{number:,} {KINDS[kind]}" for kind, number in numbers.items() if number and kind != "nearly")
+    counted = {kind: number for kind, number in numbers.items() if not (data.note and kind in READING)}  # of the same rows
+    total = sum(number for kind, number in counted.items() if kind != "nearly")
+    parts = "; ".join(f"{number:,} {KINDS[kind]}" for kind, number in counted.items() if number and kind != "nearly")
     says = f"{count(total, 'comparison')} {'has' if total == 1 else 'have'} an answer that says nothing, or two that say the same: {parts}."
     fine = (
         "Both sides of every contest have a name, and none met itself."
@@ -80,6 +82,9 @@ def empties(data: Comparisons, asked: Asked) -> Finding:
     says = says if total else fine
     if numbers["nearly"]:
         says += f" In {count(numbers['nearly'], 'comparison')} the two are nearly the same."
+    if data.note and read_aside:
+        parts = "; ".join(f"{numbers[kind]:,} {KINDS[kind]}" for kind in READING if numbers[kind])
+        says += f" Over the whole file, {count(read_aside, 'row')} had such answers: {parts}."
     return Finding(
         "Empty and identical answers",
         status,
@@ -93,12 +98,12 @@ def empties(data: Comparisons, asked: Asked) -> Finding:
         if numbers["nearly"]
         else "",
         numbers={**numbers, "share": share.to_dict(), "share_with_rows_set_aside": whole},
-        charts=[_chart(numbers)] if any(numbers.values()) else [],
+        charts=[_chart(counted)] if any(counted.values()) else [],
         tables=[
             Table(
                 ["kind", "comparisons"],
-                [[KINDS[kind], number] for kind, number in numbers.items()],
-                f"All kinds together: {percent(whole)} of the rows",
+                [[KINDS[kind] + (", of the whole file" if kind not in counted else ""), number] for kind, number in numbers.items()],
+                f"All kinds together: {percent(whole)} of the {'comparisons examined' if data.note else 'rows'}",
             )
         ],
         examples=examples,

@@ -93,6 +93,7 @@ class Probe:
 
     asks: str  # in plain words, ends in a question mark
     run: Callable[[Comparisons, Asked], Finding]
+    whole: bool = False  # it counts over the whole source, and says where it does not; the others count what was examined
 
     @property
     def name(self) -> str:

@@ -51,7 +51,7 @@ def lead(checkup: Checkup) -> str:
     quiet = [count(lights[status], *words) for status, words in QUIET.items() if lights[status]]
     rest = f" {', but '.join(quiet) if not loud else ' and '.join(quiet)}." if quiet else ""
     return f"{verdict[:1].upper()}{verdict[1:]}{rest} The advice: {checkup.advice.best.verb} {checkup.advice.best.label}." + (
-        f"\n\n{data.note}" if data.note else ""
+        f"\n\nExamined: {data.note}." if data.note else ""
     )
 
 
@@ -65,15 +65,15 @@ def _rank(finding: Finding) -> int:
 
 
 def _tiles(checkup: Checkup) -> list[Tile]:
-    data = checkup.data
-    tiles = [Tile("Comparisons", f"{data.total:,}", f"{count(data.ties, 'tie')} left out" if data.ties else "")]
+    data, distinct = checkup.data, checkup.data.distinct
+    said = [f"{len(data):,} examined"] if data.note else []
+    said += [f"{count(data.ties, 'tie')} left out"] if data.ties else []
+    tiles = [Tile("Comparisons", f"{data.total:,}", ", ".join(said))]
     if data.named and data.models_N2:
-        tiles.append(Tile("Names", f"{len(data.models_N2[1]):,}"))
+        tiles.append(Tile("Names", f"{len(data.models_N2[1]):,}", "in the sample" if data.note else ""))
     else:
-        tiles.append(Tile("Prompts", f"{len(data.prompt.names):,}"))
-    for label, column in (("Raters", data.rater), ("Groups", data.group), ("Sources", data.source)):
-        if len(column.names) > 1:
-            tiles.append(Tile(label, f"{len(column.names):,}"))
+        tiles.append(Tile("Prompts", f"{distinct['prompts']:,}"))
+    tiles += [Tile(what.capitalize(), f"{distinct[what]:,}") for what in ("raters", "groups", "sources") if distinct[what] > 1]
     return tiles
 
 

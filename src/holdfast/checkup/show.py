@@ -17,8 +17,6 @@ def show(checkup: Checkup, console: Console) -> None:
     """Print it. Texts from data are never read as markup."""
     for line in checkup.report.lines():
         console.print(line, style="dim", highlight=False)
-    if checkup.data.note:
-        console.print(checkup.data.note, style="dim", highlight=False)
     table = Table(box=box.SIMPLE, show_header=False, padding=(0, 1))
     for status, (mark, style) in LIGHTS.items():
         for finding in checkup.findings.values():

@@ -20,16 +20,20 @@ class Sample:
     seed: int = 0
 
     def says(self, total: int) -> str:
-        return f"{self.rows:,} of {total:,} comparisons, drawn at random with seed {self.seed}"
+        return f"a sample of {self.rows:,} of {total:,} comparisons, drawn at random with seed {self.seed}"
 
 
 @dataclass
 class Tally:
-    """What all rows amount to. Three numbers of 8 bytes are kept a comparison, so that repeats can be counted over the whole."""
+    """What all rows amount to. Kept are three numbers of 8 bytes a comparison, so that repeats can be counted over the whole,
+    and one for each name of a rater, group or source."""
 
     comparisons: int = 0
     ties: int = 0
     others: int = 0
+    raters: set[int] = field(default_factory=set)  # hashes of names
+    groups: set[int] = field(default_factory=set)
+    sources: set[int] = field(default_factory=set)
     _prompt: array[int] = field(default_factory=lambda: array("q"))
     _forward: array[int] = field(default_factory=lambda: array("q"))  # of (prompt, chosen, rejected)
     _backward: array[int] = field(default_factory=lambda: array("q"))  # of (prompt, rejected, chosen)
@@ -43,6 +47,9 @@ class Tally:
             self.ties += 1
             return False
         self.comparisons += 1
+        for seen, name in ((self.raters, row.rater), (self.groups, row.group), (self.sources, row.source)):
+            if name is not None:
+                seen.add(hash(name))
         prompt, chosen, rejected = (hash(_frozen(text)) for text in (row.prompt, row.chosen, row.rejected))
         self._prompt.append(prompt)
         self._forward.append(hash((prompt, chosen, rejected)))
@@ -50,8 +57,8 @@ class Tally:
         return True
 
     def counts(self) -> dict[str, int]:
-        """Comparisons, ties and others; and of the comparisons: distinct prompts, those that repeat an earlier one, and pairs of answers
-        that were labeled both ways."""
+        """Comparisons, ties and others; and of the comparisons: distinct prompts, raters, groups and sources, those that repeat an earlier
+        one, and pairs of answers that were labeled both ways."""
         prompt_N, forward_N, backward_N = (np.frombuffer(kept, np.int64) for kept in (self._prompt, self._forward, self._backward))
         distinct = np.unique(forward_N)
         return {
@@ -59,6 +66,9 @@ class Tally:
             "ties": self.ties,
             "others": self.others,
             "prompts": len(np.unique(prompt_N)),
+            "raters": len(self.raters),
+            "groups": len(self.groups),
+            "sources": len(self.sources),
             "repeated": self.comparisons - len(distinct),
             "both_ways": int(np.isin(distinct, backward_N).sum()) // 2,
         }
