@@ -279,7 +279,7 @@ def test_columns_renames_ours_first():
     assert (got.prompt, got.chosen, got.rejected, got.extra) == ("hi", "a", "b", {"[chosen]": "mine"})
     with pytest.raises(DataError, match="names `nope`, which is not there; columns found: q, good, bad, chosen"):
         read([row], columns={"prompt": "nope"})
-    with pytest.raises(DataError, match=r'write ours first: columns=\{"prompt": "q"\}'):
+    with pytest.raises(DataError, match=r'write ours first: --columns prompt=q \(in Python: columns=\{"prompt": "q"\}'):
         read([row], columns={"q": "prompt"})
 
 
@@ -303,3 +303,10 @@ def test_the_page_of_formats_is_up_to_date():
     written = Path(__file__).parents[2] / "docs" / "reference" / "data-formats.md"
     assert written.read_text(encoding="utf-8") == page()
     assert page().count("\n| `") >= len(FORMATS)
+
+
+def test_the_nearest_format_knows_a_prompt_by_its_other_names_and_both_ways_to_say_columns():
+    with pytest.raises(DataError) as caught:
+        read([{"question": "hi", "answers": ["a", "b"], "best": 1}])
+    assert "nearest: ranked, for want of `scores`" in str(caught.value)
+    assert '--columns scores=my_scores (in Python: columns={"scores": "my_scores"})' in str(caught.value)

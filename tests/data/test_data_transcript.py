@@ -3,6 +3,7 @@
 import pytest
 
 from holdfast.data import read
+from holdfast.data.transcript import turns_of_prompt
 from holdfast.errors import DataError
 
 START = "\n\nHuman: What is it?\n\nAssistant: A cat.\n\nHuman: Sure?"
@@ -97,3 +98,20 @@ def test_text_that_shares_no_beginning_has_no_implied_prompt():
     shared = {"chosen": "I say yes", "rejected": "I say no"}
     with pytest.raises(DataError, match="rows:3: field `chosen`: the transcripts share no beginning"):
         read([shared, shared, {"chosen": "Paris", "rejected": "London"}])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "turns"),
+    [
+        ("USER: Why? ASSISTANT:", ["Why?"]),
+        ("A chat. USER: Why? ASSISTANT: ", ["A chat.\n\nWhy?"]),
+        ("A chat.\nUSER: Why? ASSISTANT: So.</s>USER: And? ASSISTANT:", ["A chat.\n\nWhy?", "So.", "And?"]),
+        ("What is a USER: tag? ASSISTANT: x", None),
+        ("USER: a USER: b ASSISTANT:", None),
+        ("ASSISTANT: a USER: b ASSISTANT:", None),
+        ("Say why ASSISTANT:", None),
+    ],
+)
+def test_turns_within_one_line(prompt, turns):
+    got = turns_of_prompt(prompt)
+    assert got == (turns and tuple({"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(turns)))

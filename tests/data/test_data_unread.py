@@ -244,3 +244,57 @@ def test_optional_columns_of_another_type_are_carried_along():
     assert (got[0].source, got[0].strength, got[0].rater) == (None, None, "ann")
     assert (got[0].extra["source"], got[0].extra["strength"]) == (["a", "b"], "much better")
     assert any("`source` is carried along in 4 rows" in note for note in got.report.notes)
+
+
+@pytest.mark.parametrize(
+    ("columns", "flags"),
+    [
+        ({"thumbs": ["up", "down"]}, ["label=thumbs"]),
+        ({"is_bad": [False, True]}, ["label=is_bad", "false=good,true=bad"]),
+        ({"toxic": [0, 1]}, ["label=toxic", "0=good,1=bad"]),
+        ({"response_flagged": ["no", "yes"]}, ["label=response_flagged", "no=good,yes=bad"]),
+    ],
+)
+def test_a_hint_that_reads_a_column_as_the_label_never_inverts_it(columns, flags):
+    ((name, (good, bad)),) = columns.items()
+    single = [{"prompt": "q", "response": f"answer {i}", name: (good, bad)[i % 2]} for i in range(6)]
+    with pytest.raises(DataError, match="which answers are good") as caught:
+        read(single)
+    assert "--columns " + " --verdicts ".join(flags) + "," in str(caught.value)
+    got = read(single, columns=flags[0], verdicts=flags[1] if flags[1:] else None)
+    assert [row.desirable for row in got] == [True, False] * 3
+
+
+def test_a_rejected_answer_beside_a_single_one_is_not_carried_along():
+    single = [{"prompt": "q", "completion": f"answer {i}", "rejected": "no idea"} for i in range(12)]
+    with pytest.raises(DataError, match="`rejected` is not read, though it could be an answer"):
+        read(single)
+    assert read(single, columns="chosen=completion")[0].rejected == "no idea"
+    assert read(single, columns="rejected=")[0].answer == "answer 0"
+
+
+@pytest.mark.parametrize("name", ["persona", "passage", "background", "options"])
+def test_further_columns_that_could_be_part_of_the_prompt(name):
+    with pytest.raises(DataError, match=f"column `{name}` is not read, though it could be part of the prompt"):
+        read(rows(12, **{name: "You are a pirate."}))
+
+
+@pytest.mark.parametrize("name", ["tools", "documents", "image", "chat_template_kwargs"])
+def test_a_column_left_out_is_not_given_to_the_chat_template(name):
+    held = [{"text": "what this holds"}]
+    assert read(rows(**{name: held}))[0].extra == {name: held}
+    assert read(rows(**{name: held}), columns=f"{name}=")[0].extra == {f"[{name}]": held}
+
+
+def test_a_name_of_any_length_is_said_shortly():
+    name = "c" * 100_000
+    (note,) = read(rows(**{name: lambda i: f"some words of row {i}"})).report.notes
+    assert len(note) < 200
+    with pytest.raises(DataError, match="it holds messages") as caught:
+        read(rows(**{name: [user("something else"), said("well")]}))
+    assert len(str(caught.value)) < 600
+
+
+def test_an_empty_prompt_column_is_called_empty():
+    with pytest.raises(DataError, match="the column `prompt` is empty in the first 4 rows"):
+        read(rows(prompt=""))

@@ -310,3 +310,19 @@ def test_a_pipe_and_several_files_are_judged_whole_too(tmp_path):
     writer.start()
     assert won(pipe) == "1" * 250 + "222"
     writer.join()
+
+
+@pytest.mark.parametrize("stem", ["toxicity_score", "error_rating", "harm_score", "down_votes", "penalty_points"])
+def test_a_score_that_is_low_where_an_answer_is_good_is_no_score(stem):
+    bad = scored((1, 5), (5, 1), first=f"{stem}_a", second=f"{stem}_b")
+    with pytest.raises(DataError, match="no format fits the columns found"):
+        read(bad)
+    assert won([{**row, "score_a": n, "score_b": 1 - n} for n, row in enumerate(bad)]) == "21"
+
+
+def test_a_hint_gives_a_value_whole_and_no_meaning_of_its_own():
+    with pytest.raises(
+        DataError, match='--verdicts "A is not better than B=MEANING,B is worse than A=MEANING", each MEANING one of first'
+    ) as e:
+        read(two(["A is not better than B", "B is worse than A"] * 4))
+    assert "=first" not in str(e.value) and "=second" not in str(e.value)

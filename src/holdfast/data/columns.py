@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from holdfast.data import fields
+from holdfast.data.conservation import PICTURES
 
 PROMPT_TEXTS = ("prompt", "instruction", "question", "query", "user_input", "user_prompt", "user_message", "user_query")
 CONVERSATIONS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns", "trajectory")
@@ -27,6 +28,7 @@ SCORE_LISTS = ("scores", "ratings", "rewards")  # a number for each answer of th
 ORDERS = (*SCORE_LISTS, "ranks", "ranking")
 ENTRY_TEXT = ("text", "answer", "response", "completion", "content", "generation", "output")
 ENTRY_SCORE = ("score", "overall_score", "rating", "reward", "pm_score")
+RENDERED = ("tools", "documents", "chat_template_kwargs", *PICTURES)  # what a chat template takes beside the messages
 PAIRS = (
     ("chosen", "rejected"),
     ("chosen_response", "rejected_response"),
@@ -226,7 +228,8 @@ class Sides(NamedTuple):
     tokens: tuple[str, str]
 
 
-def _words(column: str) -> list[str]:
+def words_of(column: str) -> list[str]:
+    """The words of a column's name, in lower case."""
     return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", column)]
 
 
@@ -234,7 +237,7 @@ def sides_of(columns: Iterable[str]) -> list[Sides]:
     """Every pair of such columns. Where there are three or more sides (`response_1` to `response_4`) there is none."""
     stems: dict[str, dict[str, str]] = {}
     for column in columns:
-        words = _words(column)
+        words = words_of(column)
         for at in [at for at, word in enumerate(words) if word in TOKENS]:
             stems.setdefault("_".join(words[:at] + words[at + 1 :]), {}).setdefault(words[at], column)
     found = []
@@ -262,7 +265,7 @@ def text_sides(kinds: Kinds) -> Sides | None:
 
 def is_answer(column: str) -> bool:
     """Whether a column's name says that it holds an answer or several."""
-    words = _words(column)
+    words = words_of(column)
     stems = {"_".join(words[:at] + words[at + 1 :]) for at, word in enumerate(words) if word in TOKENS}
     return column in {*ANSWER, *ANSWERS, *(name for pair in PAIRS for name in pair)} or bool(stems & set(TEXT_STEMS))
 
@@ -308,7 +311,7 @@ def _says_won(stem: str) -> bool:
 
 def side_spoken_of(column: str) -> int | None:
     """0 for `a_is_better` or `first_wins`, 1 for `prefers_b`; None for a column that speaks of no side."""
-    words = _words(column)
+    words = words_of(column)
     tokens = [word for word in words if word in TOKENS]
     rest = {word for word in words if word not in TOKENS}
     if len(tokens) != 1 or not rest & WON_WORDS or not rest <= WON_WORDS | FILLER:
@@ -331,4 +334,4 @@ REMARKS = frozenset(
 
 def is_remark(column: str) -> bool:
     """Whether a column's name says that it comments on the row or files it, so that its text is neither prompt nor answer."""
-    return bool(REMARKS & {word for part in _words(column) for word in (part, part.removesuffix("s"))})
+    return bool(REMARKS & {word for part in words_of(column) for word in (part, part.removesuffix("s"))})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from holdfast.data.verdicts import OF_LABELS, OF_PAIRS, Tally, Token, decide, la
 from holdfast.errors import DataError, OptionError
 from holdfast.types import Row, Text
 from holdfast.visible import listed as in_a_row
+from holdfast.visible import one_line
 
 PROBE = 200  # rows that are looked at before the format is settled
 MEMORY = 4096  # combinations of columns whose format is remembered
@@ -182,8 +184,9 @@ class Layout:
 
 
 def _bare(key: str, value: Mapping[str, Any]) -> str:
-    """The own name of a column that the user left out (`--columns name=`)."""
-    return key[1:-1] if key[:1] == "[" and key[-1:] == "]" and key[1:-1] not in value else key
+    """The own name of a column that the user left out (`--columns name=`), unless what comes after the reading would take it for that."""
+    left_out = key[:1] == "[" and key[-1:] == "]"
+    return key[1:-1] if left_out and key[1:-1] not in value and key[1:-1] not in named_columns.RENDERED else key
 
 
 def verdict_column(roles: Roles) -> str | None:
@@ -380,15 +383,18 @@ def _form(
     how = "".join(f"; `{name}` as {'message lists' if as_list else 'text'}" for name, as_list in lists.items())
     if format.parse is not parsers.implicit:
         return Form(lists), how, False
+    if "prompt" in columns and not forced:
+        hint = "write the prompts; or --format implicit if `chosen` and `rejected` hold them"
+        raise DataError(f"{file}: the column `prompt` is empty in the first {len(values)} rows", hint=hint)
     misnamed = _near("prompt", [c for c in columns if c not in (*roles.values(), *OPTIONAL) and not named_columns.is_remark(c)])
     if misnamed and not forced:
-        hint = f'pass columns={{"prompt": "{misnamed}"}}; or format="implicit" if `chosen` and `rejected` hold the prompt'
+        hint = f"{_mapped({'prompt': misnamed})}; or --format implicit if `chosen` and `rejected` hold the prompt"
         raise DataError(f"{file}: there is no column `prompt`, but there is `{misnamed}`; columns found: {in_a_row(columns)}", hint=hint)
     split, said = choose_split([pair for value in values if (pair := _sides(value, roles)) is not None])
     if split is split_text and not forced and not _share_a_beginning(values, roles):
         one, two = roles["chosen"], roles["rejected"]
         message = f"{file}: there is no column `prompt`, and `{one}` and `{two}` share no beginning; columns found: {in_a_row(columns)}"
-        raise DataError(message, hint='name the prompt\'s column: columns={"prompt": "my_column"}')
+        raise DataError(message, hint=f"name the prompt's column: {_mapped({'prompt': 'my_column'})}")
     return Form(lists, split), f"; {said}", split is split_text
 
 
@@ -439,7 +445,7 @@ HOLDS = {"label": (bool, int, float), "scores": (list,), "answers": (list,), "me
 
 def _no_format(columns: Sequence[str], values: Sequence[Mapping[str, Any]], file: str, formats: Sequence[Format]) -> DataError:
     """The columns, the formats, and the nearest one with a mapping of columns that hold what their role asks for."""
-    there = set(columns)
+    there = {*columns, *(["prompt"] if set(columns) & set(named_columns.PROMPT_TEXTS) else [])}  # a prompt by another name is one
     lines = [f"{file}: no format fits the columns found: {in_a_row(columns) or '(none)'}"]
     many = [
         stem
@@ -449,7 +455,8 @@ def _no_format(columns: Sequence[str], values: Sequence[Mapping[str, Any]], file
     if many:
         lines.append(f"  three or more answers stand in columns of their own (`{many[0]}...`): put them into one list `answers`")
     if {"winner", "loser", "prompt"} <= there:
-        hint = 'if winner and loser are texts: columns={"chosen": "winner", "rejected": "loser"}; if they are names, format="matches"'
+        texts = _mapped({"chosen": "winner", "rejected": "loser"})
+        hint = f"if winner and loser are texts: {texts}; if they are names: --format matches"
         return DataError("\n".join([*lines, "  `winner` and `loser` beside a `prompt` could be texts or names"]), hint=hint)
 
     def holds(role: str, column: str) -> bool:
@@ -483,8 +490,13 @@ def _no_format(columns: Sequence[str], values: Sequence[Mapping[str, Any]], file
         nearest = named("preference")
         mapping = {}
     mapping |= {name: f"my_{name}" for name in missing(nearest) if name not in mapping}
-    renamed = ", ".join(f'"{name}": "{column}"' for name, column in mapping.items())
-    return DataError("\n".join(lines), hint=f"say which column is which: columns={{{renamed}}}")
+    return DataError("\n".join(lines), hint=f"say which column is which: {_mapped(mapping)}")
+
+
+def _mapped(mapping: Mapping[str, str]) -> str:
+    """How to say it, on the command line and in Python."""
+    flags = " ".join(f"--columns {shlex.quote(f'{ours}={one_line(theirs)}')}" for ours, theirs in mapping.items())
+    return f"{flags} (in Python: columns={json.dumps(mapping, ensure_ascii=False)})"
 
 
 def _two_formats(found: Sequence[Format], columns: Sequence[str], file: str) -> DataError:
@@ -500,5 +512,5 @@ def _notes(columns: Sequence[str]) -> tuple[str, ...]:
     for column in columns:
         near = difflib.get_close_matches(column.lower(), OPTIONAL, 1, cutoff=0.8)
         if column not in known and near and near[0] not in columns:
-            notes.append(f"column `{column}` is carried along, not read as `{near[0]}`; columns={{{near[0]!r}: {column!r}}} would")
+            notes.append(f"column `{column}` is carried along, not read as `{near[0]}`; {_mapped({near[0]: column})} would")
     return tuple(notes)

@@ -362,7 +362,11 @@ def _renamed(stream: Iterator[Record], columns: Mapping[str, str], file: str) ->
     absent = [(ours, theirs) for ours, theirs in columns.items() if theirs and theirs not in there]
     if absent and there:
         ours, theirs = absent[0]
-        hint = f'write ours first: columns={{"{theirs}": "{ours}"}}' if ours in there else "check the spelling"
+        hint = (
+            f'write ours first: --columns {theirs}={ours} (in Python: columns={{"{theirs}": "{ours}"}})'
+            if ours in there
+            else "check the spelling"
+        )
         raise DataError(f"{file}: columns= names `{theirs}`, which is not there; columns found: {listed(there)}", hint=hint)
 
     def renamed(record: Record) -> Record:

@@ -28,6 +28,7 @@ CHATS = (  # markers of transcripts within a prompt; others, such as Q and A, ma
     ("### User", "### Assistant"),
     ("### Instruction", "### Response"),
 )
+ON_ONE_LINE = re.compile(r"(?:\A|\s|</s>)\s*(USER|ASSISTANT):")  # Vicuna's turns
 BEGINS = re.compile(r"(?:\A|\n)(?:System|Human|User|USER|### (?:Human|User|Instruction)):")
 
 
@@ -128,6 +129,10 @@ def turns_of_prompt(prompt: str) -> tuple[Message, ...] | None:
 
     An assistant turn that has begun stands last. Words before a first "###" marker (as Alpaca has them) go to the head of its turn.
     """
+    return _turns_on_lines(prompt) or _turns_on_one_line(prompt)
+
+
+def _turns_on_lines(prompt: str) -> tuple[Message, ...] | None:
     begin = BEGINS.search(prompt)
     if begin is None:
         return None
@@ -144,3 +149,14 @@ def turns_of_prompt(prompt: str) -> tuple[Message, ...] | None:
             turns = (*turns[:first], joined, *turns[first + 1 :])
         return turns if turns[-1]["content"].strip() else turns[:-1]
     return None
+
+
+def _turns_on_one_line(prompt: str) -> tuple[Message, ...] | None:
+    """The turns of "... USER: Why? ASSISTANT:", in which a space or an end mark stands between turns. The two must take turns and the
+    assistant's last must be empty: within a line the two words could be anything. Words before the first go to its head."""
+    before, *parts = ON_ONE_LINE.split(prompt)
+    roles, texts = parts[::2], [text.strip() for text in parts[1::2]]
+    if len(roles) < 2 or len(roles) % 2 or roles != ["USER", "ASSISTANT"] * (len(roles) // 2) or texts[-1] or not all(texts[:-1]):
+        return None
+    texts[0] = f"{before.strip()}\n\n{texts[0]}".strip()
+    return tuple({"role": role.lower(), "content": text} for role, text in zip(roles[:-1], texts, strict=False))

@@ -17,15 +17,31 @@ from holdfast.data import columns as named
 from holdfast.data.columns import LIST, MESSAGE, MESSAGES, NUMBER, OBJECT, TEXT, TEXTS
 from holdfast.errors import DataError
 from holdfast.types import Text
+from holdfast.visible import one_line
 
 LOOKED_AT = 200  # values of a column from which it is judged
-PART_OF_PROMPT = frozenset((*named.PROMPT_TEXTS, *named.CONVERSATIONS, *named.SYSTEM, *named.HISTORY, named.INPUT, "context"))
+PART_OF_PROMPT = frozenset(
+    (
+        *named.PROMPT_TEXTS, *named.CONVERSATIONS, *named.SYSTEM, *named.HISTORY, named.INPUT, "context", "contexts", "passage", "passages",
+        "document", "documents", "background", "persona", "preamble", "premise", "scenario", "choices", "options",
+    )
+)  # fmt: skip
 ANSWERS = frozenset((*(name for pair in named.PAIRS for name in pair), *named.ANSWER, *named.ANSWERS))
 REJECTED = frozenset(pair[1] for pair in named.PAIRS)
 VERDICT = frozenset((*named.VERDICTS, *named.LABELS)) - {"result", "outcome", "selection", "selected", "pick"}
-GOODNESS = frozenset(
-    ("is_safe", "safe", "is_helpful", "helpful", "is_toxic", "toxic", "is_harmful", "harmful", "passed", "accepted", "liked")
-)
+GOODNESS = frozenset(  # words of a column's name
+    {
+        "safe", "helpful", "harmless", "passed", "accepted", "approved", "liked", "like", "upvoted", "thumb", "thumbs", "good", "correct",
+        "desirable", "reaction",
+    }
+)  # fmt: skip
+BADNESS = frozenset(
+    {
+        "unsafe", "toxic", "harmful", "unhelpful", "failed", "rejected", "flagged", "disliked", "dislike", "downvoted", "down", "bad",
+        "wrong", "incorrect", "undesirable", "hallucination", "hallucinated", "not",
+    }
+)  # fmt: skip
+TRUE = frozenset(("true", "1", "1.0", "yes"))
 SCORE = frozenset(
     {
         "score", "scores", "rating", "ratings", "reward", "rewards", "quality", "helpfulness", "correctness", "overall_score",
@@ -145,15 +161,16 @@ class Unread:
     def _judge(self, name: str, column: Column) -> None:
         self.cleared.add(name)
         why = self._trouble(name, column)
+        shown = one_line(name)
         if why is None:
             if column.own and (column.prose or column.conversation) and not named.is_remark(name):
-                self.notes.append(f"column `{name}` holds text that is carried along and not read")
+                self.notes.append(f"column `{shown}` holds text that is carried along and not read")
         elif self.forced:
-            self.notes.append(f"column `{name}` is not read, though {why[0]}")
+            self.notes.append(f"column `{shown}` is not read, though {why[0]}")
         else:
             message, hint = why
             raise DataError(
-                f"{self.file}: column `{name}` is not read, though {message}", hint=f"{hint}, or leave it out: --columns {name}="
+                f"{self.file}: column `{shown}` is not read, though {message}", hint=f"{hint}, or leave it out: --columns {shown}="
             )
         del self.columns[name]
 
@@ -162,6 +179,7 @@ class Unread:
         if not column.own:
             return None
         plain = name.lower()
+        name = one_line(name)
         said = (
             column.kinds[TEXT] + column.kinds[MESSAGES] + column.kinds[MESSAGE] + column.kinds[TEXTS] + column.kinds[OBJECT]
         ) * 2 > column.seen
@@ -181,12 +199,13 @@ class Unread:
             if plain in named.SYSTEM:
                 return "it could be the system prompt", "give each row one prompt"
             return "it could be part of the prompt", self._as_prompt(name, column)
-        if plain in ANSWERS and said and column.prose and not self.document:
+        answer = column.prose or (plain in REJECTED and column.words >= 2 * column.seen)  # refusals are often alike
+        if plain in ANSWERS and said and answer and not self.document:
             ours = "chosen=MINE --columns rejected=MINE" if plain in REJECTED or not self.single else f"completion={name}"
             return "it could be an answer", f"say which columns hold the answers, as in --columns {ours}"
         coded = sum(column.kinds[kind] for kind in named.CODED) * 2 > column.seen
         if (
-            (plain in VERDICT or (self.single and plain in GOODNESS))
+            (plain in VERDICT or (self.single and _of_goodness(name)))
             and column.varies
             and coded
             and len(column.values) <= 20
@@ -195,7 +214,7 @@ class Unread:
             if self.document:
                 return "it could say which texts are good", "documents have no verdict: name a prompt and a completion"
             if self.single:
-                return "it could say which answers are good", f"read it as their label: --columns label={name}"
+                return "it could say which answers are good", f"read it as their label: {self._as_label(name, column)}"
             return "it could say which answer is better", "give the two answers and this verdict in columns of their own"
         if plain in SCORE and column.varies and self.single and not self.document:
             return "it could say how good each answer is", "make a column `label` of it (true or false)"
@@ -212,9 +231,22 @@ class Unread:
         """How to read it without losing what is read now."""
         if not self.prompted:
             return f"name it: --columns prompt={name}"
+        if column.kinds[TEXTS] * 2 > column.seen:
+            return "write it into the prompt"
         if column.conversation:
             return f"if it comes before the prompt, read it so: --columns history={name}"
         return f"join it to the prompt: --columns {named.INPUT}={name}"
+
+    def _as_label(self, name: str, column: Column) -> str:
+        """How to read it as a label that is true of good answers, whatever the column speaks of."""
+        if not BADNESS & set(named.words_of(name)):
+            return f"--columns label={name}"
+        values = ",".join(f"{value.lower()}={'bad' if value.lower() in TRUE else 'good'}" for value in sorted(column.values))
+        return f"--columns label={name} --verdicts {values}"
+
+
+def _of_goodness(name: str) -> bool:
+    return bool((GOODNESS | BADNESS - {"not", "down"}) & set(named.words_of(name))) and not named.is_remark(name)
 
 
 __all__ = ["Unread", "words_in"]

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from holdfast.data import columns, fields
 from holdfast.data.trouble import RowError, empty
 from holdfast.errors import DataError, OptionError
+from holdfast.visible import one_line
 
 FIRST, SECOND, TIE, SKIP, GOOD, BAD = "first", "second", "tie", "skip", "good", "bad"
 OF_PAIRS, OF_LABELS = (FIRST, SECOND, TIE, SKIP), (GOOD, BAD, SKIP)
@@ -442,8 +443,9 @@ def refuse_unread(code: Code, tally: Tally, file: str, wanted: Sequence[str]) ->
         return
     some = ", ".join(f"{shown(token)[:30]!r} ({tally.counts[token]:,} rows)" for token in lost[:5])
     message = f"{file}: `{code.column}` holds {some}, which is no verdict: all these rows would be lost"
-    example = ",".join(f"{shown(token)[:20]}={wanted[i % 2]}" for i, token in enumerate(lost[:2]))
-    hint = f'say what it means: --verdicts "{example}" (one of {", ".join(wanted)}; skip leaves such rows out), in Python verdicts={{...}}'
+    example = ",".join(f"{one_line(shown(token))}=MEANING" for token in lost[:2])
+    hint = f'say what it means: --verdicts "{example}", each MEANING one of {", ".join(wanted)} (skip leaves such rows out)'
+    hint += ", in Python verdicts={...}"
     raise DataError(message, hint=hint)
 
 
