@@ -139,12 +139,13 @@ def test_every_count_of_a_sampled_file_is_the_file_s_or_says_of_what_sample(tmp_
     assert tiles["Prompts"][0] == str(true["prompt"]) and tiles["Raters"][0] == "200" and tiles["Sources"][0] == "150"
     whole = said["read"]["counts"]
     assert (whole["repeated"], whole["both_ways"]) == (20, 5)
-    assert "Over the whole file, 20 comparisons of 300 repeat" in found.findings["duplicates"].says
+    assert "Over the whole file, 20 of 300 comparisons repeat" in found.findings["duplicates"].says
     assert "Over the whole file, 5 pairs of answers are labeled both ways" in found.findings["contradictions"].says
     assert "Over the whole file, 6 rows had such answers: 6 empty" in found.findings["empties"].says
     for name, finding in found.findings.items():
         if name != "contents" and finding.status is not Status.ABSENT:
             assert finding.says.startswith("In a sample of 100 of 300 comparisons: "), name
             assert all("a sample of 100 of 300 comparisons" in part.caption for part in (*finding.tables, *finding.charts)), name
+            assert said["findings"][name]["numbers"]["sample"] == found.data.note
     whole_file = holdfast.check(path, quiet=True)
     assert not any("sample of" in finding.says for finding in whole_file.findings.values())

@@ -116,6 +116,7 @@ def of_sample(finding: Finding, data: Comparisons) -> Finding:
     return replace(
         finding,
         says=f"In {sample}: {finding.says}",
+        numbers={**finding.numbers, "sample": data.note},
         charts=[replace(chart, caption=named(chart.caption)) for chart in finding.charts],
         tables=[replace(table, caption=named(table.caption)) for table in finding.tables],
     )

@@ -56,7 +56,7 @@ def contradictions(data: Comparisons, asked: Asked) -> Finding:
         else ""
     )
     whole = data.whole
-    said_whole = f" Over the whole file, {count(whole['both_ways'], what, many)} are labeled both ways." if whole else ""
+    said_whole = f" Over the whole file, {count(whole['both_ways'], what + ' is', many + ' are')} labeled both ways." if whole else ""
     return Finding(
         title,
         status,

@@ -38,6 +38,10 @@ def duplicates(data: Comparisons, asked: Asked) -> Finding:
     kinds = {"once": n - exact - near, "exact": exact, "near": near}
     places = [*np.flatnonzero(exact_N)[:5], *np.flatnonzero(near_N)[:5]]
     whole = data.report.counts if data.report and data.note else None
+    said_whole = ""
+    if whole:
+        said_whole = f" Over the whole file, {whole['repeated']:,} of {whole['comparisons']:,} comparisons repeat another word for word"
+        said_whole += ", whoever judged them."
     numbers = {
         "repeated": share.to_dict(),
         "exact": exact,
@@ -50,8 +54,7 @@ def duplicates(data: Comparisons, asked: Asked) -> Finding:
         "Duplicates",
         status,
         f"{_says(n, exact, near, percent(share))} "
-        f"There are {count(prompts, 'distinct prompt')}, {near_prompts:,} of them nearly the same as another."
-        + (f" Over the whole file, {count(whole['repeated'], 'comparison')} of {whole['comparisons']:,} repeat another." if whole else ""),
+        f"There are {count(prompts, 'distinct prompt')}, {near_prompts:,} of them nearly the same as another." + said_whole,
         share,
         "share of comparisons that repeat an earlier one",
         remedy="Keep one of each repeated comparison, and put rows with the same or nearly the same prompt on one side of a split."

@@ -97,7 +97,12 @@ def empties(data: Comparisons, asked: Asked) -> Finding:
         cannot="Whether answers that are nearly the same were judged by the few words that differ: read them before you remove any."
         if numbers["nearly"]
         else "",
-        numbers={**numbers, "share": share.to_dict(), "share_with_rows_set_aside": whole},
+        numbers={
+            **numbers,
+            "share": share.to_dict(),
+            "share_with_rows_set_aside": whole,
+            "of_the_whole": list(READING) if data.note else [],
+        },
         charts=[_chart(counted)] if any(counted.values()) else [],
         tables=[
             Table(
