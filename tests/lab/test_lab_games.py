@@ -62,6 +62,25 @@ def test_counts_become_probabilities_and_nonsense_is_refused(tmp_path: Path):
         read_game(tmp_path / "bad.csv")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (",a,b,c\na,0,3,1\nc,5,1,0\nb,2,0,4\n", "column 2 is 'b' and row 2 is 'c'"),  # counts, which nothing else would give away
+        (",a,b\nx,0,3\ny,2,0\n", "column 1 is 'a' and row 1 is 'x'"),
+        (",a,a\na,0,3\na,2,0\n", "'a' names 2 answers"),
+        ("0.5,?\n?,0.5\n", "the number 0.5 where they meet"),  # was a game of one answer
+    ],
+)
+def test_rows_and_columns_are_the_same_answers(text: str, said: str, tmp_path: Path):
+    with pytest.raises(DataError, match=said):
+        read_game(written(tmp_path / "game.csv", text))
+
+
+def test_names_above_need_no_corner(tmp_path: Path):
+    game = read_game(written(tmp_path / "game.csv", "a,b\na,0,3\nb,1,0\n"))
+    assert game.names == ("a", "b") and game.pref_AA[0, 1] == pytest.approx(3.5 / 5)
+
+
 def test_votes_are_counted_and_the_most_met_kept(tmp_path: Path):
     rows = ["first,second,winner", *["a,b,a"] * 3, "b,a,b", *["b,c,b"] * 4, *["c,a,c"] * 4, "d,a,a"]
     path = written(tmp_path / "votes.csv", "\n".join(rows) + "\n")

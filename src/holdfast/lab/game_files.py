@@ -17,7 +17,7 @@ from holdfast.card import check
 from holdfast.data import read
 from holdfast.data.columns import TEXT
 from holdfast.data.matches import columns
-from holdfast.errors import DataError, OptionError
+from holdfast.errors import DataError, OptionError, shown
 from holdfast.games import Game, from_votes
 from holdfast.games.game import shares
 from holdfast.reward.items import fit_items
@@ -104,8 +104,29 @@ def _matrix(path: Path) -> tuple[tuple[str, ...], Floats] | None:
             f"{path}: a matrix of who beats whom is square; this one has {len(cells)} rows of {' or '.join(map(str, wide))} numbers",
             hint="a row and a column for each answer; votes need a header winner, loser; or first, second, winner",
         )
+    if side and head:
+        _refuse_names(path, first, labels, len(cells))
     named = labels if side and head else [row[0] for row in body] if side else first[-len(cells) :] if head else []
     return tuple(named or (str(i + 1) for i in range(len(cells)))), np.array([[float(cell or "nan") for cell in row] for row in cells])
+
+
+def _refuse_names(path: Path, first: Sequence[str], labels: Sequence[str], answers: int) -> None:
+    """Refuse a first row and a first column that are not the same names in the same order: their numbers would belong to other pairs."""
+    above = list(first[-answers:])
+    if len(first) > answers and first[0] and _is_number(first[0]):
+        raise DataError(
+            f"{path}: its first row and column hold text, and the number {first[0]} where they meet",
+            hint="a matrix of numbers has no text in it; names are above and at the side, with nothing or a word in the corner",
+        )
+    if above != list(labels):
+        at = next(n for n, (one, other) in enumerate(zip(above, labels, strict=True)) if one != other)
+        raise DataError(
+            f"{path}: column {at + 1} is {shown(above[at])} and row {at + 1} is {shown(labels[at])}; both must be the same answer",
+            hint="name rows and columns alike, in one order",
+        )
+    twice = [name for name, times in Counter(labels).items() if times > 1]
+    if twice:
+        raise DataError(f"{path}: {shown(twice[0])} names {Counter(labels)[twice[0]]} answers", hint="a name for each answer")
 
 
 def is_votes(header: Sequence[str]) -> bool:
