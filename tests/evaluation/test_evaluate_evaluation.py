@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from holdfast.data import Dataset, read
-from holdfast.errors import ModelError, NeedError, OptionError
+from holdfast.errors import ModelError, NeedError, OptionError, RunError
 from holdfast.evaluation.evaluation import evaluate
 from holdfast.evaluation.rows import NO_GROUP
 from holdfast.lab.worlds import text as world
@@ -187,6 +188,14 @@ def test_a_run_brings_its_own_reference(folders, rows, tmp_path):
     assert found.all.difficulty["beta"] == 0.1 and given.all.difficulty["beta"] is None
     assert found.all.margins["implicit"]["value"] != 0
     assert evaluate(run, data=rows, reference=folders[1], prompts=0, **FAST).reference["name"] == str(folders[1])
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", '{"options": 5}'])
+def test_a_damaged_record_is_named(folders, rows, tmp_path, damaged):
+    shutil.copytree(folders[0], tmp_path / "run" / "model")
+    (tmp_path / "run" / "run.json").write_text(damaged)
+    with pytest.raises(RunError, match=r"run\.json"):
+        evaluate(tmp_path / "run", data=rows, reference=folders[1], prompts=0, **FAST)
 
 
 def test_a_run_with_an_adapter_is_measured_from_its_base(folders, rows, tmp_path):

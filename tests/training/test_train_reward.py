@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +214,12 @@ def test_the_command_line_and_a_rerun(tmp_path: Path, tiny_model_dir: Path, pair
     assert again.record["results"]["held_out"] == record["results"]["held_out"]
     assert isinstance(shell.invoke(app, [*line, "--beta", "1"]).exception, OptionError)
     assert holdfast.train_reward is train_reward
+
+
+@pytest.mark.parametrize("damaged", [5, {"kind": "bradley_terry"}, {"kind": "bradley_terry", "settings": [1], "template": "auto"}])
+def test_a_damaged_kind_is_named(tmp_path: Path, runs: dict[str, Any], damaged: Any):
+    shutil.copytree(runs["bradley_terry"].model_path, tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "holdfast_reward": damaged}))
+    with pytest.raises(ModelError, match=r"config\.json is damaged: damaged or missing in its holdfast_reward are .*settings"):
+        RewardModel.load(tmp_path / "model")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,14 +146,22 @@ def test_a_finished_run_is_not_resumed_as_another(finished: dict[str, Any], tmp_
 
 
 def write_other_model(source: Path, target: Path) -> None:
-    import shutil
-
     shutil.copytree(source, target)
     weights = load_file(target / "model.safetensors")
     from safetensors.torch import save_file
 
     name = "model.norm.weight"
     save_file({**weights, name: weights[name] * 1.5}, target / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_a_finished_run_without_its_model_makes_it_again(setting: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    before = train("dpo", out=out, **setting)
+    made, metrics = model_bytes(out), [line["loss"] for line in before.metrics]
+    shutil.rmtree(out / "model")
+    again = train("dpo", out=out, resume=True, **setting)
+    assert again.status == "finished" and model_bytes(out) == made
+    assert [line["loss"] for line in again.metrics] == metrics
 
 
 def test_the_same_rows_under_another_name_are_the_same_data(finished: dict[str, Any], tmp_path: Path) -> None:

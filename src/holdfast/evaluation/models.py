@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from holdfast.errors import ModelError
 from holdfast.evaluation.objective import Own, own_objective
 from holdfast.models.load import context_length, load_policy, load_tokenizer, tokenizer_hash
 from holdfast.scorers.reference import model_hash
+from holdfast.training.record import NAME, read_record
 
 ADAPTER_OFF = "adapter-off"  # what a run calls the model under its adapter, which is the one it started from
 
@@ -92,11 +92,14 @@ def _tokenizer_source(source: Any, tokenizer: Any) -> Any:
 
 
 def _from_record(folder: Path) -> dict[str, Any]:
-    """What a run's record knows: the reference it was trained against (or the policy as it was before training), template, objective."""
-    path = folder / "run.json"
-    if not path.is_file():
+    """What a run's record knows: the reference it was trained against (or the policy as it was before training), template, objective.
+
+    Raises:
+        RunError: the record is damaged.
+    """
+    record = read_record(folder)
+    if record is None:
         return {}
-    record = json.loads(path.read_text(encoding="utf-8"))
     options = record.get("options", {})
     known = {"template": options.get("template"), "accept_loss": tuple(options.get("accept_loss") or ()), "own": own_objective(record)}
     call = record.get("call", {})
@@ -104,4 +107,4 @@ def _from_record(folder: Path) -> dict[str, Any]:
     named = call.get("model") if given in (None, ADAPTER_OFF) else given
     if isinstance(named, str):
         return known | {"own_reference": named}
-    return known | {"note": f"{path} cannot name the run's reference, which was given in memory; hint: --reference MODEL"}
+    return known | {"note": f"{folder / NAME} cannot name the run's reference, which was given in memory; hint: --reference MODEL"}

@@ -155,8 +155,21 @@ def mark(
 
 
 def kind_of(model: Any) -> tuple[str, dict[str, Any], str, tuple[str, ...]] | None:
-    """(kind, settings, template, accept_loss) of a reward model that was trained here, None of any other."""
+    """(kind, settings, template, accept_loss) of a reward model that was trained here, None of any other.
+
+    Raises:
+        ModelError: what its config says of it is damaged.
+    """
     found = getattr(causal_model(model).config, KEY, None)
     if not found:
         return None
-    return str(found["kind"]), dict(found["settings"]), str(found["template"]), tuple(found.get("accept_loss", ()))
+    wanted = {"kind": str, "settings": dict, "template": str}
+    wrong = (
+        sorted(wanted) if not isinstance(found, dict) else [name for name, kind in wanted.items() if not isinstance(found.get(name), kind)]
+    )
+    if wrong:
+        raise ModelError(
+            f"the reward model's config.json is damaged: damaged or missing in its {KEY} are {', '.join(wrong)}",
+            hint="copy the model folder again, or train it again",
+        )
+    return found["kind"], dict(found["settings"]), found["template"], tuple(found.get("accept_loss", ()))

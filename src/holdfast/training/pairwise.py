@@ -102,7 +102,9 @@ def carry_out(ask: Ask, *, resume: bool) -> Run:
         before = read_record(ask.out)  # again: another process may have begun one meanwhile
         open_run(ask.out, before, resume)
         world.wait()
-        if before is not None and before["status"] == "finished":
+        if (
+            before is not None and before["status"] == "finished" and Run(ask.out).model_path.is_dir()
+        ):  # else its last steps are taken again
             take_in(world, ask, before)
             if world.is_main and not (ask.out / REPORT).is_file():
                 _report(ask, Run(ask.out))

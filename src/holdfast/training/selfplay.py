@@ -250,7 +250,7 @@ class _Play:
         return self.start if number < 1 else round_folder(self.out, number) / "run" / "model"
 
     def _train(self, number: int, current: Path, data: Path, out: Path, what: str) -> None:
-        if (read_record(out) or {}).get("status") == "finished":  # of what this self-play asked for: that was compared
+        if (read_record(out) or {}).get("status") == "finished" and (out / "model").is_dir():  # of what was asked for: that was compared
             return
         if not (out / "model").is_dir():
             say(f"round {number} of {self.asked['rounds']}: {what} on {sum(1 for _ in data.open())} comparisons")
