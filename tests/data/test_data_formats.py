@@ -273,6 +273,15 @@ def test_a_misnamed_prompt_is_not_taken_for_an_implicit_one():
         assert only({name: "hi", "chosen": "hi yes", "rejected": "hi no"}).prompt == "hi"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "said"), [(5, "a number, not text"), (None, "`prompt` is null"), ([["x"]], "no message"), ([], "a list of no messages")]
+)
+def test_a_prompt_that_is_no_text_is_not_said_to_be_missing(prompt: object, said: str) -> None:
+    with pytest.raises(DataError, match=said) as caught:
+        read([{"prompt": prompt, "chosen": "hi yes", "rejected": "hi no"}] * 3)
+    assert "no column" not in str(caught.value) and 'columns={"prompt"' not in str(caught.value)
+
+
 def test_columns_renames_ours_first():
     row = {"q": "hi", "good": "a", "bad": "b", "chosen": "mine"}
     got = only(row, columns={"prompt": "q", "chosen": "good", "rejected": "bad"})

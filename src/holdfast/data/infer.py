@@ -387,6 +387,10 @@ def _form(
         hint = "write the prompts; or --format implicit if `chosen` and `rejected` hold them"
         raise DataError(f"{file}: the column `prompt` is empty in the first {len(values)} rows", hint=hint)
     misnamed = _near("prompt", [c for c in columns if c not in (*roles.values(), *OPTIONAL) and not named_columns.is_remark(c)])
+    troubles = [trouble for value in values if (trouble := _no_text(value, "prompt")) is not None] if misnamed == "prompt" else []
+    if troubles and not forced:  # rightly named, and in most rows no text
+        hint = f'{troubles[0].cure}; or format="implicit" if `chosen` and `rejected` hold the prompt'
+        raise DataError(f"{file}: {troubles[0]}; columns found: {in_a_row(columns)}", hint=hint)
     if misnamed and not forced:
         hint = f"{_mapped({'prompt': misnamed})}; or --format implicit if `chosen` and `rejected` hold the prompt"
         raise DataError(f"{file}: there is no column `prompt`, but there is `{misnamed}`; columns found: {in_a_row(columns)}", hint=hint)
@@ -396,6 +400,15 @@ def _form(
         message = f"{file}: there is no column `prompt`, and `{one}` and `{two}` share no beginning; columns found: {in_a_row(columns)}"
         raise DataError(message, hint=f"name the prompt's column: {_mapped({'prompt': 'my_column'})}")
     return Form(lists, split), f"; {said}", split is split_text
+
+
+def _no_text(value: Mapping[str, Any], column: str) -> RowError | None:
+    """Why a row's column is no text and no messages, if it is not."""
+    try:
+        fields.text(fields.required(value, column), column)
+    except RowError as trouble:
+        return trouble
+    return None
 
 
 def _sides(value: Mapping[str, Any], roles: Roles) -> tuple[Text, Text] | None:
