@@ -266,7 +266,7 @@ def test_a_hint_that_reads_a_column_as_the_label_never_inverts_it(columns, flags
 
 
 def test_a_rejected_answer_beside_a_single_one_is_not_carried_along():
-    single = [{"prompt": "q", "completion": f"answer {i}", "rejected": "no idea"} for i in range(12)]
+    single = [{"prompt": "q", "completion": f"answer {i}", "rejected": ("no idea", "none")[i % 2]} for i in range(12)]
     with pytest.raises(DataError, match="`rejected` is not read, though it could be an answer"):
         read(single)
     assert read(single, columns="chosen=completion")[0].rejected == "no idea"

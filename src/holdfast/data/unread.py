@@ -199,7 +199,7 @@ class Unread:
             if plain in named.SYSTEM:
                 return "it could be the system prompt", "give each row one prompt"
             return "it could be part of the prompt", self._as_prompt(name, column)
-        answer = column.prose or (plain in REJECTED and column.words >= 2 * column.seen)  # refusals are often alike
+        answer = column.prose or (plain in REJECTED and column.words > column.seen)  # refusals are often alike
         if plain in ANSWERS and said and answer and not self.document:
             ours = "chosen=MINE --columns rejected=MINE" if plain in REJECTED or not self.single else f"completion={name}"
             return "it could be an answer", f"say which columns hold the answers, as in --columns {ours}"
