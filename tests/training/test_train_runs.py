@@ -164,6 +164,12 @@ def test_a_finished_run_without_its_model_makes_it_again(setting: dict[str, Any]
     assert [line["loss"] for line in again.metrics] == metrics
 
 
+def test_a_last_step_that_breaks_the_weights_is_an_error(setting: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="weights that are not finite"):
+        train("dpo", out=tmp_path / "run", **{**setting, "learning_rate": 1e39, "max_steps": 1, "warmup_ratio": 0.0})
+    assert not (tmp_path / "run" / "model").exists()
+
+
 def test_the_same_rows_under_another_name_are_the_same_data(finished: dict[str, Any], tmp_path: Path) -> None:
     moved = tmp_path / "moved.jsonl"
     moved.write_bytes(Path(finished["data"]).read_bytes())

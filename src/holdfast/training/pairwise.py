@@ -291,6 +291,12 @@ def finish(job: Job, ask: Ask, view: View) -> None:
     """Leave the model, its card and the finished record."""
     run = Run(job.out)
     weights = final_weights(job.world.unwrap(job.scorer))
+    broken = sorted(name for name, tensor in weights.items() if not bool(tensor.isfinite().all()))
+    if job.world.any(bool(broken)):  # no loss is read after the last step, which would tell
+        named = f": {', '.join(broken[:3])}" if broken else ""
+        raise RunError(
+            f"the last step left weights that are not finite{named}", hint="try a lower learning_rate, or a smaller max_grad_norm"
+        )
     if job.world.is_main:
         evaluations = [line for line in run.metrics if any(name.startswith("eval/") for name in line)]
         last = [line for line in run.metrics if "loss" in line][-1:]
