@@ -12,7 +12,7 @@ demo: $(STAMP)
 	$(BIN)/holdfast demo --out demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
