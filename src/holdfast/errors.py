@@ -50,13 +50,9 @@ class NeedError(HoldfastError):
 
     def of(self, who: str) -> NeedError:
         """The same, said of the method that asked."""
-        named = (
-            self.message
-            if who in self.message
-            else f"{who}: {self.message}"
-            if not self.message.startswith("needs ")
-            else f"{who} {self.message}"
-        )
+        if who in self.message:
+            return self
+        named = f"{who} {self.message}" if self.message.startswith("needs ") else f"{who}: {self.message}"
         return NeedError(self.need, named, hint=self.hint)
 
 

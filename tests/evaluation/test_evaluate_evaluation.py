@@ -127,7 +127,8 @@ def test_a_model_against_itself(folders, rows):
     found = evaluate(folders[0], data=rows, reference=folders[0], reward=world.gold, **FAST)
     assert found.all.ranking["implicit_reward"]["value"] == 0.5  # all ties
     assert found.all.ranking["implicit_reward"]["low"] is None
-    assert found.all.margins["implicit"]["value"] == 0.0 and found.all.kl["k1"]["value"] == 0.0
+    assert found.all.margins["implicit"]["value"] == 0.0
+    assert found.all.kl["k1"]["value"] == pytest.approx(0.0, abs=1e-5)  # two scorers of one model, whose rounding differs
 
 
 def test_without_a_reference_it_says_so(folders, rows):

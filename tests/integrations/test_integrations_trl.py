@@ -341,7 +341,7 @@ def test_columns_are_checked_by_row(tiny_model_dir, tiny_tokenizer, rows, tmp_pa
         return trainer(tiny_model_dir, tiny_tokenizer, rows, tmp_path, **given)
 
     bare = [{name: row[name] for name in ("prompt", "chosen", "rejected")} for row in rows]
-    with pytest.raises(NeedError, match="madpo needs a reward model's opinion"):
+    with pytest.raises(NeedError, match="madpo needs reward_gap: a reward model's opinion"):
         attempt(method="madpo", data=Dataset.from_list(bare))
     with pytest.raises(NeedError, match="group"):
         attempt(method="dpo", reduction="groups", data=Dataset.from_list(bare))

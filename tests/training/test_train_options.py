@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from holdfast.errors import OptionError
 from holdfast.methods import METHODS
 from holdfast.training.options import FREE_ON_RESUME, INSTEAD_OF, ONLY_WITH, RANGES, Options, helps, split_options
+from holdfast.training.pairwise import train
 
 DPO, RDPO = METHODS["dpo"], METHODS["rdpo"]
 
@@ -79,3 +81,9 @@ def test_values_out_of_range_are_refused_in_words(given: dict[str, Any], words: 
 
 def test_an_integer_is_a_number() -> None:
     assert Options(epochs=2).epochs == 2
+
+
+@pytest.mark.parametrize(("option", "value"), [("resume", "yes"), ("resume", "no"), ("resume", 1), ("reduction", 5)])
+def test_what_is_no_option_of_training_itself_is_refused_before_anything_is_loaded(tmp_path: Path, option: str, value: Any):
+    with pytest.raises(OptionError, match=f"{option} must be"):
+        train("dpo", model="nowhere", data=[{"prompt": "a", "chosen": "b", "rejected": "c"}], out=tmp_path / "run", **{option: value})

@@ -43,7 +43,7 @@ def _listing(cost_N: Tensor, rows: Sequence[Row]) -> str:
     costs = cost_N.tolist()
     bad = [n for n, cost in enumerate(costs) if not math.isfinite(cost)]
     guilty = f"rows whose cost is not finite: {', '.join(str(rows[n].where) for n in bad)}" if bad else "every row's own cost is finite"
-    return f"{guilty}. The batch: " + ", ".join(f"{row.where} (cost {cost:.6g})" for row, cost in zip(rows, costs, strict=True))
+    return "\n".join([f"{guilty}. The batch:", *(f"  {row.where} (cost {cost:.6g})" for row, cost in zip(rows, costs, strict=True))])
 
 
 def check_start(outcome: Outcome, question: Question, *, precision: str) -> float | None:

@@ -40,6 +40,7 @@ from holdfast.training.signals import Interrupted, Interruption, unwinding
 from holdfast.training.step import Memories, Outcome, Rows, judge, score_all, take_gradient
 from holdfast.training.trainee import JUDGE
 from holdfast.training.world import World
+from holdfast.typed import typed
 
 
 def train(
@@ -94,6 +95,9 @@ def written_call(method: Method, given: Mapping[str, Any], more: Mapping[str, An
 
 def carry_out(ask: Ask, *, resume: bool) -> Run:
     """Do what was asked, or go on with it, and leave a record however it ends."""
+    resume = typed("resume", bool, resume)
+    if ask.reduction is not None and not isinstance(ask.reduction, Reduction):
+        typed("reduction", str, ask.reduction)
     try_settings(ask.method, ask.settings)
     ask = replace(ask, out=folder_to_write(ask.out))
     open_run(ask.out, read_record(ask.out), resume)
