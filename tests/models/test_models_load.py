@@ -74,6 +74,14 @@ def test_missing_weights_are_not_made_up(folder: Path) -> None:
         load_policy(folder)
 
 
+def test_weights_of_another_shape_are_named(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    name = "model.layers.0.mlp.up_proj.weight"
+    save_file({**weights, name: weights[name][:-1].contiguous()}, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=rf"another shape than its config says: {name} is \(63, 32\), not \(64, 32\)\nhint"):
+        load_policy(folder)
+
+
 def test_weights_that_are_not_finite_are_named(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     weights["model.layers.1.mlp.up_proj.weight"][3, 4] = float("nan")

@@ -188,9 +188,17 @@ def _load_causal(place: str, how: dict[str, Any]) -> Any:
         raise ModelError(f"{place} is not a causal language model: it says it is {named or type(config).__name__}")
     try:
         with progress_bars_only_on_terminals():
-            model, info = AutoModelForCausalLM.from_pretrained(place, output_loading_info=True, **how)
+            model, info = AutoModelForCausalLM.from_pretrained(place, output_loading_info=True, ignore_mismatched_sizes=True, **how)
     except Exception as error:
         raise ModelError(f"the weights of {place} do not load: {shown_line(error)}", hint=_REMOTE_HINT) from error
+    other_shapes = sorted(info.get("mismatched_keys") or ())
+    if other_shapes:  # an error of ours, since the library's own names no weight
+        name, stored, wanted = other_shapes[0]
+        more = f" and {len(other_shapes) - 1} more" if len(other_shapes) > 1 else ""
+        raise ModelError(
+            f"weights of {place} have another shape than its config says: {name} is {tuple(stored)}, not {tuple(wanted)}{more}",
+            hint="config.json or the weights are of another model",
+        )
     missing = sorted(info.get("missing_keys") or ())
     if missing:
         listed_ = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
