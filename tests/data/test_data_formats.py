@@ -274,7 +274,8 @@ def test_a_misnamed_prompt_is_not_taken_for_an_implicit_one():
 
 
 @pytest.mark.parametrize(
-    ("prompt", "said"), [(5, "a number, not text"), (None, "`prompt` is null"), ([["x"]], "no message"), ([], "a list of no messages")]
+    ("prompt", "said"),
+    [(5, "a number, not text"), (None, "the column `prompt` is empty"), ([["x"]], "no message"), ([], "a list of no messages")],
 )
 def test_a_prompt_that_is_no_text_is_not_said_to_be_missing(prompt: object, said: str) -> None:
     with pytest.raises(DataError, match=said) as caught:
