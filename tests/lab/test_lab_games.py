@@ -182,6 +182,22 @@ def test_several_games_share_a_picture():
     assert {row["game"] for row in rows} == {"one", "two"} and not any(row["kl"] for row in rows)
 
 
+def test_votes_are_read_as_every_verb_reads_rows(tmp_path: Path):
+    """Columns under other names, a code with two readings, and a row that cannot be used."""
+    rows = "mine,yours,verdict\n" + "a,b,0\na,b,1\nb,c,0\n" + ",c,0\n"
+    file = written(tmp_path / "votes.csv", rows)
+    with pytest.raises(DataError):
+        read_game(file)
+    said = ["--columns", "model_a=mine", "--columns", "model_b=yours", "--columns", "winner=verdict", "--verdicts", "0=first,1=second"]
+    asked = ["games", str(file), *said, "--quarantine", "--out", str(tmp_path / "out"), "--calls", "50", "--json"]
+    result = CliRunner().invoke(lab_app, asked)
+    assert result.exit_code == 0, result.output + str(result.exception)
+    assert len((tmp_path / "out" / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+    columns = {"model_a": "mine", "model_b": "yours", "winner": "verdict"}
+    game = read_game(file, columns=columns, verdicts={"0": "first", "1": "second"}, quarantine=True, folder=tmp_path, prior=0.0)
+    assert game.names == ("a", "b", "c") and game.pref_AA[0, 1] == 0.5 and game.pref_AA[1, 2] == 1.0
+
+
 def test_camps_run_in_circles_and_no_reward_ranks_them():
     game = camps(0)
     assert len(game) == 81 and three_cycles(game) > 0.1 and set((6 * game.pref_AA).round(9).flat) <= {0, 1, 2, 3, 4, 5, 6}

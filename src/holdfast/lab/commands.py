@@ -137,6 +137,7 @@ def stress(
 
 
 @lab_app.command()
+@with_reading
 def games(
     files: Annotated[list[Path], typer.Argument(help="CSV matrices of who beats whom, or votes: winner, loser; or first, second, winner")],
     folder: Annotated[Path, typer.Option("--out", help="where games.html, its pictures and games.json go")] = Path("games"),
@@ -150,6 +151,7 @@ def games(
     calls: Annotated[int, typer.Option(help="oracle calls of each run")] = 3000,
     seed: Annotated[int, typer.Option(help="of the noise")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object for machines")] = False,
+    **reading: Any,
 ) -> None:
     """Run every game solver on games, and show its certificate over oracle calls: who is fastest, who circles, who stalls."""
     folder_to_write(folder)
@@ -163,7 +165,7 @@ def games(
         raise OptionError(f"there are {len(called)} names for {len(files)} files", hint="--names 'first game,second game'")
     if len({stem_of(name) for name in called}) < len(called):
         raise OptionError(f"two games have one name: {', '.join(called)}", hint="--names 'first game,second game'")
-    read = [read_game(file, answers=answers, fill=fill) for file in files]
+    read = [read_game(file, answers=answers, fill=fill, folder=folder, **reading) for file in files]
     found = [race(game, name=one, beta=beta, opponents=opponents, calls=calls, seed=seed) for game, one in zip(read, called, strict=True)]
     write(found, folder)
     text = json_text([one.to_dict() for one in found], indent=1)

@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from holdfast.arrays import Floats, whole
 from holdfast.card import check
-from holdfast.data import read
+from holdfast.data import Reading
 from holdfast.data.columns import TEXT
 from holdfast.data.matches import columns
 from holdfast.errors import DataError, OptionError, shown
@@ -25,7 +26,9 @@ from holdfast.reward.items import fit_items
 FILLS = ("none", "bradley_terry", "general_preference")
 
 
-def read_game(path: str | Path, *, answers: int = 300, fill: str = "none", prior: float = 1.0) -> Game:
+def read_game(
+    path: str | Path, *, answers: int = 300, fill: str = "none", prior: float = 1.0, folder: str | Path = ".", **reading: Any
+) -> Game:
     """A game from a CSV matrix (names in the first row or column, or both, or neither), or from any votes `holdfast.read` takes.
 
     A matrix holds probabilities (P + P^T = 1), payoffs from -1 to 1 (a skew matrix), or counts of wins. Votes are rows of winner and
@@ -37,6 +40,8 @@ def read_game(path: str | Path, *, answers: int = 300, fill: str = "none", prior
         fill: of votes, how pairs are judged: `none` by their own votes and the prior (pairs that never met are draws), or by a preference
             model fitted to all votes, `bradley_terry` or `general_preference`
         prior: of votes, imagined meetings of each pair, half of them won
+        folder: where the rows of votes go that cannot be used, if `quarantine` is on
+        **reading: how votes are read (`holdfast.data.Reading`); a file with columns or verdicts named is one of votes
 
     Raises:
         DataError: the file holds neither.
@@ -46,11 +51,13 @@ def read_game(path: str | Path, *, answers: int = 300, fill: str = "none", prior
         raise OptionError(f"fill is {fill!r}", hint=f"one of {', '.join(FILLS)}")
     check("answers", answers, whole(answers, 2), "be a whole number of at least 2")
     check("prior", prior, 0 <= prior < inf, "be at least 0 and finite")
-    found = _matrix(Path(path))
+    how_read = Reading.of(reading, "lab games")
+    said = how_read.format or how_read.columns or how_read.verdicts
+    found = None if said else _matrix(Path(path))
     if found is not None:
         names, table_AA = found
         return Game(preferences(table_AA, prior=prior), names=names)
-    return _votes(path, answers, fill, prior)
+    return _votes(path, answers, fill, prior, how_read, folder)
 
 
 def preferences(table_AA: Floats, *, prior: float = 1.0) -> Floats:
@@ -146,8 +153,8 @@ def _is_numbers(cells: Sequence[str]) -> bool:
     return bool(cells) and all(cell == "" or _is_number(cell) for cell in cells)
 
 
-def _votes(path: str | Path, answers: int, fill: str, prior: float) -> Game:
-    rows = [row for row in read(str(path)) if row.named or row.extra.get("chosen_model")]
+def _votes(path: str | Path, answers: int, fill: str, prior: float, how_read: Reading, folder: str | Path) -> Game:
+    rows = [row for row in how_read.rows(str(path), how_read.aside(folder)) if row.named or row.extra.get("chosen_model")]
     if not rows:
         hint = "a square CSV matrix; or columns winner, loser; or first, second, winner"
         raise DataError(f"{path} holds no matches between names", hint=hint)
