@@ -326,3 +326,15 @@ def test_a_hint_gives_a_value_whole_and_no_meaning_of_its_own():
     ) as e:
         read(two(["A is not better than B", "B is worse than A"] * 4))
     assert "=first" not in str(e.value) and "=second" not in str(e.value)
+
+
+def test_columns_of_one_verdict_may_know_more_than_one_kind_of_tie():
+    """One column a side, one for a tie and one for both bad: none of the four classes is lost."""
+    columns = ("winner_model_a", "winner_model_b", "winner_tie", "winner_both_bad")
+    rows = [
+        {"prompt": f"q {i}", "response_a": f"a {i}", "response_b": f"b {i}", **{name: int(k == i % 4) for k, name in enumerate(columns)}}
+        for i in range(12)
+    ]
+    found = read(rows)
+    assert [row.tie for row in found] == [False, False, True, True] * 3
+    assert [row.chosen for row in found if not row.tie] == [f"{'ab'[i % 4]} {i}" for i in range(12) if i % 4 < 2]

@@ -281,6 +281,10 @@ def _is_score(stem: str) -> bool:
     return bool(words & SCORE_WORDS) and words <= SCORE_WORDS | SCORED_WHAT
 
 
+TIES = ("tie_won", "second_tie_won", "third_tie_won")  # columns that say so: a tie, both bad, both good
+TIE_WORDS = frozenset({"tie", "tied", "draw", "both", "bothbad", "bothgood", "neither", "none"})
+
+
 def verdict_roles(kinds: Kinds, taken: Iterable[str], texts: Sides | None = None) -> dict[str, str] | None:
     """Which columns say who won: a coded one ("verdict"), one a side ("first_won", "second_won", "tie_won"), one that speaks of one side
     ("directed"), or two scores ("first_score", "second_score"). Scores beside another verdict are read too."""
@@ -296,12 +300,18 @@ def verdict_roles(kinds: Kinds, taken: Iterable[str], texts: Sides | None = None
         return {"verdict": coded, **roles}
     hot = next((p for p in pairs if _says_won(p.stem) and {free[p.first], free[p.second]} <= set(CODED)), None)
     if hot is not None:
-        tie = next((name for name in (f"{hot.stem}_tie", "winner_tie", "is_tie") if free.get(name) in CODED), None)
-        return {"first_won": hot.first, "second_won": hot.second, **({"tie_won": tie} if tie else {}), **roles}
+        ties = [name for name, kind in free.items() if kind in CODED and name not in (hot.first, hot.second) and _says_tie(name, hot.stem)]
+        return {"first_won": hot.first, "second_won": hot.second, **dict(zip(TIES, ties, strict=False)), **roles}
     directed = [name for name, kind in free.items() if kind in CODED and side_spoken_of(name) is not None]
     if len(directed) == 1:
         return {"directed": directed[0], **roles}
     return roles or None
+
+
+def _says_tie(column: str, stem: str) -> bool:
+    """`winner_tie`, `is_draw`, `winner_both_bad`: a column beside those of the two sides that says that neither won."""
+    words = set(words_of(column))
+    return bool(words & TIE_WORDS) and words <= TIE_WORDS | set(stem.split("_")) | {"is", "winner", "good", "bad"}
 
 
 def _says_won(stem: str) -> bool:

@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 from holdfast.data import fields
-from holdfast.data.columns import ENTRY_SCORE, ENTRY_TEXT, SCORE_LISTS, Roles, side_spoken_of
+from holdfast.data.columns import ENTRY_SCORE, ENTRY_TEXT, SCORE_LISTS, TIES, Roles, side_spoken_of
 from holdfast.data.message_text import messages_in
 from holdfast.data.prompts import prompt_of
 from holdfast.data.transcript import Split, split_text
@@ -206,14 +206,14 @@ def verdict_of(record: Record, roles: Roles, form: Form, names: tuple[str, str] 
     if "first_won" in roles:
         won = [
             bool(fields.boolean(record.get(roles[role]), roles[role])) if role in roles else False
-            for role in ("first_won", "second_won", "tie_won")
+            for role in ("first_won", "second_won", *TIES)
         ]
         if sum(won) != 1:
             column = roles["first_won"]
             raise RowError(
                 "the columns of the verdict do not say one thing", field=column, detail=f"{sum(won)} are true", cure="make one of them 1"
             )
-        return Verdict(None if won[2] else won.index(True)), scores
+        return Verdict(None if any(won[2:]) else won.index(True)), scores
     if scores is None:
         missing = roles["second_score"] if fields.present(record.get(roles["first_score"])) else roles["first_score"]
         raise RowError(empty(missing), field=missing, cure="give both scores, or remove the row")
