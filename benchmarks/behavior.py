@@ -1,4 +1,5 @@
-"""What Holdfast computes, written down before a large change and compared after it, number by number.
+"""What Holdfast computes, written down before a large change and compared after it, number by
+number.
 
     python benchmarks/behavior.py record before.json            # some minutes on one core; add --claims for every claim's quick verdict
     ... move code ...
@@ -15,7 +16,8 @@ Recorded, on models, tokenizers and rows made on the spot (CPU, one thread, fixe
     pages       the words of the tables of the pages that those wrote
     claims      the numbers and verdicts of every claim on its first few seeds, with --claims
 
-`compare` flattens both files into paths and lists what differs, what is gone and what is new. Exit status 1 where a value differs.
+`compare` flattens both files into paths and lists what differs, what is gone and what is new. Exit
+status 1 where a value differs.
 """
 
 from __future__ import annotations
@@ -33,7 +35,23 @@ from pathlib import Path
 from typing import Any
 
 WORDS = (
-    *("the", "a", "cat", "dog", "bird", "tree", "mat", "hill", "sat", "ran", "saw", "said", "on", "under", "and"),
+    *(
+        "the",
+        "a",
+        "cat",
+        "dog",
+        "bird",
+        "tree",
+        "mat",
+        "hill",
+        "sat",
+        "ran",
+        "saw",
+        "said",
+        "on",
+        "under",
+        "and",
+    ),
     *("red", "blue", "happy", "sad", "very", "quick", "slow", "yes", "no", "why", "because"),
 )
 RATERS = ("ann", "bob", "eve")
@@ -68,7 +86,11 @@ def pairs(count: int, seed: int = 1) -> list[dict[str, Any]]:
                 "earlier_gap": 0.3 - 0.1 * (i % 5),
                 "chosen_first": i % 2 == 0,
                 "strength": 1 + i % 3,
-                **{f"{side}_{name}": value for side, at in (("chosen", 0.7), ("rejected", 0.4)) for name, value in columns(at, i)},
+                **{
+                    f"{side}_{name}": value
+                    for side, at in (("chosen", 0.7), ("rejected", 0.4))
+                    for name, value in columns(at, i)
+                },
             }
         )
     return rows
@@ -76,7 +98,12 @@ def pairs(count: int, seed: int = 1) -> list[dict[str, Any]]:
 
 def columns(at: float, i: int) -> list[tuple[str, float]]:
     rate = at + 0.05 * (i % 4)
-    return [("win_rate", rate), ("earlier_win_rate", rate - 0.1), ("log_odds", 2 * (rate - 0.5)), ("score", 3 * rate)]
+    return [
+        ("win_rate", rate),
+        ("earlier_win_rate", rate - 0.1),
+        ("log_odds", 2 * (rate - 0.5)),
+        ("score", 3 * rate),
+    ]
 
 
 def matches(count: int, seed: int = 2) -> list[dict[str, Any]]:
@@ -86,7 +113,12 @@ def matches(count: int, seed: int = 2) -> list[dict[str, Any]]:
     for _ in range(count):
         first, second = rng.sample(range(6), 2)
         first_won = rng.random() < 1 / (1 + 2.0 ** (first - second))
-        rows.append({"winner": f"m{first if first_won else second}", "loser": f"m{second if first_won else first}"})
+        rows.append(
+            {
+                "winner": f"m{first if first_won else second}",
+                "loser": f"m{second if first_won else first}",
+            }
+        )
     return rows
 
 
@@ -105,9 +137,16 @@ def make_model(folder: Path) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=alphabet,
+        show_progress=False,
+    )
     tokenizer.train_from_iterator([sentence(rng, 3, 12) for _ in range(200)], trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
+    )
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -136,7 +175,9 @@ def record(out: Path, claims: bool) -> None:
             "selfplay": lambda: rounds(model, data, scratch),
             "evaluate": lambda: evaluate(model, scratch),
             "check": lambda: check(scratch),
-            "pages": lambda: {page.parent.name: tables(page) for page in sorted(scratch.rglob("report.html"))},
+            "pages": lambda: {
+                page.parent.name: tables(page) for page in sorted(scratch.rglob("report.html"))
+            },
         }
         if claims:
             parts["claims"] = every_claim
@@ -154,7 +195,15 @@ def methods(model: Path, data: Path, scratch: Path) -> dict[str, Any]:
 
     def one(name: str) -> dict[str, Any]:
         out = scratch / "runs" / name
-        holdfast.train(name, model=model, data=data, out=out, max_steps=STEPS, batch_size=BATCH, learning_rate=1e-3)
+        holdfast.train(
+            name,
+            model=model,
+            data=data,
+            out=out,
+            max_steps=STEPS,
+            batch_size=BATCH,
+            learning_rate=1e-3,
+        )
         return run_of(out)
 
     return {name: tried(one, name) for name in METHODS}
@@ -166,7 +215,15 @@ def rewards(model: Path, data: Path, scratch: Path) -> dict[str, Any]:
 
     def one(name: str) -> dict[str, Any]:
         out = scratch / "rewards" / name
-        holdfast.train_reward(name, model=model, data=data, out=out, max_steps=STEPS, batch_size=BATCH, learning_rate=1e-3)
+        holdfast.train_reward(
+            name,
+            model=model,
+            data=data,
+            out=out,
+            max_steps=STEPS,
+            batch_size=BATCH,
+            learning_rate=1e-3,
+        )
         return run_of(out)
 
     return {name: tried(one, name) for name in REWARDS}
@@ -195,11 +252,22 @@ def evaluate(model: Path, scratch: Path) -> dict[str, Any]:
     import holdfast
 
     out = scratch / "runs" / "dpo"
-    single = [{"prompt": r["prompt"], "completion": r["chosen"], "label": i % 2 == 0} for i, r in enumerate(pairs(16, 5))]
-    ranked = [{"prompt": r["prompt"], "answers": [r["chosen"], r["rejected"], "dog"], "scores": [3, 2, 1]} for r in pairs(12, 6)]
+    single = [
+        {"prompt": r["prompt"], "completion": r["chosen"], "label": i % 2 == 0}
+        for i, r in enumerate(pairs(16, 5))
+    ]
+    ranked = [
+        {"prompt": r["prompt"], "answers": [r["chosen"], r["rejected"], "dog"], "scores": [3, 2, 1]}
+        for r in pairs(12, 6)
+    ]
     files = {"pairs": pairs(24, 3), "single": single, "ranked": ranked}
     return {
-        name: tried(lambda name: holdfast.evaluate(out, data=write_rows(scratch / f"{name}.jsonl", files[name])).to_dict(), name)
+        name: tried(
+            lambda name: holdfast.evaluate(
+                out, data=write_rows(scratch / f"{name}.jsonl", files[name])
+            ).to_dict(),
+            name,
+        )
         for name in files
     }
 
@@ -211,7 +279,9 @@ def check(scratch: Path) -> dict[str, Any]:
     files = {"annotated": pairs(300, 7), "plain": plain, "matches": matches(200)}
 
     def one(name: str) -> Any:
-        return holdfast.check(write_rows(scratch / f"check-{name}.jsonl", files[name]), out=scratch / f"check-{name}").to_dict()
+        return holdfast.check(
+            write_rows(scratch / f"check-{name}.jsonl", files[name]), out=scratch / f"check-{name}"
+        ).to_dict()
 
     return {name: tried(one, name) for name in files}
 
@@ -241,8 +311,14 @@ def tried(what: Callable[[str], Any], name: str) -> Any:
 
 def run_of(out: Path) -> dict[str, Any]:
     """Every number of a run's log but times, and the hash of its weights."""
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    return {"metrics": [{k: v for k, v in line.items() if not TIMED.search(k)} for line in lines], "weights": weights(out)}
+    lines = [
+        json.loads(line)
+        for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    return {
+        "metrics": [{k: v for k, v in line.items() if not TIMED.search(k)} for line in lines],
+        "weights": weights(out),
+    }
 
 
 TIMED = re.compile(r"second|time|memory|speed|tokens_per|examples_per|throughput|eta", re.I)
@@ -293,11 +369,15 @@ def tables(page: Path) -> list[list[str]]:
 def without_paths(value: Any, scratch: Path) -> Any:
     """The same with the scratch folder's name taken out of every text, and times of day."""
     if isinstance(value, dict):
-        return {str(k): without_paths(v, scratch) for k, v in value.items() if not TIMED.search(str(k))}
+        return {
+            str(k): without_paths(v, scratch) for k, v in value.items() if not TIMED.search(str(k))
+        }
     if isinstance(value, (list, tuple)):
         return [without_paths(v, scratch) for v in value]
     if isinstance(value, str):
-        return re.sub(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d\S*", "(a time)", value.replace(str(scratch), "(scratch)"))
+        return re.sub(
+            r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d\S*", "(a time)", value.replace(str(scratch), "(scratch)")
+        )
     return value
 
 
@@ -321,15 +401,30 @@ def compare(before: Path, after: Path, renamed: dict[str, str], shown: int) -> i
     def new_name(path: str) -> str:
         return "/".join(renamed.get(key, key) for key in path.split("/"))
 
-    old = {new_name(path): value for path, value in flat(json.loads(before.read_text(encoding="utf-8")))}
+    old = {
+        new_name(path): value
+        for path, value in flat(json.loads(before.read_text(encoding="utf-8")))
+    }
     new = dict(flat(json.loads(after.read_text(encoding="utf-8"))))
     changed = [path for path in old if path in new and not same(old[path], new[path])]
-    gone, added = [path for path in old if path not in new], [path for path in new if path not in old]
+    gone, added = (
+        [path for path in old if path not in new],
+        [path for path in new if path not in old],
+    )
     for title, paths in (("differs", changed), ("gone", gone), ("new", added)):
         print(f"{title}: {len(paths)}")
         for path in paths[:shown]:
             print(f"  {path}: {old.get(path, '')!r} -> {new.get(path, '')!r}")
-    print(json.dumps({"equal": len(old) - len(changed) - len(gone), "differs": len(changed), "gone": len(gone), "new": len(added)}))
+    print(
+        json.dumps(
+            {
+                "equal": len(old) - len(changed) - len(gone),
+                "differs": len(changed),
+                "gone": len(gone),
+                "new": len(added),
+            }
+        )
+    )
     return len(changed)
 
 
@@ -338,16 +433,30 @@ def same(a: Any, b: Any) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     verbs = parser.add_subparsers(dest="verb", required=True)
     recording = verbs.add_parser("record", help="write down what is computed")
     recording.add_argument("out", type=Path)
-    recording.add_argument("--claims", action="store_true", help="every claim on its first few seeds, too: about an hour of one core")
+    recording.add_argument(
+        "--claims",
+        action="store_true",
+        help="every claim on its first few seeds, too: about an hour of one core",
+    )
     comparing = verbs.add_parser("compare", help="list what differs")
     comparing.add_argument("before", type=Path)
     comparing.add_argument("after", type=Path)
-    comparing.add_argument("--renamed", action="append", default=[], metavar="OLD=NEW", help="a key that has another name now; repeatable")
-    comparing.add_argument("--shown", type=int, default=20, help="how many paths of each kind to print")
+    comparing.add_argument(
+        "--renamed",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="a key that has another name now; repeatable",
+    )
+    comparing.add_argument(
+        "--shown", type=int, default=20, help="how many paths of each kind to print"
+    )
     asked = parser.parse_args()
     if asked.verb == "record":
         record(asked.out, asked.claims)

@@ -1,19 +1,23 @@
-"""Every causal-LM family of the installed transformers, scored and trained here, against one plain forward an answer.
+"""Every causal-LM family of the installed transformers, scored and trained here, against one plain
+forward an answer.
 
-    python benchmarks/families.py [FAMILY ...] [--jobs 2] [--seconds 240] [--results FILE] [--docs docs/families.md]
+    python benchmarks/families.py [FAMILY ...] [--jobs 2] [--seconds 240] [--results FILE] [--docs
+    docs/families.md]
 
-Each family is built small from its config class (`small_configs.py`), in the settings that it comes in, and saved as a folder. The oracle
-knows nothing of this library: it loads the folder in float32 and runs one forward for each answer, alone, without padding or mask. It is
-held against
+Each family is built small from its config class (`small_configs.py`), in the settings that it comes
+in, and saved as a folder. The oracle knows nothing of this library: it loads the folder in float32
+and runs one forward for each answer, alone, without padding or mask. It is held against
 
     score      log-probabilities of each response token under a policy and a reference by `holdfast.score`, and a gradient of theirs
     train dpo  at learning rate 0, batch by batch: each loss is ln 2, log-probabilities and gradient norms are the oracle's
     reference  the loss of a Llama policy whose reference is this family
-    generate   greedy answers to prompts of several lengths, token by token what the oracle finds most probable
+    generate   greedy answers to prompts of several lengths, token by token what the oracle finds
+               most probable
 
-Rows are longer and shorter than sliding windows, and on both sides of the length where a rope changes its factors; the longest come after
-the first batch. Each case runs in a process of its own, bounded in time and memory. The last line is JSON; a family counts as the worst
-of its cases: wrong, refused (an error of ours, by name), fell back (padded forwards instead of packed ones), packed.
+Rows are longer and shorter than sliding windows, and on both sides of the length where a rope
+changes its factors; the longest come after the first batch. Each case runs in a process of its own,
+bounded in time and memory. The last line is JSON; a family counts as the worst of its cases: wrong,
+refused (an error of ours, by name), fell back (padded forwards instead of packed ones), packed.
 """
 
 from __future__ import annotations
@@ -43,12 +47,27 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
-from small_configs import EOS, PAD, POSITIONS, VOCABULARY, NotBuiltError, Variant, build, families, variants
+from small_configs import (
+    EOS,
+    PAD,
+    POSITIONS,
+    VOCABULARY,
+    NotBuiltError,
+    Variant,
+    build,
+    families,
+    variants,
+)
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 import holdfast
 from holdfast.data import tokenize
@@ -56,7 +75,10 @@ from holdfast.errors import HoldfastError
 from holdfast.evaluation.generate import generate
 from holdfast.training.plan import rows_of_step
 
-NATS, RELATIVE = 1e-3, 1e-2  # float32 rounding explains less: of a token's log-probability, and of a gradient's or its norm
+NATS, RELATIVE = (
+    1e-3,
+    1e-2,
+)  # float32 rounding explains less: of a token's log-probability, and of a gradient's or its norm
 ROWS, BATCH, BETA, MEMORY_GIB = 12, 4, 0.5, 16
 ORDER = ("packed", "fell back", "refused", "wrong")
 
@@ -76,7 +98,9 @@ class Finding:
 
     def worse(self, what: str, difference: float, limit: float, kind: str) -> None:
         before = getattr(self, kind)
-        setattr(self, kind, difference if math.isnan(before) or not difference <= before else before)
+        setattr(
+            self, kind, difference if math.isnan(before) or not difference <= before else before
+        )
         if not difference <= limit:
             self.wrong.append(f"{what} off by {difference:.3g}")
 
@@ -87,14 +111,24 @@ class Finding:
 def tokenizer() -> PreTrainedTokenizerFast:
     """Token i is the word `wi`."""
     names = ["<unk>", "<s>", "</s>", "<pad>"]
-    words = {name: i for i, name in enumerate(names + [f"w{i}" for i in range(len(names), VOCABULARY)])}
+    words = {
+        name: i for i, name in enumerate(names + [f"w{i}" for i in range(len(names), VOCABULARY)])
+    }
     core = Tokenizer(WordLevel(words, unk_token="<unk>"))
     core.pre_tokenizer = WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", eos_token="</s>", pad_token="<pad>", model_max_length=256)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        unk_token="<unk>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        model_max_length=256,
+    )
 
 
 def rows(seed: int = 0) -> list[dict[str, str]]:
-    """Comparisons of random words: all shorter than a sliding window, but for four that the first batch of training does not hold."""
+    """Comparisons of random words: all shorter than a sliding window, but for four that the first
+    batch of training does not hold.
+    """
     rng = random.Random(seed)
     first = set(rows_of_step(0, rows=ROWS, batch_size=BATCH, seed=0))
     long = [i for i in range(ROWS) if i not in first][:4]
@@ -121,10 +155,14 @@ class Oracle:
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
     def logits_LV(self, ids: Sequence[int]) -> Tensor:
-        """Logits of one sequence. Dynamic rope remembers the longest sequence it has seen until it sees a short one."""
+        """Logits of one sequence. Dynamic rope remembers the longest sequence it has seen until it
+        sees a short one.
+        """
         with torch.no_grad():
             self.model(input_ids=torch.tensor([[EOS]]), use_cache=False)
-        logits_LV: Tensor = self.model(input_ids=torch.tensor([list(ids)]), use_cache=False).logits[0].float()
+        logits_LV: Tensor = (
+            self.model(input_ids=torch.tensor([list(ids)]), use_cache=False).logits[0].float()
+        )
         return logits_LV
 
     def logp_T(self, prompt: Sequence[int], answer: Sequence[int]) -> Tensor:
@@ -133,18 +171,37 @@ class Oracle:
         return logp_TV.gather(1, torch.tensor(answer)[:, None])[:, 0]
 
     def answers(self, items: Sequence[Any]) -> list[dict[str, Tensor]]:
-        return [{name: self.logp_T(item.prompt, item.answers[name]) for name in item.answers} for item in items]
+        return [
+            {name: self.logp_T(item.prompt, item.answers[name]) for name in item.answers}
+            for item in items
+        ]
 
     def router_loss(self, items: Sequence[Any]) -> Tensor | float:
-        """The load-balancing loss of a mixture of experts times its coefficient, by the model's own function; 0 where none is asked for."""
-        coefficient = getattr(self.model, "router_aux_loss_coef", None) or getattr(self.model, "aux_loss_coef", None)
-        if not coefficient or not getattr(self.model.config.get_text_config(), "output_router_logits", False):
+        """The load-balancing loss of a mixture of experts times its coefficient, by the model's own
+        function; 0 where none is asked for.
+        """
+        coefficient = getattr(self.model, "router_aux_loss_coef", None) or getattr(
+            self.model, "aux_loss_coef", None
+        )
+        if not coefficient or not getattr(
+            self.model.config.get_text_config(), "output_router_logits", False
+        ):
             return 0.0
         sequences = [[*item.prompt, *item.answers[name]] for item in items for name in item.answers]
-        found = [self.model(input_ids=torch.tensor([ids]), output_router_logits=True, use_cache=False).router_logits for ids in sequences]
-        layers = tuple(torch.cat([x.reshape(-1, x.shape[-1]) for x in layer]) for layer in zip(*found, strict=True))
+        found = [
+            self.model(
+                input_ids=torch.tensor([ids]), output_router_logits=True, use_cache=False
+            ).router_logits
+            for ids in sequences
+        ]
+        layers = tuple(
+            torch.cat([x.reshape(-1, x.shape[-1]) for x in layer])
+            for layer in zip(*found, strict=True)
+        )
         of_family = sys.modules[type(self.model).__module__].load_balancing_loss_func
-        return coefficient * of_family(layers, self.model.num_experts, self.model.num_experts_per_tok)
+        return coefficient * of_family(
+            layers, self.model.num_experts, self.model.num_experts_per_tok
+        )
 
     def gradient(self, loss: Tensor) -> dict[str, Tensor]:
         self.model.zero_grad(set_to_none=True)
@@ -153,20 +210,29 @@ class Oracle:
 
     @torch.no_grad()
     def peeks(self) -> float:
-        """How far the log-probabilities of an answer move when only what comes after it changes: 0 of a causal model."""
+        """How far the log-probabilities of an answer move when only what comes after it changes: 0
+        of a causal model.
+        """
         prompt, answer, more = list(range(10, 16)), list(range(20, 30)), [40, 41, 42]
         logp_T = self.logp_T(prompt, answer)
         return float((self.logp_T(prompt, answer + more)[: len(answer)] - logp_T).abs().max())
 
 
 def gradient_of(model: Any) -> dict[str, Tensor]:
-    return {name: p.grad.detach().clone() for name, p in model.named_parameters() if p.grad is not None}
+    return {
+        name: p.grad.detach().clone() for name, p in model.named_parameters() if p.grad is not None
+    }
 
 
 def relative(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
-    """||ours - theirs|| / ||theirs|| over all weights; a weight without a gradient has one of zero."""
+    """||ours - theirs|| / ||theirs|| over all weights; a weight without a gradient has one of
+    zero.
+    """
     zero = torch.zeros(())
-    off = sum(float((ours.get(name, zero) - theirs.get(name, zero)).double().square().sum()) for name in ours.keys() | theirs.keys())
+    off = sum(
+        float((ours.get(name, zero) - theirs.get(name, zero)).double().square().sum())
+        for name in ours.keys() | theirs.keys()
+    )
     return math.sqrt(off) / max(norm(theirs), 1e-12)
 
 
@@ -175,7 +241,10 @@ def norm(gradient: dict[str, Tensor]) -> float:
 
 
 def dpo_loss(policy: dict[str, Tensor], reference: dict[str, Tensor]) -> Tensor:
-    margin = sum(sign * (policy[name].sum() - reference[name].sum().detach()) for name, sign in (("chosen", 1), ("rejected", -1)))
+    margin = sum(
+        sign * (policy[name].sum() - reference[name].sum().detach())
+        for name, sign in (("chosen", 1), ("rejected", -1))
+    )
     return -torch.nn.functional.logsigmoid(BETA * margin)
 
 
@@ -184,7 +253,9 @@ def dpo_loss(policy: dict[str, Tensor], reference: dict[str, Tensor]) -> Tensor:
 
 @contextlib.contextmanager
 def packed_forwards(model: Any, longest: int) -> Iterator[list[bool]]:
-    """For each forward of the decoder whether it held more than one answer in a row: seen from outside, whatever the library says."""
+    """For each forward of the decoder whether it held more than one answer in a row: seen from
+    outside, whatever the library says.
+    """
     seen: list[bool] = []
 
     def look(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -192,7 +263,10 @@ def packed_forwards(model: Any, longest: int) -> Iterator[list[bool]]:
         if torch.is_tensor(ids) and ids.ndim == 2 and ids.shape[1] > 1:
             seen.append(ids.shape[0] == 1 and ids.shape[1] > longest)
 
-    handles = [module.register_forward_pre_hook(look, with_kwargs=True) for module in {model, model.base_model}]
+    handles = [
+        module.register_forward_pre_hook(look, with_kwargs=True)
+        for module in {model, model.base_model}
+    ]
     try:
         yield seen
     finally:
@@ -200,12 +274,17 @@ def packed_forwards(model: Any, longest: int) -> Iterator[list[bool]]:
             handle.remove()
 
 
-def check_score(finding: Finding, folders: tuple[Path, Path], data: Sequence[Any], words: Any) -> str:
+def check_score(
+    finding: Finding, folders: tuple[Path, Path], data: Sequence[Any], words: Any
+) -> str:
     """`holdfast.score`: log-probabilities of both models, and a gradient."""
     rows = holdfast.read(list(data))
     items = tokenize(rows, words).items
     oracle, reference_oracle = (Oracle(folder) for folder in folders)
-    policy, reference = (AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval() for folder in folders)
+    policy, reference = (
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        for folder in folders
+    )
     longest = max(len(item.prompt) + len(ids) for item in items for ids in item.answers.values())
     with packed_forwards(policy, longest) as seen:
         pairs = holdfast.score(policy, words, rows, reference=reference)
@@ -216,7 +295,9 @@ def check_score(finding: Finding, folders: tuple[Path, Path], data: Sequence[Any
     ours_loss, loss = torch.zeros(()), torch.zeros(())
     generator = torch.Generator().manual_seed(1)
     for name, part in (("chosen", pairs.chosen), ("rejected", pairs.rejected)):
-        for n, (right, right_reference) in enumerate(zip(expected, expected_reference, strict=True)):
+        for n, (right, right_reference) in enumerate(
+            zip(expected, expected_reference, strict=True)
+        ):
             length = len(right[name])
             if int(part.mask_NT[n].sum()) != length:
                 finding.wrong.append(f"{int(part.mask_NT[n].sum())} tokens of {length} scored")
@@ -225,12 +306,20 @@ def check_score(finding: Finding, folders: tuple[Path, Path], data: Sequence[Any
             worst = nan_max(worst, (ours - right[name]).detach().abs().max())
             worst_reference = nan_max(worst_reference, (theirs - right_reference[name]).abs().max())
             slope_T = torch.randn(length, generator=generator)
-            ours_loss, loss = ours_loss + (slope_T * ours).sum(), loss + (slope_T * right[name]).sum()
+            ours_loss, loss = (
+                ours_loss + (slope_T * ours).sum(),
+                loss + (slope_T * right[name]).sum(),
+            )
     finding.worse("score: log-probabilities", worst, NATS, "nats")
     finding.worse("score: reference", worst_reference, NATS, "nats")
     policy.zero_grad(set_to_none=True)
     ours_loss.backward()
-    finding.worse("score: gradient", relative(gradient_of(policy), oracle.gradient(loss)), RELATIVE, "gradient")
+    finding.worse(
+        "score: gradient",
+        relative(gradient_of(policy), oracle.gradient(loss)),
+        RELATIVE,
+        "gradient",
+    )
     return "packed" if any(seen) else "fell back"
 
 
@@ -241,24 +330,62 @@ def nan_max(a: float, b: Tensor) -> float:
 
 def check_train(finding: Finding, folder: Path, data: Path, items: Sequence[Any], out: Path) -> str:
     """`train dpo` at learning rate 0."""
-    how = {"batch_size": BATCH, "epochs": 2, "learning_rate": 0.0, "beta": BETA, "max_grad_norm": 0.0, "tokens_per_microbatch": 150}
-    how["max_tokens"] = POSITIONS  # also where a rope is stretched beyond the positions that the config names
-    run = holdfast.train("dpo", model=folder, tokenizer=data.parent / "words", data=data, eval_data=data, out=out, **how)
+    how = {
+        "batch_size": BATCH,
+        "epochs": 2,
+        "learning_rate": 0.0,
+        "beta": BETA,
+        "max_grad_norm": 0.0,
+        "tokens_per_microbatch": 150,
+    }
+    how["max_tokens"] = (
+        POSITIONS  # also where a rope is stretched beyond the positions that the config names
+    )
+    run = holdfast.train(
+        "dpo",
+        model=folder,
+        tokenizer=data.parent / "words",
+        data=data,
+        eval_data=data,
+        out=out,
+        **how,
+    )
     oracle = Oracle(folder)
-    losses = [line["loss"] for line in run.metrics if "loss" in line] + [line["eval/loss"] for line in run.metrics if "eval/loss" in line]
-    finding.worse("train: loss at learning rate 0", max((abs(x - math.log(2)) for x in losses), key=nan_last), BETA * NATS, "nats")
+    losses = [line["loss"] for line in run.metrics if "loss" in line] + [
+        line["eval/loss"] for line in run.metrics if "eval/loss" in line
+    ]
+    finding.worse(
+        "train: loss at learning rate 0",
+        max((abs(x - math.log(2)) for x in losses), key=nan_last),
+        BETA * NATS,
+        "nats",
+    )
     with torch.no_grad():
         expected = oracle.answers(items)
     evaluated = next(line for line in run.metrics if "eval/loss" in line)
     for name in ("chosen", "rejected"):
         right = sum(float(answers[name].mean()) for answers in expected) / len(items)
-        finding.worse(f"train: mean of {name}", abs(evaluated[f"eval/logp_per_token/{name}"] - right), NATS, "nats")
+        finding.worse(
+            f"train: mean of {name}",
+            abs(evaluated[f"eval/logp_per_token/{name}"] - right),
+            NATS,
+            "nats",
+        )
     for line in (line for line in run.metrics if "loss" in line and line["step"] <= ROWS // BATCH):
-        batch = [items[i] for i in rows_of_step(line["step"] - 1, rows=ROWS, batch_size=BATCH, seed=0)]
+        batch = [
+            items[i] for i in rows_of_step(line["step"] - 1, rows=ROWS, batch_size=BATCH, seed=0)
+        ]
         answers = oracle.answers(batch)
-        loss = torch.stack([dpo_loss(each, each) for each in answers]).mean() + oracle.router_loss(batch)
+        loss = torch.stack([dpo_loss(each, each) for each in answers]).mean() + oracle.router_loss(
+            batch
+        )
         right = norm(oracle.gradient(loss))
-        finding.worse(f"train: gradient norm of step {line['step']}", abs(line["gradient_norm"] / right - 1), RELATIVE, "gradient")
+        finding.worse(
+            f"train: gradient norm of step {line['step']}",
+            abs(line["gradient_norm"] / right - 1),
+            RELATIVE,
+            "gradient",
+        )
     scoring = run.record["scoring"]
     if scoring.get("reason"):
         finding.reason = str(scoring["reason"])
@@ -269,14 +396,32 @@ def nan_last(x: float) -> tuple[bool, float]:
     return math.isnan(x), x
 
 
-def check_as_reference(finding: Finding, folders: tuple[Path, Path], data: Path, items: Sequence[Any], out: Path) -> None:
+def check_as_reference(
+    finding: Finding, folders: tuple[Path, Path], data: Path, items: Sequence[Any], out: Path
+) -> None:
     """The first loss of a Llama policy whose reference is this family."""
     llama, other = folders
-    how = {"batch_size": ROWS, "max_steps": 1, "beta": BETA, "learning_rate": 0.0, "max_tokens": POSITIONS}
-    run = holdfast.train("dpo", model=llama, reference=other, tokenizer=data.parent / "words", data=data, out=out, **how)
+    how = {
+        "batch_size": ROWS,
+        "max_steps": 1,
+        "beta": BETA,
+        "learning_rate": 0.0,
+        "max_tokens": POSITIONS,
+    }
+    run = holdfast.train(
+        "dpo",
+        model=llama,
+        reference=other,
+        tokenizer=data.parent / "words",
+        data=data,
+        out=out,
+        **how,
+    )
     with torch.no_grad():
         policy, reference = (Oracle(folder).answers(items) for folder in (llama, other))
-    right = float(torch.stack([dpo_loss(*each) for each in zip(policy, reference, strict=True)]).mean())
+    right = float(
+        torch.stack([dpo_loss(*each) for each in zip(policy, reference, strict=True)]).mean()
+    )
     loss = next(line["loss"] for line in run.metrics if "loss" in line)
     finding.worse("as a reference: loss", abs(loss - right), BETA * NATS, "nats")
 
@@ -292,7 +437,12 @@ def check_generate(finding: Finding, folder: Path, words: Any) -> None:
         for t, token in enumerate(answer.ids):
             with torch.no_grad():
                 logits_V = oracle.logits_LV([*prompt, *answer.ids[:t]])[-1]
-            finding.worse("generate: logit below the best", float(logits_V.max() - logits_V[token]), NATS, "nats")
+            finding.worse(
+                "generate: logit below the best",
+                float(logits_V.max() - logits_V[token]),
+                NATS,
+                "nats",
+            )
 
 
 # ------------------------------------------------------------ one case
@@ -303,8 +453,12 @@ def examine(variant: Variant, room: Path) -> Finding:
     finding = Finding(str(variant), variant.family)
     words, data = tokenizer(), room / "data.jsonl"
     try:
-        words.save_pretrained(room / "words")  # beside a config, transformers would read it as that family's own tokenizer
-        policy, reference = (saved(variant, room / name, seed) for seed, name in enumerate(("policy", "reference")))
+        words.save_pretrained(
+            room / "words"
+        )  # beside a config, transformers would read it as that family's own tokenizer
+        policy, reference = (
+            saved(variant, room / name, seed) for seed, name in enumerate(("policy", "reference"))
+        )
         oracle = Oracle(policy)
         peeks = oracle.peeks()
         if not math.isfinite(peeks):
@@ -313,7 +467,10 @@ def examine(variant: Variant, room: Path) -> Finding:
         finding.outcome, finding.reason = "not built", str(error)
         return finding
     except Exception as error:
-        finding.outcome, finding.reason = "not built", f"{type(error).__name__}: {first_line(error)}"
+        finding.outcome, finding.reason = (
+            "not built",
+            f"{type(error).__name__}: {first_line(error)}",
+        )
         return finding
     data.write_text("".join(json.dumps(row) + "\n" for row in rows()))
     items = tokenize(holdfast.read(data), words).items
@@ -322,7 +479,12 @@ def examine(variant: Variant, room: Path) -> Finding:
     for what, check in (
         ("score", lambda: check_score(finding, (policy, reference), rows(), words)),
         ("train", lambda: check_train(finding, policy, data, items, room / "run")),
-        ("as a reference", lambda: check_as_reference(finding, (llama, reference), data, items, room / "run-reference")),
+        (
+            "as a reference",
+            lambda: check_as_reference(
+                finding, (llama, reference), data, items, room / "run-reference"
+            ),
+        ),
         ("generate", lambda: check_generate(finding, policy, words)),
     ):
         if what == "generate" and "refused" in outcomes:
@@ -334,9 +496,15 @@ def examine(variant: Variant, room: Path) -> Finding:
             finding.reason = f"{what}: {first_line(error)}"
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
-            finding.wrong.append(f"{what}: {type(error).__name__}: {first_line(error)} ({Path(where.filename).name}:{where.lineno})")
+            finding.wrong.append(
+                f"{what}: {type(error).__name__}: {first_line(error)} "
+                f"({Path(where.filename).name}:{where.lineno})"
+            )
     if peeks > NATS and "refused" not in outcomes:
-        finding.wrong.append(f"not causal (later tokens move earlier log-probabilities by {peeks:.2g} nats), and taken all the same")
+        finding.wrong.append(
+            f"not causal (later tokens move earlier log-probabilities by {peeks:.2g} "
+            "nats), and taken all the same"
+        )
     finding.outcome = "wrong" if finding.wrong else max(outcomes, key=ORDER.index)
     return finding
 
@@ -349,9 +517,20 @@ def saved(variant: Variant, folder: Path, seed: int) -> Path:
 
 def saved_llama(folder: Path) -> Path:
     torch.manual_seed(3)
-    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
     config = LlamaConfig(
-        vocab_size=VOCABULARY, max_position_embeddings=256, eos_token_id=EOS, pad_token_id=PAD, initializer_range=0.2, **sizes
+        vocab_size=VOCABULARY,
+        max_position_embeddings=256,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+        initializer_range=0.2,
+        **sizes,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
@@ -397,7 +576,13 @@ def sweep(cases: Sequence[Variant], *, jobs: int, seconds: float) -> Iterator[Fi
                 yield _received(variant, process, receive)
             elif time.monotonic() > until:
                 process.kill()
-                yield Finding(str(variant), variant.family, "wrong", wrong=[f"not done after {seconds:g} s"], seconds=seconds)
+                yield Finding(
+                    str(variant),
+                    variant.family,
+                    "wrong",
+                    wrong=[f"not done after {seconds:g} s"],
+                    seconds=seconds,
+                )
             else:
                 still.append((variant, process, receive, until))
                 continue
@@ -411,7 +596,12 @@ def _received(variant: Variant, process: Any, receive: Any) -> Finding:
         return Finding(**receive.recv())
     except EOFError:
         process.join()
-        return Finding(str(variant), variant.family, "wrong", wrong=[f"the process ended with status {process.exitcode}"])
+        return Finding(
+            str(variant),
+            variant.family,
+            "wrong",
+            wrong=[f"the process ended with status {process.exitcode}"],
+        )
 
 
 # ------------------------------------------------------------ what is said
@@ -428,25 +618,40 @@ def by_family(findings: Sequence[Finding]) -> dict[str, str]:
     worst: dict[str, str] = {}
     for each in findings:
         if each.outcome in ORDER:
-            worst[each.family] = max(worst.get(each.family, "packed"), each.outcome, key=ORDER.index)
+            worst[each.family] = max(
+                worst.get(each.family, "packed"), each.outcome, key=ORDER.index
+            )
     return worst
 
 
 def totals(findings: Sequence[Finding]) -> dict[str, int]:
     count = Counter(by_family(findings).values())
-    return {"families": count.total(), **{outcome.replace(" ", "_"): count[outcome] for outcome in ORDER}}
+    return {
+        "families": count.total(),
+        **{outcome.replace(" ", "_"): count[outcome] for outcome in ORDER},
+    }
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("family", nargs="*", help="families to try; all unless given")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cases at once")
-    parser.add_argument("--seconds", type=float, default=240, help="the longest that a case may take")
+    parser.add_argument(
+        "--seconds", type=float, default=240, help="the longest that a case may take"
+    )
     parser.add_argument("--docs", type=Path, help="write the table to this Markdown file too")
-    parser.add_argument("--results", type=Path, help="keep what comes out in this JSON Lines file; cases that are in it are not run again")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        help="keep what comes out in this JSON Lines file; cases that are in it are not run again",
+    )
     given = parser.parse_args()
     names = given.family or families()
-    known = given.results.read_text().splitlines() if given.results and given.results.exists() else []
+    known = (
+        given.results.read_text().splitlines() if given.results and given.results.exists() else []
+    )
     findings = [Finding(**json.loads(text)) for text in known]
     done = {finding.case for finding in findings}
     cases = [variant for name in names for variant in variants(name) if str(variant) not in done]
@@ -460,7 +665,9 @@ def main() -> int:
     if given.docs:
         from families_page import page
 
-        text = page(findings, totals=totals(findings), rows=ROWS, batch=BATCH, nats=NATS, relative=RELATIVE)
+        text = page(
+            findings, totals=totals(findings), rows=ROWS, batch=BATCH, nats=NATS, relative=RELATIVE
+        )
         given.docs.write_text(text, encoding="utf-8")
     print(json.dumps(totals(findings)))
     return 0

@@ -33,7 +33,15 @@ that weight, of a loss), the gradient's is relative to its norm. A difference ab
 """
 
 
-def page(findings: Sequence[Any], *, totals: dict[str, int], rows: int, batch: int, nats: float, relative: float) -> str:
+def page(
+    findings: Sequence[Any],
+    *,
+    totals: dict[str, int],
+    rows: int,
+    batch: int,
+    nats: float,
+    relative: float,
+) -> str:
     built = [each for each in findings if each.outcome != "not built"]
     missing = [each for each in findings if each.outcome == "not built"]
     names = {each.family for each in findings}
@@ -48,11 +56,17 @@ def page(findings: Sequence[Any], *, totals: dict[str, int], rows: int, batch: i
         nats=nats,
         relative=relative,
     )
-    out += ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in totals.items()) + ".\n\n"
+    out += (
+        ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in totals.items())
+        + ".\n\n"
+    )
     out += "| family | outcome | nats | gradient | why |\n| --- | --- | ---: | ---: | --- |\n"
     for each in sorted(built, key=lambda each: (each.family, each.case)):
         why = "; ".join(each.wrong) or (each.reason if each.outcome != "packed" else "")
-        out += f"| {each.case} | {each.outcome} | {_number(each.nats)} | {_number(each.gradient)} | {_cell(why)} |\n"
+        out += (
+            f"| {each.case} | {each.outcome} | {_number(each.nats)} | "
+            f"{_number(each.gradient)} | {_cell(why)} |\n"
+        )
     out += "\n## Not built\n\n| family | why |\n| --- | --- |\n"
     for each in sorted(missing, key=lambda each: each.case):
         out += f"| {each.case} | {_cell(each.reason)} |\n"

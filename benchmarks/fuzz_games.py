@@ -2,9 +2,10 @@
 
     python benchmarks/fuzz_games.py --games 300 --seconds 600
 
-Every solver plays every game; each certificate it reports is computed again with plain Python sums from the definition, and the exact
-solvers are held against a linear program that is written the other way round (the second player's). The last line is JSON:
-{"games": n, "checks": m, "refused": r, "wrong": 0}.
+Every solver plays every game; each certificate it reports is computed again with plain Python sums
+from the definition, and the exact solvers are held against a linear program that is written the
+other way round (the second player's). The last line is JSON: {"games": n, "checks": m, "refused":
+r, "wrong": 0}.
 """
 
 from __future__ import annotations
@@ -23,7 +24,18 @@ import numpy as np
 from scipy.optimize import linprog
 
 from holdfast.errors import HoldfastError
-from holdfast.games import Game, Oracle, apo, exploitability, gap, halpern, interior, linear_program, regularized, solve
+from holdfast.games import (
+    Game,
+    Oracle,
+    apo,
+    exploitability,
+    gap,
+    halpern,
+    interior,
+    linear_program,
+    regularized,
+    solve,
+)
 from holdfast.lab.games import PLAIN, WITH_KL
 
 BETAS = (1e-9, 1e-4, 0.01, 0.1, 1.0, 7.0, 100.0, 1e6)
@@ -66,7 +78,9 @@ def ranked(rng: np.random.Generator, n: int) -> np.ndarray:
 
 def cyclic(rng: np.random.Generator, n: int) -> np.ndarray:
     turn = (np.arange(n)[:, None] - np.arange(n)[None]) % n
-    return skew(np.where(turn == 0, 0.0, np.where(2 * turn < n, 0.5, np.where(2 * turn > n, -0.5, 0.0))))
+    return skew(
+        np.where(turn == 0, 0.0, np.where(2 * turn < n, 0.5, np.where(2 * turn > n, -0.5, 0.0)))
+    )
 
 
 def counted(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -94,7 +108,8 @@ KINDS: tuple[Callable[[np.random.Generator, int], np.ndarray], ...] = (
 )
 
 
-# ------------------------------------------------------------------------------------------------- slow answers, by definition
+# -------------------------------------------------------------------------------------------------
+# slow answers, by definition
 
 
 def slow_exploitability(p: list[list[float]], pi: list[float]) -> float:
@@ -110,7 +125,12 @@ def slow_gap(p: list[list[float]], beta: float, ref: list[float], pi: list[float
         return fsum(x * (log(x) - r) for x, r in zip(q, ref, strict=True) if x > 0)
 
     def j(first: list[float], second: list[float]) -> float:
-        pay = fsum(first[a] * p[a][b] * second[b] for a in range(n) for b in range(n) if first[a] and second[b])
+        pay = fsum(
+            first[a] * p[a][b] * second[b]
+            for a in range(n)
+            for b in range(n)
+            if first[a] and second[b]
+        )
         return pay - beta * divergence(first) + beta * divergence(second)
 
     logits = [ref[a] + fsum(p[a][b] * pi[b] for b in range(n)) / beta for a in range(n)]
@@ -122,7 +142,9 @@ def slow_gap(p: list[list[float]], beta: float, ref: list[float], pi: list[float
 
 
 def slow_value(p: np.ndarray) -> tuple[float, np.ndarray]:
-    """The second player's linear program: the least t with q^T A <= t for every pure answer of the first; (t, q)."""
+    """The second player's linear program: the least t with q^T A <= t for every pure answer of the
+    first; (t, q).
+    """
     n = len(p)
     pay = 2 * p - 1  # what an answer of the second player wins against one of the first
     found = linprog(
@@ -137,7 +159,8 @@ def slow_value(p: np.ndarray) -> tuple[float, np.ndarray]:
     return float(-found.fun), found.x[:-1]
 
 
-# ------------------------------------------------------------------------------------------------- one game
+# -------------------------------------------------------------------------------------------------
+# one game
 
 
 def games(seed: int, largest: int) -> Iterator[tuple[str, np.ndarray, np.random.Generator]]:
@@ -170,21 +193,38 @@ def played(p: np.ndarray, rng: np.random.Generator, calls: int) -> tuple[int, in
     plain = Game(p)
     rows = plain.pref_AA.tolist()  # as the game understands it: made exactly antisymmetric
     value, theirs = slow_value(plain.pref_AA)
-    check(abs(value) < 1e-6 and slow_exploitability(rows, np.clip(theirs, 0, None).tolist()) < 1e-6, f"the game's value is {value}")
-    exact = {f"linear_program {m}": partial(linear_program, plain, method=m) for m in ("highs", "highs-ds", "highs-ipm")}
+    check(
+        abs(value) < 1e-6 and slow_exploitability(rows, np.clip(theirs, 0, None).tolist()) < 1e-6,
+        f"the game's value is {value}",
+    )
+    exact = {
+        f"linear_program {m}": partial(linear_program, plain, method=m)
+        for m in ("highs", "highs-ds", "highs-ipm")
+    }
     for name, solver in exact.items():
         pi = solver()
-        check(close(exploitability(plain, pi), max(0.0, slow_exploitability(rows, pi.tolist()))), f"{name}: certificate")
-        check(exploitability(plain, pi) < 1e-6, f"{name}: exploitability {exploitability(plain, pi)}")
+        check(
+            close(exploitability(plain, pi), max(0.0, slow_exploitability(rows, pi.tolist()))),
+            f"{name}: certificate",
+        )
+        check(
+            exploitability(plain, pi) < 1e-6, f"{name}: exploitability {exploitability(plain, pi)}"
+        )
     inner = interior.interior_point(plain)
-    check(close(inner.exploitability, max(0.0, slow_exploitability(rows, inner.pi_A.tolist()))), "interior_point: certificate")
+    check(
+        close(inner.exploitability, max(0.0, slow_exploitability(rows, inner.pi_A.tolist()))),
+        "interior_point: certificate",
+    )
     check(inner.exploitability < 1e-6, f"interior_point: exploitability {inner.exploitability}")
     beta = float(rng.choice(BETAS))
     ref = rng.normal(scale=float(rng.choice([0.0, 1.0, 20.0])), size=n)
     with_kl = Game(p, beta=beta, log_ref_A=ref)
     try:
         pi = np.exp(regularized(with_kl))
-        check(gap(with_kl, pi) < 1e-9 * max(1.0, beta), f"regularized at beta {beta:g}: gap {gap(with_kl, pi)}")
+        check(
+            gap(with_kl, pi) < 1e-9 * max(1.0, beta),
+            f"regularized at beta {beta:g}: gap {gap(with_kl, pi)}",
+        )
     except HoldfastError:
         refused += 1
     start = rng.normal(scale=float(rng.choice([0.1, 1.0, 30.0])), size=n)
@@ -192,7 +232,9 @@ def played(p: np.ndarray, rng: np.random.Generator, calls: int) -> tuple[int, in
     for game, group in ((plain, PLAIN), (with_kl, WITH_KL)):
         for entrant in group:
             settings = entrant.steps(game)
-            runs.append((entrant.name, game, settings[int(rng.integers(len(settings)))], entrant.average))
+            runs.append(
+                (entrant.name, game, settings[int(rng.integers(len(settings)))], entrant.average)
+            )
     runs.append(("halpern, far", plain, partial(halpern.step, eta=1e3), "uniform"))
     runs.append(("apo, momentum", plain, partial(apo.step, beta=0.05, alpha=0.9), "uniform"))
     for name, game, step, average in runs:
@@ -200,7 +242,12 @@ def played(p: np.ndarray, rng: np.random.Generator, calls: int) -> tuple[int, in
             until = float(10.0 ** rng.uniform(-6, -1))
             try:
                 found = solve(
-                    Oracle(game, opponents, int(rng.integers(2**31))), step, start_A=start, until=until, max_calls=calls, average=average
+                    Oracle(game, opponents, int(rng.integers(2**31))),
+                    step,
+                    start_A=start,
+                    until=until,
+                    max_calls=calls,
+                    average=average,
                 )
             except HoldfastError:
                 refused += 1
@@ -212,19 +259,33 @@ def played(p: np.ndarray, rng: np.random.Generator, calls: int) -> tuple[int, in
             ):
                 pi = (pi_A / pi_A.sum()).tolist()
                 truth = slow_exploitability(rows, pi)
-                check(close(won, max(0.0, truth)), f"{name}: exploitability {won}, by definition {truth}")
+                check(
+                    close(won, max(0.0, truth)),
+                    f"{name}: exploitability {won}, by definition {truth}",
+                )
                 if game.beta:
-                    truth, scale = slow_gap(rows, beta, game.log_ref_A.tolist(), pi), 100 * max(1.0, beta)
+                    truth, scale = (
+                        slow_gap(rows, beta, game.log_ref_A.tolist(), pi),
+                        100 * max(1.0, beta),
+                    )
                 check(
                     close(near, max(0.0, truth), scale if game.beta else 1.0),
                     f"{name}: gap {near}, by definition {truth}, beta {game.beta}",
                 )
-            check(found.converged == (min(end.gap, end.average_gap) <= until), f"{name}: converged is {found.converged}")
-            check(found.gap == min(end.gap, end.average_gap), f"{name}: the delivered policy is not the better one")
+            check(
+                found.converged == (min(end.gap, end.average_gap) <= until),
+                f"{name}: converged is {found.converged}",
+            )
+            check(
+                found.gap == min(end.gap, end.average_gap),
+                f"{name}: the delivered policy is not the better one",
+            )
     return checks, refused, wrong
 
 
-def fuzz(count: int = 100, *, seed: int = 0, seconds: float = inf, calls: int = 40, largest: int = 14) -> dict[str, Any]:
+def fuzz(
+    count: int = 100, *, seed: int = 0, seconds: float = inf, calls: int = 40, largest: int = 14
+) -> dict[str, Any]:
     """Play `count` games, or as many as the seconds allow."""
     began, checks, refused, number = monotonic(), 0, 0, 0
     wrong: list[str] = []
@@ -236,7 +297,14 @@ def fuzz(count: int = 100, *, seed: int = 0, seconds: float = inf, calls: int = 
         checks, refused, number = checks + new, refused + no, number + 1
         kinds[kind] += 1
         wrong += [f"game {number - 1} ({kind}, {len(p)} answers): {what}" for what in bad]
-    return {"games": number, "checks": checks, "refused": refused, "wrong": len(wrong), "kinds": dict(kinds), "examples": wrong[:20]}
+    return {
+        "games": number,
+        "checks": checks,
+        "refused": refused,
+        "wrong": len(wrong),
+        "kinds": dict(kinds),
+        "examples": wrong[:20],
+    }
 
 
 def main() -> int:

@@ -1,8 +1,10 @@
-"""What each part of the packed scorer is worth: the same forward and backward of DPO, one part added at a time.
+"""What each part of the packed scorer is worth: the same forward and backward of DPO, one part
+added at a time.
 
     python benchmarks/parts.py [--rounds 3]
 
-Every rung is a fresh process, the rungs take turns, medians are printed. No optimizer and no reference: the scorer alone.
+Every rung is a fresh process, the rungs take turns, medians are printed. No optimizer and no
+reference: the scorer alone.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ RUNGS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -42,12 +46,21 @@ def main() -> None:
     results: dict[int, list[dict[str, Any]]] = {}
     for _ in range(args.rounds):
         for rung in range(len(RUNGS)):
-            done = subprocess.run([sys.executable, __file__, "--one", str(rung)], capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                [sys.executable, __file__, "--one", str(rung)],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
             results.setdefault(rung, []).append(json.loads(done.stdout.strip().splitlines()[-1]))
     print(f"{'':34s} {'s/step':>7s} {'peak MiB':>9s} {'tokens':>7s}")
     for rung, name in enumerate(RUNGS):
         seconds = statistics.median(s for run in results[rung] for s in run["seconds"])
-        print(f"{name:34s} {seconds:7.2f} {statistics.median(r['peak_mib'] for r in results[rung]):9.0f} {results[rung][0]['tokens']:7.0f}")
+        print(
+            f"{name:34s} {seconds:7.2f} "
+            f"{statistics.median(r['peak_mib'] for r in results[rung]):9.0f} "
+            f"{results[rung][0]['tokens']:7.0f}"
+        )
 
 
 def measure(rung: int) -> dict[str, Any]:
@@ -62,7 +75,9 @@ def measure(rung: int) -> dict[str, Any]:
     steps = 4
     folder = build_model(Path(tempfile.gettempdir()) / "holdfast-bench-model")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    items = tokenize(read(build_rows(BATCH * steps, seed=1)), AutoTokenizer.from_pretrained(folder)).items
+    items = tokenize(
+        read(build_rows(BATCH * steps, seed=1)), AutoTokenizer.from_pretrained(folder)
+    ).items
     scorer = TextScorer(model, path="plain" if rung == 0 else "packed")
     if rung < 4:
         head.CHUNK_ELEMENTS["cpu"] = 1 << 40
@@ -71,11 +86,23 @@ def measure(rung: int) -> dict[str, Any]:
     for step in range(steps):
         batch = items[step * BATCH : (step + 1) * BATCH]
         longest = max(len(i.prompt) + max(map(len, i.branches.values())) for i in batch)
-        apart = [replace(i, branches={"answer": ids}) for name in ("chosen", "rejected") for i in batch for ids in [i.branches[name]]]
+        apart = [
+            replace(i, branches={"answer": ids})
+            for name in ("chosen", "rejected")
+            for i in batch
+            for ids in [i.branches[name]]
+        ]
         began = time.perf_counter()
         if rung in (1, 2):
             if rung == 1:  # the prompt's own tokens take the head too, and weigh nothing
-                whole = [replace(i, prompt=i.prompt[:1], branches={"answer": [*i.prompt[1:], *i.branches["answer"]]}) for i in apart]
+                whole = [
+                    replace(
+                        i,
+                        prompt=i.prompt[:1],
+                        branches={"answer": [*i.prompt[1:], *i.branches["answer"]]},
+                    )
+                    for i in apart
+                ]
                 logp_NT = scorer(whole)["answer"].logp_NT
                 starts = [len(i.prompt) - 1 for i in apart]
                 logp_N = torch.stack([logp_NT[n, start:].sum() for n, start in enumerate(starts)])
@@ -85,15 +112,23 @@ def measure(rung: int) -> dict[str, Any]:
             torch.nn.functional.softplus(-0.1 * h_N).mean().backward()
             tokens.append(sum(i.tokens for i in apart))
         else:
-            microbatches = chunks_by_tokens(batch, tokens=384) if rung == 5 else [list(range(BATCH))]
+            microbatches = (
+                chunks_by_tokens(batch, tokens=384) if rung == 5 else [list(range(BATCH))]
+            )
             for micro in microbatches:
                 some = [batch[i] for i in micro]
-                parts = score_plain(model, some, device=scorer.device) if rung == 0 else scorer(some)
+                parts = (
+                    score_plain(model, some, device=scorer.device) if rung == 0 else scorer(some)
+                )
                 h_N = parts["chosen"].logp_N - parts["rejected"].logp_N
                 (torch.nn.functional.softplus(-0.1 * h_N).sum() / BATCH).backward()
             tokens.append(2 * BATCH * longest if rung == 0 else sum(i.tokens for i in batch))
         seconds.append(time.perf_counter() - began)
-    return {"seconds": seconds[1:], "peak_mib": memory.peak_mib(), "tokens": statistics.mean(tokens)}
+    return {
+        "seconds": seconds[1:],
+        "peak_mib": memory.peak_mib(),
+        "tokens": statistics.mean(tokens),
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The work that the pairwise benchmark gives to both sides: one model, one tokenizer, the same pairs."""
+"""The work that the pairwise benchmark gives to both sides: one model, one tokenizer, the same
+pairs.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,17 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 VOCABULARY = 8004
-PROMPT_TOKENS, ANSWER_TOKENS, SIGMA = 135, 55, 0.6  # medians and spread of log-normal lengths, as in HH
+PROMPT_TOKENS, ANSWER_TOKENS, SIGMA = (
+    135,
+    55,
+    0.6,
+)  # medians and spread of log-normal lengths, as in HH
 
 
 def build_model(folder: Path, *, hidden: int = 512, layers: int = 8, seed: int = 0) -> Path:
-    """A Llama of 33M parameters (at the defaults) and a tokenizer whose word `w17` is token 17, saved to a folder."""
+    """A Llama of 33M parameters (at the defaults) and a tokenizer whose word `w17` is token 17,
+    saved to a folder.
+    """
     if (folder / "config.json").exists():
         return folder
     torch.manual_seed(seed)
@@ -35,11 +43,17 @@ def build_model(folder: Path, *, hidden: int = 512, layers: int = 8, seed: int =
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     names = ["<unk>", "<s>", "</s>", "<pad>"]
-    words = {name: i for i, name in enumerate(names + [f"w{i}" for i in range(len(names), VOCABULARY)])}
+    words = {
+        name: i for i, name in enumerate(names + [f"w{i}" for i in range(len(names), VOCABULARY)])
+    }
     tokenizer = Tokenizer(WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", eos_token="</s>", pad_token="<pad>", model_max_length=4096
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        model_max_length=4096,
     ).save_pretrained(folder)
     return folder
 
@@ -52,4 +66,11 @@ def build_rows(pairs: int, *, seed: int = 0) -> list[dict[str, Any]]:
         length = int(np.clip(np.round(rng.lognormal(np.log(median), SIGMA)), 4, 1000))
         return " " + " ".join(f"w{i}" for i in rng.integers(4, VOCABULARY, length))
 
-    return [{"prompt": text(PROMPT_TOKENS), "chosen": text(ANSWER_TOKENS), "rejected": text(ANSWER_TOKENS)} for _ in range(pairs)]
+    return [
+        {
+            "prompt": text(PROMPT_TOKENS),
+            "chosen": text(ANSWER_TOKENS),
+            "rejected": text(ANSWER_TOKENS),
+        }
+        for _ in range(pairs)
+    ]

@@ -1,4 +1,6 @@
-"""A real browser, spoken to over a pipe in its own protocol (Chrome DevTools), for tests that want its opinion of a page."""
+"""A real browser, spoken to over a pipe in its own protocol (Chrome DevTools), for tests that want
+its opinion of a page.
+"""
 
 import base64
 import json
@@ -11,13 +13,16 @@ from pathlib import Path
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync "
+    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync "
     "--disable-quic --disable-dev-shm-usage --remote-debugging-pipe"
 )
 
 
 class Browser:
-    """One tab. `errors` holds every error of its console, `asked` the address of everything it wanted to load."""
+    """One tab. `errors` holds every error of its console, `asked` the address of everything it
+    wanted to load.
+    """
 
     def __init__(self, wide=1280, high=900, patience=60):
         self.errors, self.asked, self._number, self._patience = [], [], 0, patience
@@ -42,7 +47,9 @@ class Browser:
         os.close(from_child)
         self._out, self._in, self._rest, self._session = ours_out, ours_in, b"", None
         tab = next(t for t in self.send("Target.getTargets")["targetInfos"] if t["type"] == "page")
-        self._session = self.send("Target.attachToTarget", targetId=tab["targetId"], flatten=True)["sessionId"]
+        self._session = self.send("Target.attachToTarget", targetId=tab["targetId"], flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
         self.size(wide, high)
@@ -59,7 +66,9 @@ class Browser:
 
     def send(self, method, **params):
         self._number += 1
-        message = {"id": self._number, "method": method, "params": params} | ({"sessionId": self._session} if self._session else {})
+        message = {"id": self._number, "method": method, "params": params} | (
+            {"sessionId": self._session} if self._session else {}
+        )
         os.write(self._out, json.dumps(message).encode() + b"\0")
         while True:
             answer = self._receive()
@@ -81,9 +90,14 @@ class Browser:
 
     def _note(self, method, params):
         if method == "Runtime.exceptionThrown":
-            self.errors.append(params["exceptionDetails"].get("exception", {}).get("description") or params["exceptionDetails"]["text"])
+            self.errors.append(
+                params["exceptionDetails"].get("exception", {}).get("description")
+                or params["exceptionDetails"]["text"]
+            )
         elif method == "Runtime.consoleAPICalled" and params["type"] in ("error", "assert"):
-            self.errors.append(str([one.get("value", one.get("description")) for one in params["args"]]))
+            self.errors.append(
+                str([one.get("value", one.get("description")) for one in params["args"]])
+            )
         elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.errors.append(params["entry"]["text"])
         elif method == "Network.requestWillBeSent":
@@ -95,7 +109,10 @@ class Browser:
         self.asked.clear()
         self.send("Page.navigate", url=Path(path).resolve().as_uri())
         self.until("document.readyState === 'complete'")
-        self.until("[...document.querySelectorAll('.chart')].every(c => c.querySelector('svg') || c.textContent)")
+        self.until(
+            "[...document.querySelectorAll('.chart')].every(c => c.querySelector('svg') "
+            "|| c.textContent)"
+        )
 
     def until(self, expression):
         end = time.monotonic() + self._patience
@@ -106,9 +123,13 @@ class Browser:
 
     def run(self, expression):
         """The value of a JavaScript expression."""
-        found = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        found = self.send(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         if "exceptionDetails" in found:
-            raise RuntimeError(found["exceptionDetails"].get("exception", {}).get("description", "?"))
+            raise RuntimeError(
+                found["exceptionDetails"].get("exception", {}).get("description", "?")
+            )
         return found["result"].get("value")
 
     def type(self, selector, text):
@@ -119,18 +140,32 @@ class Browser:
     def press(self, key, code=0, text=""):
         for kind in ("keyDown", "keyUp"):
             more = {"text": text} if text and kind == "keyDown" else {}
-            self.send("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **more)
+            self.send(
+                "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **more
+            )
 
     def size(self, wide, high=900, scale=1):
-        self.send("Emulation.setDeviceMetricsOverride", width=wide, height=high, deviceScaleFactor=scale, mobile=wide < 600)
+        self.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=wide,
+            height=high,
+            deviceScaleFactor=scale,
+            mobile=wide < 600,
+        )
 
     def media(self, **features):
         """media(prefers_color_scheme="dark")"""
-        chosen = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        chosen = [
+            {"name": name.replace("_", "-"), "value": value} for name, value in features.items()
+        ]
         self.send("Emulation.setEmulatedMedia", features=chosen)
 
     def picture(self, path, whole=True):
-        Path(path).write_bytes(base64.b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=whole)["data"]))
+        Path(path).write_bytes(
+            base64.b64decode(
+                self.send("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
+            )
+        )
 
     def pdf(self):
         return base64.b64decode(self.send("Page.printToPDF", printBackground=False)["data"])

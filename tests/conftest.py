@@ -1,4 +1,6 @@
-"""Shared by all tests: a tiny Llama made on the spot, its tokenizer trained on the spot, and rows of preference pairs."""
+"""Shared by all tests: a tiny Llama made on the spot, its tokenizer trained on the spot, and rows
+of preference pairs.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,23 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 torch.set_num_threads(1)  # models here are so small that threads only wait for each other
 
 WORDS = (
-    *("the", "a", "cat", "dog", "bird", "tree", "mat", "hill", "sat", "ran", "saw", "said", "on", "under", "and"),
+    *(
+        "the",
+        "a",
+        "cat",
+        "dog",
+        "bird",
+        "tree",
+        "mat",
+        "hill",
+        "sat",
+        "ran",
+        "saw",
+        "said",
+        "on",
+        "under",
+        "and",
+    ),
     *("red", "blue", "happy", "sad", "very", "quick", "slow", "yes", "no", "why", "because"),
 )
 
@@ -30,10 +48,15 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=300, special_tokens=["<s>", "</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=300,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(corpus, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
+    )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
 
 
@@ -60,8 +83,12 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture(scope="session")
-def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: PreTrainedTokenizerFast) -> Path:
-    """A folder as a model hub would serve it: config, safetensors, tokenizer. Never write into it."""
+def tiny_model_dir(
+    tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: PreTrainedTokenizerFast
+) -> Path:
+    """A folder as a model hub would serve it: config, safetensors, tokenizer. Never write into
+    it.
+    """
     folder = tmp_path_factory.mktemp("tiny") / "model"
     build_model(len(tiny_tokenizer)).save_pretrained(folder)
     tiny_tokenizer.save_pretrained(folder)
@@ -70,7 +97,9 @@ def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Pre
 
 @pytest.fixture(scope="session")
 def pair_rows() -> list[dict[str, Any]]:
-    """48 comparisons as people write them, of three groups: the chosen answer mentions a cat, the rejected one does not."""
+    """48 comparisons as people write them, of three groups: the chosen answer mentions a cat, the
+    rejected one does not.
+    """
     rng = random.Random(1)
     rows = []
     for number in range(48):

@@ -40,14 +40,25 @@ def test_what_is_refused_is_named(given_, match: str):
 
 
 def test_whatever_holds_numbers_is_taken():
-    for given_ in ([[1, 0.5]], torch.tensor([[1, 0.5]]), pd.DataFrame([[1, 0.5]]), [[Decimal(1), 0.5]], np.array([[True, 0.5]])):
+    for given_ in (
+        [[1, 0.5]],
+        torch.tensor([[1, 0.5]]),
+        pd.DataFrame([[1, 0.5]]),
+        [[Decimal(1), 0.5]],
+        np.array([[True, 0.5]]),
+    ):
         np.testing.assert_array_equal(floats(given_, "x"), [[1.0, 0.5]])
     mine = np.array([1.0])
     assert floats(mine, "x") is not mine
 
 
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=3) | st.complex_numbers(),
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers()
+    | st.text(max_size=3)
+    | st.complex_numbers(),
     lambda part: st.lists(part, max_size=4),
     max_leaves=12,
 )

@@ -1,4 +1,6 @@
-"""The command line: every verb answers --help, a mistake ends in one readable message and status 2, and the doors lead somewhere."""
+"""The command line: every verb answers --help, a mistake ends in one readable message and status 2,
+and the doors lead somewhere.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,18 @@ def pairs_file(tmp_path: Path, pair_rows: list[dict[str, Any]]) -> Path:
 
 
 @pytest.mark.parametrize(
-    "verb", [(), ("train",), ("train", "rdpo"), ("train", "kto"), ("evaluate",), ("methods",), ("new-model",), ("rerun",), ("demo",)]
+    "verb",
+    [
+        (),
+        ("train",),
+        ("train", "rdpo"),
+        ("train", "kto"),
+        ("evaluate",),
+        ("methods",),
+        ("new-model",),
+        ("rerun",),
+        ("demo",),
+    ],
 )
 def test_help_teaches(run: Run, verb: tuple[str, ...]) -> None:
     status, out, _ = run(*verb, "--help")
@@ -53,16 +66,31 @@ def test_help_of_a_method_shows_its_own_settings(run: Run) -> None:
     assert "--flip" not in out and "--beta" in out
 
 
-def test_a_flag_that_the_method_does_not_read_is_an_error_that_says_who_does(run: Run, tiny_model_dir: Path, pairs_file: Path) -> None:
-    status, _, err = run("train", "dpo", "--model", tiny_model_dir, "--data", pairs_file, "--flip", "0.2")
+def test_a_flag_that_the_method_does_not_read_is_an_error_that_says_who_does(
+    run: Run, tiny_model_dir: Path, pairs_file: Path
+) -> None:
+    status, _, err = run(
+        "train", "dpo", "--model", tiny_model_dir, "--data", pairs_file, "--flip", "0.2"
+    )
     assert status == 2
     assert "dpo does not read flip" in err and "rdpo" in err
 
 
-def test_unknown_method_and_missing_file_name_the_cure(run: Run, tmp_path: Path, tiny_model_dir: Path) -> None:
+def test_unknown_method_and_missing_file_name_the_cure(
+    run: Run, tmp_path: Path, tiny_model_dir: Path
+) -> None:
     status, _, err = run("train", "rpdo", "--model", "m", "--data", "d")
     assert status == 2 and "did you mean" in err
-    status, _, err = run("train", "dpo", "--model", tiny_model_dir, "--data", tmp_path / "none.jsonl", "--out", tmp_path / "run")
+    status, _, err = run(
+        "train",
+        "dpo",
+        "--model",
+        tiny_model_dir,
+        "--data",
+        tmp_path / "none.jsonl",
+        "--out",
+        tmp_path / "run",
+    )
     assert status == 2 and "none.jsonl" in err and "hint:" in err
 
 
@@ -70,19 +98,36 @@ def test_methods_lists_and_shows_one(run: Run) -> None:
     status, out, _ = run("methods", "--json")
     assert status == 0
     names = [row["method"] for row in json.loads(out)]
-    assert {"sft", "dpo", "cdpo", "rdpo", "ipo", "slic", "simpo", "cpo", "orpo", "kto"} <= set(names)
+    assert {"sft", "dpo", "cdpo", "rdpo", "ipo", "slic", "simpo", "cpo", "orpo", "kto"} <= set(
+        names
+    )
     status, out, _ = run("methods", "rdpo")
     assert status == 0 and "flip" in out and "2403.00409" in out
 
 
-def test_show_prints_the_mask_and_trains_nothing(run: Run, tiny_model_dir: Path, pairs_file: Path, tmp_path: Path) -> None:
-    status, out, _ = run("train", "dpo", "--model", tiny_model_dir, "--data", pairs_file, "--out", tmp_path / "run", "--show", 2)
+def test_show_prints_the_mask_and_trains_nothing(
+    run: Run, tiny_model_dir: Path, pairs_file: Path, tmp_path: Path
+) -> None:
+    status, out, _ = run(
+        "train",
+        "dpo",
+        "--model",
+        tiny_model_dir,
+        "--data",
+        pairs_file,
+        "--out",
+        tmp_path / "run",
+        "--show",
+        2,
+    )
     assert status == 0
     assert "prompt, not scored" in out and "chosen, scored" in out and "rejected, scored" in out
     assert not (tmp_path / "run").exists()
 
 
-def test_train_evaluate_rerun(run: Run, tiny_model_dir: Path, pairs_file: Path, tmp_path: Path) -> None:
+def test_train_evaluate_rerun(
+    run: Run, tiny_model_dir: Path, pairs_file: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     status, out, err = run(
         "train", "rdpo", "--model", tiny_model_dir, "--data", pairs_file, "--out", folder, "--flip", 0.2, "--batch-size", 4,
@@ -93,28 +138,67 @@ def test_train_evaluate_rerun(run: Run, tiny_model_dir: Path, pairs_file: Path, 
     assert record["status"] == "finished" and record["settings"]["flip"] == 0.2
     page = tmp_path / "pages" / "report.html"
     short = ["--prompts", 2, "--max-new-tokens", 4, "--bootstrap", 50]
-    status, out, err = run("evaluate", folder, "--data", pairs_file, *short, "--json", "--report", page)
-    assert "How hard the pairs are" in page.read_text() and (page.parent / "idealized-ranking.png").stat().st_size > 1000
+    status, out, err = run(
+        "evaluate", folder, "--data", pairs_file, *short, "--json", "--report", page
+    )
+    assert (
+        "How hard the pairs are" in page.read_text()
+        and (page.parent / "idealized-ranking.png").stat().st_size > 1000
+    )
     assert status == 0, err
     assert 0 <= json.loads(out)["all"]["ranking"]["policy"]["value"] <= 1
     status, _, err = run("rerun", folder, "--out", tmp_path / "again")
     assert status == 0, err
-    assert (tmp_path / "again/model/model.safetensors").read_bytes() == (folder / "model/model.safetensors").read_bytes()
-    status, _, err = run("train", "rdpo", "--model", tiny_model_dir, "--data", pairs_file, "--out", folder)
+    assert (tmp_path / "again/model/model.safetensors").read_bytes() == (
+        folder / "model/model.safetensors"
+    ).read_bytes()
+    status, _, err = run(
+        "train", "rdpo", "--model", tiny_model_dir, "--data", pairs_file, "--out", folder
+    )
     assert status == 2 and "hint:" in err  # the folder holds a run
 
 
 def test_a_run_has_a_folder_of_its_own_unless_told(
-    run: Run, tiny_model_dir: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    tiny_model_dir: Path,
+    pairs_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    status, _, err = run("train", "ipo", "--model", tiny_model_dir, "--data", pairs_file, "--max-steps", 1)
+    status, _, err = run(
+        "train", "ipo", "--model", tiny_model_dir, "--data", pairs_file, "--max-steps", 1
+    )
     assert status == 0, err
     assert (tmp_path / "runs/ipo/model/model.safetensors").exists()
 
 
 def test_new_model_can_be_trained(run: Run, pairs_file: Path, tmp_path: Path) -> None:
-    status, _, err = run("new-model", pairs_file, "--out", tmp_path / "m", "--vocab", 300, "--hidden", 32, "--layers", 1, "--heads", 2)
+    status, _, err = run(
+        "new-model",
+        pairs_file,
+        "--out",
+        tmp_path / "m",
+        "--vocab",
+        300,
+        "--hidden",
+        32,
+        "--layers",
+        1,
+        "--heads",
+        2,
+    )
     assert status == 0 and "wrote" in err
-    status, _, err = run("train", "sft", "--model", tmp_path / "m", "--data", pairs_file, "--out", tmp_path / "sft", "--max-steps", 1)
+    status, _, err = run(
+        "train",
+        "sft",
+        "--model",
+        tmp_path / "m",
+        "--data",
+        pairs_file,
+        "--out",
+        tmp_path / "sft",
+        "--max-steps",
+        1,
+    )
     assert status == 0, err

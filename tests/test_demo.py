@@ -1,4 +1,6 @@
-"""The demo, small: it ends, it leaves what it says it leaves, and it touches nothing of anybody else's."""
+"""The demo, small: it ends, it leaves what it says it leaves, and it touches nothing of anybody
+else's.
+"""
 
 import json
 
@@ -7,7 +9,13 @@ import pytest
 from holdfast.demo import MARKER, demo
 from holdfast.errors import OptionError
 from holdfast.evaluation.evaluation import evaluate
-from holdfast.lab.flip_story import ACCURACY, KEPT_ROBUST, KEPT_TAUGHT, PLAIN_YARDSTICK, ROBUST_PLAIN
+from holdfast.lab.flip_story import (
+    ACCURACY,
+    KEPT_ROBUST,
+    KEPT_TAUGHT,
+    PLAIN_YARDSTICK,
+    ROBUST_PLAIN,
+)
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +28,15 @@ def test_the_report_and_its_pictures_are_there(left):
     page = (left / "report.html").read_text()
     assert "quick run: far too small to show anything" in page
     pictures = sorted(path.stem for path in left.glob("*.png"))
-    assert pictures == ["gold-reward", "held-out-accuracy", "held-out-margin", "loss", "movement", "what-the-flips-did", "win-rate"]
+    assert pictures == [
+        "gold-reward",
+        "held-out-accuracy",
+        "held-out-margin",
+        "loss",
+        "movement",
+        "what-the-flips-did",
+        "win-rate",
+    ]
     for name in pictures:
         assert f'id="chart-{name}"' in page
 
@@ -28,20 +44,41 @@ def test_the_report_and_its_pictures_are_there(left):
 def test_the_record_says_what_the_files_say(left):
     record = json.loads((left / MARKER).read_text())
     rows = {
-        name: [json.loads(line) for line in (left / "data" / f"{name}-0.jsonl").read_text().splitlines()] for name in ("clean", "noisy")
+        name: [
+            json.loads(line)
+            for line in (left / "data" / f"{name}-0.jsonl").read_text().splitlines()
+        ]
+        for name in ("clean", "noisy")
     }
-    turned = [(a["chosen"], a["rejected"]) == (b["rejected"], b["chosen"]) for a, b in zip(rows["clean"], rows["noisy"], strict=True)]
+    turned = [
+        (a["chosen"], a["rejected"]) == (b["rejected"], b["chosen"])
+        for a, b in zip(rows["clean"], rows["noisy"], strict=True)
+    ]
     assert sum(turned) == record["facts"][0]["flipped"] > 0
-    assert all(turn or a["chosen"] == b["chosen"] for turn, a, b in zip(turned, rows["clean"], rows["noisy"], strict=True))
+    assert all(
+        turn or a["chosen"] == b["chosen"]
+        for turn, a, b in zip(turned, rows["clean"], rows["noisy"], strict=True)
+    )
     assert [arm["name"] for arm in record["arms"]] == ["DPO", "rDPO", "DPO, no flips"]
-    assert set(record["verdicts"]) == {ROBUST_PLAIN, PLAIN_YARDSTICK, ACCURACY, KEPT_ROBUST, KEPT_TAUGHT}
+    assert set(record["verdicts"]) == {
+        ROBUST_PLAIN,
+        PLAIN_YARDSTICK,
+        ACCURACY,
+        KEPT_ROBUST,
+        KEPT_TAUGHT,
+    }
     assert record["quick"] and record["seed"] == 0
 
 
 def test_runs_can_be_evaluated_by_anyone(left):
     """The number in the record is the number that `evaluate` gives to whoever asks again."""
     record = json.loads((left / MARKER).read_text())
-    found = evaluate(left / "runs" / "rdpo-noisy-0", data=left / "data" / "held_out.jsonl", prompts=0, progress=False)
+    found = evaluate(
+        left / "runs" / "rdpo-noisy-0",
+        data=left / "data" / "held_out.jsonl",
+        prompts=0,
+        progress=False,
+    )
     assert found.all.ranking["implicit_reward"]["value"] == record["arms"][1]["accuracy"]["value"]
     assert found.reference["name"].endswith("sft/model")
 

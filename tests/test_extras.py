@@ -20,7 +20,11 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LISTED = [
     *PROJECT["dependencies"],
-    *(f'{line}; extra == "{name}"' for name, lines in PROJECT["optional-dependencies"].items() for line in lines),
+    *(
+        f'{line}; extra == "{name}"'
+        for name, lines in PROJECT["optional-dependencies"].items()
+        for line in lines
+    ),
 ]
 IMPORT_NAMES = {"sklearn": "scikit-learn", "vl_convert": "vl-convert-python", "yaml": "pyyaml"}
 ELSEWHERE = {"pyspiel"}  # a benchmark's, imported where it is at hand
@@ -51,12 +55,17 @@ def test_every_import_is_declared():
     for name, path in imported().items():
         if name in sys.stdlib_module_names or name in ELSEWHERE or name == "holdfast":
             continue
-        assert IMPORT_NAMES.get(name, name).lower() in declared, f"{path} imports {name}, which pyproject.toml does not declare"
+        assert IMPORT_NAMES.get(name, name).lower() in declared, (
+            f"{path} imports {name}, which pyproject.toml does not declare"
+        )
 
 
 def test_the_objectives_need_nothing_but_torch_and_numpy():
     """With every package of every extra hidden, holdfast.preference is there and computes."""
-    hidden = {re.match(r"[\w.-]+", line)[0] for line in LISTED if "extra ==" in line} | {"sklearn", "vl_convert"}
+    hidden = {re.match(r"[\w.-]+", line)[0] for line in LISTED if "extra ==" in line} | {
+        "sklearn",
+        "vl_convert",
+    }
     hidden -= {"holdfast", "jinja2", "markupsafe", "filelock"}  # torch brings these three
     code = f"""
 import sys
@@ -71,7 +80,9 @@ from holdfast.types import Pairs, Scored
 side = lambda x: Scored(torch.tensor([[x]]), torch.ones(1, 1), torch.zeros(1, 1))
 print(dpo(Pairs(side(-1.0), side(-2.0)), beta=1.0).item())
 """
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert float(printed) == pytest.approx(0.3132617)  # log(1 + exp(-1))
 
 
@@ -87,20 +98,32 @@ def test_every_verb_and_module_names_an_extra_that_exists():
     assert set(holdfast.DOORS) | set(holdfast.ROOMS) <= set(EXTRA_OF) | {"preference", "ambiguity"}
 
 
-def test_a_verb_without_its_packages_names_them_and_the_cure(metadata_of_this_tree: None, monkeypatch: pytest.MonkeyPatch):
+def test_a_verb_without_its_packages_names_them_and_the_cure(
+    metadata_of_this_tree: None, monkeypatch: pytest.MonkeyPatch
+):
     there = extras.installed
-    monkeypatch.setattr(extras, "installed", lambda name: name not in ("scipy", "cleanlab") and there(name))
+    monkeypatch.setattr(
+        extras, "installed", lambda name: name not in ("scipy", "cleanlab") and there(name)
+    )
     with pytest.raises(
-        MissingPackagesError, match=r"packages that are not installed: scipy, cleanlab\nhint: pip install 'holdfast\[check\]'"
+        MissingPackagesError,
+        match=(
+            r"packages that are not installed: scipy, cleanlab\nhint: pip install "
+            r"'holdfast\[check\]'"
+        ),
     ):
         require("check")
     monkeypatch.delitem(vars(holdfast), "games", raising=False)  # another test may have imported it
     with pytest.raises(MissingPackagesError, match=r"a package that is not installed: scipy\n"):
-        holdfast.__getattr__("games")  # not the attribute, which is there once anything has imported the module
+        holdfast.__getattr__(
+            "games"
+        )  # not the attribute, which is there once anything has imported the module
     require("preference")
 
 
-def test_where_holdfast_runs_without_being_installed_nothing_is_refused(monkeypatch: pytest.MonkeyPatch):
+def test_where_holdfast_runs_without_being_installed_nothing_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+):
     def absent(name: str) -> list[str]:
         raise metadata.PackageNotFoundError(name)
 

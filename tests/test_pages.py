@@ -23,28 +23,52 @@ COMMITTED = Path(__file__).parents[1] / "docs" / "methods"
 def test_committed_pages_are_what_the_code_says(tmp_path: Path):
     """If this fails: python -m holdfast.pages docs/methods"""
     written = pages.write(tmp_path / "methods")
-    assert {path.name for path in written} == {path.name for path in COMMITTED.iterdir()} == {"README.md", *(f"{m}.md" for m in METHODS)}
+    assert (
+        {path.name for path in written}
+        == {path.name for path in COMMITTED.iterdir()}
+        == {"README.md", *(f"{m}.md" for m in METHODS)}
+    )
     for path in written:
-        assert path.read_text(encoding="utf-8") == (COMMITTED / path.name).read_text(encoding="utf-8"), f"{path.name} is out of date"
+        assert path.read_text(encoding="utf-8") == (COMMITTED / path.name).read_text(
+            encoding="utf-8"
+        ), f"{path.name} is out of date"
 
 
 def test_the_module_writes_the_folder_it_is_given(tmp_path: Path):
-    done = subprocess.run([sys.executable, "-m", "holdfast.pages", str(tmp_path)], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(tmp_path / name) for name in ("README.md", *(f"{m}.md" for m in METHODS))]
+    done = subprocess.run(
+        [sys.executable, "-m", "holdfast.pages", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [
+        str(tmp_path / name) for name in ("README.md", *(f"{m}.md" for m in METHODS))
+    ]
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_page_says_everything_the_card_does(name: str):
     method, text = get(name), pages.page(name)
     card = method.card
-    for part in (card.equation, card.paper.title, str(card.paper.year), pages.TOKENS[card.tokens], *card.departures):
+    for part in (
+        card.equation,
+        card.paper.title,
+        str(card.paper.year),
+        pages.TOKENS[card.tokens],
+        *card.departures,
+    ):
         assert part in text
     for said in (card.status, card.not_to_confuse_with, card.held):
         assert said[1:] in text
     for setting, parameter in settings_of(method.objective).items():
-        assert f"| `{pages.flag(setting)}` | {parameter.default:g} | " in text and f" {pages.flag(setting)} {parameter.default:g}" in text
+        assert (
+            f"| `{pages.flag(setting)}` | {parameter.default:g} | " in text
+            and f" {pages.flag(setting)} {parameter.default:g}" in text
+        )
     assert all(f"- needs `{need.name}`: " in text for need in card.needs)
-    assert f"holdfast train {name} --model" in text and f".{name}({pages.kind(METHODS[name])}" in text
+    assert (
+        f"holdfast train {name} --model" in text and f".{name}({pages.kind(METHODS[name])}" in text
+    )
     assert "Args:" not in text and "Raises:" not in text and "None\n\n##" not in text
 
 
@@ -56,10 +80,14 @@ def test_the_python_line_of_a_page_runs_as_written():
     from holdfast.types import Pairs, Scored
 
     one = Scored(torch.tensor([[-1.0, -2.0]]), torch.ones(1, 2), torch.tensor([[-1.5, -1.0]]))
-    pairs = Pairs(one, Scored(torch.tensor([[-3.0, -0.5]]), torch.ones(1, 2), torch.tensor([[-1.0, -1.0]])))
+    pairs = Pairs(
+        one, Scored(torch.tensor([[-3.0, -0.5]]), torch.ones(1, 2), torch.tensor([[-1.0, -1.0]]))
+    )
     for name in ("dpo", "cdpo", "rdpo", "ipo", "slic", "simpo", "cpo", "orpo"):
         line = re.search(r"^cost_N = (.*)$", pages.page(name), re.M)[1]
-        assert torch.equal(eval(line, {"holdfast": holdfast, "pairs": pairs}), get(name).objective(pairs))
+        assert torch.equal(
+            eval(line, {"holdfast": holdfast, "pairs": pairs}), get(name).objective(pairs)
+        )
 
 
 def test_rdpo_in_full():
@@ -76,7 +104,10 @@ def test_the_table_has_every_method_in_order_with_its_settings():
     assert [row["method"] for row in rows] == list(METHODS)
     rdpo = next(row for row in rows if row["method"] == "rdpo")
     assert (
-        rdpo["settings"] == "beta=0.1, flip=0.1" and rdpo["needs"] == "reference" and rdpo["takes"] == "pairs" and rdpo["tokens"] == "sum"
+        rdpo["settings"] == "beta=0.1, flip=0.1"
+        and rdpo["needs"] == "reference"
+        and rdpo["takes"] == "pairs"
+        and rdpo["tokens"] == "sum"
     )
     assert all(value for row in rows for value in row.values())
 
@@ -91,10 +122,14 @@ def test_the_terminal_table_shows_every_method():
 @pytest.mark.parametrize("name", METHODS)
 def test_facts_are_plain_data(name: str):
     facts = json.loads(json.dumps(pages.facts(name)))
-    assert facts["method"] == name and set(facts["settings"]) == set(settings_of(get(name).objective))
+    assert facts["method"] == name and set(facts["settings"]) == set(
+        settings_of(get(name).objective)
+    )
     assert facts["rows are coupled"] == (name in ("kto", "beta_dpo"))
     assert bool(facts["remembers"]) == (name.startswith("lcpo_") or name == "beta_dpo")
-    assert all(setting["help"] == pages.help_of(get(name), s) for s, setting in facts["settings"].items())
+    assert all(
+        setting["help"] == pages.help_of(get(name), s) for s, setting in facts["settings"].items()
+    )
 
 
 def test_an_unknown_page_is_refused_with_a_near_one():

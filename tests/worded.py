@@ -1,4 +1,6 @@
-"""Comparisons whose words tell: each word is worth something, and the answer worth more is chosen as Bradley and Terry say."""
+"""Comparisons whose words tell: each word is worth something, and the answer worth more is chosen
+as Bradley and Terry say.
+"""
 
 import numpy as np
 from scipy.special import expit

@@ -1,4 +1,6 @@
-"""Comparisons that a small model has scored once a process, and draws of them with labels planted against the model's own order."""
+"""Comparisons that a small model has scored once a process, and draws of them with labels planted
+against the model's own order.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from holdfast.types import Row
 
 @dataclass(frozen=True)
 class Pool:
-    """Rows by prompt, and by how many nats the model finds the likelier answer (`first`) likelier."""
+    """Rows by prompt, and by how many nats the model finds the likelier answer (`first`)
+    likelier.
+    """
 
     rows: tuple[Row, ...]  # the likelier answer is the chosen one
     view: View
@@ -36,10 +40,20 @@ class Pool:
 
     @classmethod
     def scored(cls, rows: Sequence[Row]) -> Pool:
-        """By a model of random weights, made on the spot; rows that are too long for it, and ties, are left out."""
+        """By a model of random weights, made on the spot; rows that are too long for it, and ties,
+        are left out.
+        """
         with TemporaryDirectory() as folder:
             texts = [str(text) for row in rows for text in (row.prompt, row.chosen, row.rejected)]
-            model = small_model(texts, Path(folder) / "model", vocab=512, hidden=32, layers=1, heads=2, max_tokens=512)
+            model = small_model(
+                texts,
+                Path(folder) / "model",
+                vocab=512,
+                hidden=32,
+                layers=1,
+                heads=2,
+                max_tokens=512,
+            )
             view = View.read(rows, Asked(model=model, quiet=True))
         gap_N = view.scores.chosen_N - view.scores.rejected_N
         kept = [i for i in range(len(rows)) if np.isfinite(gap_N[i]) and gap_N[i] != 0]
@@ -50,23 +64,48 @@ class Pool:
         return cls(tuple(ordered), taken, np.abs(gap_N[kept]), tuple(places))
 
     def beta_for(self, reach: float, agree: float) -> float:
-        """At which the optimum turns that share of pairs around, where `agree` of the raters are against the model."""
+        """At which the optimum turns that share of pairs around, where `agree` of the raters are
+        against the model.
+        """
         return float(min(logit(agree), -np.log(CERTAIN)) / np.quantile(self.gap_N, reach))
 
-    def draw(self, seed: int, prompts: int, *, right: float, agree: float = 1.0, raters: int = 1, told: bool = False) -> Comparisons:
-        """Rows of `prompts` prompts. People's side of a pair is the model's with probability `right`; each of its raters takes their side
-        with probability `agree`, which a column says where it is `told`."""
+    def draw(
+        self,
+        seed: int,
+        prompts: int,
+        *,
+        right: float,
+        agree: float = 1.0,
+        raters: int = 1,
+        told: bool = False,
+    ) -> Comparisons:
+        """Rows of `prompts` prompts. People's side of a pair is the model's with probability
+        `right`; each of its raters takes their side with probability `agree`, which a column says
+        where it is `told`."""
         rng = np.random.default_rng([seed, 4 + raters])
-        once = np.concatenate([self.prompts[k] for k in rng.choice(len(self.prompts), prompts, replace=False)])
+        once = np.concatenate(
+            [self.prompts[k] for k in rng.choice(len(self.prompts), prompts, replace=False)]
+        )
         at, side = np.repeat(once, raters), np.repeat(rng.random(len(once)) < right, raters)
         theirs = rng.random(len(at)) < agree
         keeps = side == theirs
-        made = [self.rows[i] if keep else swapped_row(self.rows[i]) for i, keep in zip(at, keeps, strict=True)]
+        made = [
+            self.rows[i] if keep else swapped_row(self.rows[i])
+            for i, keep in zip(at, keeps, strict=True)
+        ]
         if told:
-            made = [replace(row, confidence=agree if yes else 1 - agree) for row, yes in zip(made, theirs, strict=True)]
+            made = [
+                replace(row, confidence=agree if yes else 1 - agree)
+                for row, yes in zip(made, theirs, strict=True)
+            ]
         made = [replace(row, rater=f"r{i % raters}") for i, row in enumerate(made)]
         place = {id(row): i for i, row in enumerate(made)}
-        view = replace(self.view, scores=sides(self.view.scores.take(at), keeps), state_ND=np.zeros((len(at), 1)), place=place)
+        view = replace(
+            self.view,
+            scores=sides(self.view.scores.take(at), keeps),
+            state_ND=np.zeros((len(at), 1)),
+            place=place,
+        )
         return replace(Comparisons.of(made), view=view)
 
 
@@ -85,16 +124,24 @@ def sides(scores: PairScores, keeps: np.ndarray) -> PairScores:
 
 def ranked(seed: int, *, of: Callable[[], Pool], prompts: int, right: float) -> Trial:
     """Ranking accuracy: the share of labels that are the model's own order."""
-    found = difficulty(of().draw(seed, prompts, right=right), Asked(seed=seed, model="made", quiet=True))
+    found = difficulty(
+        of().draw(seed, prompts, right=right), Asked(seed=seed, model="made", quiet=True)
+    )
     return judged(found, right, Estimate(**found.numbers["ranking"]["policy"]))
 
 
-def idealized(seed: int, *, of: Callable[[], Pool], prompts: int, reach: float, agree: float = 1.0, **how: Any) -> Trial:
-    """Idealized ranking accuracy, at the beta at which the optimum turns `reach` of the pairs around that people see otherwise than the
-    model, half of all: there it takes their side, with which `agree` of the labels are, and elsewhere the model's."""
+def idealized(
+    seed: int, *, of: Callable[[], Pool], prompts: int, reach: float, agree: float = 1.0, **how: Any
+) -> Trial:
+    """Idealized ranking accuracy, at the beta at which the optimum turns `reach` of the pairs
+    around that people see otherwise than the model, half of all: there it takes their side, with
+    which `agree` of the labels are, and elsewhere the model's."""
     pool = of()
     asked = Asked(seed=seed, model="made", beta=pool.beta_for(reach, agree), quiet=True)
-    return judged(difficulty(pool.draw(seed, prompts, right=0.5, agree=agree, **how), asked), truth(reach, agree))
+    return judged(
+        difficulty(pool.draw(seed, prompts, right=0.5, agree=agree, **how), asked),
+        truth(reach, agree),
+    )
 
 
 def truth(reach: float, agree: float) -> float:
@@ -110,7 +157,15 @@ def cases(about: str, of: Callable[[], Pool], prompts: int) -> list[Case]:
         "80% of raters agree, three verdicts a pair": {"agree": 0.8, "raters": 3},
     }
     return [
-        *(Case("difficulty", f"{about}, {ranking}", f"{right:.0%}", partial(ranked, right=right, **how)) for right in (0.5, 0.8)),
+        *(
+            Case(
+                "difficulty",
+                f"{about}, {ranking}",
+                f"{right:.0%}",
+                partial(ranked, right=right, **how),
+            )
+            for right in (0.5, 0.8)
+        ),
         *(
             Case(
                 "difficulty",

@@ -11,7 +11,9 @@ from holdfast.evaluation.intervals import Estimate
 
 @dataclass(frozen=True)
 class Trial:
-    """What one seed gave. `covered` is None where there is no interval, or no single truth to cover."""
+    """What one seed gave. `covered` is None where there is no interval, or no single truth to
+    cover.
+    """
 
     covered: bool | None
     raised: bool
@@ -35,4 +37,9 @@ def judged(finding: Finding, truth: float | None, estimate: Estimate | None = No
     has = interval.low is not None and interval.high is not None
     covered = None if truth is None or not has else bool(interval.low <= truth <= interval.high)  # type: ignore[operator]
     width = interval.high - interval.low if has else None  # type: ignore[operator]
-    return Trial(covered, finding.status in (Status.WARN, Status.BAD), finding.status is Status.UNKNOWN, width)
+    return Trial(
+        covered,
+        finding.status in (Status.WARN, Status.BAD),
+        finding.status is Status.UNKNOWN,
+        width,
+    )

@@ -1,4 +1,6 @@
-"""Circles: rankings with noise of several kinds, where nothing may be found, and wheels mixed into rankings, whose share is known."""
+"""Circles: rankings with noise of several kinds, where nothing may be found, and wheels mixed into
+rankings, whose share is known.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,15 @@ from holdfast.checkup.tournament import Tournament, left_by_rankings
 
 def ranked(seed: int, *, n: int, players: int, flip: float = 0.0, spread: float = 1.5) -> Trial:
     rng = np.random.default_rng(seed)
-    return judged(circles(contests(rng, n, ranking(rng, players, spread), flip=flip), Asked(seed=seed)), 0.0)
+    return judged(
+        circles(contests(rng, n, ranking(rng, players, spread), flip=flip), Asked(seed=seed)), 0.0
+    )
 
 
 def stepped(seed: int, *, n: int = 1500, players: int = 10) -> Trial:
-    """The better one wins in 85%, by however much it is better: a ranking far from Bradley-Terry."""
+    """The better one wins in 85%, by however much it is better: a ranking far from
+    Bradley-Terry.
+    """
     rng = np.random.default_rng(seed)
     logit_AA = np.sign(ranking(rng, players)) * np.log(0.85 / 0.15)
     return judged(circles(contests(rng, n, logit_AA), Asked(seed=seed)), 0.0)
@@ -35,12 +41,20 @@ def in_prompts(seed: int, *, prompts: int = 80, answers: int = 4) -> Trial:
         for one in range(answers):
             for two in range(one):
                 a, b = (one, two) if rng.random() < expit(worth[one] - worth[two]) else (two, one)
-                made.append({"prompt": f"question {p}", "chosen": f"answer {a} of {p}", "rejected": f"answer {b} of {p}"})
+                made.append(
+                    {
+                        "prompt": f"question {p}",
+                        "chosen": f"answer {a} of {p}",
+                        "rejected": f"answer {b} of {p}",
+                    }
+                )
     return judged(circles(rows_of(made), Asked(seed=seed)), None)
 
 
 def mixed(seed: int, *, share: float, n: int = 2500, players: int = 9) -> Trial:
-    """A ranking plus a wheel. The truth: of the variance of the true win rates, what the best ranking leaves over."""
+    """A ranking plus a wheel. The truth: of the variance of the true win rates, what the best
+    ranking leaves over.
+    """
     rng = np.random.default_rng(seed)
     order = np.arange(players) / players
     logit_AA = 3 * (share * wheel(players) + (1 - share) * 2 * (order[:, None] - order))
@@ -50,9 +64,11 @@ def mixed(seed: int, *, share: float, n: int = 2500, players: int = 9) -> Trial:
 
 
 def left_over(pair_N2: np.ndarray, p_N: np.ndarray) -> float:
-    """Of the variance of exact chances in these meetings, what the best ranking leaves over; of pairs that met again and are on a ring.
+    """Of the variance of exact chances in these meetings, what the best ranking leaves over; of
+    pairs that met again and are on a ring.
 
-    Elsewhere a ranking can say anything: with the branches of a sparse graph the share would be smaller, and known less well.
+    Elsewhere a ranking can say anything: with the branches of a sparse graph the share would be
+        smaller, and known less well.
     """
     if len(np.unique(pair_N2, axis=0)) == len(pair_N2):  # a list of pairs, and not of meetings
         pair_N2, p_N = np.tile(pair_N2, (2, 1)), np.tile(p_N, 2)
@@ -63,8 +79,18 @@ def left_over(pair_N2: np.ndarray, p_N: np.ndarray) -> float:
 
 
 CASES = [
-    Case("circles", "1,500 contests of 8 players, a ranking", "0%", partial(ranked, n=1500, players=8)),
-    Case("circles", "1,500 contests of 8, a ranking, 20% flipped", "0%", partial(ranked, n=1500, players=8, flip=0.2)),
+    Case(
+        "circles",
+        "1,500 contests of 8 players, a ranking",
+        "0%",
+        partial(ranked, n=1500, players=8),
+    ),
+    Case(
+        "circles",
+        "1,500 contests of 8, a ranking, 20% flipped",
+        "0%",
+        partial(ranked, n=1500, players=8, flip=0.2),
+    ),
     Case("circles", "600 contests of 40, a ranking", "0%", partial(ranked, n=600, players=40)),
     Case("circles", "1,500 contests of 10, the better wins 85%", "0%", stepped),
     Case("circles", "80 prompts, 4 answers, each pair once", "none", in_prompts),

@@ -33,12 +33,16 @@ def silent(seed: int, *, rate: float, n: int = 400) -> Trial:
     rows = coins(rng, n)
     for row in rows:
         if rng.random() < rate:
-            row["chosen" if rng.random() < 0.5 else "rejected"] = str(rng.choice(["N/A", "...", "<nooutput>", "None"]))
+            row["chosen" if rng.random() < 0.5 else "rejected"] = str(
+                rng.choice(["N/A", "...", "<nooutput>", "None"])
+            )
     return judged(empties(rows_of(rows), Asked(seed=seed)), rate)
 
 
 def both_ways(seed: int, *, flip: float, n: int = 200) -> Trial:
-    """Three raters a pair, each wrong at the rate: labeled both ways with chance 1 - (1 - e)^3 - e^3."""
+    """Three raters a pair, each wrong at the rate: labeled both ways with chance 1 - (1 - e)^3 -
+    e^3.
+    """
     rng = np.random.default_rng(seed)
     made = []
     for row in coins(rng, n):
@@ -53,14 +57,33 @@ def both_ways(seed: int, *, flip: float, n: int = 200) -> Trial:
 def leaked(seed: int, *, rate: float, n: int = 300) -> Trial:
     rng = np.random.default_rng(seed)
     rows = coins(rng, n)
-    tests = [str(rows[int(rng.integers(n))]["prompt"]) if rng.random() < rate else f"test {i} {prose(rng)}" for i in range(150)]
+    tests = [
+        str(rows[int(rng.integers(n))]["prompt"])
+        if rng.random() < rate
+        else f"test {i} {prose(rng)}"
+        for i in range(150)
+    ]
     tests = list(dict.fromkeys(tests))
     return judged(leaks(rows_of(rows), Asked(seed=seed, against=tests)), rate)
 
 
 CASES = [
-    *(Case("duplicates", "400 rows", f"{r:.0%}", partial(repeated, rate=r)) for r in (0.0, 0.05, 0.2)),
+    *(
+        Case("duplicates", "400 rows", f"{r:.0%}", partial(repeated, rate=r))
+        for r in (0.0, 0.05, 0.2)
+    ),
     *(Case("empties", "400 rows", f"{r:.0%}", partial(silent, rate=r)) for r in (0.0, 0.03, 0.1)),
-    *(Case("contradictions", "200 pairs by 3 raters wrong at the rate", f"{f:.0%}", partial(both_ways, flip=f)) for f in (0.0, 0.05, 0.2)),
-    *(Case("leaks", "150 test prompts against 300 rows", f"{r:.0%}", partial(leaked, rate=r)) for r in (0.0, 0.1)),
+    *(
+        Case(
+            "contradictions",
+            "200 pairs by 3 raters wrong at the rate",
+            f"{f:.0%}",
+            partial(both_ways, flip=f),
+        )
+        for f in (0.0, 0.05, 0.2)
+    ),
+    *(
+        Case("leaks", "150 test prompts against 300 rows", f"{r:.0%}", partial(leaked, rate=r))
+        for r in (0.0, 0.1)
+    ),
 ]

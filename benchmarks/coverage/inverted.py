@@ -1,4 +1,6 @@
-"""Labels that were turned around: a stretch, a source, half of the file; and worlds where nothing was, however noisy, or of two minds."""
+"""Labels that were turned around: a stretch, a source, half of the file; and worlds where nothing
+was, however noisy, or of two minds.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def world(seed: int, *, turned: Turned, strength: float = 1.0, n: int = 800) -> 
 
 
 def strangers(seed: int, *, strength: float, n: int = 800) -> Trial:
-    """A stretch of a fifth with a taste of its own, among rows of another taste that has nothing to do with it, or by lot."""
+    """A stretch of a fifth with a taste of its own, among rows of another taste that has nothing to
+    do with it, or by lot.
+    """
     rng = np.random.default_rng(seed)
     rows = tastes(rng, n * 4 // 5, strength) if strength else coins(rng, n * 4 // 5)
     among = [{**row, "prompt": f"another {row['prompt']}"} for row in tastes(rng, n // 5, 2.0)]
@@ -44,7 +48,9 @@ def votes(seed: int, *, pairs: int = 200, times: int = 4) -> Trial:
         rows[i]["source"] = f"site {i % 6}"
         if rng.random() < 0.5:
             turn(rows[i])
-    return judged(inverted(rows_of(rows[i] for i in rng.permutation(len(rows))), Asked(seed=seed)), None)
+    return judged(
+        inverted(rows_of(rows[i] for i in rng.permutation(len(rows))), Asked(seed=seed)), None
+    )
 
 
 def never(i: int, n: int, rng: np.random.Generator) -> bool:
@@ -71,11 +77,30 @@ def half(i: int, n: int, rng: np.random.Generator) -> bool:
 CASES = [
     Case("inverted", "800 rows, a taste, nothing turned", "none", partial(world, turned=never)),
     Case("inverted", "800 rows, labels by lot", "none", partial(world, turned=never, strength=0.0)),
-    Case("inverted", "800 rows, a fifth of them by lot", "none", partial(world, turned=noisy_fifth)),
-    Case("inverted", "800 rows, a fifth of them of an unrelated taste", "none", partial(strangers, strength=1.0)),
-    Case("inverted", "800 rows by lot, a fifth of them of a taste", "none", partial(strangers, strength=0.0)),
+    Case(
+        "inverted", "800 rows, a fifth of them by lot", "none", partial(world, turned=noisy_fifth)
+    ),
+    Case(
+        "inverted",
+        "800 rows, a fifth of them of an unrelated taste",
+        "none",
+        partial(strangers, strength=1.0),
+    ),
+    Case(
+        "inverted",
+        "800 rows by lot, a fifth of them of a taste",
+        "none",
+        partial(strangers, strength=0.0),
+    ),
     Case("inverted", "200 pairs, each judged four times by lot", "none", votes),
-    Case("inverted", "800 rows, a stretch of a fifth turned", "one stretch", partial(world, turned=fifth)),
-    Case("inverted", "800 rows, one of six sources turned", "one source", partial(world, turned=site)),
+    Case(
+        "inverted",
+        "800 rows, a stretch of a fifth turned",
+        "one stretch",
+        partial(world, turned=fifth),
+    ),
+    Case(
+        "inverted", "800 rows, one of six sources turned", "one source", partial(world, turned=site)
+    ),
     Case("inverted", "800 rows, the first half turned", "one half", partial(world, turned=half)),
 ]

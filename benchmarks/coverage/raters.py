@@ -1,4 +1,6 @@
-"""Raters: reliabilities drawn from a Beta, raters alike, contrary raters; who judged pairs together, and who did not."""
+"""Raters: reliabilities drawn from a Beta, raters alike, contrary raters; who judged pairs
+together, and who did not.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,12 @@ from holdfast.evaluation.intervals import Estimate
 from holdfast.types import Row, Where
 
 
-def rows_of(seed: int, a_R: np.ndarray, *, pairs: int, per_pair: int, told: float | None = None) -> Comparisons:
-    """Each pair is judged by `per_pair` raters, right with probability a_R. With `told`, the better answer has a mark with that chance."""
+def rows_of(
+    seed: int, a_R: np.ndarray, *, pairs: int, per_pair: int, told: float | None = None
+) -> Comparisons:
+    """Each pair is judged by `per_pair` raters, right with probability a_R. With `told`, the better
+    answer has a mark with that chance.
+    """
     rng, rows = np.random.default_rng([seed, 2]), []
     for i in range(pairs):
         good, bad = (str(t) for t in rng.permutation([f"a {i}", f"b {i}"]))
@@ -25,7 +31,9 @@ def rows_of(seed: int, a_R: np.ndarray, *, pairs: int, per_pair: int, told: floa
             good, bad = (good + " !", bad) if rng.random() < told else (good, bad + " !")
         for r in rng.choice(len(a_R), per_pair, replace=False):
             win, lose = (good, bad) if rng.random() < a_R[r] else (bad, good)
-            rows.append(Row(Where("made", len(rows) + 1), f"question {i}", win, lose, rater=f"r{r}"))
+            rows.append(
+                Row(Where("made", len(rows) + 1), f"question {i}", win, lose, rater=f"r{r}")
+            )
     return Comparisons.of(rows)
 
 
@@ -37,7 +45,15 @@ def first_rater(found: Finding) -> Estimate | None:
     return None
 
 
-def trial(seed: int, *, count: int, beta: tuple[float, float] | float, pairs: int, per_pair: int, told: float | None = None) -> Trial:
+def trial(
+    seed: int,
+    *,
+    count: int,
+    beta: tuple[float, float] | float,
+    pairs: int,
+    per_pair: int,
+    told: float | None = None,
+) -> Trial:
     rng = np.random.default_rng(seed)
     a_R = np.full(count, beta) if isinstance(beta, float) else rng.beta(*beta, count)
     found = raters(rows_of(seed, a_R, pairs=pairs, per_pair=per_pair, told=told), Asked(seed=seed))
@@ -67,11 +83,26 @@ def fresh(seed: int, *, of: Callable[[int], Trial]) -> Trial:
 ONE = "covered: one rater's reliability"
 CASES = [
     *(
-        Case("raters", "8 raters alike, 3 a pair, 200 pairs (covered: agreement)", f"{a**2 + (1 - a) ** 2:.0%}", partial(agreement, a=a))
+        Case(
+            "raters",
+            "8 raters alike, 3 a pair, 200 pairs (covered: agreement)",
+            f"{a**2 + (1 - a) ** 2:.0%}",
+            partial(agreement, a=a),
+        )
         for a in (0.95, 0.8, 0.6)
     ),
-    Case("raters", f"8 raters alike, 3 a pair, 200 pairs ({ONE})", "80%", partial(trial, count=8, beta=0.8, pairs=200, per_pair=3)),
-    Case("raters", f"20 raters alike, 2 a pair, 300 pairs ({ONE})", "80%", partial(trial, count=20, beta=0.8, pairs=300, per_pair=2)),
+    Case(
+        "raters",
+        f"8 raters alike, 3 a pair, 200 pairs ({ONE})",
+        "80%",
+        partial(trial, count=8, beta=0.8, pairs=200, per_pair=3),
+    ),
+    Case(
+        "raters",
+        f"20 raters alike, 2 a pair, 300 pairs ({ONE})",
+        "80%",
+        partial(trial, count=20, beta=0.8, pairs=300, per_pair=2),
+    ),
     Case(
         "raters",
         f"25 raters unlike, 3 a pair, 300 pairs ({ONE})",

@@ -24,7 +24,9 @@ def by_length(seed: int, *, slope: float, n: int = 600) -> Trial:
     taste_P = rng.normal(slope, 0.5, n)
     for i, row in enumerate(rows):
         row["rejected"] = prose(rng, 8, 80)
-        if rng.random() > expit(taste_P[i // 2] * (np.log1p(len(row["chosen"])) - np.log1p(len(row["rejected"])))):
+        if rng.random() > expit(
+            taste_P[i // 2] * (np.log1p(len(row["chosen"])) - np.log1p(len(row["rejected"])))
+        ):
             turn(row)
     # the slope of the mixture is nearer 0 than the mean taste: its truth is that of very many rows
     found = length_bias(rows_of(rows), Asked(seed=seed))
@@ -41,16 +43,23 @@ def _marginal(slope: float) -> float:
 
         rng = np.random.default_rng(12345)
         texts = [prose(rng) for _ in range(4000)], [prose(rng, 8, 80) for _ in range(4000)]
-        one, two = (np.log1p([len(t) for t in side])[rng.integers(0, 4000, 400_000)] for side in texts)
+        one, two = (
+            np.log1p([len(t) for t in side])[rng.integers(0, 4000, 400_000)] for side in texts
+        )
         x = one - two
         wins = rng.random(len(x)) < expit(rng.normal(slope, 0.5, len(x)) * x)
-        _KNOWN[slope] = float(slope_of(np.where(wins, x, -x), np.arange(len(x)), level=0.95).value or 0.0)
+        _KNOWN[slope] = float(
+            slope_of(np.where(wins, x, -x), np.arange(len(x)), level=0.95).value or 0.0
+        )
     return _KNOWN[slope]
 
 
 def by_place(seed: int, *, bonus: float, n: int = 800) -> Trial:
     rng = np.random.default_rng(seed)
-    return judged(position_bias(contests(rng, n, ranking(rng, 8), bonus=bonus), Asked(seed=seed)), float(expit(bonus)))
+    return judged(
+        position_bias(contests(rng, n, ranking(rng, 8), bonus=bonus), Asked(seed=seed)),
+        float(expit(bonus)),
+    )
 
 
 def by_writer(seed: int, *, share: float, n: int = 500) -> Trial:
@@ -58,7 +67,9 @@ def by_writer(seed: int, *, share: float, n: int = 500) -> Trial:
     rows = coins(rng, n)
     for row in rows:
         strong = rng.random() < share
-        row["chosen_model"], row["rejected_model"] = ("strong", "weak") if strong else ("weak", "strong")
+        row["chosen_model"], row["rejected_model"] = (
+            ("strong", "weak") if strong else ("weak", "strong")
+        )
     return judged(sources(rows_of(rows), Asked(seed=seed)), share)
 
 
@@ -71,8 +82,30 @@ def by_form(seed: int, *, share: float, n: int = 500) -> Trial:
 
 
 CASES = [
-    *(Case("length_bias", "600 rows, prompts differ in taste", f"slope {s:g}", partial(by_length, slope=s)) for s in (0.0, 0.5, 1.5)),
-    *(Case("position_bias", "800 contests of 8 players", f"{expit(b):.0%}", partial(by_place, bonus=b)) for b in (0.0, 0.3, 0.8)),
-    *(Case("sources", "500 rows of two writers", f"{s:.0%}", partial(by_writer, share=s)) for s in (0.5, 0.7, 0.95)),
-    *(Case("separability", "500 rows, a mark on one side", f"{s:.0%}", partial(by_form, share=s)) for s in (0.5, 0.8, 0.95)),
+    *(
+        Case(
+            "length_bias",
+            "600 rows, prompts differ in taste",
+            f"slope {s:g}",
+            partial(by_length, slope=s),
+        )
+        for s in (0.0, 0.5, 1.5)
+    ),
+    *(
+        Case(
+            "position_bias",
+            "800 contests of 8 players",
+            f"{expit(b):.0%}",
+            partial(by_place, bonus=b),
+        )
+        for b in (0.0, 0.3, 0.8)
+    ),
+    *(
+        Case("sources", "500 rows of two writers", f"{s:.0%}", partial(by_writer, share=s))
+        for s in (0.5, 0.7, 0.95)
+    ),
+    *(
+        Case("separability", "500 rows, a mark on one side", f"{s:.0%}", partial(by_form, share=s))
+        for s in (0.5, 0.8, 0.95)
+    ),
 ]

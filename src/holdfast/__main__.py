@@ -1,4 +1,6 @@
-"""The command line: the script `holdfast`, and `python -m holdfast` for where no script is on the path."""
+"""The command line: the script `holdfast`, and `python -m holdfast` for where no script is on the
+path.
+"""
 
 import sys
 
@@ -9,8 +11,13 @@ def main() -> None:
     except ModuleNotFoundError as missing:
         if missing.name not in ("typer", "rich"):
             raise
-        print(f"error: the command line needs {missing.name}, which is not installed", file=sys.stderr)
-        print("hint: pip install 'holdfast[all]', or 'holdfast[cli]' beside the extra of one verb", file=sys.stderr)
+        print(
+            f"error: the command line needs {missing.name}, which is not installed", file=sys.stderr
+        )
+        print(
+            "hint: pip install 'holdfast[all]', or 'holdfast[cli]' beside the extra of one verb",
+            file=sys.stderr,
+        )
         sys.exit(2)
     command_line()
 

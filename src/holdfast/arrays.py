@@ -1,4 +1,6 @@
-"""Arrays of numbers as they are handed in: real, finite, of the right shape and range, or an error that names the first wrong entry."""
+"""Arrays of numbers as they are handed in: real, finite, of the right shape and range, or an error
+that names the first wrong entry.
+"""
 
 from __future__ import annotations
 
@@ -35,44 +37,71 @@ def floats(
         shape: that it must have; None in a place allows any length
         low: the least entry allowed
         high: the largest entry allowed
-        finite: whether infinities and NaN are refused; where they are not, the range holds for the finite entries
+        finite: whether infinities and NaN are refused; where they are not, the range holds for the
+            finite entries
         one: whether it must be a single number, in an array of any shape or in none
         hint: the cure
 
     Raises:
-        DataError: ragged, complex, text or missing entries, another shape, an entry that is not finite or out of range.
+        DataError: ragged, complex, text or missing entries, another shape, an entry that is not
+            finite or out of range.
     """
     try:
-        raw = np.asarray(np.ma.filled(given, np.nan) if isinstance(given, np.ma.MaskedArray) else given)
-        if raw.dtype.kind not in "biufO" or any(isinstance(x, str | bytes | complex) for x in (raw.flat if raw.dtype.kind == "O" else ())):
-            raise TypeError(f"it holds {raw.dtype if raw.dtype.kind != 'O' else 'text or complex numbers'}")
+        raw = np.asarray(
+            np.ma.filled(given, np.nan) if isinstance(given, np.ma.MaskedArray) else given
+        )
+        if raw.dtype.kind not in "biufO" or any(
+            isinstance(x, str | bytes | complex)
+            for x in (raw.flat if raw.dtype.kind == "O" else ())
+        ):
+            raise TypeError(
+                f"it holds {raw.dtype if raw.dtype.kind != 'O' else 'text or complex numbers'}"
+            )
         out = np.array(raw, dtype=np.float64)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise DataError(f"{what} must be an array of real numbers: {error}", hint=hint) from None
     if one and out.size == 1:
         out = out.reshape(())
     shape = () if one else shape
-    if shape is not None and (out.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, out.shape, strict=True))):
-        wanted = " x ".join("any" if n is None else str(n) for n in shape) + (" numbers" if len(shape) == 1 else "")
-        raise DataError(f"{what} has shape {out.shape}; it must be {wanted or 'one number'}", hint=hint)
-    wrong = (~np.isfinite(out) if finite else np.zeros(out.shape, bool)) | (out < low) | (out > high)
+    if shape is not None and (
+        out.ndim != len(shape)
+        or any(n not in (None, m) for n, m in zip(shape, out.shape, strict=True))
+    ):
+        wanted = " x ".join("any" if n is None else str(n) for n in shape) + (
+            " numbers" if len(shape) == 1 else ""
+        )
+        raise DataError(
+            f"{what} has shape {out.shape}; it must be {wanted or 'one number'}", hint=hint
+        )
+    wrong = (
+        (~np.isfinite(out) if finite else np.zeros(out.shape, bool)) | (out < low) | (out > high)
+    )
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         place = f"[{', '.join(map(str, at))}]" if at else ""
         value = float(out[at])
-        must = "finite" if not np.isfinite(value) else f"at least {low:g}" if value < low else f"at most {high:g}"
+        must = (
+            "finite"
+            if not np.isfinite(value)
+            else f"at least {low:g}"
+            if value < low
+            else f"at most {high:g}"
+        )
         raise DataError(f"{what}{place} is {value:g}; it must be {must}", hint=hint)
     return out
 
 
 def distribution(given: Any, size: int, what: str) -> NDArray[np.float64]:
-    """Probabilities of `size` answers, at least 0 and summing to 1 (to within 1e-6; the sum is then made 1).
+    """Probabilities of `size` answers, at least 0 and summing to 1 (to within 1e-6; the sum is then
+    made 1).
 
     Raises:
         DataError: it is something else.
     """
     hint = "probabilities, not logits: np.exp(log_softmax(logits_A))"
-    p_A = floats(given, what, shape=(size,), low=0.0, hint=f"one probability for each of {size} answers")
+    p_A = floats(
+        given, what, shape=(size,), low=0.0, hint=f"one probability for each of {size} answers"
+    )
     total = float(p_A.sum())
     if not abs(total - 1) <= SUM_TOLERANCE:
         raise DataError(f"{what} sums to {total:g}, not to 1", hint=hint)
@@ -112,5 +141,8 @@ def names(given: Sequence[Hashable], what: str) -> list[Hashable]:
         except (TypeError, ValueError):
             known = False
         if not known:
-            raise DataError(f"{what}[{i}] is {name!r}, which names nobody", hint="text or numbers; drop rows that lack a name")
+            raise DataError(
+                f"{what}[{i}] is {name!r}, which names nobody",
+                hint="text or numbers; drop rows that lack a name",
+            )
     return every

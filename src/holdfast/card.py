@@ -1,7 +1,8 @@
 """The contract of a method: what it computes, what it needs, and what its card promises.
 
-A method is a function of what flows. Its keyword-only arguments are its whole configuration: they feed the command line, the page and
-the run record. What the card says is executed by `tests/test_every_method.py`.
+A method is a function of what flows. Its keyword-only arguments are its whole configuration: they
+feed the command line, the page and the run record. What the card says is executed by
+`tests/test_every_method.py`.
 """
 
 from __future__ import annotations
@@ -25,14 +26,16 @@ State = Any  # a pytree of tensors: dicts of tensors, saved in the checkpoint
 class Reduction(NamedTuple):
     """The one place where costs are averaged, robustly or not.
 
-    `apply(cost_N, batch, state) -> (scalar, state)`. The gradient of the scalar in the costs is the adversary's weighting of the rows:
-    the trainer logs it. `init()` gives the state, a dict of tensors (empty for the stateless).
+    `apply(cost_N, batch, state) -> (scalar, state)`. The gradient of the scalar in the costs is the
+    adversary's weighting of the rows: the trainer logs it. `init()` gives the state, a dict of
+    tensors (empty for the stateless).
     """
 
     name: str
     init: Callable[[], State]
     apply: Callable[[Tensor, Batch, State], tuple[Tensor, State]]
-    linear: bool = False  # True if the scalar is a weighted mean of the costs with weights known before the costs are
+    # True if the scalar is a weighted mean of the costs with weights known before the costs are
+    linear: bool = False
     needs: tuple[Input, ...] = ()
 
 
@@ -47,8 +50,9 @@ class Paper:
 
 @dataclass(frozen=True)
 class Limit:
-    """At these settings the method is another one: `Limit(at={"flip": 0.0}, gives="dpo")`. `scale` and `shift` allow an affine identity:
-    cost == scale * other + shift. `where` says what the sequences must be like besides, and `given` makes any sequences so."""
+    """At these settings the method is another one: `Limit(at={"flip": 0.0}, gives="dpo")`. `scale`
+    and `shift` allow an affine identity: cost == scale * other + shift. `where` says what the
+    sequences must be like besides, and `given` makes any sequences so."""
 
     at: Mapping[str, float]
     gives: str
@@ -65,11 +69,15 @@ class Card:
 
     paper: Paper
     equation: str  # one line, in the letters of the docstring
-    tokens: Literal["sum", "mean", "sum and mean", "none"]  # how token log-probabilities become one number an answer, if they do
+    tokens: Literal[
+        "sum", "mean", "sum and mean", "none"
+    ]  # how token log-probabilities become one number an answer, if they do
     needs: tuple[Input, ...] = ()
     departures: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
-    at_reference: Callable[..., float] | None = None  # the cost when policy = reference and a head is new, as a function of the settings
+    at_reference: Callable[..., float] | None = (
+        None  # the cost when policy = reference and a head is new, as a function of the settings
+    )
     coupled: bool = False  # True if a row's cost depends on the other rows of the batch
     held: str = ""  # what the policy decides and the gradient holds fixed all the same, if anything
     not_to_confuse_with: str = ""
@@ -78,16 +86,18 @@ class Card:
 
 @dataclass(frozen=True)
 class Head:
-    """A small module that is trained beside the policy, by the same optimizer, and that no one needs once training is over.
+    """A small module that is trained beside the policy, by the same optimizer, and that no one
+    needs once training is over.
 
-    It gives K numbers for each response token t, `Scored.head_NTK`, from hidden states of shape (R, L, H): R response tokens, each with the
-    states of L layers of width H.
+    It gives K numbers for each response token t, `Scored.head_NTK`, from hidden states of shape (R,
+    L, H): R response tokens, each with the states of L layers of width H.
 
         of="reference"    all layers of the frozen reference, before token t is read: what is known when it is chosen
         of="policy"       the last layer of the policy (L = 1), after token t is read; gradients flow into the policy
 
     Attributes:
-        build: `build(width, layers)`, a new module; must draw no random numbers, so that every process makes the same one.
+        build: `build(width, layers)`, a new module; must draw no random numbers, so that every
+            process makes the same one.
         of: whose states it reads.
     """
 
@@ -97,11 +107,13 @@ class Head:
 
 @dataclass(frozen=True)
 class PairMethod:
-    """An offline objective over comparisons: `objective(pairs, *, ...) -> cost_N`, never averaged, never logged.
+    """An offline objective over comparisons: `objective(pairs, *, ...) -> cost_N`, never averaged,
+    never logged.
 
-    A method that remembers from batch to batch has a `memory`: `memory(raters)`, a dict of tensors, is what it knows before the first
-    batch, and its objective is `objective(pairs, memory, *, ...) -> (cost_N, memory)`, which leaves the memory it was given alone. Whoever
-    does not know which method it has calls `costs`. A method that learns something beside the policy has a `head`.
+    A method that remembers from batch to batch has a `memory`: `memory(raters)`, a dict of tensors,
+    is what it knows before the first batch, and its objective is `objective(pairs, memory, *, ...)
+    -> (cost_N, memory)`, which leaves the memory it was given alone. Whoever does not know which
+    method it has calls `costs`. A method that learns something beside the policy has a `head`.
     """
 
     objective: Callable[..., Any]
@@ -136,14 +148,20 @@ Method = PairMethod | AnswerMethod
 
 
 def initial_memory(method: Method, raters: int = 1) -> State:
-    """What the method remembers before the first batch: a dict of tensors, empty for one that remembers nothing."""
+    """What the method remembers before the first batch: a dict of tensors, empty for one that
+    remembers nothing.
+    """
     return {} if method.memory is None else method.memory(raters)
 
 
-def costs(method: Method, batch: Batch, settings: Mapping[str, Any], memory: State) -> tuple[Tensor, State]:
-    """The cost of each row, and what to remember for the next batch. The one way to call any method.
+def costs(
+    method: Method, batch: Batch, settings: Mapping[str, Any], memory: State
+) -> tuple[Tensor, State]:
+    """The cost of each row, and what to remember for the next batch. The one way to call any
+    method.
 
-    Where the batch is only looked at (evaluation, a microbatch of a larger batch), drop the new memory.
+    Where the batch is only looked at (evaluation, a microbatch of a larger batch), drop the new
+    memory.
 
     Raises:
         NeedError: the batch lacks what the method reads; names both.
@@ -159,12 +177,19 @@ def costs(method: Method, batch: Batch, settings: Mapping[str, Any], memory: Sta
 
 def settings_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The keyword-only arguments of a method or a reduction: its whole configuration."""
-    return {name: p for name, p in inspect.signature(function).parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    return {
+        name: p
+        for name, p in inspect.signature(function).parameters.items()
+        if p.kind is inspect.Parameter.KEYWORD_ONLY
+    }
 
 
-def check(option: str, value: Any, ok: bool | Callable[[], bool], must: str, *, hint: str | None = None) -> None:
-    """Refuse a setting outside its range: `check("beta", beta, 0 < beta < inf, "be above 0")`. NaN fails every comparison: refused. As a
-    function the condition also refuses what cannot be compared, such as text: `check("beta", beta, lambda: 0 < beta < inf, "be above 0")`.
+def check(
+    option: str, value: Any, ok: bool | Callable[[], bool], must: str, *, hint: str | None = None
+) -> None:
+    """Refuse a setting outside its range: `check("beta", beta, 0 < beta < inf, "be above 0")`. NaN
+    fails every comparison: refused. As a function the condition also refuses what cannot be
+    compared, such as text: `check("beta", beta, lambda: 0 < beta < inf, "be above 0")`.
     """
     if callable(ok):
         try:
@@ -175,21 +200,31 @@ def check(option: str, value: Any, ok: bool | Callable[[], bool], must: str, *, 
         raise OptionError(f"{option} is {value!r}; it must {must}", hint=hint)
 
 
-# ------------------------------------------------------------------------------------------------------------------ docstrings, read once
+# ------------------------------------------------------------------------------------------------------------------
+# docstrings, read once
 
 
 def section_of(function: Callable[..., Any], title: str) -> str:
-    """The indented block under the line `title:` of a docstring, dedented; empty if there is none."""
+    """The indented block under the line `title:` of a docstring, dedented; empty if there is
+    none.
+    """
     found = re.search(rf"^{title}:\n((?:[ \t]+.*\n?|\n)+)", inspect.getdoc(function) or "", re.M)
     return textwrap.dedent(found[1]).strip() if found else ""
 
 
 def help_of(function: Callable[..., Any], title: str = "Args") -> dict[str, str]:
-    """What `Args:` (or another section of `name: text` entries) says of each name, on one line each: the command line's help."""
+    """What `Args:` (or another section of `name: text` entries) says of each name, on one line
+    each: the command line's help.
+    """
     entries = re.findall(r"^(\w+): (.*(?:\n[ \t]+.*)*)", section_of(function, title), re.M)
     return {name: " ".join(text.split()) for name, text in entries}
 
 
 def departures_of(function: Callable[..., Any]) -> tuple[str, ...]:
     """The numbered entries under `Departures:`, one line each."""
-    return tuple(" ".join(text.split()) for text in re.findall(r"^\d+\. (.*(?:\n[ \t]+.*)*)", section_of(function, "Departures"), re.M))
+    return tuple(
+        " ".join(text.split())
+        for text in re.findall(
+            r"^\d+\. (.*(?:\n[ \t]+.*)*)", section_of(function, "Departures"), re.M
+        )
+    )

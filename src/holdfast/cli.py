@@ -1,7 +1,8 @@
 """The command line: thin doors to the functions of the same names.
 
-Flags come from signatures and their help from docstrings, so there is one place where each is said. What is heavy to import is imported
-when its command is asked for, so that `holdfast --help` answers at once.
+Flags come from signatures and their help from docstrings, so there is one place where each is said.
+What is heavy to import is imported when its command is asked for, so that `holdfast --help` answers
+at once.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ AS_JSON = P("as_json", P.KEYWORD_ONLY, default=False, annotation=Json)
 
 
 def main() -> None:
-    """Run the command line. A user's mistake, or a disk that refuses, ends in one readable message and status 2; an interruption in 128 +
-    signal: 130 after Ctrl-C, 143 after SIGTERM."""
+    """Run the command line. A user's mistake, or a disk that refuses, ends in one readable message
+    and status 2; an interruption in 128 + signal: 130 after Ctrl-C, 143 after SIGTERM."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # bars of other libraries, drawn into a log file
@@ -54,7 +55,9 @@ def main() -> None:
 
 def _say(label: str, text: str, style: str = "") -> None:
     err.print(Text(label, style, end=""), end="")
-    err.print(text, highlight=False, soft_wrap=True)  # a path that is broken in two cannot be copied
+    err.print(
+        text, highlight=False, soft_wrap=True
+    )  # a path that is broken in two cannot be copied
 
 
 def print_json(value: Any) -> None:
@@ -80,8 +83,16 @@ def _train_reward(name: str) -> Any:
     return _training("train-reward", name, get(name), train_reward, DEFAULTS)
 
 
-def _training(verb: str, name: str, method: Any, door: Callable[..., Any], changed: Mapping[str, Any] | None = None) -> Any:
-    """The flags of a training door, of its options (where `changed` are the door's own defaults), and the method's own signature."""
+def _training(
+    verb: str,
+    name: str,
+    method: Any,
+    door: Callable[..., Any],
+    changed: Mapping[str, Any] | None = None,
+) -> Any:
+    """The flags of a training door, of its options (where `changed` are the door's own defaults),
+    and the method's own signature.
+    """
     from holdfast.card import settings_of
     from holdfast.pages import help_of, summary_of
     from holdfast.training import options
@@ -89,21 +100,37 @@ def _training(verb: str, name: str, method: Any, door: Callable[..., Any], chang
 
     defaults, helps = {**vars(options.Options()), **(changed or {})}, options.helps()
     kinds, what = kinds_of(method.objective), f"What {name} reads"
-    own = [flag(s, kinds[s], p.default, help_of(method, s), what) for s, p in settings_of(method.objective).items()]
-    shared = [flag(o, kind, defaults[o], helps[o], "How the run is carried out") for o, kind in options.kinds(own=True).items()]
+    own = [
+        flag(s, kinds[s], p.default, help_of(method, s), what)
+        for s, p in settings_of(method.objective).items()
+    ]
+    shared = [
+        flag(o, kind, defaults[o], helps[o], "How the run is carried out")
+        for o, kind in options.kinds(own=True).items()
+    ]
     fixed = flags_of(door, leave_out=("method", "kind", "tokenizer"), panel="What goes in and out")
-    show = flag("show", int, 0, "print so many rendered examples with the response mask visible, and stop", "What goes in and out")
+    show = flag(
+        "show",
+        int,
+        0,
+        "print so many rendered examples with the response mask visible, and stop",
+        "What goes in and out",
+    )
     json_flag = P(
         "as_json",
         P.KEYWORD_ONLY,
         default=False,
-        annotation=Annotated[bool, typer.Option("--json", help="print the run's record at the end")],
+        annotation=Annotated[
+            bool, typer.Option("--json", help="print the run's record at the end")
+        ],
     )
 
     def command(ctx: typer.Context, show: int, as_json: bool, **values: Any) -> None:
         for extra in ctx.args:  # a flag that nobody reads is an error that says who does
             if not extra.startswith("--"):
-                raise OptionError(f"unexpected argument {extra!r}", hint=f"holdfast {verb} {name} --help")
+                raise OptionError(
+                    f"unexpected argument {extra!r}", hint=f"holdfast {verb} {name} --help"
+                )
             options.split_options(method, {extra[2:].partition("=")[0].replace("-", "_"): None})
         typed = given(ctx, values)
         if show:
@@ -115,10 +142,17 @@ def _training(verb: str, name: str, method: Any, door: Callable[..., Any], chang
         if as_json:
             print_json(run.record)
 
-    out_flag = [p.replace(default=str(Path("runs") / name)) if p.name == "out" else p for p in fixed]
-    doc = f"{summary_of(method)}.\n\nholdfast {verb} {name} --model M --data prefs.jsonl --out runs/{name}"
+    out_flag = [
+        p.replace(default=str(Path("runs") / name)) if p.name == "out" else p for p in fixed
+    ]
+    doc = (
+        f"{summary_of(method)}.\n\nholdfast {verb} {name} --model M --data prefs.jsonl --out "
+        f"runs/{name}"
+    )
     parameters = [CTX, *out_flag, show, json_flag, *own, *reading_flags(), *shared]
-    return as_command(name, command, parameters, doc, ignore_unknown_options=True, allow_extra_args=True)
+    return as_command(
+        name, command, parameters, doc, ignore_unknown_options=True, allow_extra_args=True
+    )
 
 
 class Methods(TyperGroup):
@@ -146,7 +180,9 @@ class Kinds(TyperGroup):
 
 
 def _selfplay(name: str) -> Any:
-    """`holdfast selfplay`: flags of the function and of training; settings of the method by name, since any method may be played."""
+    """`holdfast selfplay`: flags of the function and of training; settings of the method by name,
+    since any method may be played.
+    """
     from holdfast.training import options
     from holdfast.training.selfplay import OURS, selfplay
 
@@ -162,9 +198,14 @@ def _selfplay(name: str) -> Any:
         for pair in setting:
             key, _, text = pair.partition("=")
             try:
-                typed[key.strip()] = int(text) if text.strip().lstrip("+-").isdigit() else float(text)
+                typed[key.strip()] = (
+                    int(text) if text.strip().lstrip("+-").isdigit() else float(text)
+                )
             except ValueError:
-                raise OptionError(f"--setting is {pair!r}", hint="a setting of the method, such as --setting beta=1") from None
+                raise OptionError(
+                    f"--setting is {pair!r}",
+                    hint="a setting of the method, such as --setting beta=1",
+                ) from None
         played = selfplay(**{"out": Path("runs") / "selfplay", **typed})
         if as_json:
             print_json(played.record)
@@ -173,17 +214,28 @@ def _selfplay(name: str) -> Any:
         "setting",
         P.KEYWORD_ONLY,
         default=[],
-        annotation=Annotated[list[str], typer.Option(help="a setting of the method: beta=1; may be repeated", show_default=False)],
+        annotation=Annotated[
+            list[str],
+            typer.Option(
+                help="a setting of the method: beta=1; may be repeated", show_default=False
+            ),
+        ],
     )
     fixed = flags_of(selfplay, leave_out=("sampler", "progress"), panel="What goes in and out")
-    fixed = [p.replace(default=str(Path("runs") / "selfplay")) if p.name == "out" else p for p in fixed]
+    fixed = [
+        p.replace(default=str(Path("runs") / "selfplay")) if p.name == "out" else p for p in fixed
+    ]
     doc = (
-        "Improve a policy against its own answers by a judge's verdicts: answer, compare, take a step, again.\n\n"
-        "A judge may prefer A to B, B to C and C to A. Then no answer is best; steps of self-play (gpo) go around the best mixture, and "
-        "the mixture of all rounds' policies ends nearer to it, which iterated DPO (dpo) need not. The report has win rates, KL and "
+        "Improve a policy against its own answers by a judge's verdicts: answer, compare, "
+        "take a step, again.\n\n"
+        "A judge may prefer A to B, B to C and C to A. Then no answer is best; steps of "
+        "self-play (gpo) go around the best mixture, and "
+        "the mixture of all rounds' policies ends nearer to it, which iterated DPO (dpo) "
+        "need not. The report has win rates, KL and "
         "exploitability of every round.\n\n"
         "holdfast train-reward general_preference --model M --data prefs.jsonl --out runs/judge\n\n"
-        "holdfast selfplay --model M --data prompts.jsonl --judge runs/judge --setting beta=1 --rounds 3"
+        "holdfast selfplay --model M --data prompts.jsonl --judge runs/judge --setting "
+        "beta=1 --rounds 3"
     )
     return as_command(name, command, [CTX, *fixed, extra, AS_JSON, *reading_flags(), *shared], doc)
 
@@ -217,10 +269,15 @@ def _evaluate(name: str) -> Any:
 
     files = [
         file("out_file", "--out", "write the JSON here as well"),
-        file("page", "--report", "write a page with charts here, report.html say; its pictures go beside it"),
+        file(
+            "page",
+            "--report",
+            "write a page with charts here, report.html say; its pictures go beside it",
+        ),
     ]
     doc = (
-        "What held-out rows say about a policy against its reference: ranking accuracy, margins, KL, lengths, win rate, with intervals."
+        "What held-out rows say about a policy against its reference: ranking accuracy, "
+        "margins, KL, lengths, win rate, with intervals."
         "\n\nholdfast evaluate runs/rdpo --data held_out.jsonl"
     )
     flags = [*flags_of(evaluate, arguments=("model",), leave_out=("tokenizer",)), *reading_flags()]
@@ -243,13 +300,22 @@ def _check(name: str) -> Any:
         "folder",
         P.KEYWORD_ONLY,
         default=Path("check"),
-        annotation=Annotated[Path, typer.Option("--out", help="folder of report.html, its pictures, check.json and unreadable rows")],
+        annotation=Annotated[
+            Path,
+            typer.Option(
+                "--out", help="folder of report.html, its pictures, check.json and unreadable rows"
+            ),
+        ],
     )
     doc = (
-        "What is wrong with these preferences, and what to do about it: noise, camps, circles, shortcuts, with intervals, in minutes."
+        "What is wrong with these preferences, and what to do about it: noise, camps, "
+        "circles, shortcuts, with intervals, in minutes."
         "\n\nholdfast check prefs.jsonl"
     )
-    flags = [*flags_of(check, arguments=("data",), leave_out=("tokenizer", "out")), *reading_flags(quarantine=True)]
+    flags = [
+        *flags_of(check, arguments=("data",), leave_out=("tokenizer", "out")),
+        *reading_flags(quarantine=True),
+    ]
     return as_command(name, command, [*flags, folder, AS_JSON], doc)
 
 
@@ -260,8 +326,13 @@ def _new_model(name: str) -> Any:
         path = small_model(**sourced(values))
         _say("", f"wrote {path}")
 
-    doc = "Make a small untrained Llama and its tokenizer, ready for `holdfast train sft`.\n\nholdfast new-model books.jsonl --out m0"
-    return as_command(name, command, [*flags_of(small_model, arguments=("texts",)), *reading_flags()], doc)
+    doc = (
+        "Make a small untrained Llama and its tokenizer, ready for `holdfast train "
+        "sft`.\n\nholdfast new-model books.jsonl --out m0"
+    )
+    return as_command(
+        name, command, [*flags_of(small_model, arguments=("texts",)), *reading_flags()], doc
+    )
 
 
 def _lab(name: str) -> Any:
@@ -282,7 +353,18 @@ class Verbs(TyperGroup):
         "new-model": _new_model,
         "lab": _lab,
     }
-    ORDER = ("check", "train", "train-reward", "selfplay", "evaluate", "methods", "lab", "new-model", "rerun", "demo")
+    ORDER = (
+        "check",
+        "train",
+        "train-reward",
+        "selfplay",
+        "evaluate",
+        "methods",
+        "lab",
+        "new-model",
+        "rerun",
+        "demo",
+    )
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.ORDER)
@@ -292,8 +374,12 @@ class Verbs(TyperGroup):
             return super().get_command(ctx, cmd_name)
         try:
             return self.HEAVY[cmd_name](cmd_name)
-        except ModuleNotFoundError:  # the list of verbs is shown also where the extras of some are not installed
-            return TyperCommand(cmd_name, help=f"(not installed: pip install 'holdfast\\[{EXTRA_OF[cmd_name]}]')")
+        except (
+            ModuleNotFoundError
+        ):  # the list of verbs is shown also where the extras of some are not installed
+            return TyperCommand(
+                cmd_name, help=f"(not installed: pip install 'holdfast\\[{EXTRA_OF[cmd_name]}]')"
+            )
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         require(args[0])
@@ -310,13 +396,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 train_app = typer.Typer(
-    cls=Methods, no_args_is_help=True, help="Train with a method of the table: holdfast train dpo --model M --data prefs.jsonl"
+    cls=Methods,
+    no_args_is_help=True,
+    help="Train with a method of the table: holdfast train dpo --model M --data prefs.jsonl",
 )
 app.add_typer(train_app, name="train")
 reward_app = typer.Typer(
     cls=Kinds,
     no_args_is_help=True,
-    help="Train a reward or preference model: holdfast train-reward bradley_terry --model M --data prefs.jsonl",
+    help=(
+        "Train a reward or preference model: holdfast train-reward bradley_terry --model M "
+        "--data prefs.jsonl"
+    ),
 )
 app.add_typer(reward_app, name="train-reward")
 
@@ -328,10 +419,12 @@ def _methods_group() -> None:
 
 @reward_app.callback()
 def _rewards_group() -> None:
-    """Train a reward or preference model on comparisons. `holdfast train-reward KIND --help` shows its own settings.
+    """Train a reward or preference model on comparisons. `holdfast train-reward KIND --help` shows
+    its own settings.
 
-    bradley_terry gives each answer a number, which `holdfast evaluate --reward RUN` reads. general_preference judges pairs, also where they
-    beat each other in circles, and is read by `holdfast evaluate --judge RUN`.
+    bradley_terry gives each answer a number, which `holdfast evaluate --reward RUN` reads.
+    general_preference judges pairs, also where they beat each other in circles, and is read by
+    `holdfast evaluate --judge RUN`.
     """
 
 
@@ -345,13 +438,21 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _top(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and stop")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="print the version and stop"
+        ),
+    ] = False,
 ) -> None:
     pass
 
 
 @app.command()
-def methods(name: Annotated[str | None, typer.Argument(help="a method; all of them unless given")] = None, as_json: Json = False) -> None:
+def methods(
+    name: Annotated[str | None, typer.Argument(help="a method; all of them unless given")] = None,
+    as_json: Json = False,
+) -> None:
     """The table of methods, or one method's page."""
     from rich.markdown import Markdown
 
@@ -376,11 +477,20 @@ def rerun(
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option("--out", help="where the report and its pictures go")] = Path("demo"),
+    folder: Annotated[
+        Path, typer.Option("--out", help="where the report and its pictures go")
+    ] = Path("demo"),
     seed: Annotated[int, typer.Option(help="seed of everything")] = 0,
-    quick: Annotated[bool, typer.Option("--quick", help="seconds instead of minutes: shows that it runs, proves nothing")] = False,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick", help="seconds instead of minutes: shows that it runs, proves nothing"
+        ),
+    ] = False,
 ) -> None:
-    """The whole story in minutes on two cores, nothing downloaded: 30% of labels flipped, DPO and rDPO, who was fooled."""
+    """The whole story in minutes on two cores, nothing downloaded: 30% of labels flipped, DPO and
+    rDPO, who was fooled.
+    """
     from holdfast.demo import demo as run
 
     run(folder, quick=quick, seed=seed)

@@ -1,12 +1,13 @@
 """`holdfast demo`: the whole of it in a few minutes on two cores, nothing downloaded.
 
-A small world of text whose gold reward is known; a tokenizer and a model of about 1.3 million weights, taught its language on the spot;
-preference pairs of which 30% have their labels flipped; the check-up of these pairs, which is not told; then DPO, rDPO told the flip rate,
-and DPO on the same pairs before the flips as the yardstick. The report says what came out, whatever it is. The settings were chosen by
-looking at the yardstick alone, and are the same for all three.
+A small world of text whose gold reward is known; a tokenizer and a model of about 1.3 million
+weights, taught its language on the spot; preference pairs of which 30% have their labels flipped;
+the check-up of these pairs, which is not told; then DPO, rDPO told the flip rate, and DPO on the
+same pairs before the flips as the yardstick. The report says what came out, whatever it is. The
+settings were chosen by looking at the yardstick alone, and are the same for all three.
 
-Everything goes through the doors that users have: files of rows, `check`, `train`, `evaluate`. Each run under `runs/` can be run again by
-itself.
+Everything goes through the doors that users have: files of rows, `check`, `train`, `evaluate`. Each
+run under `runs/` can be run again by itself.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ ARMS: tuple[tuple[str, str, dict[str, Any], str], ...] = (
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything. Two sizes exist: the demo, and one for tests that proves only that all parts fit."""
+    """How much of everything. Two sizes exist: the demo, and one for tests that proves only that
+    all parts fit.
+    """
 
     corpus: int
     pairs: int
@@ -77,8 +80,10 @@ def demo(out: str | Path = "demo", *, quick: bool = False, seed: int = 0) -> Pat
     """Run the demo and leave `report.html` with its pictures in `out`.
 
     Args:
-        out: the folder to write. What an earlier demo left there is replaced; a folder of something else is refused.
-        quick: a much smaller demo that ends in half a minute and proves nothing but that everything works.
+        out: the folder to write. What an earlier demo left there is replaced; a folder of something
+            else is refused.
+        quick: a much smaller demo that ends in half a minute and proves nothing but that everything
+            works.
         seed: decides the world's rows, the flips, the models and the samples.
 
     Returns:
@@ -88,7 +93,13 @@ def demo(out: str | Path = "demo", *, quick: bool = False, seed: int = 0) -> Pat
     folder, console, started = _fresh(folder_to_write(out)), Terminal(), time.monotonic()
     total = 3 + size.seeds * len(ARMS)
     with _quiet_transformers():
-        _say(console, 1, total, started, "A world with a known answer, a tokenizer and a model, and its first lessons (sft)")
+        _say(
+            console,
+            1,
+            total,
+            started,
+            "A world with a known answer, a tokenizer and a model, and its first lessons (sft)",
+        )
         train_prompts, held_prompts = world.split_prompts(size.held_out, seed=seed)
         start = _first_model(folder, train_prompts, size, seed)
         held = world.preferences(held_prompts, size.held_out, seed=seed + 1000, sharpness=math.inf)
@@ -103,10 +114,28 @@ def demo(out: str | Path = "demo", *, quick: bool = False, seed: int = 0) -> Pat
             noisy, planted = corrupt.flip(clean, rate=RATE, seed=draw)
             pairs[draw] = {CLEAN: clean, NOISY: noisy}
             files[draw] = _write_pairs(folder / "data", draw, clean, noisy, set(planted.changed))
-            facts.append({"seed": draw, "pairs": len(noisy), "flipped": planted.hit, **_agreement(clean, set(planted.changed))})
-        _say(console, 2, total, started, "The check-up of the flipped pairs, and of the same pairs before the flips")
-        checked = {labels: _check(folder, labels, [pairs[draw][labels] for draw in draws]) for labels in (NOISY, CLEAN)}
-        for stage, (draw, (name, method, settings, labels)) in enumerate(itertools.product(draws, ARMS), 3):
+            facts.append(
+                {
+                    "seed": draw,
+                    "pairs": len(noisy),
+                    "flipped": planted.hit,
+                    **_agreement(clean, set(planted.changed)),
+                }
+            )
+        _say(
+            console,
+            2,
+            total,
+            started,
+            "The check-up of the flipped pairs, and of the same pairs before the flips",
+        )
+        checked = {
+            labels: _check(folder, labels, [pairs[draw][labels] for draw in draws])
+            for labels in (NOISY, CLEAN)
+        }
+        for stage, (draw, (name, method, settings, labels)) in enumerate(
+            itertools.product(draws, ARMS), 3
+        ):
             _say(console, stage, total, started, f"{name}, seed {draw}")
             run = folder / "runs" / f"{method}-{labels}-{draw}"
             _train(method, start, files[draw][labels], run, folder, size, draw, settings)
@@ -114,7 +143,15 @@ def demo(out: str | Path = "demo", *, quick: bool = False, seed: int = 0) -> Pat
     _say(console, total, total, started, "The report")
     seconds = time.monotonic() - started
     page = flip_story.story(
-        arms, facts, checked[NOISY], checked[CLEAN], rate=RATE, size=vars(size), seconds=seconds, quick=quick, best=world.BEST
+        arms,
+        facts,
+        checked[NOISY],
+        checked[CLEAN],
+        rate=RATE,
+        size=vars(size),
+        seconds=seconds,
+        quick=quick,
+        best=world.BEST,
     )
     written = page.write(folder / "report.html")
     record = {
@@ -129,16 +166,30 @@ def demo(out: str | Path = "demo", *, quick: bool = False, seed: int = 0) -> Pat
     (folder / MARKER).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     console.print(flip_story.table(arms))
     console.print(page.lead, highlight=False)
-    console.print(f"\n{written[0]} and {len(written) - 1} pictures beside it, after {seconds / 60:.1f} minutes", highlight=False)
+    console.print(
+        f"\n{written[0]} and {len(written) - 1} pictures beside it, after "
+        f"{seconds / 60:.1f} minutes",
+        highlight=False,
+    )
     return written[0]
 
 
 def _first_model(folder: Path, prompts: Sequence[str], size: Size, seed: int) -> Path:
-    """A model that has read a corpus of mixed quality: the policy that every arm starts from, and its reference."""
+    """A model that has read a corpus of mixed quality: the policy that every arm starts from, and
+    its reference.
+    """
     rows = world.corpus(prompts, size.corpus, seed=seed)
     _write(folder / "data" / "corpus.jsonl", rows)
     words = (f"{row.prompt} {row.answer}" for row in rows)
-    blank = small_model(words, folder / "runs" / "blank", vocab=1024, hidden=size.hidden, layers=size.layers, max_tokens=256, seed=seed)
+    blank = small_model(
+        words,
+        folder / "runs" / "blank",
+        vocab=1024,
+        hidden=size.hidden,
+        layers=size.layers,
+        max_tokens=256,
+        seed=seed,
+    )
     run = train(
         "sft",
         model=str(blank),
@@ -154,14 +205,28 @@ def _first_model(folder: Path, prompts: Sequence[str], size: Size, seed: int) ->
 
 
 def _check(folder: Path, labels: str, draws: Iterable[Sequence[Row]]) -> Checked:
-    """What the check-up says of the pairs of all draws together. It is told nothing of the flips, and the columns that could tell it are
-    left out (`strength` is the gap in gold reward, below 0 where a label is wrong). The report is kept for the pairs with flips."""
-    rows = [Row(row.where, prompt=row.prompt, chosen=row.chosen, rejected=row.rejected) for rows in draws for row in rows]
+    """What the check-up says of the pairs of all draws together. It is told nothing of the flips,
+    and the columns that could tell it are left out (`strength` is the gap in gold reward, below 0
+    where a label is wrong). The report is kept for the pairs with flips."""
+    rows = [
+        Row(row.where, prompt=row.prompt, chosen=row.chosen, rejected=row.rejected)
+        for rows in draws
+        for row in rows
+    ]
     data = _write(folder / "data" / f"{labels}.jsonl", rows)
     return Checked.of(check(data, out=folder / "check" if labels == NOISY else None, quiet=True))
 
 
-def _train(method: str, start: Path, data: Path, out: Path, folder: Path, size: Size, seed: int, settings: dict[str, Any]) -> None:
+def _train(
+    method: str,
+    start: Path,
+    data: Path,
+    out: Path,
+    folder: Path,
+    size: Size,
+    seed: int,
+    settings: dict[str, Any],
+) -> None:
     steps = math.ceil(size.epochs * math.ceil(size.pairs / 32))
     train(
         method,
@@ -182,15 +247,31 @@ def _train(method: str, start: Path, data: Path, out: Path, folder: Path, size: 
     )
 
 
-def _arm(name: str, run: Path, folder: Path, files: dict[str, Path], size: Size, seed: int, stream: int) -> Arm:
-    """Evaluate a run on the held-out pairs, and on the training pairs as the noisy file labels them.
+def _arm(
+    name: str, run: Path, folder: Path, files: dict[str, Path], size: Size, seed: int, stream: int
+) -> Arm:
+    """Evaluate a run on the held-out pairs, and on the training pairs as the noisy file labels
+    them.
 
-    `stream` gives every arm random numbers of its own, so that two arms' answers are independent draws.
+    `stream` gives every arm random numbers of its own, so that two arms' answers are independent
+    draws.
     """
-    writing = {"reward": "holdfast.lab.worlds.text:gold", "max_new_tokens": size.max_new_tokens, "samples": size.samples, "prompts": 10**6}
-    held = _evaluate(run, folder / "data" / "held_out.jsonl", size, seed=stream, batch=256, **writing)
-    kept = {kind: _evaluate(run, files[kind], size, prompts=0).per_row["implicit_reward"] for kind in ("flipped", "honest")}
-    gold, start = (np.array([text[key] for text in held.texts]) for key in ("policy_reward", "opponent_reward"))
+    writing = {
+        "reward": "holdfast.lab.worlds.text:gold",
+        "max_new_tokens": size.max_new_tokens,
+        "samples": size.samples,
+        "prompts": 10**6,
+    }
+    held = _evaluate(
+        run, folder / "data" / "held_out.jsonl", size, seed=stream, batch=256, **writing
+    )
+    kept = {
+        kind: _evaluate(run, files[kind], size, prompts=0).per_row["implicit_reward"]
+        for kind in ("flipped", "honest")
+    }
+    gold, start = (
+        np.array([text[key] for text in held.texts]) for key in ("policy_reward", "opponent_reward")
+    )
     return Arm(
         name=name,
         seed=seed,
@@ -201,7 +282,10 @@ def _arm(name: str, run: Path, folder: Path, files: dict[str, Path], size: Size,
         kept_honest=kept["honest"],
         kl=held.all.kl["rao-blackwellized"]["value"],
         tokens=held.all.lengths["policy"]["mean"]["value"],
-        curves=[json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()],
+        curves=[
+            json.loads(line)
+            for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        ],
         answers=held.texts,
     )
 
@@ -210,16 +294,26 @@ def _evaluate(run: Path, data: Path, size: Size, **how: Any) -> Evaluation:
     return evaluate(run, data=str(data), bootstrap=size.bootstrap, progress=False, **how)
 
 
-# ------------------------------------------------------------------------------------------------------------------ files
+# ------------------------------------------------------------------------------------------------------------------
+# files
 
 
 def _fresh(folder: Path) -> Path:
-    """The folder, empty of what an earlier demo left. A folder that holds anything else is not touched."""
+    """The folder, empty of what an earlier demo left. A folder that holds anything else is not
+    touched.
+    """
     ours = {"data", "check", "runs", "report.html", MARKER}
     if folder.exists():
         strange = [p.name for p in folder.iterdir() if p.name not in ours and p.suffix != ".png"]
-        if not folder.is_dir() or strange or (any(folder.iterdir()) and not (folder / MARKER).exists()):
-            raise OptionError(f"{folder} holds something that no demo left there", hint="name another folder with --out")
+        if (
+            not folder.is_dir()
+            or strange
+            or (any(folder.iterdir()) and not (folder / MARKER).exists())
+        ):
+            raise OptionError(
+                f"{folder} holds something that no demo left there",
+                hint="name another folder with --out",
+            )
         for path in folder.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     (folder / "data").mkdir()
@@ -233,11 +327,16 @@ def _write(path: Path, rows: Sequence[Row]) -> Path:
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
             held = {name: getattr(row, name) for name in names}
-            file.write(json.dumps({name: value for name, value in held.items() if value is not None}) + "\n")
+            file.write(
+                json.dumps({name: value for name, value in held.items() if value is not None})
+                + "\n"
+            )
     return path
 
 
-def _write_pairs(folder: Path, seed: int, clean: Sequence[Row], noisy: Sequence[Row], flipped: set[int]) -> dict[str, Path]:
+def _write_pairs(
+    folder: Path, seed: int, clean: Sequence[Row], noisy: Sequence[Row], flipped: set[int]
+) -> dict[str, Path]:
     """The pairs before and after the flips; and those after, apart by whether they were flipped."""
     parts = {
         CLEAN: clean,
@@ -249,7 +348,9 @@ def _write_pairs(folder: Path, seed: int, clean: Sequence[Row], noisy: Sequence[
 
 
 def _agreement(clean: Sequence[Row], flipped: set[int]) -> dict[str, float]:
-    """Share of labels that name the answer of higher gold reward, before and after the flips; pairs of equal gold are left out."""
+    """Share of labels that name the answer of higher gold reward, before and after the flips; pairs
+    of equal gold are left out.
+    """
     signs = [(row.strength > 0, i in flipped) for i, row in enumerate(clean) if row.strength]
     return {
         "right_before": sum(right for right, _ in signs) / len(signs),
@@ -257,13 +358,16 @@ def _agreement(clean: Sequence[Row], flipped: set[int]) -> dict[str, float]:
     }
 
 
-# ------------------------------------------------------------------------------------------------------------------ the terminal
+# ------------------------------------------------------------------------------------------------------------------
+# the terminal
 
 
 def _say(console: Console, stage: int, total: int, started: float, what: str) -> None:
     spent = time.monotonic() - started
     clock = f"{int(spent // 60)}:{int(spent % 60):02d}"
-    console.rule(Text.assemble((f"{stage} of {total}", "bold"), f"  {what}  ", (clock, "dim")), align="left")
+    console.rule(
+        Text.assemble((f"{stage} of {total}", "bold"), f"  {what}  ", (clock, "dim")), align="left"
+    )
 
 
 @contextmanager

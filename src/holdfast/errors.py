@@ -8,18 +8,26 @@ from holdfast.visible import lines_of, visible
 
 
 class HoldfastError(Exception):
-    """The base of every error a user can cause. Its text ends in a line `hint: ...` when there is a cure."""
+    """The base of every error a user can cause. Its text ends in a line `hint: ...` when there is a
+    cure.
+    """
 
     def __init__(self, message: str, *, hint: str | None = None):
-        super().__init__(lines_of(f"{message}\nhint: {hint}" if hint else message))  # names from data stand in it
+        super().__init__(
+            lines_of(f"{message}\nhint: {hint}" if hint else message)
+        )  # names from data stand in it
         self.hint = hint
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As it is, whatever its class is made with: an error of a worker process must reach the reader."""
+        """As it is, whatever its class is made with: an error of a worker process must reach the
+        reader.
+        """
         return _again, (type(self), self.args, self.__dict__)
 
 
-def _again(kind: type[HoldfastError], args: tuple[Any, ...], state: dict[str, Any]) -> HoldfastError:
+def _again(
+    kind: type[HoldfastError], args: tuple[Any, ...], state: dict[str, Any]
+) -> HoldfastError:
     error = kind.__new__(kind, *args)
     error.args = args
     error.__dict__.update(state)
@@ -27,10 +35,14 @@ def _again(kind: type[HoldfastError], args: tuple[Any, ...], state: dict[str, An
 
 
 def shown(value: Any, most: int = 80) -> str:
-    """A value as an error names it: its repr on one line, shortened in the middle, whatever it is and however large."""
+    """A value as an error names it: its repr on one line, shortened in the middle, whatever it is
+    and however large.
+    """
     try:
         text = repr(value)
-    except Exception:  # a number of more digits than Python prints, a list nested deeper than it can follow, a repr of somebody's own
+    # a number of more digits than Python prints, a list nested deeper than it can follow, a repr of
+    # somebody's own
+    except Exception:
         return f"a {type(value).__name__} that cannot be shown"
     text = visible(" ".join(text.split()))
     return text if len(text) <= most else f"{text[: most * 3 // 4]}...{text[-most // 4 :]}"
@@ -52,7 +64,11 @@ class NeedError(HoldfastError):
         """The same, said of the method that asked."""
         if who in self.message:
             return self
-        named = f"{who} {self.message}" if self.message.startswith("needs ") else f"{who}: {self.message}"
+        named = (
+            f"{who} {self.message}"
+            if self.message.startswith("needs ")
+            else f"{who}: {self.message}"
+        )
         return NeedError(self.need, named, hint=self.hint)
 
 

@@ -1,7 +1,8 @@
-"""What each verb needs beside torch, numpy and safetensors, and a clear sentence where it is not installed.
+"""What each verb needs beside torch, numpy and safetensors, and a clear sentence where it is not
+installed.
 
-The lists of packages stand in pyproject.toml alone: `pip install 'holdfast[check]'` installs one, and this reads the same list from the
-metadata of the installed package.
+The lists of packages stand in pyproject.toml alone: `pip install 'holdfast[check]'` installs one,
+and this reads the same list from the metadata of the installed package.
 """
 
 from __future__ import annotations
@@ -50,13 +51,18 @@ def require(verb: str) -> None:
     missing = [] if extra is None else [name for name in packages(extra) if not installed(name)]
     if missing:
         raise MissingPackagesError(
-            f"{verb} needs {'a package that is' if len(missing) == 1 else 'packages that are'} not installed: {', '.join(missing)}",
-            hint=f"pip install 'holdfast[{extra}]'" + ("" if extra == "all" else ", or 'holdfast[all]' for every verb"),
+            f"{verb} needs "
+            f"{'a package that is' if len(missing) == 1 else 'packages that are'} not "
+            f"installed: {', '.join(missing)}",
+            hint=f"pip install 'holdfast[{extra}]'"
+            + ("" if extra == "all" else ", or 'holdfast[all]' for every verb"),
         )
 
 
 def packages(extra: str) -> list[str]:
-    """The packages of an extra, those of the extras it names included; none where Holdfast runs without being installed."""
+    """The packages of an extra, those of the extras it names included; none where Holdfast runs
+    without being installed.
+    """
     try:
         listed = metadata.requires("holdfast") or []
     except metadata.PackageNotFoundError:
@@ -66,7 +72,9 @@ def packages(extra: str) -> list[str]:
 
 def _named(extra: str, listed: Iterable[str]) -> Iterator[str]:
     for line in listed:
-        found = re.fullmatch(r"([\w.-]+)(?:\[([\w, .-]+)\])?[^;]*; *extra *== *['\"]([\w.-]+)['\"]", line)
+        found = re.fullmatch(
+            r"([\w.-]+)(?:\[([\w, .-]+)\])?[^;]*; *extra *== *['\"]([\w.-]+)['\"]", line
+        )
         if found is None or found[3] != extra:
             continue
         if found[1] == "holdfast":

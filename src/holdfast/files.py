@@ -1,5 +1,6 @@
-"""Files that are either whole or not there: written beside their place, flushed to the disk, then renamed into it. And where none can be
-written (a full or read-only disk, a folder that is a file), one error that says so."""
+"""Files that are either whole or not there: written beside their place, flushed to the disk, then
+renamed into it. And where none can be written (a full or read-only disk, a folder that is a file),
+one error that says so."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 TURNING = ("Cc", "Zl", "Zp", "Cs")  # controls, line ends, and bytes that are no characters
 
 
-# ------------------------------------------------------------------------------------------------------------------ whole or not there
+# ------------------------------------------------------------------------------------------------------------------
+# whole or not there
 
 
 @contextlib.contextmanager
@@ -33,7 +35,8 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
     Args:
         path: where.
-        replace: whether what is there gives way, once the new one is complete. Otherwise it is a FileExistsError.
+        replace: whether what is there gives way, once the new one is complete. Otherwise it is a
+            FileExistsError.
     """
     if path.exists() and not replace:
         raise FileExistsError(path)
@@ -66,7 +69,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A file of a run that holds one JSON object. Raises RunError, which names a file that is missing or damaged."""
+    """A file of a run that holds one JSON object. Raises RunError, which names a file that is
+    missing or damaged.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -77,7 +82,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """UTF-8 text at `path`, replaced in one move: what a link leads to, not the link. A pipe or a device is written to."""
+    """UTF-8 text at `path`, replaced in one move: what a link leads to, not the link. A pipe or a
+    device is written to.
+    """
     write_bytes(path, text.encode("utf-8"))
 
 
@@ -125,16 +132,23 @@ def _beside(path: Path) -> Path:
     return path.parent / f"{TEMPORARY}{path.name[-60:]}"  # a name may be as long as the disk allows
 
 
-# ------------------------------------------------------------------------------------------------------------------ what the disk refuses
+# ------------------------------------------------------------------------------------------------------------------
+# what the disk refuses
 
 
 @contextlib.contextmanager
 def disk_errors() -> Iterator[None]:
-    """safetensors and tokenizers tell of a full disk only in words; here they become the OSError they were."""
+    """safetensors and tokenizers tell of a full disk only in words; here they become the OSError
+    they were.
+    """
     try:
         yield
     except Exception as error:
-        found = None if isinstance(error, OSError | HoldfastError) else re.search(r"\(os error (\d+)\)", str(error))
+        found = (
+            None
+            if isinstance(error, OSError | HoldfastError)
+            else re.search(r"\(os error (\d+)\)", str(error))
+        )
         if found is None:
             raise
         raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
@@ -147,8 +161,14 @@ def writing(what: str, *, hint: str = "") -> Iterator[None]:
         with disk_errors():
             yield
     except OSError as error:
-        place = f" ({shown(os.fsdecode(error.filename))})" if isinstance(error.filename, str | bytes) else ""
-        raise RunError(f"{what} cannot be written: {reason(error)}{place}", hint=hint or cure(error)) from error
+        place = (
+            f" ({shown(os.fsdecode(error.filename))})"
+            if isinstance(error.filename, str | bytes)
+            else ""
+        )
+        raise RunError(
+            f"{what} cannot be written: {reason(error)}{place}", hint=hint or cure(error)
+        ) from error
 
 
 def reason(error: OSError) -> str:
@@ -163,14 +183,18 @@ def path_of(given: Any, option: str = "out") -> Path:
     """A path that was given as an option.
 
     Raises:
-        OptionError: it is no path, or its name holds what nobody could read or type (a line feed, a control character).
+        OptionError: it is no path, or its name holds what nobody could read or type (a line feed, a
+            control character).
     """
     try:
         text = os.fsdecode(given)
     except TypeError:
         raise OptionError(f"{option} must be a path, not {shown(given)}") from None
     if not text.strip() or any(unicodedata.category(letter) in TURNING for letter in text):
-        raise OptionError(f"{option} is {shown(text)}, which is no name for a file or folder", hint="a name of printable characters")
+        raise OptionError(
+            f"{option} is {shown(text)}, which is no name for a file or folder",
+            hint="a name of printable characters",
+        )
     return Path(text)
 
 
@@ -178,7 +202,8 @@ def folder_to_write(given: Any, option: str = "out") -> Path:
     """The folder, made where it is missing, after a file in it was written and removed.
 
     Raises:
-        OptionError: it is a file, or lies under one; or the disk refuses: read-only, full, no permission, a name too long.
+        OptionError: it is a file, or lies under one; or the disk refuses: read-only, full, no
+            permission, a name too long.
     """
     folder = path_of(given, option)
     try:
@@ -192,9 +217,14 @@ def folder_to_write(given: Any, option: str = "out") -> Path:
     except (FileExistsError, NotADirectoryError):
         file = next((place for place in (folder, *folder.parents) if _is_file(place)), folder)
         under = "is a file" if file == folder else f"lies under {shown(str(file))}, which is a file"
-        raise OptionError(f"{option} {shown(str(folder))} {under}", hint="name a folder, or a place where one can be made") from None
+        raise OptionError(
+            f"{option} {shown(str(folder))} {under}",
+            hint="name a folder, or a place where one can be made",
+        ) from None
     except OSError as error:
-        raise OptionError(f"{option} {shown(str(folder))} cannot be written: {reason(error)}", hint=cure(error)) from error
+        raise OptionError(
+            f"{option} {shown(str(folder))} cannot be written: {reason(error)}", hint=cure(error)
+        ) from error
     return folder
 
 
@@ -207,7 +237,10 @@ def file_to_write(given: Any, option: str) -> Path:
     path = path_of(given, option)
     file = next((place for place in path.parents if _is_file(place)), None)
     if file is not None:
-        raise OptionError(f"{option} {shown(str(path))} lies under {shown(str(file))}, which is a file", hint="name another place")
+        raise OptionError(
+            f"{option} {shown(str(path))} lies under {shown(str(file))}, which is a file",
+            hint="name another place",
+        )
     try:
         if path.is_dir():
             raise OptionError(f"{option} {shown(str(path))} is a folder", hint="name a file")
@@ -217,7 +250,9 @@ def file_to_write(given: Any, option: str) -> Path:
     except FileNotFoundError:
         return path
     except OSError as error:
-        raise OptionError(f"{option} {shown(str(path))} cannot be written: {reason(error)}", hint=cure(error)) from error
+        raise OptionError(
+            f"{option} {shown(str(path))} cannot be written: {reason(error)}", hint=cure(error)
+        ) from error
     return path
 
 

@@ -1,4 +1,6 @@
-"""A function's signature as command-line flags: keyword, type, default, and the line of help from the docstring's `Args:`."""
+"""A function's signature as command-line flags: keyword, type, default, and the line of help from
+the docstring's `Args:`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ P = inspect.Parameter
 # Python takes loaded models, rows and functions where the command line takes their names.
 NAMES: Mapping[str, Any] = {
     **dict.fromkeys(("model", "out", "method"), str),
-    **dict.fromkeys(("reference", "against", "reward", "judge", "reduction", "population"), str | None),
+    **dict.fromkeys(
+        ("reference", "against", "reward", "judge", "reduction", "population"), str | None
+    ),
     **dict.fromkeys(("data", "texts"), tuple[str, ...]),
     "eval_data": tuple[str, ...] | None,
 }
@@ -25,9 +29,15 @@ SOURCES = ("data", "texts", "eval_data")  # each of them several files, if need 
 
 
 def flags_of(
-    function: Callable[..., Any], *, arguments: tuple[str, ...] = (), leave_out: tuple[str, ...] = (), panel: str = "Options"
+    function: Callable[..., Any],
+    *,
+    arguments: tuple[str, ...] = (),
+    leave_out: tuple[str, ...] = (),
+    panel: str = "Options",
 ) -> list[P]:
-    """The parameters of a function as arguments and flags. `leave_out` are those that only Python can give."""
+    """The parameters of a function as arguments and flags. `leave_out` are those that only Python
+    can give.
+    """
     from holdfast.card import help_of
 
     texts = help_of(function)
@@ -39,7 +49,12 @@ def flags_of(
         kind = NAMES.get(name, hints[name])
         if name in arguments:
             made.append(
-                P(name, P.KEYWORD_ONLY, default=..., annotation=Annotated[command_line_type(kind), typer.Argument(help=texts[name])])
+                P(
+                    name,
+                    P.KEYWORD_ONLY,
+                    default=...,
+                    annotation=Annotated[command_line_type(kind), typer.Argument(help=texts[name])],
+                )
             )
         else:
             made.append(flag(name, kind, parameter.default, texts[name], panel))
@@ -47,20 +62,30 @@ def flags_of(
 
 
 def reading_flags(**defaults: Any) -> list[P]:
-    """How rows are read, as flags: the fields of `holdfast.data.Reading`. `defaults` are those of a verb that has others."""
+    """How rows are read, as flags: the fields of `holdfast.data.Reading`. `defaults` are those of a
+    verb that has others.
+    """
     from holdfast.data.reading import Reading
 
     hints = typing.get_type_hints(Reading, include_extras=True)
     made = []
     for field in dataclasses.fields(Reading):
         kind, text = typing.get_args(hints[field.name])
-        made.append(flag(field.name, kind, defaults.get(field.name, field.default), text, "How rows are read"))
+        made.append(
+            flag(
+                field.name, kind, defaults.get(field.name, field.default), text, "How rows are read"
+            )
+        )
     return made
 
 
 def with_reading(function: Callable[..., Any]) -> Callable[..., Any]:
     """A command of typer's that takes `**reading`, with a flag for each field of it."""
-    parameters = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.kind is not P.VAR_KEYWORD]
+    parameters = [
+        p
+        for p in inspect.signature(function, eval_str=True).parameters.values()
+        if p.kind is not P.VAR_KEYWORD
+    ]
     parameters = [p.replace(kind=P.KEYWORD_ONLY) for p in parameters] + reading_flags()
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     function.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -74,7 +99,10 @@ def source(names: Sequence[str]) -> str | list[Path]:
 
 def sourced(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same flags, with the data as Python takes them."""
-    return {name: source(value) if name in SOURCES and isinstance(value, list) and value else value for name, value in values.items()}
+    return {
+        name: source(value) if name in SOURCES and isinstance(value, list) and value else value
+        for name, value in values.items()
+    }
 
 
 def flag(name: str, kind: Any, default: Any, text: str, panel: str) -> P:
@@ -82,31 +110,51 @@ def flag(name: str, kind: Any, default: Any, text: str, panel: str) -> P:
     kind = command_line_type(kind)
     dashed = name.replace("_", "-")
     required = default is P.empty
-    spelled = f"--{dashed}/--no-{dashed}" if kind is bool and default is not False else f"--{dashed}"
-    option = typer.Option(spelled, help=text, rich_help_panel=panel, show_default=default not in (None, (), False))
+    spelled = (
+        f"--{dashed}/--no-{dashed}" if kind is bool and default is not False else f"--{dashed}"
+    )
+    option = typer.Option(
+        spelled, help=text, rich_help_panel=panel, show_default=default not in (None, (), False)
+    )
     shown = list(default) if isinstance(default, tuple) else default
-    return P(name, P.KEYWORD_ONLY, default=... if required else shown, annotation=Annotated[kind, option])
+    return P(
+        name, P.KEYWORD_ONLY, default=... if required else shown, annotation=Annotated[kind, option]
+    )
 
 
 def command_line_type(kind: Any) -> Any:
-    """What typer understands of an annotation: the first kind of a union, a repeatable flag for a tuple."""
+    """What typer understands of an annotation: the first kind of a union, a repeatable flag for a
+    tuple.
+    """
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        first = bool if bool in inner else next(command_line_type(option) for option in inner if option is not type(None))
+        first = (
+            bool
+            if bool in inner
+            else next(command_line_type(option) for option in inner if option is not type(None))
+        )
         return first | None if type(None) in inner else first
     if origin is tuple:
         return list[str] if typing.get_origin(inner[0]) is typing.Literal else list[inner[0]]  # type: ignore[valid-type]
     return kind
 
 
-def as_command(name: str, callback: Callable[..., Any], parameters: list[P], doc: str, **context: Any) -> Any:
-    """A command of typer's whose flags are `parameters`, whatever the callback's own signature says."""
+def as_command(
+    name: str, callback: Callable[..., Any], parameters: list[P], doc: str, **context: Any
+) -> Any:
+    """A command of typer's whose flags are `parameters`, whatever the callback's own signature
+    says.
+    """
     callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     callback.__annotations__ = {p.name: p.annotation for p in parameters}
     callback.__doc__ = doc
     settings = {"help_option_names": ["-h", "--help"], **context}
-    info = typer.models.CommandInfo(name=name, callback=callback, context_settings=settings, cls=typer.core.TyperCommand)
-    return typer.main.get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode="rich")
+    info = typer.models.CommandInfo(
+        name=name, callback=callback, context_settings=settings, cls=typer.core.TyperCommand
+    )
+    return typer.main.get_command_from_info(
+        info, pretty_exceptions_short=False, rich_markup_mode="rich"
+    )
 
 
 def given(ctx: Any, values: Mapping[str, Any]) -> dict[str, Any]:

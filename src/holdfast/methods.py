@@ -1,4 +1,6 @@
-"""The one table of methods, typed by hand: name -> METHOD. A new method is one file and one line here."""
+"""The one table of methods, typed by hand: name -> METHOD. A new method is one file and one line
+here.
+"""
 
 from __future__ import annotations
 

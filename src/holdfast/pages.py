@@ -1,4 +1,5 @@
-"""A page for each method and one table of all, made from cards and docstrings: what they say is what the code says.
+"""A page for each method and one table of all, made from cards and docstrings: what they say is
+what the code says.
 
 python -m holdfast.pages docs/methods        writes the folder, one page a method and the table
 """
@@ -24,16 +25,23 @@ from holdfast.methods import METHODS, get
 TOKENS = {
     "sum": "Log-probabilities are summed over the response tokens of an answer.",
     "mean": "Log-probabilities are averaged over the response tokens of an answer.",
-    "sum and mean": "The comparison sums log-probabilities over response tokens; the likelihood term averages them.",
+    "sum and mean": (
+        "The comparison sums log-probabilities over response tokens; the likelihood term "
+        "averages them."
+    ),
 }
 LONGEST_LINE = 140
 INTRODUCTION = (
-    "A method turns each row of a batch into a cost, and `holdfast train METHOD` minimizes their average. Pairs are a chosen and a "
-    "rejected answer to one prompt; answers are single ones. Every page here is made from the method's own file."
+    "A method turns each row of a batch into a cost, and `holdfast train METHOD` "
+    "minimizes their average. Pairs are a chosen and a "
+    "rejected answer to one prompt; answers are single ones. Every page here is made from "
+    "the method's own file."
 )
 REDUCING = (
-    "How the costs of a batch become one number: `--reduction kl:temperature=0.5`. A row whose label was "
-    "flipped is a costly row. All but the mean and `kl_best_case` weigh costly rows more: they answer uneven service, not label noise. "
+    "How the costs of a batch become one number: `--reduction kl:temperature=0.5`. A row "
+    "whose label was "
+    "flipped is a costly row. All but the mean and `kl_best_case` weigh costly rows more: "
+    "they answer uneven service, not label noise. "
     "`kl_best_case` weighs them less."
 )
 
@@ -57,7 +65,10 @@ def table() -> list[dict[str, str]]:
             "takes": kind(method),
             "needs": ", ".join(need.name for need in method.card.needs) or "nothing more",
             "tokens": method.card.tokens,
-            "settings": ", ".join(f"{setting}={default:g}" for setting, default in defaults(method).items()) or "none",
+            "settings": ", ".join(
+                f"{setting}={default:g}" for setting, default in defaults(method).items()
+            )
+            or "none",
             "paper": cited(method.card.paper),
         }
         for name, method in METHODS.items()
@@ -66,14 +77,25 @@ def table() -> list[dict[str, str]]:
 
 def rich_table() -> rich.table.Table:
     """`table`, for a terminal: what a reader needs to choose."""
-    shown = rich.table.Table(title="Methods", title_justify="left", row_styles=["", "dim"], expand=True)
-    columns = {"method": True, "what it does": False, "takes": True, "needs": False, "tokens": False, "settings": False}
+    shown = rich.table.Table(
+        title="Methods", title_justify="left", row_styles=["", "dim"], expand=True
+    )
+    columns = {
+        "method": True,
+        "what it does": False,
+        "takes": True,
+        "needs": False,
+        "tokens": False,
+        "settings": False,
+    }
     for column, whole in columns.items():
         shown.add_column(
             column,
             no_wrap=whole,
             overflow="fold",
-            ratio=None if whole else {"what it does": 6, "needs": 4, "tokens": 2, "settings": 4}[column],
+            ratio=None
+            if whole
+            else {"what it does": 6, "needs": 4, "tokens": 2, "settings": 4}[column],
         )
     for row in table():
         shown.add_row(*(row[column] for column in columns))
@@ -96,10 +118,15 @@ def facts(name: str) -> dict[str, Any]:
         "tokens": about.tokens,
         "takes": kind(method),
         "needs": [need.name for need in about.needs],
-        "settings": {setting: {"default": default, "help": words[setting]} for setting, default in defaults(method).items()},
+        "settings": {
+            setting: {"default": default, "help": words[setting]}
+            for setting, default in defaults(method).items()
+        },
         "departures": list(about.departures),
         "limits": [limit_line(name, limit) for limit in about.limits],
-        "cost at the reference": about.at_reference(**defaults(method)) if about.at_reference else None,
+        "cost at the reference": about.at_reference(**defaults(method))
+        if about.at_reference
+        else None,
         "rows are coupled": about.coupled,
         "remembers": list(method.memory(1)) if method.memory else [],
         "head": head(method),
@@ -122,8 +149,12 @@ def page(name: str) -> str:
         "In one line": f"    {about.equation}\n\n{TOKENS[about.tokens]} {at_reference(method)}".rstrip(),
         "What it takes": takes(method),
         "Settings": settings_table(method.objective),
-        "Refusals": bullets(f"`{error}`: {text}" for error, text in card.help_of(method.objective, "Raises").items()),
-        "Departures from the paper": "\n".join(f"{i}. {line}" for i, line in enumerate(about.departures, 1)),
+        "Refusals": bullets(
+            f"`{error}`: {text}" for error, text in card.help_of(method.objective, "Raises").items()
+        ),
+        "Departures from the paper": "\n".join(
+            f"{i}. {line}" for i, line in enumerate(about.departures, 1)
+        ),
         "What it remembers": remembers(method),
         "What is trained beside the policy": head(method),
         "Held fixed in the gradient": sentence(about.held),
@@ -133,20 +164,44 @@ def page(name: str) -> str:
         "Use": usage(method),
         "Paper": full(about.paper),
     }
-    return "\n\n".join([f"# {name}", body(method.objective), *(f"## {title}\n\n{text}" for title, text in sections.items() if text)]) + "\n"
+    return (
+        "\n\n".join(
+            [
+                f"# {name}",
+                body(method.objective),
+                *(f"## {title}\n\n{text}" for title, text in sections.items() if text),
+            ]
+        )
+        + "\n"
+    )
 
 
 def overview() -> str:
     """The table of methods and that of reductions, in markdown."""
     methods = [{**row, "method": f"[{row['method']}]({row['method']}.md)"} for row in table()]
     reductions = [
-        {"reduction": f"`{name}`", "what it does": summary(factory), "settings": "; ".join(settings_lines(factory)) or "none"}
+        {
+            "reduction": f"`{name}`",
+            "what it does": summary(factory),
+            "settings": "; ".join(settings_lines(factory)) or "none",
+        }
         for name, factory in REDUCTIONS.items()
     ]
     mixed_up = bullets(
-        f"`{name}`, not {method.card.not_to_confuse_with}" for name, method in METHODS.items() if method.card.not_to_confuse_with
+        f"`{name}`, not {method.card.not_to_confuse_with}"
+        for name, method in METHODS.items()
+        if method.card.not_to_confuse_with
     )
-    parts = ["# Methods", INTRODUCTION, grid(methods), "## Names that are mixed up", mixed_up, "## Reductions", REDUCING, grid(reductions)]
+    parts = [
+        "# Methods",
+        INTRODUCTION,
+        grid(methods),
+        "## Names that are mixed up",
+        mixed_up,
+        "## Reductions",
+        REDUCING,
+        grid(reductions),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -159,18 +214,26 @@ def write(folder: Path) -> list[Path]:
     return [folder / name for name in texts]
 
 
-# ------------------------------------------------------------------------------------------------------------------ parts of a page
+# ------------------------------------------------------------------------------------------------------------------
+# parts of a page
 
 
 def summary(function: Callable[..., Any]) -> str:
     """The first sentence of a docstring."""
-    return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split()).split(". ")[0].rstrip(".")
+    return (
+        " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
+        .split(". ")[0]
+        .rstrip(".")
+    )
 
 
 def body(function: Callable[..., Any]) -> str:
     """A docstring up to its first section, indented equations kept as they are."""
     lines = (inspect.getdoc(function) or "").splitlines()
-    end = next((i for i, line in enumerate(lines) if line in ("Args:", "Raises:", "Departures:")), len(lines))
+    end = next(
+        (i for i, line in enumerate(lines) if line in ("Args:", "Raises:", "Departures:")),
+        len(lines),
+    )
     return "\n".join(lines[:end]).strip()
 
 
@@ -186,10 +249,21 @@ def takes(method: Method) -> str:
     if not isinstance(method, AnswerMethod):
         first = "Comparisons: a prompt, a chosen and a rejected answer."
     elif label in method.card.needs:
-        first = "Single answers. Of a comparison, the chosen answer counts as desirable and the rejected one as undesirable."
+        first = (
+            "Single answers. Of a comparison, the chosen answer counts as desirable and the "
+            "rejected one as undesirable."
+        )
     else:
         first = "Single answers. Of a comparison, only the chosen answer is read."
-    return "\n\n".join(filter(None, [first, bullets(f"needs `{need.name}`: {need_line(need)}" for need in method.card.needs)]))
+    return "\n\n".join(
+        filter(
+            None,
+            [
+                first,
+                bullets(f"needs `{need.name}`: {need_line(need)}" for need in method.card.needs),
+            ],
+        )
+    )
 
 
 def need_line(need: Input) -> str:
@@ -199,7 +273,8 @@ def need_line(need: Input) -> str:
 def settings_table(function: Callable[..., Any]) -> str:
     words = card.help_of(function)
     rows = [
-        {"setting": f"`{flag(name)}`", "default": f"{p.default:g}", "meaning": words[name]} for name, p in settings_of(function).items()
+        {"setting": f"`{flag(name)}`", "default": f"{p.default:g}", "meaning": words[name]}
+        for name, p in settings_of(function).items()
     ]
     return grid(rows) if rows else "None."
 
@@ -207,7 +282,8 @@ def settings_table(function: Callable[..., Any]) -> str:
 def settings_lines(function: Callable[..., Any]) -> list[str]:
     parameters = settings_of(function)
     return [
-        f"`{name}`{'' if parameters[name].default is inspect.Parameter.empty else f' ({parameters[name].default:g})'}: {text}"
+        f"`{name}`{'' if parameters[name].default is inspect.Parameter.empty else f' ({parameters[name].default:g})'}: "
+        f"{text}"
         for name, text in card.help_of(function).items()
     ]
 
@@ -224,16 +300,24 @@ def remembers(method: Method) -> str:
     if method.memory is None:
         return ""
     names = ", ".join(f"`{key}`" for key in method.memory(1))
-    return f"{names}, from batch to batch; kept in checkpoints. Your own loop starts from `holdfast.card.initial_memory(METHOD, raters)`."
+    return (
+        f"{names}, from batch to batch; kept in checkpoints. Your own loop starts from "
+        "`holdfast.card.initial_memory(METHOD, raters)`."
+    )
 
 
 def head(method: Method) -> str:
     """The method's own module, as the reader of a run meets it."""
     if method.head is None:
         return ""
-    whose = "all layers of the reference before" if method.head.of == "reference" else "the last layer of the policy after"
+    whose = (
+        "all layers of the reference before"
+        if method.head.of == "reference"
+        else "the last layer of the policy after"
+    )
     return (
-        f"A small module reads the states of {whose} each token. It learns at a rate of its own, `--head-learning-rate`, is kept in "
+        f"A small module reads the states of {whose} each token. It learns at a rate of "
+        "its own, `--head-learning-rate`, is kept in "
         "checkpoints, and is left out of the model that a run ends with."
     )
 
@@ -256,7 +340,13 @@ def usage(method: Method) -> str:
     module = method.objective.__module__
     room = "holdfast.preference" if module.startswith("holdfast.preference.") else module
     call = f"{room}.{method.name}({kind(method)}{', memory' if method.memory else ''}{options})"
-    said = [f'"{method.name}"', 'model="MODEL"', 'data="prefs.jsonl"', f'out="runs/{method.name}"', *filter(None, options.split(", "))]
+    said = [
+        f'"{method.name}"',
+        'model="MODEL"',
+        'data="prefs.jsonl"',
+        f'out="runs/{method.name}"',
+        *filter(None, options.split(", ")),
+    ]
     run = f"run = holdfast.train({', '.join(said)})"
     if len(run) > LONGEST_LINE:
         run = "\n".join(["run = holdfast.train(", *(f"    {part}," for part in said), ")"])
@@ -292,7 +382,9 @@ def bullets(lines: Iterable[str]) -> str:
 def grid(rows: Sequence[Mapping[str, str]]) -> str:
     """A markdown table; the keys of the first row are the header."""
     lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
 
 
 if __name__ == "__main__":

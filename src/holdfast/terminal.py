@@ -1,4 +1,6 @@
-"""The terminal: nothing that comes from data acts on it, and none of it is read as rich's markup."""
+"""The terminal: nothing that comes from data acts on it, and none of it is read as rich's
+markup.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,16 @@ from holdfast.visible import visible
 
 
 class Terminal(Console):
-    """A console of rich's that shows every text visible, whatever it is part of: a table's cell, a bar's label, a panel's title. Strings
-    are text and no markup; what is to have a style is a `Text`."""
+    """A console of rich's that shows every text visible, whatever it is part of: a table's cell, a
+    bar's label, a panel's title. Strings are text and no markup; what is to have a style is a
+    `Text`."""
 
     def __init__(self, **how: Any):
         super().__init__(**{"markup": False, "emoji": False, **how})
 
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
         if isinstance(renderable, Text) and visible(renderable.plain) != renderable.plain:
             renderable = _seen(renderable)
         for segment in super().render(renderable, options):
@@ -30,5 +35,14 @@ class Terminal(Console):
 
 
 def _seen(text: Text) -> Text:
-    """The same before it is laid out, so that its width is known. Its parts lose styles of their own."""
-    return Text(visible(text.plain), style=text.style, justify=text.justify, overflow=text.overflow, no_wrap=text.no_wrap, end=text.end)
+    """The same before it is laid out, so that its width is known. Its parts lose styles of their
+    own.
+    """
+    return Text(
+        visible(text.plain),
+        style=text.style,
+        justify=text.justify,
+        overflow=text.overflow,
+        no_wrap=text.no_wrap,
+        end=text.end,
+    )

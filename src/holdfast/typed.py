@@ -1,6 +1,8 @@
-"""Values that a person gives, held against the type that a signature or a field states: wrong ones are refused by name.
+"""Values that a person gives, held against the type that a signature or a field states: wrong ones
+are refused by name.
 
-numpy's scalars count as the numbers they are, and come out as Python's, so that a record can hold them.
+numpy's scalars count as the numbers they are, and come out as Python's, so that a record can hold
+them.
 """
 
 from __future__ import annotations
@@ -18,7 +20,13 @@ import numpy as np
 from holdfast.errors import OptionError, shown
 
 LARGEST, EXACT = 2**63 - 1, 2**53
-WORDS = {"NoneType": "None", "int": "a whole number", "float": "a finite number", "str": "text", "bool": "True or False"}
+WORDS = {
+    "NoneType": "None",
+    "int": "a whole number",
+    "float": "a finite number",
+    "str": "text",
+    "bool": "True or False",
+}
 PLAIN: Mapping[str, Any] = {"float": float, "int": int, "bool": bool, "str": str}
 
 
@@ -27,10 +35,12 @@ class Misfit(Exception):  # noqa: N818
 
 
 def typed(name: str, kind: Any, value: Any) -> Any:
-    """The value as `kind` has it: float, int, bool, str, None, Literal, a union or a tuple of these.
+    """The value as `kind` has it: float, int, bool, str, None, Literal, a union or a tuple of
+    these.
 
     Raises:
-        OptionError: it is something else: text for a number, True for a number, NaN, an infinity, a number beyond float's or int64's range.
+        OptionError: it is something else: text for a number, True for a number, NaN, an infinity, a
+            number beyond float's or int64's range.
     """
     try:
         return _fitted(kind, value)
@@ -45,22 +55,31 @@ def typed(name: str, kind: Any, value: Any) -> Any:
 
 
 def typed_arguments(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of a function, held against its annotations, where these are made of plain types."""
+    """Keyword arguments of a function, held against its annotations, where these are made of plain
+    types.
+    """
     hints = typing.get_type_hints(function)
-    return {name: typed(name, hints[name], value) if name in hints and is_plain(hints[name]) else value for name, value in given.items()}
+    return {
+        name: typed(name, hints[name], value) if name in hints and is_plain(hints[name]) else value
+        for name, value in given.items()
+    }
 
 
 def kinds_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """The type of each keyword-only argument: of its annotation, else of its default; `Any` where neither tells.
+    """The type of each keyword-only argument: of its annotation, else of its default; `Any` where
+    neither tells.
 
-    A method's whole configuration, so this is what the command line, `train` and the integrations read of it.
+    A method's whole configuration, so this is what the command line, `train` and the integrations
+    read of it.
     """
     hints = typing.get_type_hints(function)
     found = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is not parameter.KEYWORD_ONLY:
             continue
-        kind = hints.get(name, PLAIN.get(parameter.annotation) if isinstance(parameter.annotation, str) else None)
+        kind = hints.get(
+            name, PLAIN.get(parameter.annotation) if isinstance(parameter.annotation, str) else None
+        )
         if kind is None:
             default = parameter.default
             number = isinstance(default, int | float) and not isinstance(default, bool)
@@ -108,7 +127,11 @@ def _fitted(kind: Any, value: Any) -> Any:
     elif kind is float:
         return _number(value)
     elif kind is int:
-        if isinstance(value, numbers.Integral) and not isinstance(value, bool) and abs(int(value)) <= LARGEST:
+        if (
+            isinstance(value, numbers.Integral)
+            and not isinstance(value, bool)
+            and abs(int(value)) <= LARGEST
+        ):
             return int(value)
     elif kind is bool:
         if isinstance(value, bool | np.bool_):
@@ -122,7 +145,11 @@ def _number(value: Any) -> float | int:
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         try:
             finite = math.isfinite(value)
-        except (OverflowError, TypeError, ValueError):  # a whole number beyond what a float can hold
+        except (
+            OverflowError,
+            TypeError,
+            ValueError,
+        ):  # a whole number beyond what a float can hold
             finite = False
         if finite:
             if type(value) is int and abs(value) <= EXACT:

@@ -1,9 +1,11 @@
 """Everything that flows, from a row of a file to the cost of a method.
 
-    rows -> unfolded -> tokenized -(scorer)-> Pairs or Answers -(objective)-> cost_N -(reduction)-> scalar
+    rows -> unfolded -> tokenized -(scorer)-> Pairs or Answers -(objective)-> cost_N -(reduction)->
+    scalar
 
-Letters in names are axes: N pairs or answers, T tokens, A answers of a table, S prompts ("states") of a table, K groups of people.
-Log-probabilities are natural (nats). A `Scored` always holds response tokens only: prompt tokens never enter an objective.
+Letters in names are axes: N pairs or answers, T tokens, A answers of a table, S prompts ("states")
+of a table, K groups of people. Log-probabilities are natural (nats). A `Scored` always holds
+response tokens only: prompt tokens never enter an objective.
 """
 
 from __future__ import annotations
@@ -37,10 +39,12 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One judgement. Either a comparison (`chosen` and `rejected` are set), or one answer (`answer` is set, `desirable` if it was judged).
+    """One judgement. Either a comparison (`chosen` and `rejected` are set), or one answer (`answer`
+    is set, `desirable` if it was judged).
 
-    A string is plain text; a sequence of messages is a conversation. `extra` keeps every other column of the row, for methods that
-    ask for their own (a rationale, a reward gap) and for the check-up.
+    A string is plain text; a sequence of messages is a conversation. `extra` keeps every other
+    column of the row, for methods that ask for their own (a rationale, a reward gap) and for the
+    check-up.
     """
 
     where: Where
@@ -56,7 +60,9 @@ class Row:
     confidence: float | None = None  # probability that the label is right, 0 to 1
     weight: float | None = None  # how much the row counts in the average
     tie: bool = False
-    named: bool = False  # chosen and rejected are names (of models, teams, players) that met, not texts
+    named: bool = (
+        False  # chosen and rejected are names (of models, teams, players) that met, not texts
+    )
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -64,9 +70,9 @@ class Row:
 class Tokenized:
     """A prompt and the answers that branch off it, as token ids.
 
-    `branches` is ordered: {"chosen": ids, "rejected": ids} or {"answer": ids}, then whatever else a method asked for. Where a method asks
-    for answers to other prompts of the same row (a revision, a rationale), those are trees of their own in `others`; no two branches of a
-    row share a name.
+    `branches` is ordered: {"chosen": ids, "rejected": ids} or {"answer": ids}, then whatever else a
+    method asked for. Where a method asks for answers to other prompts of the same row (a revision,
+    a rationale), those are trees of their own in `others`; no two branches of a row share a name.
     """
 
     prompt: Sequence[int]
@@ -91,7 +97,11 @@ class Tokenized:
     def only(self, names: Collection[str]) -> Tokenized:
         """The same row with these branches alone; trees that keep none are gone."""
         kept = [
-            Tokenized(tree.prompt, {name: ids for name, ids in tree.branches.items() if name in names}, self.row)
+            Tokenized(
+                tree.prompt,
+                {name: ids for name, ids in tree.branches.items() if name in names},
+                self.row,
+            )
             for tree in self.trees
             if any(name in names for name in tree.branches)
         ]
@@ -108,14 +118,19 @@ LEARNED = ("logp_NT", "kl_NT", "head_NTK")
 class Scored:
     """N sequences as the policy sees them, and the reference if there is one.
 
-    Example: two answers of 3 and 1 tokens are `logp_NT = [[-1.2, -0.3, -0.5], [-2.0, 0, 0]]`, `mask_NT = [[1, 1, 1], [1, 0, 0]]`.
+    Example: two answers of 3 and 1 tokens are `logp_NT = [[-1.2, -0.3, -0.5], [-2.0, 0, 0]]`,
+        `mask_NT = [[1, 1, 1], [1, 0, 0]]`.
     """
 
     logp_NT: Tensor  # nats per token
     mask_NT: Tensor  # 1 on response tokens
     ref_logp_NT: Tensor | None = None  # never carries a gradient
-    kl_NT: Tensor | None = None  # KL(pi_ref || pi) of the next token, given what stands before token t, nats
-    ref_activation_NTL: Tensor | None = None  # mean activation of each layer of the reference there; never carries a gradient
+    kl_NT: Tensor | None = (
+        None  # KL(pi_ref || pi) of the next token, given what stands before token t, nats
+    )
+    ref_activation_NTL: Tensor | None = (
+        None  # mean activation of each layer of the reference there; never carries a gradient
+    )
     head_NTK: Tensor | None = None  # what the method's own head says of token t
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Scored:
@@ -149,7 +164,11 @@ class Scored:
     @property
     def ref_logp_N(self) -> Tensor:
         if self.ref_logp_NT is None:
-            raise NeedError("reference", "these sequences were scored without a reference model", hint="pass reference=... to the scorer")
+            raise NeedError(
+                "reference",
+                "these sequences were scored without a reference model",
+                hint="pass reference=... to the scorer",
+            )
         return torch.where(self.mask_NT.bool(), self.ref_logp_NT, 0.0).sum(-1)
 
     @property
@@ -179,7 +198,12 @@ class Pairs:
     @classmethod
     def of(cls, parts: Mapping[str, Scored], inputs: Mapping[Any, Tensor]) -> Pairs:
         """Of all sequences by branch name."""
-        return cls(parts["chosen"], parts["rejected"], inputs, {name: part for name, part in parts.items() if name not in cls.MAIN})
+        return cls(
+            parts["chosen"],
+            parts["rejected"],
+            inputs,
+            {name: part for name, part in parts.items() if name not in cls.MAIN},
+        )
 
     def __len__(self) -> int:
         return len(self.chosen.logp_NT)
@@ -195,13 +219,16 @@ class Pairs:
 
     @property
     def margin_N(self) -> Tensor:
-        """h = log pi(y_w|x)/pi_ref(y_w|x) - log pi(y_l|x)/pi_ref(y_l|x), nats: DPO's implicit reward difference over beta."""
+        """h = log pi(y_w|x)/pi_ref(y_w|x) - log pi(y_l|x)/pi_ref(y_l|x), nats: DPO's implicit
+        reward difference over beta.
+        """
         return self.chosen.log_ratio_N - self.rejected.log_ratio_N
 
 
 @dataclass(frozen=True)
 class Answers:
-    """N single answers, scored, each with a verdict if it was judged. What supervised and unpaired objectives take.
+    """N single answers, scored, each with a verdict if it was judged. What supervised and unpaired
+    objectives take.
 
     Attributes:
         answer: the answers
@@ -218,7 +245,11 @@ class Answers:
     @classmethod
     def of(cls, parts: Mapping[str, Scored], inputs: Mapping[Any, Tensor]) -> Answers:
         """Of all sequences by branch name."""
-        return cls(parts["answer"], inputs, {name: part for name, part in parts.items() if name not in cls.MAIN})
+        return cls(
+            parts["answer"],
+            inputs,
+            {name: part for name, part in parts.items() if name not in cls.MAIN},
+        )
 
     def __len__(self) -> int:
         return len(self.answer.logp_NT)

@@ -12,7 +12,9 @@ from holdfast.inputs import weight
 from holdfast.types import Pairs, Scored
 
 
-def worst(cost_N: Tensor, alpha: float, weight_N: Tensor | None = None) -> tuple[float, list[float]]:
+def worst(
+    cost_N: Tensor, alpha: float, weight_N: Tensor | None = None
+) -> tuple[float, list[float]]:
     blank = Scored(torch.zeros(len(cost_N), 1), torch.ones(len(cost_N), 1))
     leaf_N = cost_N.clone().requires_grad_()
     scalar = cvar(alpha=alpha).apply(leaf_N, Pairs(blank, blank, {weight: weight_N}), {})[0]
@@ -20,7 +22,9 @@ def worst(cost_N: Tensor, alpha: float, weight_N: Tensor | None = None) -> tuple
 
 
 def test_a_share_that_falls_inside_a_row_by_hand():
-    """Four rows weigh 0.25 each; a share of 0.375 holds the worst row and half of the next: (4 * 0.25 + 3 * 0.125) / 0.375 = 11/3."""
+    """Four rows weigh 0.25 each; a share of 0.375 holds the worst row and half of the next: (4 *
+    0.25 + 3 * 0.125) / 0.375 = 11/3.
+    """
     scalar, q_N = worst(torch.tensor([1.0, 4.0, 2.0, 3.0], dtype=torch.float64), 0.375)
     assert scalar == pytest.approx(11 / 3, abs=1e-12)
     assert q_N == pytest.approx([0, 2 / 3, 0, 1 / 3], abs=1e-12)
@@ -28,7 +32,9 @@ def test_a_share_that_falls_inside_a_row_by_hand():
 
 def test_weighted_rows_by_hand():
     """Weights 0.5, 0.3, 0.2 on costs 1, 2, 3, share 0.4: (3 * 0.2 + 2 * 0.2) / 0.4 = 2.5."""
-    scalar, q_N = worst(torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64), 0.4, torch.tensor([5.0, 3.0, 2.0]))
+    scalar, q_N = worst(
+        torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64), 0.4, torch.tensor([5.0, 3.0, 2.0])
+    )
     assert scalar == pytest.approx(2.5, abs=1e-7) and q_N == pytest.approx([0, 0.5, 0.5], abs=1e-7)
 
 
@@ -46,7 +52,9 @@ def test_is_the_supremum_it_claims_to_be(seed: int):
     p_N = torch.rand(7, generator=generator, dtype=torch.float64)
     p_N /= p_N.sum()
     alpha = torch.rand(1, generator=generator).item() * 0.98 + 0.01
-    found = linprog(-cost_N.numpy(), A_eq=[[1.0] * 7], b_eq=[1.0], bounds=[(0, p / alpha) for p in p_N.tolist()])
+    found = linprog(
+        -cost_N.numpy(), A_eq=[[1.0] * 7], b_eq=[1.0], bounds=[(0, p / alpha) for p in p_N.tolist()]
+    )
     assert worst(cost_N, alpha, p_N)[0] == pytest.approx(-found.fun, abs=1e-9)
 
 
@@ -57,9 +65,13 @@ def test_limits_mean_and_worst_row():
     assert worst(cost_N, 1e-9)[0] == pytest.approx(1.7, abs=1e-12)
 
 
-@pytest.mark.parametrize(("n", "alpha"), [(10, 0.1), (10, 0.3), (10, 0.7), (7, 3 / 7), (49, 1 / 49)])
+@pytest.mark.parametrize(
+    ("n", "alpha"), [(10, 0.1), (10, 0.3), (10, 0.7), (7, 3 / 7), (49, 1 / 49)]
+)
 def test_a_share_that_ends_exactly_between_rows_keeps_whole_rows(n: int, alpha: float):
     """Rounding must not let a sliver of the next row in, nor lose one."""
     kept = round(n * alpha)
     _, q_N = worst(torch.arange(n, dtype=torch.float64), alpha)
-    assert q_N[n - kept :] == pytest.approx([1 / kept] * kept, abs=1e-12) and q_N[: n - kept] == pytest.approx([0] * (n - kept), abs=1e-12)
+    assert q_N[n - kept :] == pytest.approx([1 / kept] * kept, abs=1e-12) and q_N[
+        : n - kept
+    ] == pytest.approx([0] * (n - kept), abs=1e-12)

@@ -1,4 +1,6 @@
-"""Worst group: hand-worked steps of exponentiated gradient, an explicit state, and what a long run ends in."""
+"""Worst group: hand-worked steps of exponentiated gradient, an explicit state, and what a long run
+ends in.
+"""
 
 from __future__ import annotations
 
@@ -20,29 +22,43 @@ def batch_of(of: list[int], weight_N: Tensor | None = None) -> Pairs:
 
 
 def test_one_step_by_hand():
-    """Groups 0 (costs 1, 3: mean 2) and 1 (cost 4), step 0.5: weights prop. to e^1 and e^2, so 1 / (1 + e) and e / (1 + e)."""
+    """Groups 0 (costs 1, 3: mean 2) and 1 (cost 4), step 0.5: weights prop. to e^1 and e^2, so 1 /
+    (1 + e) and e / (1 + e).
+    """
     reduction = groups(k=2, step=0.5)
     cost_N = torch.tensor([1.0, 3.0, 4.0], dtype=torch.float64, requires_grad=True)
     scalar, state = reduction.apply(cost_N, batch_of([0, 0, 1]), reduction.init())
     low, high = 1 / (1 + exp(1)), exp(1) / (1 + exp(1))
     assert state["log_weight_K"].exp().tolist() == pytest.approx([low, high], abs=1e-12)
     assert scalar.item() == pytest.approx(2 * low + 4 * high, abs=1e-12)
-    assert torch.autograd.grad(scalar, cost_N)[0].tolist() == pytest.approx([low / 2, low / 2, high], abs=1e-12)
+    assert torch.autograd.grad(scalar, cost_N)[0].tolist() == pytest.approx(
+        [low / 2, low / 2, high], abs=1e-12
+    )
 
 
 def test_row_weights_count_inside_a_group():
-    """Group 0: costs 1 and 3 with weights 3 and 1, mean 1.5; equal group weights at step 0: (1.5 + 4) / 2."""
+    """Group 0: costs 1 and 3 with weights 3 and 1, mean 1.5; equal group weights at step 0: (1.5 +
+    4) / 2.
+    """
     reduction = groups(k=2, step=0.0)
-    scalar, _ = reduction.apply(torch.tensor([1.0, 3.0, 4.0]), batch_of([0, 0, 1], torch.tensor([3.0, 1.0, 7.0])), reduction.init())
+    scalar, _ = reduction.apply(
+        torch.tensor([1.0, 3.0, 4.0]),
+        batch_of([0, 0, 1], torch.tensor([3.0, 1.0, 7.0])),
+        reduction.init(),
+    )
     assert scalar.item() == pytest.approx(2.75, abs=1e-6)
 
 
 def test_an_absent_group_gains_nothing_and_keeps_its_share_of_the_scalar():
-    """Three groups, group 2 absent, step 0: each present one counts a third, so the scalar is (2 + 4) / 3 and row weights sum to 2/3."""
+    """Three groups, group 2 absent, step 0: each present one counts a third, so the scalar is (2 +
+    4) / 3 and row weights sum to 2/3.
+    """
     reduction = groups(k=3, step=0.0)
     cost_N = torch.tensor([1.0, 3.0, 4.0], dtype=torch.float64, requires_grad=True)
     scalar, state = reduction.apply(cost_N, batch_of([0, 0, 1]), reduction.init())
-    assert scalar.item() == pytest.approx(2, abs=1e-12) and state["log_weight_K"].exp().tolist() == pytest.approx([1 / 3] * 3, abs=1e-12)
+    assert scalar.item() == pytest.approx(2, abs=1e-12) and state[
+        "log_weight_K"
+    ].exp().tolist() == pytest.approx([1 / 3] * 3, abs=1e-12)
     assert torch.autograd.grad(scalar, cost_N)[0].sum().item() == pytest.approx(2 / 3, abs=1e-12)
 
 
@@ -51,7 +67,11 @@ def test_state_is_plain_and_never_changed_in_place():
     state = reduction.init()
     kept = state["log_weight_K"].clone()
     _, after = reduction.apply(torch.tensor([1.0, 2.0]), batch_of([0, 1]), state)
-    assert set(state) == {"log_weight_K"} and torch.equal(state["log_weight_K"], kept) and not torch.equal(after["log_weight_K"], kept)
+    assert (
+        set(state) == {"log_weight_K"}
+        and torch.equal(state["log_weight_K"], kept)
+        and not torch.equal(after["log_weight_K"], kept)
+    )
     assert not after["log_weight_K"].requires_grad
     assert torch.equal(reduction.init()["log_weight_K"], kept)
 
@@ -74,7 +94,9 @@ def test_constant_costs_end_at_the_worst_group():
     reduction, state = groups(k=3, step=0.5), groups(k=3, step=0.5).init()
     for _ in range(200):
         scalar, state = reduction.apply(torch.tensor([1.0, 2.0, 1.5]), batch_of([0, 1, 2]), state)
-    assert scalar.item() == pytest.approx(2, abs=1e-6) and state["log_weight_K"][1].exp().item() == pytest.approx(1, abs=1e-6)
+    assert scalar.item() == pytest.approx(2, abs=1e-6) and state["log_weight_K"][
+        1
+    ].exp().item() == pytest.approx(1, abs=1e-6)
 
 
 def test_a_group_whose_weight_underflowed_can_come_back():

@@ -20,7 +20,9 @@ def worst(cost_N: Tensor, temperature: float, weight_N: Tensor | None = None) ->
 
 
 def test_two_rows_by_hand():
-    """Costs 0 and log 3 at temperature 1: log((1 + 3) / 2) = log 2. Weights of the adversary: 1/4 and 3/4."""
+    """Costs 0 and log 3 at temperature 1: log((1 + 3) / 2) = log 2. Weights of the adversary: 1/4
+    and 3/4.
+    """
     cost_N = torch.tensor([0.0, log(3)], dtype=torch.float64, requires_grad=True)
     scalar = worst(cost_N, 1.0)
     assert scalar.item() == pytest.approx(log(2), abs=1e-12)
@@ -30,21 +32,31 @@ def test_two_rows_by_hand():
 
 def test_weights_enter_the_average_by_hand():
     """Costs 0 and 1, weights 3 and 1, temperature 1/2: (1/2) log((3 + e^2) / 4)."""
-    assert worst(torch.tensor([0.0, 1.0], dtype=torch.float64), 0.5, torch.tensor([3.0, 1.0])).item() == pytest.approx(
-        0.5 * log((3 + exp(2)) / 4), abs=1e-12
-    )
+    assert worst(
+        torch.tensor([0.0, 1.0], dtype=torch.float64), 0.5, torch.tensor([3.0, 1.0])
+    ).item() == pytest.approx(0.5 * log((3 + exp(2)) / 4), abs=1e-12)
 
 
 def test_is_the_supremum_it_claims_to_be():
     """max over the simplex of q.c - temperature KL(q || p), found slowly by SLSQP."""
-    p, cost, temperature = torch.tensor([0.5, 0.2, 0.3], dtype=torch.float64), torch.tensor([0.1, 1.4, -0.6], dtype=torch.float64), 0.8
+    p, cost, temperature = (
+        torch.tensor([0.5, 0.2, 0.3], dtype=torch.float64),
+        torch.tensor([0.1, 1.4, -0.6], dtype=torch.float64),
+        0.8,
+    )
     pn, cn = p.numpy(), cost.numpy()
 
     def lost(q):
         q = q.clip(1e-12)
         return -(q @ cn - temperature * (q * (torch.from_numpy(q / pn).log().numpy())).sum())
 
-    found = minimize(lost, pn, bounds=[(0, 1)] * 3, constraints=[{"type": "eq", "fun": lambda q: q.sum() - 1}], options={"ftol": 1e-14})
+    found = minimize(
+        lost,
+        pn,
+        bounds=[(0, 1)] * 3,
+        constraints=[{"type": "eq", "fun": lambda q: q.sum() - 1}],
+        options={"ftol": 1e-14},
+    )
     assert worst(cost, temperature, p).item() == pytest.approx(-found.fun, abs=1e-7)
 
 

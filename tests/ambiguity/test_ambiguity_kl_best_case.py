@@ -20,7 +20,9 @@ def value(reduction: Reduction, cost_N: Tensor, weight_N: Tensor | None = None) 
 
 
 def test_two_rows_by_hand():
-    """Costs 0 and log 3 at temperature 1: -log((1 + 1/3) / 2) = log(3/2). Weights of the friend: 3/4 and 1/4."""
+    """Costs 0 and log 3 at temperature 1: -log((1 + 1/3) / 2) = log(3/2). Weights of the friend:
+    3/4 and 1/4.
+    """
     cost_N = torch.tensor([0.0, log(3)], dtype=torch.float64, requires_grad=True)
     scalar = value(kl_best_case(temperature=1.0), cost_N)
     assert scalar.item() == pytest.approx(log(1.5), abs=1e-12)
@@ -31,8 +33,14 @@ def test_two_rows_by_hand():
 @pytest.mark.parametrize("temperature", [0.05, 0.7, 30.0])
 def test_it_mirrors_the_worst_case(temperature: float):
     generator = torch.Generator().manual_seed(0)
-    cost_N, weight_N = torch.randn(9, generator=generator).double(), torch.rand(9, generator=generator).double()
-    best, worst = value(kl_best_case(temperature=temperature), cost_N, weight_N), value(kl(temperature=temperature), -cost_N, weight_N)
+    cost_N, weight_N = (
+        torch.randn(9, generator=generator).double(),
+        torch.rand(9, generator=generator).double(),
+    )
+    best, worst = (
+        value(kl_best_case(temperature=temperature), cost_N, weight_N),
+        value(kl(temperature=temperature), -cost_N, weight_N),
+    )
     assert best.item() == pytest.approx(-worst.item(), abs=1e-12)
 
 

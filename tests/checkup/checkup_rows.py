@@ -23,14 +23,22 @@ def plain_rows(n, seed=0, **columns):
     """Nothing wrong: answers drawn alike, the label a coin."""
     rng = np.random.default_rng(seed)
     return [
-        {"prompt": f"question {i}: {sentence(rng)}", "chosen": sentence(rng), "rejected": sentence(rng)}
+        {
+            "prompt": f"question {i}: {sentence(rng)}",
+            "chosen": sentence(rng),
+            "rejected": sentence(rng),
+        }
         | {name: make(i, rng) for name, make in columns.items()}
         for i in range(n)
     ]
 
 
 HOSTILE = [
-    {"prompt": "<script>alert(1)</script>", "chosen": "</script><b>", "rejected": "\u2028\u202e\x00&amp;"},
+    {
+        "prompt": "<script>alert(1)</script>",
+        "chosen": "</script><b>",
+        "rejected": "\u2028\u202e\x00&amp;",
+    },
     {"prompt": "p", "chosen": "x" * 200_000, "rejected": "y"},
     {"prompt": "p", "chosen": "{{7*7}} ${x} %s \\", "rejected": "🙂"},
     {"prompt": "日本語", "chosen": "はい、そうです。", "rejected": "いいえ"},

@@ -1,4 +1,6 @@
-"""Advice: each rule applies when its finding speaks, passes the measured number on, and says why when it does not."""
+"""Advice: each rule applies when its finding speaks, passes the measured number on, and says why
+when it does not.
+"""
 
 import shlex
 
@@ -14,7 +16,11 @@ def found(status=Status.BAD, says="It is so.", **numbers):
 
 
 def noise(value, low, high, identified=True):
-    return {"label_noise": found(Status.WARN, flip={"value": value, "low": low, "high": high}, identified=identified)}
+    return {
+        "label_noise": found(
+            Status.WARN, flip={"value": value, "low": low, "high": high}, identified=identified
+        )
+    }
 
 
 def test_with_nothing_found_it_is_plain_dpo_and_every_other_rule_says_why_not():
@@ -77,7 +83,12 @@ def test_few_circles_do_not_decide_the_method():
 
 
 def test_a_quiet_light_changes_nothing_and_an_unknown_one_is_an_open_question():
-    advice = advise({"circles": found(Status.GOOD), "label_noise": found(Status.UNKNOWN, flip=None, identified=False)})
+    advice = advise(
+        {
+            "circles": found(Status.GOOD),
+            "label_noise": found(Status.UNKNOWN, flip=None, identified=False),
+        }
+    )
     assert advice.best.method == "dpo" and advice.first == ()
     assert advice.open_questions == ("A title: Who knows.",)
 
@@ -94,7 +105,9 @@ def test_every_rule_rests_on_a_claim_that_is_there():
 
 
 def test_a_hostile_file_name_stays_one_word_of_the_command():
-    words = shlex.split(advise({}, data="a b; rm -rf $HOME.jsonl", reading=("--split", "x y")).command)
+    words = shlex.split(
+        advise({}, data="a b; rm -rf $HOME.jsonl", reading=("--split", "x y")).command
+    )
     assert words[words.index("--data") + 1] == "a b; rm -rf $HOME.jsonl" and words[-1] == "x y"
 
 

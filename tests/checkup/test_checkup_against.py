@@ -1,4 +1,6 @@
-"""The score of a place against slow sums, its sign when the place is turned around, and its chance of a false alarm where it is worst."""
+"""The score of a place against slow sums, its sign when the place is turned around, and its chance
+of a false alarm where it is worst.
+"""
 
 import numpy as np
 import pytest
@@ -19,8 +21,14 @@ def slow(labels, inside_N):
     all_CD = in_CD + out_CD
     whole_C = np.array([inside_N[labels.cluster_N == c].all() for c in prompts])
     share = (all_CD[whole_C] ** 2).sum() / (all_CD**2).sum()
-    noise = (1 - share) * sum((all_CD[c] @ all_CD[k]) ** 2 for c in prompts[whole_C] for k in prompts if k != c)
-    return t, max((a_C**2).sum(), (b_C**2).sum(), ((a_C + b_C) ** 2).sum() - noise), (in_CD != 0).any(1).sum()
+    noise = (1 - share) * sum(
+        (all_CD[c] @ all_CD[k]) ** 2 for c in prompts[whole_C] for k in prompts if k != c
+    )
+    return (
+        t,
+        max((a_C**2).sum(), (b_C**2).sum(), ((a_C + b_C) ** 2).sum() - noise),
+        (in_CD != 0).any(1).sum(),
+    )
 
 
 def made(seed=0, n=60, width=5, prompts=25):
@@ -52,15 +60,24 @@ def test_places_scored_in_parts_are_scored_alike(monkeypatch):
 
 def test_turned_around_a_place_has_the_negative_score():
     labels = Labels(made().z_ND, np.arange(60))
-    turned = Labels(np.where(np.arange(60)[:, None] < 20, -labels.z_ND, labels.z_ND), labels.cluster_N)
+    turned = Labels(
+        np.where(np.arange(60)[:, None] < 20, -labels.z_ND, labels.z_ND), labels.cluster_N
+    )
     first = Places.stretches(np.array([0]), np.array([20]))
     assert agreeing(turned, first) == pytest.approx(-agreeing(labels, first), rel=1e-5)
 
 
 def test_against_nothing_no_place_is_sure():
-    """What is left after half a file was taken out says nothing against the other half but rounding errors."""
+    """What is left after half a file was taken out says nothing against the other half but rounding
+    errors.
+    """
     labels = made(n=2000, width=50, prompts=2000).without(np.arange(2000) < 1000)
-    assert np.abs(agreeing(labels, Places.stretches(np.array([1000, 0]), np.array([2000, 1000])))).max() < 1
+    assert (
+        np.abs(
+            agreeing(labels, Places.stretches(np.array([1000, 0]), np.array([2000, 1000])))
+        ).max()
+        < 1
+    )
 
 
 def test_what_noise_counts_twice_is_the_variance_under_random_signs():
@@ -78,8 +95,8 @@ def test_what_noise_counts_twice_is_the_variance_under_random_signs():
 @pytest.mark.parametrize("inside, outside", [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (0.5, 0.5)])
 @pytest.mark.parametrize("width, rows", [(2, 150), (60, 150), (60, 40)])
 def test_false_alarms_are_as_rare_as_promised_where_the_mean_is_zero(inside, outside, width, rows):
-    """Lots in both, lots in one, and two tastes that have nothing to do with each other: 400 draws at 2%; 20 or more have probability
-    0.0004."""
+    """Lots in both, lots in one, and two tastes that have nothing to do with each other: 400 draws
+    at 2%; 20 or more have probability 0.0004."""
     rng = np.random.default_rng(rows + width)
     alarms = 0
     for _ in range(400):
@@ -87,20 +104,33 @@ def test_false_alarms_are_as_rare_as_promised_where_the_mean_is_zero(inside, out
         sway_N = np.concatenate([inside * u_ND[: rows // 4, 0], outside * u_ND[rows // 4 :, 1]])
         sign_N = np.where(rng.random(rows) < 1 / (1 + np.exp(-2 * sway_N)), 1, -1)
         labels = Labels((u_ND * sign_N[:, None]).astype(np.float32), np.arange(rows))
-        alarms += agreeing(labels, Places.stretches(np.array([0]), np.array([rows // 4])))[0] < norm.ppf(0.02)
+        alarms += agreeing(labels, Places.stretches(np.array([0]), np.array([rows // 4])))[
+            0
+        ] < norm.ppf(0.02)
     assert alarms < 20
 
 
 @pytest.mark.parametrize("agreeing_raters", [True, False])
 def test_false_alarms_are_rare_where_prompts_have_rows_on_both_sides(agreeing_raters):
-    """Two raters of each of 80 prompts, one of them the place; labels by lot, alike or not. 400 draws at 2%, as above."""
+    """Two raters of each of 80 prompts, one of them the place; labels by lot, alike or not. 400
+    draws at 2%, as above.
+    """
     rng = np.random.default_rng(7)
     alarms = 0
     for _ in range(400):
         u_ND = rng.normal(size=(80, 30))
-        sign_N2 = np.repeat(rng.choice([-1, 1], (80, 1)), 2, 1) if agreeing_raters else rng.choice([-1, 1], (80, 2))
-        labels = Labels((np.concatenate([u_ND, u_ND]) * sign_N2.T.reshape(-1, 1)).astype(np.float32), np.tile(np.arange(80), 2))
-        alarms += agreeing(labels, Places.stretches(np.array([0]), np.array([80])))[0] < norm.ppf(0.02)
+        sign_N2 = (
+            np.repeat(rng.choice([-1, 1], (80, 1)), 2, 1)
+            if agreeing_raters
+            else rng.choice([-1, 1], (80, 2))
+        )
+        labels = Labels(
+            (np.concatenate([u_ND, u_ND]) * sign_N2.T.reshape(-1, 1)).astype(np.float32),
+            np.tile(np.arange(80), 2),
+        )
+        alarms += agreeing(labels, Places.stretches(np.array([0]), np.array([80])))[0] < norm.ppf(
+            0.02
+        )
     assert alarms < 20
 
 
@@ -110,14 +140,18 @@ def test_a_row_is_judged_by_other_prompts_outside_the_place():
     fast_N = labels.judged(inside_N)
     for i in range(60):
         fitted = ~inside_N & (labels.cluster_N != labels.cluster_N[i])
-        assert fast_N[i] == pytest.approx(float(labels.z_ND[i] @ labels.z_ND[fitted].sum(0)), rel=1e-3, abs=1e-3)
+        assert fast_N[i] == pytest.approx(
+            float(labels.z_ND[i] @ labels.z_ND[fitted].sum(0)), rel=1e-3, abs=1e-3
+        )
     assert right(np.array([-2.0, 0.0, 3.0])).tolist() == [0.0, 0.5, 1.0]
 
 
 def test_whitened_rows_have_the_information_of_a_fit_with_a_prior():
     x_ND = np.random.default_rng(3).normal(size=(50, 4)) * [1, 2, 3, 4]
     z_ND, second_DD = whitened(x_ND).astype(float), x_ND.T @ x_ND
-    assert z_ND @ z_ND.T == pytest.approx(x_ND @ np.linalg.inv(second_DD / 4 + np.eye(4)) @ x_ND.T, rel=1e-4, abs=1e-4)
+    assert z_ND @ z_ND.T == pytest.approx(
+        x_ND @ np.linalg.inv(second_DD / 4 + np.eye(4)) @ x_ND.T, rel=1e-4, abs=1e-4
+    )
 
 
 def test_every_stretch_is_much_like_one_that_is_scanned():

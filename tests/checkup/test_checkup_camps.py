@@ -1,4 +1,6 @@
-"""Camps: found where raters want opposite things, not where they differ in care; known groups; what cannot be told."""
+"""Camps: found where raters want opposite things, not where they differ in care; known groups; what
+cannot be told.
+"""
 
 import json
 
@@ -15,23 +17,41 @@ from holdfast.types import Row, Where
 
 
 def judged(seed, theta_ND, flip_N=None, prompts=None, **columns):
-    """Answers with more or fewer exclamation and question marks, judged by the weights of each row."""
+    """Answers with more or fewer exclamation and question marks, judged by the weights of each
+    row.
+    """
     rng, rows = np.random.default_rng(seed), []
     flip_N = np.zeros(len(theta_ND)) if flip_N is None else flip_N
     for i, theta_D in enumerate(theta_ND):
         counts = rng.poisson(2.0, (2, 2))
-        a, b = (" ".join([f"w{rng.integers(50)}" for _ in range(8)]) + "!" * x + "?" * y for x, y in counts)
+        a, b = (
+            " ".join([f"w{rng.integers(50)}" for _ in range(8)]) + "!" * x + "?" * y
+            for x, y in counts
+        )
         gap = np.asarray(theta_D) @ (np.log1p(counts[0]) - np.log1p(counts[1]))
         first = (rng.random() < expit(gap)) ^ (rng.random() < flip_N[i])
         said = {name: values[i] for name, values in columns.items()}
-        rows.append(Row(Where("made", i + 1), prompts[i] if prompts else f"question {i}", a if first else b, b if first else a, **said))
+        rows.append(
+            Row(
+                Where("made", i + 1),
+                prompts[i] if prompts else f"question {i}",
+                a if first else b,
+                b if first else a,
+                **said,
+            )
+        )
     return Comparisons.of(rows)
 
 
 def by_raters(seed, opposed, raters=30, each=20, flips=None):
     rater_N = np.repeat(np.arange(raters), each)
     theta_ND = np.where((rater_N < opposed)[:, None], [-2.0, 1.5], [2.0, -1.5])
-    return judged(seed, theta_ND, None if flips is None else np.array(flips)[rater_N], rater=[f"r{r}" for r in rater_N])
+    return judged(
+        seed,
+        theta_ND,
+        None if flips is None else np.array(flips)[rater_N],
+        rater=[f"r{r}" for r in rater_N],
+    )
 
 
 def test_two_camps_are_found_with_their_shares_and_tastes():
@@ -57,32 +77,65 @@ def test_known_groups_of_opposite_tastes_are_told_from_groups_that_differ_in_noi
     opposed = camps(judged(0, theta_ND, group=[f"g{g}" for g in group_N]), Asked())
     assert opposed.status is Status.BAD and opposed.numbers["opposed_column"] == "group"
     assert opposed.numbers["columns"]["group"]["accuracy_of_on"]["g0"]["g1"]["high"] < 0.5
-    noisy = camps(judged(0, np.tile([2.0, -1.5], (600, 1)), 0.35 * group_N, group=[f"g{g}" for g in group_N]), Asked())
+    noisy = camps(
+        judged(0, np.tile([2.0, -1.5], (600, 1)), 0.35 * group_N, group=[f"g{g}" for g in group_N]),
+        Asked(),
+    )
     assert noisy.status is Status.GOOD and noisy.numbers["opposed_column"] is None
 
 
 def asked_of_kinds(rng, kind_N):
     """Prompts in the words of their kind, and some that both kinds hold."""
-    return [" ".join([*(f"k{k}w{w}" for w in rng.integers(6, size=3)), *(f"w{w}" for w in rng.integers(30, size=5))]) for k in kind_N]
+    return [
+        " ".join(
+            [
+                *(f"k{k}w{w}" for w in rng.integers(6, size=3)),
+                *(f"w{w}" for w in rng.integers(30, size=5)),
+            ]
+        )
+        for k in kind_N
+    ]
 
 
-@pytest.mark.parametrize(("likely", "opposed", "light"), [(1.0, False, "unknown"), (0.8, False, "unknown"), (0.8, True, "bad")])
-def test_groups_with_other_kinds_of_prompts_are_no_camps_and_opposed_tastes_are_found_among_like_prompts(likely, opposed, light):
-    """What wins depends on the kind of prompt alone, `likely` that of the row's group; or on who judges, as well."""
+@pytest.mark.parametrize(
+    ("likely", "opposed", "light"),
+    [(1.0, False, "unknown"), (0.8, False, "unknown"), (0.8, True, "bad")],
+)
+def test_groups_with_other_kinds_of_prompts_are_no_camps_and_opposed_tastes_are_found_among_like_prompts(
+    likely, opposed, light
+):
+    """What wins depends on the kind of prompt alone, `likely` that of the row's group; or on who
+    judges, as well.
+    """
     rng = np.random.default_rng(3)
     group_N = np.arange(2000) % 2
     kind_N = np.where(rng.random(2000) < likely, group_N, 1 - group_N)
-    theta_ND = np.where((kind_N == 1)[:, None], [2.0, 1.5], [2.0, -1.5]) * np.where((group_N == 1) & opposed, -1.0, 1.0)[:, None]
-    found = camps(judged(3, theta_ND, prompts=asked_of_kinds(rng, kind_N), group=[f"g{g}" for g in group_N]), Asked())
-    assert found.status == light and found.numbers["opposed_column"] == ("group" if opposed else None)
-    assert (CONFOUNDED in found.cannot) == ("to other prompts" in found.says) == (not found.remedy) == (not opposed)
+    theta_ND = (
+        np.where((kind_N == 1)[:, None], [2.0, 1.5], [2.0, -1.5])
+        * np.where((group_N == 1) & opposed, -1.0, 1.0)[:, None]
+    )
+    found = camps(
+        judged(3, theta_ND, prompts=asked_of_kinds(rng, kind_N), group=[f"g{g}" for g in group_N]),
+        Asked(),
+    )
+    assert found.status == light and found.numbers["opposed_column"] == (
+        "group" if opposed else None
+    )
+    assert (
+        (CONFOUNDED in found.cannot)
+        == ("to other prompts" in found.says)
+        == (not found.remedy)
+        == (not opposed)
+    )
     left = found.numbers["columns"]["group"]["matched"]
     assert left < 0.05 if likely == 1 else 0.3 < left < 0.5  # min(p, q) of both kinds: 0.2 + 0.2
 
 
 def test_rows_are_thinned_to_what_both_groups_were_asked():
     prompts = ["a"] * 400 + ["b"] * 400 + ["c"] * 400
-    group_S = np.array([0] * 300 + [1] * 100 + [0] * 100 + [1] * 300 + [0] * 400)  # c is of one group alone
+    group_S = np.array(
+        [0] * 300 + [1] * 100 + [0] * 100 + [1] * 300 + [0] * 400
+    )  # c is of one group alone
     kept_S = matched(prompts, group_S)[group_S, np.arange(1200)]
     p, q = (np.array([300, 100, 400]) / 800, np.array([100, 300, 0]) / 400)
     for k, part in enumerate((slice(0, 300), slice(400, 500), slice(800, 1200))):
@@ -101,13 +154,26 @@ def test_prompts_dealt_by_lot_leave_every_row_and_kinds_of_ones_own_none():
 
 def test_without_raters_it_says_that_it_cannot_know():
     data = by_raters(0, 9)
-    found = camps(Comparisons.of([Row(r.where, r.prompt, r.chosen, r.rejected) for r in data.rows]), Asked())
-    assert found.status is Status.UNKNOWN and "rater" in found.cannot and found.numbers["camps"] == 1
+    found = camps(
+        Comparisons.of([Row(r.where, r.prompt, r.chosen, r.rejected) for r in data.rows]), Asked()
+    )
+    assert (
+        found.status is Status.UNKNOWN and "rater" in found.cannot and found.numbers["camps"] == 1
+    )
 
 
 def test_features_that_predict_nobody_are_not_called_good():
     rng = np.random.default_rng(0)
-    rows = [Row(Where("made", i), f"q {i}", f"w{rng.integers(99)}", f"w{rng.integers(99)}", group=f"g{i % 2}") for i in range(300)]
+    rows = [
+        Row(
+            Where("made", i),
+            f"q {i}",
+            f"w{rng.integers(99)}",
+            f"w{rng.integers(99)}",
+            group=f"g{i % 2}",
+        )
+        for i in range(300)
+    ]
     assert camps(Comparisons.of(rows), Asked()).status is Status.UNKNOWN
 
 
@@ -117,8 +183,13 @@ def test_rankings_by_one_model_are_no_camps():
         rng, rows = np.random.default_rng(seed), []
         for r in range(80):
             place_A = np.argsort(np.argsort(-(np.linspace(0, 2, 5) + rng.gumbel(size=5))))
-            pairs = [(a, b) if place_A[a] < place_A[b] else (b, a) for a in range(5) for b in range(a)]
-            rows += [Row(Where("made", 1), "best?", f"item {win}", f"item {lose}", rater=f"r{r}") for win, lose in pairs]
+            pairs = [
+                (a, b) if place_A[a] < place_A[b] else (b, a) for a in range(5) for b in range(a)
+            ]
+            rows += [
+                Row(Where("made", 1), "best?", f"item {win}", f"item {lose}", rater=f"r{r}")
+                for win, lose in pairs
+            ]
         assert camps(Comparisons.of(rows), Asked(seed=seed)).status is not Status.BAD
 
 
@@ -134,7 +205,9 @@ def test_rows_kept_of_a_rater_share_no_answer():
 def test_of_raters_who_say_much_some_rows_are_kept_and_all_raters():
     code_N = np.repeat([0, 1, 2], [EACH + 50, 10, EACH])
     kept = some_of_each(np.arange(len(code_N)), code_N, 0)
-    assert np.bincount(code_N[kept]).tolist() == [EACH, 10, EACH] and len(set(kept.tolist())) == len(kept)
+    assert np.bincount(code_N[kept]).tolist() == [EACH, 10, EACH] and len(
+        set(kept.tolist())
+    ) == len(kept)
 
 
 def test_what_others_say_leaves_out_ones_own():
@@ -156,5 +229,7 @@ def test_a_tie_pulls_towards_its_target():
 
 @pytest.mark.parametrize("n", [5, 80])
 def test_few_rows_empty_texts_one_prompt(n):
-    rows = [Row(Where("made", i), "", "", "", rater=f"r{i % 2}", group=f"g{i % 3}") for i in range(n)]
+    rows = [
+        Row(Where("made", i), "", "", "", rater=f"r{i % 2}", group=f"g{i % 3}") for i in range(n)
+    ]
     assert camps(Comparisons.of(rows), Asked()).status is Status.UNKNOWN

@@ -1,4 +1,6 @@
-"""Circles: counted by hand, found where planted, explained by chance where a ranking made the data."""
+"""Circles: counted by hand, found where planted, explained by chance where a ranking made the
+data.
+"""
 
 from dataclasses import replace
 
@@ -69,7 +71,12 @@ def test_triangles_equal_the_slow_way_and_all_are_closed():
     rng = np.random.default_rng(0)
     edges = np.array([(i, j) for i in range(30) for j in range(i + 1, 30) if rng.random() < 0.3])
     there = {tuple(edge) for edge in edges.tolist()}
-    slow = sum((i, j) in there and (j, k) in there and (i, k) in there for i in range(30) for j in range(i, 30) for k in range(j, 30))
+    slow = sum(
+        (i, j) in there and (j, k) in there and (i, k) in there
+        for i in range(30)
+        for j in range(i, 30)
+        for k in range(j, 30)
+    )
     found = triangles(edges, 30)
     assert len(found) == slow == len(np.unique(np.sort(found, axis=1), axis=0))
     for ij, jk, ik in edges[found]:
@@ -77,7 +84,9 @@ def test_triangles_equal_the_slow_way_and_all_are_closed():
 
 
 def test_verdicts_on_one_meeting_are_averaged():
-    t = Tournament.of(np.array([0, 0, 1, 1, 2]), np.array([1, 1, 0, 2, 0]), np.array([7, 7, 7, 8, 9]))
+    t = Tournament.of(
+        np.array([0, 0, 1, 1, 2]), np.array([1, 1, 0, 2, 0]), np.array([7, 7, 7, 8, 9])
+    )
     assert len(t.at_U) == 3 and t.win_E.tolist() == [pytest.approx(2 / 3), 0.0, 1.0]
 
 
@@ -85,10 +94,18 @@ def test_energies_have_no_noise_in_the_mean():
     """E[(mean - m)^2 - spread / n] = (mu - m)^2, by 4000 draws."""
     rng = np.random.default_rng(0)
     p, m = np.array([0.7, 0.4, 0.5]), np.array([0.6, 0.4, 0.8])
-    base = Tournament(np.arange(3), np.array([[0, 1], [0, 2], [1, 2]]), np.repeat([0, 1, 2], [3, 5, 2]), np.zeros(10), np.arange(10))
+    base = Tournament(
+        np.arange(3),
+        np.array([[0, 1], [0, 2], [1, 2]]),
+        np.repeat([0, 1, 2], [3, 5, 2]),
+        np.zeros(10),
+        np.arange(10),
+    )
     found = np.mean([energies(base.again(p[base.at_U], rng), m) for _ in range(4000)], axis=0)
     n = np.array([3, 5, 2])
-    assert found == pytest.approx([(n * (2 * p - 1) ** 2).sum(), (n * (2 * p - 2 * m) ** 2).sum()], abs=0.2)
+    assert found == pytest.approx(
+        [(n * (2 * p - 1) ** 2).sum(), (n * (2 * p - 2 * m) ** 2).sum()], abs=0.2
+    )
 
 
 def test_scores_equal_a_library_s():
@@ -100,12 +117,18 @@ def test_scores_equal_a_library_s():
     for start in (0, len(rows)):
         x[start + rows, t.edge_E2[:, 0]], x[start + rows, t.edge_E2[:, 1]] = 1, -1
     weights = np.r_[t.n_E * t.win_E, t.n_E * (1 - t.win_E)] + 1e-12
-    model = LogisticRegression(C=1 / 0.5, fit_intercept=False, tol=1e-10, max_iter=1000).fit(x, np.repeat([1, 0], len(rows)), weights)
-    assert scores_of(t.edge_E2, t.n_E, t.win_E, len(t.nodes), ridge=0.5) == pytest.approx(model.coef_[0], abs=2e-3)
+    model = LogisticRegression(C=1 / 0.5, fit_intercept=False, tol=1e-10, max_iter=1000).fit(
+        x, np.repeat([1, 0], len(rows)), weights
+    )
+    assert scores_of(t.edge_E2, t.n_E, t.win_E, len(t.nodes), ridge=0.5) == pytest.approx(
+        model.coef_[0], abs=2e-3
+    )
 
 
 def test_the_link_turns_around_and_never_falls():
-    value_K = increasing(np.array([1.0, 2.0, -1.5, 3.0]), np.array([0.6, 0.9, 0.3, 0.5]), np.ones(4))
+    value_K = increasing(
+        np.array([1.0, 2.0, -1.5, 3.0]), np.array([0.6, 0.9, 0.3, 0.5]), np.ones(4)
+    )
     at = np.linspace(-8, 8, 99)
     assert linked(at, value_K) + linked(-at, value_K) == pytest.approx(np.ones(99))
     assert (np.diff(linked(at, value_K)) >= 0).all() and linked(np.zeros(1), value_K) == 0.5
@@ -119,12 +142,18 @@ def test_the_link_is_the_nearest_one():
     gap, n = rng.normal(size=200) * 2, rng.integers(1, 9, 200).astype(float)
     won = np.clip(expit(gap) + 0.2 * rng.normal(size=200), 0.0, 1.0)
     ramp = np.clip((np.abs(gap)[:, None] - BENDS[:-1]) / np.diff(BENDS), 0, 1)
-    rises = lsq_linear(np.sqrt(n)[:, None] * ramp, np.sqrt(n) * np.sign(gap) * (2 * won - 1), (0, np.inf)).x
-    assert increasing(gap, won, n) == pytest.approx(0.5 + np.minimum(np.r_[0, np.cumsum(rises)], 1) / 2, abs=1e-5)
+    rises = lsq_linear(
+        np.sqrt(n)[:, None] * ramp, np.sqrt(n) * np.sign(gap) * (2 * won - 1), (0, np.inf)
+    ).x
+    assert increasing(gap, won, n) == pytest.approx(
+        0.5 + np.minimum(np.r_[0, np.cumsum(rises)], 1) / 2, abs=1e-5
+    )
 
 
 def test_nearly_equal_contestants_explain_no_wheel():
-    """Where a link may jump anywhere, noise in the scores of equals orders their edges, and the order explains much of a wheel."""
+    """Where a link may jump anywhere, noise in the scores of equals orders their edges, and the
+    order explains much of a wheel.
+    """
     off, rng = np.triu_indices(9, 1), np.random.default_rng(0)
     s_A, won = rng.normal(size=9) * 0.05, expit(wheel(strength=3.0))[off]
     gap = s_A[off[0]] - s_A[off[1]]
@@ -153,11 +182,19 @@ def test_a_ranking_does_not_even_with_flipped_labels():
 
 
 def test_the_cyclic_share_is_the_planted_one():
-    """Half ranking, half wheel, in win rates: the share of the variance that no ranking explains is known."""
+    """Half ranking, half wheel, in win rates: the share of the variance that no ranking explains is
+    known.
+    """
     size = 9
     logit = 0.6 * wheel(size) + 0.25 * (np.arange(size)[:, None] - np.arange(size))
     p = expit(logit)
-    s = scores_of(np.array(np.triu_indices(size, 1)).T, np.full(36, 1e4), p[np.triu_indices(size, 1)], size, ridge=1e-3)
+    s = scores_of(
+        np.array(np.triu_indices(size, 1)).T,
+        np.full(36, 1e4),
+        p[np.triu_indices(size, 1)],
+        size,
+        ridge=1e-3,
+    )
     off = np.triu_indices(size, 1)
     gap = (s[:, None] - s)[off]
     fitted = linked(gap, increasing(gap, p[off], np.ones(36)))
@@ -168,12 +205,22 @@ def test_the_cyclic_share_is_the_planted_one():
 
 def test_a_ranking_and_a_wheel_are_taken_apart():
     ring = met([(0, 1), (1, 2), (0, 2)] * 2)  # edges (0, 1), (0, 2), (1, 2)
-    assert np.allclose(apart_from_rankings(ring, np.array([1.0, 3.0, 2.0])), 0, atol=1e-6)  # scores 3, 2, 0
+    assert np.allclose(
+        apart_from_rankings(ring, np.array([1.0, 3.0, 2.0])), 0, atol=1e-6
+    )  # scores 3, 2, 0
     wheel_E = np.array([1.0, -1.0, 1.0])
-    assert np.allclose(apart_from_rankings(ring, wheel_E + np.array([1.0, 3.0, 2.0])), wheel_E, atol=1e-6)
-    assert left_by_rankings(ring, expit(np.array([1.0, 3.0, 2.0]))) < 1e-3 and left_by_rankings(ring, expit(wheel_E)) > 0.99
+    assert np.allclose(
+        apart_from_rankings(ring, wheel_E + np.array([1.0, 3.0, 2.0])), wheel_E, atol=1e-6
+    )
+    assert (
+        left_by_rankings(ring, expit(np.array([1.0, 3.0, 2.0]))) < 1e-3
+        and left_by_rankings(ring, expit(wheel_E)) > 0.99
+    )
     p_E = _scaled(ring, np.array([0.2, 1.0, -0.5]), 3.0)
-    assert abs((ring.n_E * (2 * p_E - 1) ** 2).sum() - 3.0) < 1e-6 and np.ptp(logit(p_E) / [0.2, 1.0, -0.5]) < 1e-6
+    assert (
+        abs((ring.n_E * (2 * p_E - 1) ** 2).sum() - 3.0) < 1e-6
+        and np.ptp(logit(p_E) / [0.2, 1.0, -0.5]) < 1e-6
+    )
 
 
 def test_answers_of_one_prompt_and_models_across_prompts():
@@ -193,10 +240,15 @@ def test_answers_of_one_prompt_and_models_across_prompts():
 
 def test_without_rings_there_is_nothing_to_say():
     assert circles(comparisons(plain_rows(30)), QUIET).status is Status.ABSENT
-    assert circles(comparisons([{"winner": "a", "loser": f"b{i}"} for i in range(9)]), QUIET).status is Status.ABSENT
+    assert (
+        circles(comparisons([{"winner": "a", "loser": f"b{i}"} for i in range(9)]), QUIET).status
+        is Status.ABSENT
+    )
 
 
-@pytest.mark.parametrize("rows", [plain_rows(1), HOSTILE, [{"winner": a, "loser": b} for a, b in ("ab", "bc", "ca")]])
+@pytest.mark.parametrize(
+    "rows", [plain_rows(1), HOSTILE, [{"winner": a, "loser": b} for a, b in ("ab", "bc", "ca")]]
+)
 def test_little_or_strange_data(rows, tmp_path):
     drawable(circles(comparisons(rows, quarantine=tmp_path / "aside.jsonl"), QUIET))
 
@@ -210,13 +262,17 @@ def test_the_model_expects_what_unseen_meetings_bear_out():
 
 
 def once_each(logit_AA, seed=0):
-    """Every pair meets once: no variance can be split, and circles look like noise to whoever only counts them."""
+    """Every pair meets once: no variance can be split, and circles look like noise to whoever only
+    counts them.
+    """
     rng = np.random.default_rng(seed)
     rows = []
     for one in range(len(logit_AA)):
         for two in range(one + 1, len(logit_AA)):
             first = rng.random() < expit(logit_AA[one, two])
-            rows.append({"winner": f"p{one if first else two}", "loser": f"p{two if first else one}"})
+            rows.append(
+                {"winner": f"p{one if first else two}", "loser": f"p{two if first else one}"}
+            )
     return rows
 
 
@@ -229,7 +285,10 @@ def test_circles_between_pairs_that_met_once_are_learned():
 @pytest.mark.parametrize("seed", range(3))
 def test_a_ranking_of_pairs_that_met_once_is_none(seed):
     strength = np.random.default_rng(seed).normal(size=40) * 1.5
-    assert circles(comparisons(once_each(strength[:, None] - strength, seed)), QUIET).status is Status.GOOD
+    assert (
+        circles(comparisons(once_each(strength[:, None] - strength, seed)), QUIET).status
+        is Status.GOOD
+    )
 
 
 def in_strata(logit_SAA, share_SE, n, seed=0):
@@ -242,21 +301,38 @@ def in_strata(logit_SAA, share_SE, n, seed=0):
         e = rng.choice(len(off[0]), p=share_SE[g] / share_SE[g].sum())
         one, two = off[0][e], off[1][e]
         first = rng.random() < expit(logit_SAA[g, one, two])
-        rows.append({"winner": f"p{one if first else two}", "loser": f"p{two if first else one}", "group": f"g{g}"})
+        rows.append(
+            {
+                "winner": f"p{one if first else two}",
+                "loser": f"p{two if first else one}",
+                "group": f"g{g}",
+            }
+        )
     return rows
 
 
 def test_rankings_that_differ_by_group_make_circles_when_pooled():
-    """A > B > C in one group, C > A > B in the other, which A and C meet in: A > B, B > C, C > A over all, and a circle for nobody."""
+    """A > B > C in one group, C > A > B in the other, which A and C meet in: A > B, B > C, C > A
+    over all, and a circle for nobody.
+    """
     s_SA = np.array([[2.0, 1.0, 0.0, 1.5, 0.5], [0.5, -0.5, 1.5, 0.0, 1.0]])
     share_SE = np.ones((2, 10))
-    share_SE[0, [1]], share_SE[1, [0, 4]] = 0.05, 0.05  # (A, C) met in the second group, (A, B) and (B, C) in the first
+    share_SE[0, [1]], share_SE[1, [0, 4]] = (
+        0.05,
+        0.05,
+    )  # (A, C) met in the second group, (A, B) and (B, C) in the first
     rows = in_strata(2 * (s_SA[:, :, None] - s_SA[:, None]), share_SE, 3000)
     found = drawable(circles(comparisons(rows), QUIET))
     told = found.numbers["levels"]["name"]["pooled"]
     assert found.numbers["p"] <= 0.02 and found.estimate.low > 0.05
-    assert told["within"]["p"] > 0.02 < told["p"] and told["within"]["share_of_variance"]["low"] == 0.0
-    assert found.status is Status.WARN and "come from pooling" in found.says and "`group`" in found.remedy
+    assert (
+        told["within"]["p"] > 0.02 < told["p"] and told["within"]["share_of_variance"]["low"] == 0.0
+    )
+    assert (
+        found.status is Status.WARN
+        and "come from pooling" in found.says
+        and "`group`" in found.remedy
+    )
 
 
 def test_circles_in_every_group_are_not_explained_by_pooling():
@@ -281,5 +357,7 @@ def test_pooling_explains_nothing_where_strata_have_circles_of_their_own_or_rank
 def test_strata_keep_contestants_apart():
     t = Tournament.of(np.array([0, 1, 2, 0, 1, 2]), np.array([1, 2, 0, 1, 2, 0]), np.arange(6))
     apart = t.apart((t.unit_U >= 3).astype(int))
-    assert t.rings == 1 and apart.rings == 2 and len(apart.nodes) == 6 and len(apart.triangle_T3) == 2
+    assert (
+        t.rings == 1 and apart.rings == 2 and len(apart.nodes) == 6 and len(apart.triangle_T3) == 2
+    )
     assert (apart.y_U == t.y_U).all() and apart.n_E.tolist() == [1.0] * 6

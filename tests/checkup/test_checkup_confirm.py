@@ -1,4 +1,6 @@
-"""Confirmation: what is planted is what the advice is about; folds judge what others taught; intervals by hand; runs from end to end."""
+"""Confirmation: what is planted is what the advice is about; folds judge what others taught;
+intervals by hand; runs from end to end.
+"""
 
 import json
 from dataclasses import replace
@@ -18,12 +20,26 @@ from holdfast.lab.stress_text import world_rows
 from holdfast.lab.verdict import Interval
 from worded import worded
 
-ABOUT = {"flaw": "uniform", "rates": (0.2, 0.2), "measure": "score", "rows": 10, "prompts": 400, "model": "policies"}
+ABOUT = {
+    "flaw": "uniform",
+    "rates": (0.2, 0.2),
+    "measure": "score",
+    "rows": 10,
+    "prompts": 400,
+    "model": "policies",
+}
 
 
 def noise(value, low, high, **numbers):
     found = None if value is None else {"value": value, "low": low, "high": high}
-    return {"label_noise": Finding("Noise", Status.WARN, "Noise.", numbers={"flip": found, "identified": value is not None, **numbers})}
+    return {
+        "label_noise": Finding(
+            "Noise",
+            Status.WARN,
+            "Noise.",
+            numbers={"flip": found, "identified": value is not None, **numbers},
+        )
+    }
 
 
 def noisy(value=0.1):
@@ -41,8 +57,13 @@ def test_a_method_that_reads_a_flip_rate_is_told_what_is_planted():
 
 def test_for_clean_labels_planted_is_what_their_interval_still_allows():
     rate, same = advise(noise(0.01, 0.0, 0.08)).best.rates
-    assert rate == same and rate + 0.01 - 2 * rate * 0.01 == pytest.approx(0.08, abs=1e-3)  # planted on top of what is there
-    assert arms_of(advise(noise(0.01, 0.0, 0.08)))[f"rdpo --flip {rate:.3g}"] == f"rdpo:flip={rate:.3g}"
+    assert rate == same and rate + 0.01 - 2 * rate * 0.01 == pytest.approx(
+        0.08, abs=1e-3
+    )  # planted on top of what is there
+    assert (
+        arms_of(advise(noise(0.01, 0.0, 0.08)))[f"rdpo --flip {rate:.3g}"]
+        == f"rdpo:flip={rate:.3g}"
+    )
 
 
 def test_for_labels_that_are_surely_clean_planted_is_the_rate_up_to_which_the_advice_is_given():
@@ -57,7 +78,11 @@ def test_where_the_rate_cannot_be_told_planted_is_anything_up_to_the_most_that_t
 
 
 def test_a_reduction_is_an_arm_of_its_own_and_nothing_is_planted():
-    camps = {"camps": Finding("Camps", Status.BAD, "Two.", numbers={"camps": 2, "opposed_column": "group"})}
+    camps = {
+        "camps": Finding(
+            "Camps", Status.BAD, "Two.", numbers={"camps": 2, "opposed_column": "group"}
+        )
+    }
     advice = advise(camps)
     assert arms_of(advice) == {"dpo --reduction groups": "dpo:reduction=groups", "dpo": "dpo"}
     assert advice.best.rates == (0.0, 0.0) and advice.best.flaw is None
@@ -79,7 +104,12 @@ def test_of_a_plain_mean_the_jackknife_is_students_interval_of_the_folds_means()
     fold = np.repeat(np.arange(8), 25)
     score = np.random.default_rng(1).normal(size=200)
     found = jackknife(score.mean(), np.array([score[fold != k].mean() for k in range(8)]))
-    by_hand = stats.t.interval(0.95, 7, *stats.norm.fit(score)[:1], scale=stats.sem([score[fold == k].mean() for k in range(8)]))
+    by_hand = stats.t.interval(
+        0.95,
+        7,
+        *stats.norm.fit(score)[:1],
+        scale=stats.sem([score[fold == k].mean() for k in range(8)]),
+    )
     assert (found.low, found.high) == pytest.approx(by_hand)
 
 
@@ -88,8 +118,21 @@ def test_intervals_hold_the_truth_where_rows_prompts_and_trainings_all_vary():
     fold, prompt = np.repeat(np.arange(10), 40), np.repeat(np.arange(100), 4)
     held = 0
     for _ in range(400):
-        gap = 0.03 + 0.05 * rng.normal(size=10)[fold] + 0.1 * rng.normal(size=100)[prompt] + 0.3 * rng.normal(size=400)
-        found = compared({"rdpo": gap, "dpo": 0 * gap}, {"rdpo": gap, "dpo": gap}, fold, 0 * fold, worst=False, advised="rdpo", **ABOUT)
+        gap = (
+            0.03
+            + 0.05 * rng.normal(size=10)[fold]
+            + 0.1 * rng.normal(size=100)[prompt]
+            + 0.3 * rng.normal(size=400)
+        )
+        found = compared(
+            {"rdpo": gap, "dpo": 0 * gap},
+            {"rdpo": gap, "dpo": gap},
+            fold,
+            0 * fold,
+            worst=False,
+            advised="rdpo",
+            **ABOUT,
+        )
         held += found.gains["dpo"].low <= 0.03 <= found.gains["dpo"].high
     assert 0.92 <= held / 400 <= 0.98
 
@@ -105,19 +148,29 @@ def of(advised, **arms):
     return compared(arms, arms, FOLD, 0 * FOLD, worst=False, advised=advised, **ABOUT)
 
 
-@pytest.mark.parametrize("a, b, verdict", [(0.6, 0.3, "held"), (0.3, 0.6, "contradicted"), (0.5, 0.5, "undecided")])
+@pytest.mark.parametrize(
+    "a, b, verdict", [(0.6, 0.3, "held"), (0.3, 0.6, "contradicted"), (0.5, 0.5, "undecided")]
+)
 def test_the_verdict_follows_the_interval_of_the_paired_difference(a, b, verdict):
     found = of("rdpo", rdpo=scores(a), dpo=scores(b, seed=1))
     assert found.verdict == verdict
-    assert found.gains["dpo"].mean == pytest.approx(found.scores["rdpo"].mean - found.scores["dpo"].mean)
+    assert found.gains["dpo"].mean == pytest.approx(
+        found.scores["rdpo"].mean - found.scores["dpo"].mean
+    )
 
 
 def test_a_difference_that_is_surely_small_is_said_to_be_none_that_matters():
     same = scores(0.5)
-    assert of("rdpo", rdpo=same + 0.01, dpo=same).verdict == of("rdpo", rdpo=same - 0.01, dpo=same).verdict == "alike"
+    assert (
+        of("rdpo", rdpo=same + 0.01, dpo=same).verdict
+        == of("rdpo", rdpo=same - 0.01, dpo=same).verdict
+        == "alike"
+    )
 
 
-@pytest.mark.parametrize("gain, verdict", [(0.01, "held"), (-0.01, "held"), (-0.04, "contradicted"), (0.2, "held")])
+@pytest.mark.parametrize(
+    "gain, verdict", [(0.01, "held"), (-0.01, "held"), (-0.04, "contradicted"), (0.2, "held")]
+)
 def test_plain_dpo_as_advice_holds_where_nothing_worth_having_is_gained_by_another(gain, verdict):
     same = scores(0.5)
     assert of("dpo", dpo=same + gain, rdpo=same).verdict == verdict
@@ -126,7 +179,11 @@ def test_plain_dpo_as_advice_holds_where_nothing_worth_having_is_gained_by_anoth
 def test_where_nothing_was_learned_nothing_is_decided():
     nothing = scores(0.0)
     found = of("rdpo", rdpo=nothing, dpo=nothing - 0.3)
-    assert found.verdict == "undecided" and "better than a coin" in found.says and "--model" in found.says
+    assert (
+        found.verdict == "undecided"
+        and "better than a coin" in found.says
+        and "--model" in found.says
+    )
 
 
 def test_what_is_undecided_says_what_would_tell():
@@ -145,12 +202,28 @@ def test_what_was_planted_is_said_in_words():
 
 
 def test_the_worst_kind_of_rows_and_the_mean_of_kinds_by_hand():
-    score, fold, kind = np.array([1.0, 1, 0, 0, 1, 1]), np.array([0, 1, 0, 1, 0, 1]), np.array([0, 0, 0, 1, 1, -1])
+    score, fold, kind = (
+        np.array([1.0, 1, 0, 0, 1, 1]),
+        np.array([0, 1, 0, 1, 0, 1]),
+        np.array([0, 0, 0, 1, 1, -1]),
+    )
     worst, mean = (
-        compared({"dpo": score, "b": score}, {"dpo": score, "b": score}, fold, kind, worst=w, advised="b", **ABOUT).scores["dpo"].mean
+        compared(
+            {"dpo": score, "b": score},
+            {"dpo": score, "b": score},
+            fold,
+            kind,
+            worst=w,
+            advised="b",
+            **ABOUT,
+        )
+        .scores["dpo"]
+        .mean
         for w in (True, False)
     )
-    assert (worst, mean) == pytest.approx((1 / 2, (2 / 3 + 1 / 2) / 2))  # kind 0 has 2/3, kind 1 has 1/2, the last row is of none
+    assert (worst, mean) == pytest.approx(
+        (1 / 2, (2 / 3 + 1 / 2) / 2)
+    )  # kind 0 has 2/3, kind 1 has 1/2, the last row is of none
 
 
 def test_identical_arms_differ_by_nothing_at_all():
@@ -164,17 +237,27 @@ def test_identical_arms_differ_by_nothing_at_all():
 def test_it_runs_to_the_end_on_rows_and_says_what_was_planted(tmp_path):
     data = Comparisons.of(worded(300))
     found = confirm(data, advise(noisy()), tmp_path, quiet=True)
-    assert list(found.scores) == ["rdpo --flip 0.2", "dpo"] and found.held_out == len(data) and found.folds == 10
+    assert (
+        list(found.scores) == ["rdpo --flip 0.2", "dpo"]
+        and found.held_out == len(data)
+        and found.folds == 10
+    )
     assert "20% of the training rows" in found.says and found.right["dpo"].low > 0.5
     assert found.section().title == "Did the advice hold?"
-    assert found == confirm(data, advise(noisy()), tmp_path, quiet=True)  # nothing in it is left to chance
+    assert found == confirm(
+        data, advise(noisy()), tmp_path, quiet=True
+    )  # nothing in it is left to chance
 
 
 def test_a_method_that_words_cannot_serve_is_tried_with_small_language_models(tmp_path):
     circles = {"circles": Finding("Circles", Status.BAD, "Round and round.")}
     data = Comparisons.of(world_rows(60).rows)
     found = confirm(data, advise(circles), tmp_path, rows=52, folds=2, workers=1, quiet=True)
-    assert list(found.scores) == ["srpo", "dpo"] and found.model == "small language models" and found.held_out == 52
+    assert (
+        list(found.scores) == ["srpo", "dpo"]
+        and found.model == "small language models"
+        and found.held_out == 52
+    )
     assert all(0 <= score.mean <= 1 for score in found.scores.values())
 
 
@@ -190,12 +273,19 @@ def test_too_few_rows_are_a_result_that_says_so(tmp_path):
         confirm(data, advise(noisy()), tmp_path, quiet=True)
     assert "at least 50 comparisons and 5 prompts" in str(caught.value)
     found = tried(data, advise(noisy()), tmp_path, quiet=True)
-    assert isinstance(found, Untried) and "not tried: 20 comparisons" in found.says and "at least 50" in found.section().text
+    assert (
+        isinstance(found, Untried)
+        and "not tried: 20 comparisons" in found.says
+        and "at least 50" in found.section().text
+    )
 
 
 def pairs(tmp_path, n):
     path = tmp_path / "prefs.jsonl"
-    rows = [{"prompt": row.prompt, "chosen": row.chosen, "rejected": row.rejected} for row in world_rows(n).rows[:n]]
+    rows = [
+        {"prompt": row.prompt, "chosen": row.chosen, "rejected": row.rejected}
+        for row in world_rows(n).rows[:n]
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
@@ -204,7 +294,10 @@ def test_a_check_up_of_few_rows_ends_with_its_report_and_the_reason(tmp_path):
     found = holdfast.check(pairs(tmp_path, 12), out=tmp_path / "out", confirm=True, quiet=True)
     assert "not tried" in found.confirmation.says
     assert "was not tried: 12 comparisons" in (tmp_path / "out" / "report.html").read_text()
-    assert json.loads((tmp_path / "out" / "check.json").read_text())["confirmation"]["verdict"] == "not tried"
+    assert (
+        json.loads((tmp_path / "out" / "check.json").read_text())["confirmation"]["verdict"]
+        == "not tried"
+    )
 
 
 def test_broken_off_it_leaves_the_whole_report_of_what_was_found_before(tmp_path, monkeypatch):

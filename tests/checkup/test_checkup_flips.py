@@ -1,15 +1,28 @@
-"""The flip rate from held-out log-odds: by hand, against expectation-maximization, by coverage, and where it cannot be known."""
+"""The flip rate from held-out log-odds: by hand, against expectation-maximization, by coverage, and
+where it cannot be known.
+"""
 
 import numpy as np
 import pytest
 from checkup_rows import comparisons
 from scipy.special import expit
 
-from holdfast.checkup.flips import binned, by_models, design_effect, flip_rate, flips_from_agreement, peaks, posterior_wrong, upper_bound
+from holdfast.checkup.flips import (
+    binned,
+    by_models,
+    design_effect,
+    flip_rate,
+    flips_from_agreement,
+    peaks,
+    posterior_wrong,
+    upper_bound,
+)
 
 
 def log_odds(seed, n=3000, spread=4.0, flip=0.2):
-    """Log-odds of a model that is calibrated before the flips; negative where it disagrees with the label."""
+    """Log-odds of a model that is calibrated before the flips; negative where it disagrees with the
+    label.
+    """
     rng = np.random.default_rng(seed)
     t_N = np.abs(rng.normal(size=n)) * spread
     agrees_N = (rng.random(n) < expit(t_N)) ^ (rng.random(n) < flip)
@@ -25,7 +38,12 @@ def test_the_interval_covers_the_planted_rate(flip):
 
 
 def test_without_flips_the_lower_end_stays_at_zero():
-    assert np.mean([flip_rate(log_odds(seed, flip=0.0), np.arange(3000)).low > 0 for seed in range(60)]) <= 0.1
+    assert (
+        np.mean(
+            [flip_rate(log_odds(seed, flip=0.0), np.arange(3000)).low > 0 for seed in range(60)]
+        )
+        <= 0.1
+    )
 
 
 def test_a_model_of_short_reach_identifies_nothing_and_bounds_from_above():
@@ -41,7 +59,9 @@ def test_labels_that_are_nearly_coins_are_not_told_from_a_model_that_knows_littl
 
 
 def test_it_is_where_expectation_maximization_ends():
-    """At the right scale and the logistic link: eta <- mean of eta p / (eta p + (1 - eta)(1 - p)), held-out p fixed, to its fixed point."""
+    """At the right scale and the logistic link: eta <- mean of eta p / (eta p + (1 - eta)(1 - p)),
+    held-out p fixed, to its fixed point.
+    """
     t_N = log_odds(1, n=20_000, flip=0.25)
     eta = 0.9
     for _ in range(2000):
@@ -50,7 +70,9 @@ def test_it_is_where_expectation_maximization_ends():
 
 
 def test_a_model_that_cannot_see_what_matters_gives_way_to_one_that_can():
-    """A coarse model is at chance on a third of the rows, wherever it stands, which looks like flips; another model sees those, too."""
+    """A coarse model is at chance on a third of the rows, wherever it stands, which looks like
+    flips; another model sees those, too.
+    """
     rng = np.random.default_rng(0)
     fine_N = log_odds(0, flip=0.0)
     blind_N = rng.random(3000) < 1 / 3
@@ -62,18 +84,26 @@ def test_a_model_that_cannot_see_what_matters_gives_way_to_one_that_can():
 
 
 def test_errors_that_grow_with_the_difference_are_no_flips():
-    """What the model does not know grows with the length of x, as t does: without the lengths, its errors where |t| is large are flips."""
+    """What the model does not know grows with the length of x, as t does: without the lengths, its
+    errors where |t| is large are flips.
+    """
     rng = np.random.default_rng(1)
     size_N = rng.lognormal(0, 1.2, 40_000)
     known_N, unknown_N = (rng.normal(size=40_000) * np.sqrt(size_N) * scale for scale in (1.0, 1.0))
     t_N = known_N * np.where(rng.random(40_000) < expit(3 * (known_N + unknown_N)), 1, -1)
-    alone, told = flip_rate(t_N, np.arange(40_000)), flip_rate(t_N, np.arange(40_000), size_N=size_N)
+    alone, told = (
+        flip_rate(t_N, np.arange(40_000)),
+        flip_rate(t_N, np.arange(40_000), size_N=size_N),
+    )
     assert alone.value > 0.04 and told.doubt > 0 and told.value < 0.02 and told.low == 0.0
 
 
 def test_few_clusters_say_little():
     t_N = log_odds(0, n=3000)
-    many, three, one = (flip_rate(t_N, code_N) for code_N in (np.arange(3000), np.arange(3000) % 3, np.zeros(3000, int)))
+    many, three, one = (
+        flip_rate(t_N, code_N)
+        for code_N in (np.arange(3000), np.arange(3000) % 3, np.zeros(3000, int))
+    )
     assert many.high - many.low < three.high - three.low < one.high - one.low
 
 
@@ -102,7 +132,15 @@ def test_design_effect_of_copies_is_their_number():
 
 
 def test_upper_bound_holds_and_bins_keep_every_row():
-    assert np.mean([upper_bound(log_odds(s, n=500, flip=0.2), np.arange(500), 0.95) >= 0.2 for s in range(100)]) >= 0.95
+    assert (
+        np.mean(
+            [
+                upper_bound(log_odds(s, n=500, flip=0.2), np.arange(500), 0.95) >= 0.2
+                for s in range(100)
+            ]
+        )
+        >= 0.95
+    )
     t_B, n_B = binned(np.random.default_rng(0).normal(size=1234))
     assert n_B.sum() == 1234 and (np.diff(t_B) > 0).all()
 
@@ -129,7 +167,9 @@ def test_where_rows_are_so_many_that_the_grid_is_coarse_its_neighbors_are_in_the
 
 
 def test_upsets_among_names_in_circles_are_no_proof_of_flips():
-    """Rock beats scissors beats paper beats rock, always, and all of them beat the rest: no label is flipped."""
+    """Rock beats scissors beats paper beats rock, always, and all of them beat the rest: no label
+    is flipped.
+    """
     beats = {("rock", "scissors"), ("scissors", "paper"), ("paper", "rock")} | {
         (a, b) for a in ("rock", "scissors", "paper") for b in "xyz"
     }

@@ -1,4 +1,6 @@
-"""Label noise: each route on rows whose truth is planted, the words that go with each case, and the rows that are shown."""
+"""Label noise: each route on rows whose truth is planted, the words that go with each case, and the
+rows that are shown.
+"""
 
 import numpy as np
 import pytest
@@ -18,12 +20,17 @@ PLAIN = ["the", "a", "of", "to", "in", "and", "it", "is", "on", "that", "this", 
 def texts(rng, n, strength):
     """Answers of 12 words, and what each is worth."""
     counts = rng.integers(0, 4, (n, 2))
-    words = [[*rng.choice(GOOD, g), *rng.choice(BAD, b), *rng.choice(PLAIN, 12 - g - b)] for g, b in counts]
+    words = [
+        [*rng.choice(GOOD, g), *rng.choice(BAD, b), *rng.choice(PLAIN, 12 - g - b)]
+        for g, b in counts
+    ]
     return [" ".join(rng.permutation(w)) for w in words], strength * (counts[:, 0] - counts[:, 1])
 
 
 def rows_of(seed, n=1500, flip=0.2, strength=2.0, raters=0):
-    """Comparisons by Bradley-Terry, then flipped; with raters, each pair is judged by three of them against its true order."""
+    """Comparisons by Bradley-Terry, then flipped; with raters, each pair is judged by three of them
+    against its true order.
+    """
     rng = np.random.default_rng(seed)
     (a, worth_a), (b, worth_b) = texts(rng, n, strength), texts(rng, n, strength)
     out, wrong = [], []
@@ -32,7 +39,15 @@ def rows_of(seed, n=1500, flip=0.2, strength=2.0, raters=0):
         for rater in rng.choice(raters, 3, replace=False) if raters else [None]:
             flipped = rng.random() < flip
             win, lose = (a[i], b[i]) if first != flipped else (b[i], a[i])
-            out.append(Row(Where("made", len(out) + 1), f"question {i}", win, lose, rater=None if rater is None else f"r{rater}"))
+            out.append(
+                Row(
+                    Where("made", len(out) + 1),
+                    f"question {i}",
+                    win,
+                    lose,
+                    rater=None if rater is None else f"r{rater}",
+                )
+            )
             wrong.append(flipped)
     return Comparisons.of(out), np.array(wrong)
 
@@ -40,13 +55,22 @@ def rows_of(seed, n=1500, flip=0.2, strength=2.0, raters=0):
 @pytest.mark.parametrize("flip, status", [(0.0, Status.GOOD), (0.1, Status.WARN)])
 def test_without_raters_the_model_finds_the_rate(flip, status):
     found = [label_noise(rows_of(seed, n=2500, flip=flip)[0], Asked()) for seed in range(5)]
-    assert all(f.numbers["identified"] and f.status is status and set(f.numbers["routes"]) == {MODEL, COUNT} for f in found)
+    assert all(
+        f.numbers["identified"]
+        and f.status is status
+        and set(f.numbers["routes"]) == {MODEL, COUNT}
+        for f in found
+    )
     assert sum(f.estimate.low <= flip <= f.estimate.high for f in found) >= 4
-    assert all(f.numbers["routes"][COUNT]["value"] > f.estimate.value for f in found)  # it counts chance verdicts, too
+    assert all(
+        f.numbers["routes"][COUNT]["value"] > f.estimate.value for f in found
+    )  # it counts chance verdicts, too
 
 
 def test_a_worth_that_is_in_many_single_words_is_seen_by_the_model_of_words():
-    """200 words, each worth something of its own: more than the topics hold, which alone would leave the rate open."""
+    """200 words, each worth something of its own: more than the topics hold, which alone would
+    leave the rate open.
+    """
     rng = np.random.default_rng(0)
     worth, words = rng.normal(size=200) * 2, np.array([f"w{i}" for i in range(200)])
     rows = []
@@ -80,16 +104,27 @@ def test_the_suspects_are_mostly_the_flipped_rows():
 def test_texts_that_say_nothing_leave_it_open_and_say_so():
     rng = np.random.default_rng(0)
     made = [" ".join(rng.choice(PLAIN, 12)) for _ in range(1200)]
-    data = Comparisons.of([Row(Where("made", i + 1), f"q {i}", made[2 * i], made[2 * i + 1]) for i in range(600)])
+    data = Comparisons.of(
+        [Row(Where("made", i + 1), f"q {i}", made[2 * i], made[2 * i + 1]) for i in range(600)]
+    )
     found = label_noise(data, Asked())
-    assert found.status is Status.UNKNOWN and found.numbers["flip"] is None and not found.numbers["identified"]
+    assert (
+        found.status is Status.UNKNOWN
+        and found.numbers["flip"] is None
+        and not found.numbers["identified"]
+    )
     assert "cannot be told" in found.says and "second rater" in found.cannot
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 60])
 def test_a_handful_of_rows_is_no_crash(n):
     data, _ = rows_of(0, n=n)
-    assert label_noise(data, Asked()).status in (Status.UNKNOWN, Status.GOOD, Status.WARN, Status.BAD)
+    assert label_noise(data, Asked()).status in (
+        Status.UNKNOWN,
+        Status.GOOD,
+        Status.WARN,
+        Status.BAD,
+    )
 
 
 def test_a_rater_who_repeats_himself_is_counted_once():
@@ -98,7 +133,12 @@ def test_a_rater_who_repeats_himself_is_counted_once():
 
 
 def test_raters_who_never_disagree_are_a_green_light():
-    """Three raters, 200 pairs, one voice: drawing three raters again adds no doubt, for they do not vary."""
-    rows = [Row(Where("made", i + 1), f"q {i // 3}", f"a {i // 3}", f"b {i // 3}", rater="xyz"[i % 3]) for i in range(600)]
+    """Three raters, 200 pairs, one voice: drawing three raters again adds no doubt, for they do not
+    vary.
+    """
+    rows = [
+        Row(Where("made", i + 1), f"q {i // 3}", f"a {i // 3}", f"b {i // 3}", rater="xyz"[i % 3])
+        for i in range(600)
+    ]
     found = label_noise(Comparisons.of(rows), Asked())
     assert found.status is Status.GOOD and found.estimate.high < 0.02

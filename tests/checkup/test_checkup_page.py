@@ -1,4 +1,6 @@
-"""The page of a check-up: worst first, every row quoted as text, and the same content as the JSON."""
+"""The page of a check-up: worst first, every row quoted as text, and the same content as the
+JSON.
+"""
 
 import json
 
@@ -11,16 +13,24 @@ from holdfast.checkup.finding import Status
 from holdfast.checkup.page import page_of, pair_of, turns
 from holdfast.report import LIGHTS
 
-SCRIPT = "</script><script>document.title='taken'</script><img src=x onerror=document.title='taken'>"
+SCRIPT = (
+    "</script><script>document.title='taken'</script><img src=x onerror=document.title='taken'>"
+)
 
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
     """Markup in prompts, answers, raters, groups, sources, models, and in the file's own name."""
     folder = tmp_path_factory.mktemp("hostile")
-    extra = {name: lambda i, rng: SCRIPT + str(i % 3) for name in ("rater", "group", "source", "chosen_model", "rejected_model")}
+    extra = {
+        name: lambda i, rng: SCRIPT + str(i % 3)
+        for name in ("rater", "group", "source", "chosen_model", "rejected_model")
+    }
     rows = [*plain_rows(60, **extra), *HOSTILE, *HOSTILE]
-    rows += [{"prompt": SCRIPT, "chosen": f"{SCRIPT} yes {i}", "rejected": f"{SCRIPT} no"} for i in range(5)]
+    rows += [
+        {"prompt": SCRIPT, "chosen": f"{SCRIPT} yes {i}", "rejected": f"{SCRIPT} no"}
+        for i in range(5)
+    ]
     path = folder / "<img src=x onerror=alert(1)>&'.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     return check(path, out=folder / "out", quiet=True), folder / "out"
@@ -37,7 +47,11 @@ def test_sections_stand_worst_first_and_hold_what_was_found(hostile):
         assert (finding.title in titles) == (finding.status is not Status.ABSENT)
         if finding.status is not Status.ABSENT:
             section = page.sections[titles.index(finding.title)]
-            assert section.text == finding.says and len(section.pairs) <= 10 and bool(section.pairs) == bool(finding.examples)
+            assert (
+                section.text == finding.says
+                and len(section.pairs) <= 10
+                and bool(section.pairs) == bool(finding.examples)
+            )
     assert page.sections[0].command == checkup.advice.command
 
 
@@ -50,7 +64,11 @@ def test_the_folder_holds_page_and_pictures(hostile):
 
 
 def test_a_row_is_shown_as_it_is_read():
-    turns_of = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes?"}, {"role": "user", "content": "go"}]
+    turns_of = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "yes?"},
+        {"role": "user", "content": "go"},
+    ]
     sides = {side: [{"role": "assistant", "content": side}] for side in ("chosen", "rejected")}
     row = check([{"prompt": turns_of, **sides}] * 3, quiet=True)
     example = next(iter(row.findings.values())).examples
@@ -67,8 +85,15 @@ def test_a_browser_runs_nothing_of_the_data(hostile):
         assert browser.errors == []
         assert browser.asked == [(folder / "report.html").as_uri()]
         assert browser.run("document.title").startswith("Check-up of")
-        assert browser.run("document.querySelectorAll('main img, main [onerror], main svg script').length") == 0
-        assert browser.run("document.querySelectorAll('.chart svg.marks').length") == len(page_of(checkup).charts())
+        assert (
+            browser.run(
+                "document.querySelectorAll('main img, main [onerror], main svg script').length"
+            )
+            == 0
+        )
+        assert browser.run("document.querySelectorAll('.chart svg.marks').length") == len(
+            page_of(checkup).charts()
+        )
         browser.size(360)
         browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
         assert browser.run("document.documentElement.scrollWidth") <= 360

@@ -1,4 +1,6 @@
-"""Per-rater reliability: intervals that cover, agreement with a peer library, and a test of whether raters differ that keeps its level."""
+"""Per-rater reliability: intervals that cover, agreement with a peer library, and a test of whether
+raters differ that keeps its level.
+"""
 
 import numpy as np
 import pytest
@@ -48,7 +50,13 @@ def test_who_is_right_can_be_told_from_outside():
     a_R, rater_V = np.array([0.95, 0.6]), np.repeat([0, 1], 1500)
     side = rng.choice([-1.0, 1.0], 3000)
     forward_V = np.where(rng.random(3000) < a_R[rater_V], 1, -1) * side
-    found = reliabilities(forward_V, np.arange(3000), rater_V, 2, side_P=3.0 * np.where(rng.random(3000) < 0.953, side, -side))
+    found = reliabilities(
+        forward_V,
+        np.arange(3000),
+        rater_V,
+        2,
+        side_P=3.0 * np.where(rng.random(3000) < 0.953, side, -side),
+    )
     assert np.all((found.low_R - 0.01 < a_R) & (a_R < found.high_R + 0.01))
 
 
@@ -57,7 +65,12 @@ def test_the_test_by_exchange_keeps_its_level_however_skewed_and_finds_what_is_t
         rng = np.random.default_rng(seed)
         rater_E = np.tile(np.arange(20), 40)
         value = (rng.random(800) < np.where(rater_E < odd, 0.6, 0.95)).astype(float)
-        return differ(Scores(value, np.arange(800) // 20, np.arange(800), rater_E), 20, resamples=60, seed=seed)
+        return differ(
+            Scores(value, np.arange(800) // 20, np.arange(800), rater_E),
+            20,
+            resamples=60,
+            seed=seed,
+        )
 
     alike = [p(seed, 0) for seed in range(120)]
     assert np.mean([found.p < 0.05 for found in alike]) <= 0.11
@@ -65,11 +78,21 @@ def test_the_test_by_exchange_keeps_its_level_however_skewed_and_finds_what_is_t
     assert np.mean([found.p_either < 0.05 for found in alike]) <= 0.11
     assert all(min(found.p, found.p_low_R.min()) <= found.p_either for found in alike)
     odd = p(0, 1)
-    assert odd.p < 0.05 and odd.p_either < 0.05 and odd.p_low_R[0] < 0.05 and (odd.p_low_R[1:] > 0.05).all()
+    assert (
+        odd.p < 0.05
+        and odd.p_either < 0.05
+        and odd.p_low_R[0] < 0.05
+        and (odd.p_low_R[1:] > 0.05).all()
+    )
 
 
 def test_values_of_one_pool_stay_in_it():
     """Raters who differ only because their pools do are not told apart."""
     value = np.repeat([0.0, 1.0], 100) + np.tile([0.0, 0.1], 100)
-    found = differ(Scores(value, np.repeat([0, 1], 100), np.arange(200), np.repeat(np.arange(20), 10)), 20, resamples=50, seed=0)
+    found = differ(
+        Scores(value, np.repeat([0, 1], 100), np.arange(200), np.repeat(np.arange(20), 10)),
+        20,
+        resamples=50,
+        seed=0,
+    )
     assert found.p > 0.5

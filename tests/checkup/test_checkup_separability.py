@@ -1,4 +1,6 @@
-"""Probes: chance where nothing tells, the planted share where something does, and areas that can be counted."""
+"""Probes: chance where nothing tells, the planted share where something does, and areas that can be
+counted.
+"""
 
 import numpy as np
 import pytest
@@ -40,7 +42,9 @@ def test_answers_of_one_writer_are_the_control():
     rng = np.random.default_rng(0)
     rows = plain_rows(500)
     for row in rows:
-        row["chosen_model"], row["rejected_model"] = ("a", "b") if rng.random() < 0.7 else ("a", "a")
+        row["chosen_model"], row["rejected_model"] = (
+            ("a", "b") if rng.random() < 0.7 else ("a", "a")
+        )
         if row["rejected_model"] == "b":
             row["rejected"] += " cheerio"
     found = separability(comparisons(rows), QUIET)
@@ -49,7 +53,15 @@ def test_answers_of_one_writer_are_the_control():
     assert "Between answers of one writer" in found.says
 
 
-@pytest.mark.parametrize("rows", [plain_rows(1), plain_rows(5), HOSTILE * 5, [{**row, "prompt": "same"} for row in plain_rows(60)]])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        plain_rows(1),
+        plain_rows(5),
+        HOSTILE * 5,
+        [{**row, "prompt": "same"} for row in plain_rows(60)],
+    ],
+)
 def test_little_or_strange_data(rows, tmp_path):
     drawable(separability(comparisons(rows, quarantine=tmp_path / "aside.jsonl"), QUIET))
 
@@ -57,16 +69,23 @@ def test_little_or_strange_data(rows, tmp_path):
 def test_the_area_equals_a_library_s_and_a_count():
     from sklearn.metrics import roc_auc_score
 
-    score_2N = np.round(np.random.default_rng(0).normal(size=(2, 200)) + [[0.4], [0.0]], 1)  # with ties
+    score_2N = np.round(
+        np.random.default_rng(0).normal(size=(2, 200)) + [[0.4], [0.0]], 1
+    )  # with ties
     found = auc_of(score_2N, np.arange(200), level=0.95)
     assert found.value == pytest.approx(roc_auc_score(np.repeat([1, 0], 200), score_2N.ravel()))
-    assert auc_of(np.array([[1.0, 3.0], [0.0, 3.0]]), np.arange(2), level=0.95).value == 0.625  # (1 + 0 + 1 + 0.5) / 4
+    assert (
+        auc_of(np.array([[1.0, 3.0], [0.0, 3.0]]), np.arange(2), level=0.95).value == 0.625
+    )  # (1 + 0 + 1 + 0.5) / 4
 
 
 def test_whole_prompts_are_sampled():
     cluster = np.repeat(np.arange(100), 7)
     places = sampled_places(cluster, 200, seed=1)
-    assert set(np.bincount(cluster[places])[np.unique(cluster[places])]) == {7} and 150 <= len(places) <= 200
+    assert (
+        set(np.bincount(cluster[places])[np.unique(cluster[places])]) == {7}
+        and 150 <= len(places) <= 200
+    )
     assert len(sampled_places(cluster, 1000, seed=1)) == 700
 
 
@@ -76,9 +95,25 @@ def test_whole_prompts_are_sampled():
 def test_surface_features_by_hand():
     text = "# Title\n- one, two\n* three!\n**bold** `x` 12 http://A \u00e9?"
     found = dict(zip(SURFACE, surface_of(text), strict=True))
-    assert (found["lines"], found["list items"], found["headings"], found["bold"], found["code"], found["links"]) == (3, 2, 1, 2, 2, 1)
-    assert (found["question marks"], found["exclamation marks"], found["commas"], found["words"]) == (1, 1, 1, 12)
-    assert found["digits"] == 2 / len(text) and found["capitals"] == 2 / len(text) and found["non-ASCII"] == pytest.approx(1 / len(text))
+    assert (
+        found["lines"],
+        found["list items"],
+        found["headings"],
+        found["bold"],
+        found["code"],
+        found["links"],
+    ) == (3, 2, 1, 2, 2, 1)
+    assert (
+        found["question marks"],
+        found["exclamation marks"],
+        found["commas"],
+        found["words"],
+    ) == (1, 1, 1, 12)
+    assert (
+        found["digits"] == 2 / len(text)
+        and found["capitals"] == 2 / len(text)
+        and found["non-ASCII"] == pytest.approx(1 / len(text))
+    )
     assert surface_of("") == (0,) * len(SURFACE)
     assert surface_of("I can't, sorry.")[SURFACE.index("refusal or apology")] == 2
 

@@ -36,11 +36,17 @@ PAIRS = tuple(
 
 
 def swapped(before, after):
-    return {i for i, (a, b) in enumerate(zip(before, after, strict=True)) if (a.chosen, a.rejected) == (b.rejected, b.chosen)}
+    return {
+        i
+        for i, (a, b) in enumerate(zip(before, after, strict=True))
+        if (a.chosen, a.rejected) == (b.rejected, b.chosen)
+    }
 
 
 def near(count, expected, of):
-    """Within five standard deviations of a binomial count (or of a sum of unequal coins, which scatters less)."""
+    """Within five standard deviations of a binomial count (or of a sum of unequal coins, which
+    scatters less).
+    """
     p = expected / of
     return abs(count - expected) <= 5 * math.sqrt(of * p * (1 - p))
 
@@ -74,7 +80,11 @@ def test_uniform_flips(rate):
     assert swapped(PAIRS, rows) == set(planted.changed)
     assert near(planted.hit, rate * N, N)
     i = planted.changed[0]
-    assert (rows[i].strength, rows[i].extra, rows[i].where) == (PAIRS[i].strength, PAIRS[i].extra, PAIRS[i].where)
+    assert (rows[i].strength, rows[i].extra, rows[i].where) == (
+        PAIRS[i].strength,
+        PAIRS[i].extra,
+        PAIRS[i].where,
+    )
 
 
 def test_ties_and_single_answers_are_passed_through():
@@ -118,13 +128,17 @@ def test_flips_linked_to_a_rater_with_one_mean_rate():
     assert max(planted.by.values()) > 4 * min(planted.by.values())
     assert sum(planted.by.values()) / 5 == pytest.approx(planted.realized)
     assert flip_by_rater(PAIRS, rate=0.25, seed=5)[1].by.keys() == planted.by.keys()
-    assert {f"r{i % 5}": 0.0 for i in swapped(PAIRS, rows)}.keys() == {name for name, rate in planted.by.items() if rate}
+    assert {f"r{i % 5}": 0.0 for i in swapped(PAIRS, rows)}.keys() == {
+        name for name, rate in planted.by.items() if rate
+    }
 
 
 def test_groups_that_are_not_there():
     bare = tuple(Row(row.where, row.prompt, row.chosen, row.rejected) for row in PAIRS[:10])
     for flaw, column in ((flip_by_group, "group"), (flip_by_rater, "rater")):
-        with pytest.raises(DataError, match=f"no row has a `{column}`(.|\n)*hint: add a `{column}` column"):
+        with pytest.raises(
+            DataError, match=f"no row has a `{column}`(.|\n)*hint: add a `{column}` column"
+        ):
             flaw(bare, rate=0.1)
         with pytest.raises(OptionError, match=f"no row has the {column} `z`"):
             flaw(PAIRS, rate={"z": 0.1})
@@ -141,13 +155,18 @@ def beats(rows):
 
 
 def has_cycle(edges):
-    return any((b, c) in edges and (c, a) in edges for a, b in edges for _, c in edges if c not in (a, b))
+    return any(
+        (b, c) in edges and (c, a) in edges for a, b in edges for _, c in edges if c not in (a, b)
+    )
 
 
 def ranked_prompts(n, answers="abc"):
     """Each prompt with every comparison of its answers, in alphabetical order of preference."""
     return tuple(
-        Row(Where("f", p), f"p{p}", better, worse) for p in range(n) for k, better in enumerate(answers) for worse in answers[k + 1 :]
+        Row(Where("f", p), f"p{p}", better, worse)
+        for p in range(n)
+        for k, better in enumerate(answers)
+        for worse in answers[k + 1 :]
     )
 
 
@@ -165,9 +184,18 @@ def test_cycles_among_three_answers(answers):
 
 
 def test_cycles_add_the_comparison_that_is_missing_and_turn_every_vote():
-    chain = (Row(Where("f", 1), "p", "a", "b"), Row(Where("f", 2), "p", "a", "b"), Row(Where("f", 3), "p", "b", "c"))
+    chain = (
+        Row(Where("f", 1), "p", "a", "b"),
+        Row(Where("f", 2), "p", "a", "b"),
+        Row(Where("f", 3), "p", "b", "c"),
+    )
     rows, planted = cycles((*chain, Row(Where("f", 4), "q", "a", "b")), rate=1.0)
-    assert [(r.chosen, r.rejected) for r in rows[:4]] == [("a", "b"), ("a", "b"), ("b", "c"), ("c", "a")]
+    assert [(r.chosen, r.rejected) for r in rows[:4]] == [
+        ("a", "b"),
+        ("a", "b"),
+        ("b", "c"),
+        ("c", "a"),
+    ]
     assert (planted.eligible, planted.hit, planted.changed) == (1, 1, (3,))
     split = (Row(Where("f", 1), "p", "a", "b"), Row(Where("f", 2), "p", "b", "a"), *chain)
     for seed in range(5):
@@ -194,7 +222,10 @@ def test_duplicates_and_contradictions():
     assert len(rows) == N + planted.hit
     assert near(planted.hit, 0.1 * N, N)
     rows, planted = contradict(PAIRS, rate=0.1, seed=1)
-    assert all((rows[i].chosen, rows[i].rejected) == (rows[i - 1].rejected, rows[i - 1].chosen) for i in planted.changed)
+    assert all(
+        (rows[i].chosen, rows[i].rejected) == (rows[i - 1].rejected, rows[i - 1].chosen)
+        for i in planted.changed
+    )
     assert len(rows) == N + planted.hit
     answer = Row(Where("f", 1), "p", answer="a")
     assert duplicate((answer,), rate=1.0)[0] == (answer, answer)
@@ -211,5 +242,8 @@ def test_where_raters_rank_several_answers_each_rater_may_run_in_a_circle():
     assert planted.eligible == 200 and abs(planted.realized - 0.4) < 0.1
     for r in range(200):
         beats = {(row.chosen, row.rejected) for row in out if row.rater == f"r{r}"}
-        circles = beats in ({("a", "b"), ("b", "c"), ("c", "a")}, {("b", "a"), ("c", "b"), ("a", "c")})
+        circles = beats in (
+            {("a", "b"), ("b", "c"), ("c", "a")},
+            {("b", "a"), ("c", "b"), ("a", "c")},
+        )
         assert circles or beats == set(pairs)

@@ -44,7 +44,15 @@ def test_text_and_messages_give_the_same_row():
         {"prompt": "hi", "chosen": [said("yes")], "rejected": [said("no")]},
         {"prompt": "hi", "chosen": [user("hi"), said("yes")], "rejected": [user("hi"), said("no")]},
         {"chosen": [user("hi"), said("yes")], "rejected": [user("hi"), said("no")]},
-        {**plain, "prompt": [{"role": "user", "content": [{"type": "text", "text": "h"}, {"type": "text", "text": "i"}]}]},
+        {
+            **plain,
+            "prompt": [
+                {
+                    "role": "user",
+                    "content": [{"type": "text", "text": "h"}, {"type": "text", "text": "i"}],
+                }
+            ],
+        },
     ]
     for row in variants:
         got = only(row)
@@ -60,7 +68,9 @@ def test_a_system_turn_in_front_of_a_repeated_prompt_is_kept():
 def test_messages_keep_what_a_template_may_want():
     call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}
     got = only({"prompt": [user("hi")], "chosen": [call], "rejected": [said("no")]})
-    assert got.chosen == ({"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]},)
+    assert got.chosen == (
+        {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]},
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,7 +91,8 @@ def test_messages_that_are_none(answer, says):
         read([{"prompt": [user("hi")], "chosen": answer, "rejected": [said("no")]}])
 
 
-# ---------------------------------------------------------------------------------------------------------------------- answers in an order
+# ----------------------------------------------------------------------------------------------------------------------
+# answers in an order
 
 
 @pytest.mark.parametrize(
@@ -103,13 +114,24 @@ def test_equal_scores_give_no_pair_and_are_counted(tmp_path):
     ]
     got = read(rows)
     assert [(r.chosen, r.rejected) for r in got] == [("a", "c"), ("b", "c")]
-    assert (got.report.equal_scores, got.report.kept, got.report.set_aside) == (2, 1, {"every answer has the same score": 1})
+    assert (got.report.equal_scores, got.report.kept, got.report.set_aside) == (
+        2,
+        1,
+        {"every answer has the same score": 1},
+    )
     assert got.report.read == got.report.kept + sum(got.report.set_aside.values())
 
 
 def test_answers_may_carry_their_own_scores_or_ranks():
-    scored = only({"prompt": "hi", "completions": [{"response": "a", "score": 1}, {"response": "b", "score": 3}]})
-    ranked = only({"prompt": "hi", "answers": [{"answer": "a", "rank": 2.0}, {"answer": "b", "rank": 1.0}]})
+    scored = only(
+        {
+            "prompt": "hi",
+            "completions": [{"response": "a", "score": 1}, {"response": "b", "score": 3}],
+        }
+    )
+    ranked = only(
+        {"prompt": "hi", "answers": [{"answer": "a", "rank": 2.0}, {"answer": "b", "rank": 1.0}]}
+    )
     assert (scored.chosen, scored.strength) == ("b", 2.0)
     assert (ranked.chosen, ranked.strength) == ("b", 1.0)
     assert scored.extra == {"score_chosen": 3.0, "score_rejected": 1.0}
@@ -119,8 +141,16 @@ def test_an_answer_without_a_score_and_equal_texts_void_their_pairs_alone():
     got = read([{"prompt": "hi", "answers": ["a", "b", "c", "b "], "scores": [1, 3, None, 2]}])
     assert [(r.chosen, r.rejected) for r in got] == [("b", "a"), ("b ", "a")]
     assert (got.report.unscored, got.report.same_texts, got.report.set_aside) == (1, 1, {})
-    assert {"no pair with 1 answers that have no score", "no pair from 1 pairs of answers with the same text"} <= set(got.report.lines())
-    none = read([{"prompt": "hi", "answers": ["a", "b"], "scores": [1, 2]}, {"prompt": "hi", "answers": ["a", "b"], "scores": [None, 2]}])
+    assert {
+        "no pair with 1 answers that have no score",
+        "no pair from 1 pairs of answers with the same text",
+    } <= set(got.report.lines())
+    none = read(
+        [
+            {"prompt": "hi", "answers": ["a", "b"], "scores": [1, 2]},
+            {"prompt": "hi", "answers": ["a", "b"], "scores": [None, 2]},
+        ]
+    )
     assert none.report.set_aside == {"fewer than two answers have a score": 1}
 
 
@@ -142,12 +172,22 @@ def test_answers_that_are_in_no_order(change, says):
         read([row, {**row, **change}])
 
 
-# -------------------------------------------------------------------------------------------------------------- labels, text, conversations
+# --------------------------------------------------------------------------------------------------------------
+# labels, text, conversations
 
 
 @pytest.mark.parametrize(
     ("label", "desirable"),
-    [(True, True), (False, False), (1, True), (0, False), (1.0, True), ("true", True), ("False", False), ("0", False)],
+    [
+        (True, True),
+        (False, False),
+        (1, True),
+        (0, False),
+        (1.0, True),
+        ("true", True),
+        ("False", False),
+        ("0", False),
+    ],
 )
 def test_labels(label, desirable):
     assert only({"prompt": "hi", "completion": "a", "label": label}).desirable is desirable
@@ -162,21 +202,45 @@ def test_labels_that_are_none(label):
 
 def test_documents_and_conversations():
     book = only({"text": "Once.", "title": "A"})
-    assert (book.prompt, book.answer, book.desirable, book.extra) == ("", "Once.", None, {"title": "A"})
+    assert (book.prompt, book.answer, book.desirable, book.extra) == (
+        "",
+        "Once.",
+        None,
+        {"title": "A"},
+    )
     talk = only({"messages": [user("a"), said("b"), user("c"), said("d")]})
     assert (talk.prompt, talk.answer) == ((user("a"), said("b"), user("c")), "d")
     with pytest.raises(DataError, match="not one assistant message"):
         read([{"messages": [user("a"), user("b")]}])
 
 
-# ---------------------------------------------------------------------------------------------------------------------------- other columns
+# ----------------------------------------------------------------------------------------------------------------------------
+# other columns
 
 
 def test_optional_columns_and_a_methods_own():
     got = only(
-        {**TEXT, "rater": 7, "group": "g", "source": "web", "strength": 2, "confidence": 0.75, "weight": 0, "tie": 1, "reward_gap": -3}
+        {
+            **TEXT,
+            "rater": 7,
+            "group": "g",
+            "source": "web",
+            "strength": 2,
+            "confidence": 0.75,
+            "weight": 0,
+            "tie": 1,
+            "reward_gap": -3,
+        }
     )
-    assert (got.rater, got.group, got.source, got.strength, got.confidence, got.weight, got.tie) == ("7", "g", "web", 2.0, 0.75, 0.0, True)
+    assert (
+        got.rater,
+        got.group,
+        got.source,
+        got.strength,
+        got.confidence,
+        got.weight,
+        got.tie,
+    ) == ("7", "g", "web", 2.0, 0.75, 0.0, True)
     assert got.extra == {"reward_gap": -3}
 
 
@@ -210,13 +274,24 @@ def test_bad_values_name_place_field_and_cure(column, value, says):
 
 def test_a_missing_field_says_what_the_row_looks_like():
     with pytest.raises(
-        DataError, match=r"rows:3: field `chosen`: `chosen` is missing \(the row looks like `unpaired`, the file like `pref"
+        DataError,
+        match=(
+            r"rows:3: field `chosen`: `chosen` is missing \(the row looks like `unpaired`, "
+            r"the file like `pref"
+        ),
     ):
         read([TEXT, TEXT, {"prompt": "hi", "completion": "a", "label": True}])
     with pytest.raises(
-        DataError, match=r"rows:3: another format than the file's \(the row looks like `unpaired`, the file like `supervised`"
+        DataError,
+        match=(
+            r"rows:3: another format than the file's \(the row looks like `unpaired`, the "
+            r"file like `supervised`"
+        ),
     ):
-        read([{"prompt": "hi", "completion": "a"}] * 2 + [{"prompt": "hi", "completion": "a", "label": True}])
+        read(
+            [{"prompt": "hi", "completion": "a"}] * 2
+            + [{"prompt": "hi", "completion": "a", "label": True}]
+        )
     with pytest.raises(DataError, match="`prompt` is message lists where the file has text"):
         read([TEXT, TEXT, {**TEXT, "prompt": [user("hi")]}])
 
@@ -224,10 +299,14 @@ def test_a_missing_field_says_what_the_row_looks_like():
 def test_most_rows_decide_not_the_first():
     with pytest.raises(DataError) as got:
         read([{"text": "x"}, TEXT, TEXT])
-    assert "rows:1: field `prompt`: `prompt` is missing (the row looks like `text`, the file like `preference`)" in str(got.value)
+    assert (
+        "rows:1: field `prompt`: `prompt` is missing (the row looks like `text`, the file "
+        "like `preference`)" in str(got.value)
+    )
 
 
-# ------------------------------------------------------------------------------------------------------------------------- columns misnamed
+# -------------------------------------------------------------------------------------------------------------------------
+# columns misnamed
 
 
 @pytest.mark.parametrize(
@@ -249,7 +328,11 @@ def test_columns_that_no_format_has(columns, nearest, hint):
 
 
 def test_a_hint_never_maps_a_verdict_onto_a_text():
-    for row in ({"prompt": "hi", "winner": "model_a", "rejectd": "b"}, {"prompt": "p", "winner": 1}, {"item": 1, "preference": "a"}):
+    for row in (
+        {"prompt": "hi", "winner": "model_a", "rejectd": "b"},
+        {"prompt": "p", "winner": 1},
+        {"item": 1, "preference": "a"},
+    ):
         with pytest.raises(DataError) as caught:
             read([row] * 3)
         assert ': "winner"' not in str(caught.value)
@@ -263,7 +346,10 @@ def test_columns_of_something_else_altogether():
 
 def test_a_misnamed_prompt_is_not_taken_for_an_implicit_one():
     row = {"promt": "hi", "chosen": "hi yes", "rejected": "hi no"}
-    with pytest.raises(DataError, match=r'no column `prompt`, but there is `promt`(.|\n)*columns={"prompt": "promt"}'):
+    with pytest.raises(
+        DataError,
+        match=r'no column `prompt`, but there is `promt`(.|\n)*columns={"prompt": "promt"}',
+    ):
         read([row])
     assert only(row, columns={"prompt": "promt"}).prompt == "hi"
     assert only(row, format="implicit").prompt == "hi"
@@ -275,7 +361,12 @@ def test_a_misnamed_prompt_is_not_taken_for_an_implicit_one():
 
 @pytest.mark.parametrize(
     ("prompt", "said"),
-    [(5, "a number, not text"), (None, "the column `prompt` is empty"), ([["x"]], "no message"), ([], "a list of no messages")],
+    [
+        (5, "a number, not text"),
+        (None, "the column `prompt` is empty"),
+        ([["x"]], "no message"),
+        ([], "a list of no messages"),
+    ],
 )
 def test_a_prompt_that_is_no_text_is_not_said_to_be_missing(prompt: object, said: str) -> None:
     with pytest.raises(DataError, match=said) as caught:
@@ -286,10 +377,20 @@ def test_a_prompt_that_is_no_text_is_not_said_to_be_missing(prompt: object, said
 def test_columns_renames_ours_first():
     row = {"q": "hi", "good": "a", "bad": "b", "chosen": "mine"}
     got = only(row, columns={"prompt": "q", "chosen": "good", "rejected": "bad"})
-    assert (got.prompt, got.chosen, got.rejected, got.extra) == ("hi", "a", "b", {"[chosen]": "mine"})
-    with pytest.raises(DataError, match="names `nope`, which is not there; columns found: q, good, bad, chosen"):
+    assert (got.prompt, got.chosen, got.rejected, got.extra) == (
+        "hi",
+        "a",
+        "b",
+        {"[chosen]": "mine"},
+    )
+    with pytest.raises(
+        DataError, match="names `nope`, which is not there; columns found: q, good, bad, chosen"
+    ):
         read([row], columns={"prompt": "nope"})
-    with pytest.raises(DataError, match=r'write ours first: --columns prompt=q \(in Python: columns=\{"prompt": "q"\}'):
+    with pytest.raises(
+        DataError,
+        match=r'write ours first: --columns prompt=q \(in Python: columns=\{"prompt": "q"\}',
+    ):
         read([row], columns={"q": "prompt"})
 
 
@@ -297,7 +398,9 @@ def test_a_format_may_be_asked_for():
     row = {**TEXT, "answer": "a", "label": True}
     assert read([row]).report.format == "preference"
     assert read([row], format="unpaired")[0].desirable is True
-    with pytest.raises(OptionError, match="no format `preferences`\nhint: did you mean `preference`"):
+    with pytest.raises(
+        OptionError, match="no format `preferences`\nhint: did you mean `preference`"
+    ):
         read([row], format="preferences")
     with pytest.raises(DataError, match="no format fits"):
         read([TEXT], format="text")
@@ -319,4 +422,6 @@ def test_the_nearest_format_knows_a_prompt_by_its_other_names_and_both_ways_to_s
     with pytest.raises(DataError) as caught:
         read([{"question": "hi", "answers": ["a", "b"], "best": 1}])
     assert "nearest: ranked, for want of `scores`" in str(caught.value)
-    assert '--columns scores=my_scores (in Python: columns={"scores": "my_scores"})' in str(caught.value)
+    assert '--columns scores=my_scores (in Python: columns={"scores": "my_scores"})' in str(
+        caught.value
+    )

@@ -27,15 +27,24 @@ def seen(row):
         ({"model_a": "x", "model_b": "y", "winner": "tie (bothbad)"}, ("x", "y", True, True, True)),
         ({"generator_1": "x", "generator_2": "y", "preference": 2}, ("y", "x", False, False, True)),
         ({"generator_1": "x", "generator_2": "y", "preference": 1.5}, ("x", "y", True, True, True)),
-        ({"home": "x", "away": "y", "home_goals": 0, "away_goals": 2}, ("y", "x", False, False, True)),
-        ({"home": "x", "away": "y", "home_goals": 1, "away_goals": 1}, ("x", "y", True, True, True)),
+        (
+            {"home": "x", "away": "y", "home_goals": 0, "away_goals": 2},
+            ("y", "x", False, False, True),
+        ),
+        (
+            {"home": "x", "away": "y", "home_goals": 1, "away_goals": 1},
+            ("x", "y", True, True, True),
+        ),
     ],
 )
 def test_each_way_of_saying_who_won(row, expected):
     got = read([row])
     assert got.report.format == "matches"
     assert seen(got[0]) == expected
-    assert {got[0].extra["chosen_model"], got[0].extra["rejected_model"]} == {"x", "y"} or not {"x", "y"} & {got[0].chosen}
+    assert {got[0].extra["chosen_model"], got[0].extra["rejected_model"]} == {"x", "y"} or not {
+        "x",
+        "y",
+    } & {got[0].chosen}
 
 
 def test_codes_of_matches_are_judged_over_the_whole_column():
@@ -50,14 +59,23 @@ def test_codes_of_matches_are_judged_over_the_whole_column():
     ]
     places = read([{"first": "x", "second": "y", "winner": value} for value in (1, 2, 1)])
     assert [row.chosen for row in places] == ["x", "y", "x"]
-    names = read([{"first": "2", "second": "1", "winner": "1"}, {"first": "7", "second": "2", "winner": "7"}])
+    names = read(
+        [{"first": "2", "second": "1", "winner": "1"}, {"first": "7", "second": "2", "winner": "7"}]
+    )
     assert [row.chosen for row in names] == ["1", "7"]
 
 
 def test_a_number_that_could_be_a_name_or_a_place_is_refused_and_an_option_decides():
-    rows = [{"first": "2", "second": "1", "winner": "1"}, {"first": "1", "second": "2", "winner": "1"}]
+    rows = [
+        {"first": "2", "second": "1", "winner": "1"},
+        {"first": "1", "second": "2", "winner": "1"},
+    ]
     with pytest.raises(
-        DataError, match=r"the name of the winner\n.*the winner's place: 1 is `first`(.|\n)*--verdicts names or --verdicts 1=first"
+        DataError,
+        match=(
+            r"the name of the winner\n.*the winner's place: 1 is `first`(.|\n)*--verdicts "
+            r"names or --verdicts 1=first"
+        ),
     ):
         read(rows)
     assert [row.chosen for row in read(rows, verdicts="names")] == ["1", "1"]
@@ -69,9 +87,18 @@ def test_a_number_that_could_be_a_name_or_a_place_is_refused_and_an_option_decid
 
 def test_scores_and_graded_preferences_become_strength():
     goals = only({"home": "x", "away": "y", "home_goals": 1, "away_goals": 4})
-    assert (goals.strength, goals.extra["score_chosen"], goals.extra["score_rejected"]) == (3.0, 4.0, 1.0)
+    assert (goals.strength, goals.extra["score_chosen"], goals.extra["score_rejected"]) == (
+        3.0,
+        4.0,
+        1.0,
+    )
     assert only({"generator_1": "x", "generator_2": "y", "preference": 1.25}).strength == 0.5
-    assert [row.strength for row in read([{"generator_1": "x", "generator_2": "y", "preference": value} for value in (1, 2)])] == [
+    assert [
+        row.strength
+        for row in read(
+            [{"generator_1": "x", "generator_2": "y", "preference": value} for value in (1, 2)]
+        )
+    ] == [
         None,
         None,
     ]
@@ -91,17 +118,31 @@ def test_contests_in_csv(tmp_path):
     path.write_text("home,away,home_goals,away_goals\nx,y,3,1\nz,x,0,0\ny,z,,1\n")
     aside = tmp_path / "aside.jsonl"
     got = read(path, quarantine=aside)
-    assert [seen(row) for row in got] == [("x", "y", False, True, True), ("z", "x", True, True, True)]
+    assert [seen(row) for row in got] == [
+        ("x", "y", False, True, True),
+        ("z", "x", True, True, True),
+    ]
     assert got.report.set_aside == {"`home_goals` is empty": 1}
 
 
 def test_with_a_prompt_and_both_texts_they_are_comparisons():
-    row = {"prompt": "hi", "response_a": "short", "response_b": "long", "model_a": "m", "model_b": "n", "winner": "model_b"}
+    row = {
+        "prompt": "hi",
+        "response_a": "short",
+        "response_b": "long",
+        "model_a": "m",
+        "model_b": "n",
+        "winner": "model_b",
+    }
     got = only(row)
     assert seen(got) == ("long", "short", False, False, False)
     assert (got.prompt, got.extra["chosen_model"], got.extra["rejected_model"]) == ("hi", "n", "m")
     messages = [{"role": "user", "content": "hi"}]
-    talk = {**row, "prompt": messages, "response_a": [*messages, {"role": "assistant", "content": "short"}]}
+    talk = {
+        **row,
+        "prompt": messages,
+        "response_a": [*messages, {"role": "assistant", "content": "short"}],
+    }
     assert only(talk).rejected == "short"
     with pytest.raises(DataError, match="are the same"):
         only({**row, "response_a": "long"})
@@ -111,10 +152,22 @@ def test_with_a_prompt_and_both_texts_they_are_comparisons():
     ("row", "says"),
     [
         ({"winner": "x", "loser": "x"}, "a side meets itself"),
-        ({"model_a": "x", "model_b": "y", "winner": "z"}, "`winner` holds a value that is no verdict"),
-        ({"generator_1": "x", "generator_2": "y", "preference": 7}, "`preference` holds 7 .* no code that is known"),
-        ({"first": "x", "second": "y", "first_score": 1, "second_score": float("nan")}, "`second_score` is not finite"),
-        ({"prompt": "hi", "winner": "x", "loser": "y"}, '"chosen": "winner", "rejected": "loser"'),  # with a prompt they may be texts
+        (
+            {"model_a": "x", "model_b": "y", "winner": "z"},
+            "`winner` holds a value that is no verdict",
+        ),
+        (
+            {"generator_1": "x", "generator_2": "y", "preference": 7},
+            "`preference` holds 7 .* no code that is known",
+        ),
+        (
+            {"first": "x", "second": "y", "first_score": 1, "second_score": float("nan")},
+            "`second_score` is not finite",
+        ),
+        (
+            {"prompt": "hi", "winner": "x", "loser": "y"},
+            '"chosen": "winner", "rejected": "loser"',
+        ),  # with a prompt they may be texts
     ],
 )
 def test_what_is_no_contest(row, says):
@@ -128,4 +181,6 @@ def test_names_are_not_trained_on():
         with pytest.raises(NeedError, match="trains on texts; the rows say who beat whom"):
             unfold(names, get(method))
     text = read([{"prompt": "hi", "chosen": "a", "rejected": "b"}])
-    assert unfold([*names, *text], get("dpo")).set_aside == {"matches between names, without texts": 1}
+    assert unfold([*names, *text], get("dpo")).set_aside == {
+        "matches between names, without texts": 1
+    }

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from holdfast.data.mismatch import partners
 
 
-@given(groups=st.lists(st.integers(0, 4), min_size=2, max_size=30).filter(lambda g: len(set(g)) > 1), seed=st.integers(0, 99))
+@given(
+    groups=st.lists(st.integers(0, 4), min_size=2, max_size=30).filter(lambda g: len(set(g)) > 1),
+    seed=st.integers(0, 99),
+)
 def test_partners_are_of_another_group_and_a_permutation_where_one_exists(groups, seed):
     partner, replaced = partners(groups, random.Random(seed))
     assert all(groups[other] != group for other, group in zip(partner, groups, strict=True))
@@ -20,7 +23,9 @@ def test_partners_are_of_another_group_and_a_permutation_where_one_exists(groups
 
 
 def test_every_partner_is_about_as_likely():
-    """Four groups of one: each of the three others with probability 1/3; 3,000 draws scatter by 26 around 1,000."""
+    """Four groups of one: each of the three others with probability 1/3; 3,000 draws scatter by 26
+    around 1,000.
+    """
     counts = Counter(partners([0, 1, 2, 3], random.Random(seed))[0][0] for seed in range(3000))
     assert set(counts) == {1, 2, 3}
     assert all(abs(n - 1000) < 130 for n in counts.values())

@@ -18,12 +18,23 @@ def entries(path):
 
 
 def test_one_error_shows_every_kind_with_counts():
-    rows = [GOOD] + [{**GOOD, "chosen": ""}] * 7 + [{**GOOD, "weight": -1}] * 2 + [{**GOOD, "rejected": "a"}]
+    rows = (
+        [GOOD]
+        + [{**GOOD, "chosen": ""}] * 7
+        + [{**GOOD, "weight": -1}] * 2
+        + [{**GOOD, "rejected": "a"}]
+    )
     with pytest.raises(DataError) as caught:
         read(rows)
     lines = str(caught.value).splitlines()
     assert lines[0] == "10 of 11 rows cannot be used"
-    assert [line.split(": ")[0].strip() for line in lines[1:6]] == ["rows:2", "rows:9", "rows:11", "rows:3", "rows:4"]
+    assert [line.split(": ")[0].strip() for line in lines[1:6]] == [
+        "rows:2",
+        "rows:9",
+        "rows:11",
+        "rows:3",
+        "rows:4",
+    ]
     assert lines[6:9] == [
         "  7 of 11 rows: `chosen` is empty",
         "  2 of 11 rows: `weight` is out of range",
@@ -35,7 +46,12 @@ def test_one_error_shows_every_kind_with_counts():
 def test_the_quarantine_holds_the_row_its_place_and_the_cure(tmp_path):
     path, source = tmp_path / "new" / "q.jsonl", tmp_path / "a.jsonl"
     broken = '{"prompt": "ü", "chosen"'
-    source.write_text("\n".join([json.dumps(GOOD), broken, json.dumps({**GOOD, "chosen": "日", "rejected": "日 "})]), "utf-8")
+    source.write_text(
+        "\n".join(
+            [json.dumps(GOOD), broken, json.dumps({**GOOD, "chosen": "日", "rejected": "日 "})]
+        ),
+        "utf-8",
+    )
     got = read(source, quarantine=path)
     first, second = entries(path)
     assert (first["line"], first["raw"], first["reason"]) == (2, broken, "invalid JSON")
@@ -63,7 +79,11 @@ def test_a_second_read_does_not_double_the_file_and_two_sources_share_it(tmp_pat
 
 def test_parts_of_one_file_do_not_push_each_other_out(tmp_path):
     path = tmp_path / "q.jsonl"
-    rows = [{**GOOD, "split": split, "chosen": chosen} for split in ("train", "test") for chosen in ("a", "")]
+    rows = [
+        {**GOOD, "split": split, "chosen": chosen}
+        for split in ("train", "test")
+        for chosen in ("a", "")
+    ]
     for split in ("train", "test", "train"):
         read(rows, split=split, quarantine=path)
     assert [entry["line"] for entry in entries(path)] == [4, 2]
@@ -118,7 +138,12 @@ def test_a_failing_write_leaves_the_old_file(tmp_path):
             raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        write_quarantine(path, [{**entry, "row": Unwritable()}], stage="read", seen=lambda where: where.file == "a")
+        write_quarantine(
+            path,
+            [{**entry, "row": Unwritable()}],
+            stage="read",
+            seen=lambda where: where.file == "a",
+        )
     assert path.read_text() == before
     assert [p.name for p in tmp_path.iterdir()] == ["q.jsonl"]
 

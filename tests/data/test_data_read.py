@@ -17,7 +17,13 @@ from holdfast.types import Row, Where
 
 PAIRS = [
     {"prompt": "2+2?", "chosen": "4", "rejected": "5", "strength": 1.5, "rater": "ann"},
-    {"prompt": "Größe?", "chosen": 'a\nb, "c"', "rejected": "日本", "strength": 2.0, "rater": "bob"},
+    {
+        "prompt": "Größe?",
+        "chosen": 'a\nb, "c"',
+        "rejected": "日本",
+        "strength": 2.0,
+        "rater": "bob",
+    },
 ]
 
 
@@ -57,9 +63,16 @@ def test_every_format_gives_the_same_rows(tmp_path, name, zipped):
     path = tmp_path / (name + ".gz" if zipped else name)
     path.write_bytes(gzip.compress(data) if zipped else data)
     got = read(path)
-    assert [(r.prompt, r.chosen, r.rejected, r.strength, r.rater) for r in got] == [tuple(row.values()) for row in PAIRS]
+    assert [(r.prompt, r.chosen, r.rejected, r.strength, r.rater) for r in got] == [
+        tuple(row.values()) for row in PAIRS
+    ]
     assert got.report.content_hash == read(PAIRS).report.content_hash
-    assert (got.report.read, got.report.kept, got.report.rows, got.report.set_aside) == (2, 2, 2, {})
+    assert (got.report.read, got.report.kept, got.report.rows, got.report.set_aside) == (
+        2,
+        2,
+        2,
+        {},
+    )
 
 
 def test_a_json_file_may_hold_one_row_that_has_lists_of_its_own(tmp_path):
@@ -97,7 +110,11 @@ def test_lines_are_exact(tmp_path):
 
 
 def test_byte_order_mark_and_crlf(tmp_path):
-    for name, data in (("a.jsonl", jsonl(PAIRS)), ("a.csv", b"prompt,chosen,rejected\np,q,r\n"), ("a.json", json.dumps(PAIRS).encode())):
+    for name, data in (
+        ("a.jsonl", jsonl(PAIRS)),
+        ("a.csv", b"prompt,chosen,rejected\np,q,r\n"),
+        ("a.json", json.dumps(PAIRS).encode()),
+    ):
         plain, marked = tmp_path / name, tmp_path / f"marked-{name}"
         plain.write_bytes(data)
         marked.write_bytes(b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n"))
@@ -107,9 +124,13 @@ def test_byte_order_mark_and_crlf(tmp_path):
 def test_cells_of_a_csv_become_numbers_labels_lists_and_nothing(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text(
-        'prompt,answer,label,weight,group\nhi,"ho, ho",TRUE,0.5,\nhi,no,0,,g\n"[{""role"": ""user"", ""content"": ""q""}]",a,1,1,g\n'
+        'prompt,answer,label,weight,group\nhi,"ho, '
+        'ho",TRUE,0.5,\nhi,no,0,,g\n"[{""role"": ""user"", ""content"": ""q""}]",a,1,1,g\n'
     )
-    with pytest.raises(DataError, match=r"a\.csv:4: field `prompt`: `prompt` is message lists where the file has text"):
+    with pytest.raises(
+        DataError,
+        match=r"a\.csv:4: field `prompt`: `prompt` is message lists where the file has text",
+    ):
         read(path)
     first, second = read(path, quarantine=tmp_path / "q.jsonl")
     assert (first.answer, first.desirable, first.weight, first.group) == ("ho, ho", True, 0.5, None)
@@ -124,7 +145,11 @@ def test_cells_of_a_csv_become_numbers_labels_lists_and_nothing(tmp_path):
         ("empty.json", b"[]", "holds no rows"),
         ("empty.jsonl.gz", gzip.compress(b"", mtime=0), "holds no rows"),
         ("cut.jsonl.gz", gzip.compress(jsonl(PAIRS * 100), mtime=0)[:-20], "cut short or broken"),
-        ("broken.jsonl.gz", gzip.compress(b"x" * 5000, mtime=0)[:12] + b"\xff" * 20, "cut short or broken"),
+        (
+            "broken.jsonl.gz",
+            gzip.compress(b"x" * 5000, mtime=0)[:12] + b"\xff" * 20,
+            "cut short or broken",
+        ),
         ("utf16.csv", "prompt,chosen,rejected\n".encode("utf-16"), "UTF-16"),
         ("cut.json", json.dumps(PAIRS).encode()[:-30], r"cut\.json:1: invalid JSON"),
         ("number.json", b"12", "neither an array nor an object"),
@@ -162,8 +187,14 @@ BAD_LINES = [
     (b'["prompt"]', "not a JSON object"),
     (b'{"prompt": "a", "chosen": "b", "rejected": "\\ud800"}', "`rejected` is not valid Unicode"),
     (b"[" * 100_000, "nested too deeply"),
-    (b'{"prompt": "a", "chosen": "b", "rejected": "c", "weight": ' + b"9" * 5000 + b"}", "a number is too large"),
-    (b'{"prompt": "a", "chosen": "b", "rejected": "c", "x": ' + b"[" * 200 + b"]" * 200 + b"}", "a column is nested too deeply"),
+    (
+        b'{"prompt": "a", "chosen": "b", "rejected": "c", "weight": ' + b"9" * 5000 + b"}",
+        "a number is too large",
+    ),
+    (
+        b'{"prompt": "a", "chosen": "b", "rejected": "c", "x": ' + b"[" * 200 + b"]" * 200 + b"}",
+        "a column is nested too deeply",
+    ),
 ]
 
 
@@ -211,10 +242,16 @@ def test_lists_in_cells(tmp_path):
 
 def test_bad_records_of_a_csv(tmp_path):
     path, aside = tmp_path / "a.csv", tmp_path / "q.jsonl"
-    path.write_bytes(b'prompt,chosen,rejected\np,q,r\np,"q"x,r\np,q\np,\xff,r\np,q,r\n"never closed,q,r\np,q,r\n')
+    path.write_bytes(
+        b'prompt,chosen,rejected\np,q,r\np,"q"x,r\np,q\np,\xff,r\np,q,r\n"never closed,q,r\np,q,r\n'
+    )
     got = read(path, quarantine=aside)
     assert [row.where.line for row in got] == [2, 6]
-    assert got.report.set_aside == {"invalid CSV": 2, "wrong number of cells": 1, "invalid UTF-8": 1}
+    assert got.report.set_aside == {
+        "invalid CSV": 2,
+        "wrong number of cells": 1,
+        "invalid UTF-8": 1,
+    }
     entries = [json.loads(line) for line in aside.read_text().splitlines()]
     assert [entry["line"] for entry in entries] == [3, 4, 5, 7]
     assert entries[-1]["raw"] == '"never closed,q,r\np,q,r\n'
@@ -285,7 +322,12 @@ def test_hub_names_go_to_datasets(monkeypatch):
 
 def test_iterables_and_what_is_none():
     assert [str(row.where) for row in read(iter(PAIRS))] == ["rows:1", "rows:2"]
-    for source, says in (({"prompt": "a"}, "a dict is no list"), (b"x", "bytes"), (7, "int"), ([], "there are no rows")):
+    for source, says in (
+        ({"prompt": "a"}, "a dict is no list"),
+        (b"x", "bytes"),
+        (7, "int"),
+        ([], "there are no rows"),
+    ):
         with pytest.raises(DataError, match=says):
             read(source)
     with pytest.raises(DataError, match="rows:2: not a row"):

@@ -1,4 +1,6 @@
-"""Rendered examples: prompt and response told apart, special tokens visible, and data never read as markup."""
+"""Rendered examples: prompt and response told apart, special tokens visible, and data never read as
+markup.
+"""
 
 import io
 
@@ -12,7 +14,13 @@ from holdfast.types import Row, Where
 def shown(rows, tokenizer, *, color=False, n=3):
     out = io.StringIO()
     got = tokenize(rows, tokenizer)
-    console = Console(file=out, width=100, force_terminal=color, color_system="truecolor" if color else None, legacy_windows=False)
+    console = Console(
+        file=out,
+        width=100,
+        force_terminal=color,
+        color_system="truecolor" if color else None,
+        legacy_windows=False,
+    )
     show(got.items, got.rows, tokenizer, n, console=console)
     return out.getvalue()
 

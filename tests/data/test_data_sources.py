@@ -1,4 +1,6 @@
-"""What rows are read from: files of every ending, several, patterns, folders and their splits, Python objects; and what is refused."""
+"""What rows are read from: files of every ending, several, patterns, folders and their splits,
+Python objects; and what is refused.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,11 @@ def message(content: str) -> list[dict[str, str]]:
 
 
 def test_an_object_of_message_lists_is_one_row(tmp_path: Path) -> None:
-    row = {"prompt": message("q"), "chosen": [{"role": "assistant", "content": "a"}], "rejected": [{"role": "assistant", "content": "b"}]}
+    row = {
+        "prompt": message("q"),
+        "chosen": [{"role": "assistant", "content": "a"}],
+        "rejected": [{"role": "assistant", "content": "b"}],
+    }
     path = tmp_path / "a.json"
     path.write_text(json.dumps(row))
     assert len(read(path)) == 1
@@ -109,7 +115,13 @@ def test_an_object_of_message_lists_is_one_row(tmp_path: Path) -> None:
 def test_columns_of_different_lengths_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps({**COLUMNS, "chosen": ["a"]}))
-    with pytest.raises(DataError, match=r"a.json: the columns are of different lengths: prompt has 3, chosen has 1, rejected has 3"):
+    with pytest.raises(
+        DataError,
+        match=(
+            r"a.json: the columns are of different lengths: prompt has 3, chosen has 1, "
+            r"rejected has 3"
+        ),
+    ):
         read(path)
 
 
@@ -118,7 +130,10 @@ def test_columns_of_different_lengths_are_named(tmp_path: Path) -> None:
 TWICE = '"prompt": "q", "chosen": "yes", "rejected": "no", '
 DUPLICATES = {
     "row": '{"prompt": "q", "chosen": "yes", "rejected": "no", "chosen": "other"}',
-    "message": '{"prompt": [{"role": "user", "content": "q", "content": "q2"}], "chosen": "yes", "rejected": "no"}',
+    "message": (
+        '{"prompt": [{"role": "user", "content": "q", "content": "q2"}], "chosen": "yes", '
+        '"rejected": "no"}'
+    ),
     "extra": "{" + TWICE + '"more": {"a": [{"b": 1, "b": 2}]}}',
     "same value": "{" + TWICE + '"x": 1, "x": 1}',
 }
@@ -128,7 +143,9 @@ DUPLICATES = {
 @pytest.mark.parametrize("form", ["a.jsonl", "a.jsonl.gz", "array.json", "list.json"])
 def test_a_key_given_twice_is_an_error_anywhere(tmp_path: Path, text: str, form: str) -> None:
     good = json.dumps(ROWS[0])
-    whole = {"array.json": f"[{good},\n{text}]", "list.json": f'{{"rows": [{good},\n{text}]}}'}.get(form, f"{good}\n{text}\n").encode()
+    whole = {"array.json": f"[{good},\n{text}]", "list.json": f'{{"rows": [{good},\n{text}]}}'}.get(
+        form, f"{good}\n{text}\n"
+    ).encode()
     path = tmp_path / form
     path.write_bytes(gzip.compress(whole) if form.endswith(".gz") else whole)
     with pytest.raises(DataError, match="names a key twice") as caught:
@@ -140,13 +157,18 @@ def test_a_key_given_twice_is_an_error_anywhere(tmp_path: Path, text: str, form:
 # ------------------------------------------------------------ several files
 
 
-def test_several_files_a_pattern_and_the_place_of_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_files_a_pattern_and_the_place_of_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a.jsonl").write_bytes(JSONL)
     Path("b.csv").write_bytes(separated("\t"))
     assert texts(["a.jsonl", "b.csv"]) == texts([Path("a.jsonl"), Path("b.csv")]) == EXPECTED * 2
     got = read("[ab].*")
-    assert got.report.files == ("a.jsonl", "b.csv") and [str(row.where) for row in got][2:4] == ["a.jsonl:3", "b.csv:2"]
+    assert got.report.files == ("a.jsonl", "b.csv") and [str(row.where) for row in got][2:4] == [
+        "a.jsonl:3",
+        "b.csv:2",
+    ]
     Path("b.csv").write_bytes(separated("\t") + b"q\t\tno\n")
     with pytest.raises(DataError, match=r"b.csv:5: field `chosen`: `chosen` is empty"):
         read(["a.jsonl", "b.csv"])
@@ -207,7 +229,9 @@ def folder_of(folder: Path, names: list[str]) -> Path:
 SPLITS = ["train_prefs", "train_sft", "train_gen", "test_prefs"]
 
 
-@pytest.mark.parametrize("form", ["data/{}-00000-of-00001.parquet", "{}.jsonl", "{}/rows.jsonl", "prefs-{}.jsonl"])
+@pytest.mark.parametrize(
+    "form", ["data/{}-00000-of-00001.parquet", "{}.jsonl", "{}/rows.jsonl", "prefs-{}.jsonl"]
+)
 def test_train_prefs_is_not_train(tmp_path: Path, form: str) -> None:
     folder = folder_of(tmp_path, [form.format(name) for name in SPLITS])
     with pytest.raises(DataError, match="several splits, and none was asked for: ") as caught:
@@ -229,8 +253,13 @@ def test_train_is_read_where_there_is_one(tmp_path: Path) -> None:
 def test_the_readme_of_a_folder_says_what_its_splits_are(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, ["a/one.jsonl", "a/two.jsonl", "b.jsonl"])
     head = "---\nconfigs:\n- config_name: default\n  data_files:\n"
-    (folder / "README.md").write_text(f"{head}  - split: train_prefs\n    path: a/*\n  - split: test\n    path: [b.jsonl]\n---\nhello")
-    with pytest.raises(DataError, match="several splits, and none was asked for: train_prefs, test"):
+    (folder / "README.md").write_text(
+        f"{head}  - split: train_prefs\n    path: a/*\n  - split: test\n    path: "
+        "[b.jsonl]\n---\nhello"
+    )
+    with pytest.raises(
+        DataError, match="several splits, and none was asked for: train_prefs, test"
+    ):
         read(folder)
     assert len(read(folder, split="train_prefs")) == 3 and len(read(folder, split="test")) == 3
     (folder / "README.md").write_text(f"{head}  - split: train\n    path: gone/*.jsonl\n---\n")
@@ -242,7 +271,9 @@ def test_configurations_without_a_default_name_their_splits(tmp_path: Path) -> N
     folder = folder_of(tmp_path, ["en.jsonl", "de.jsonl"])
     said = "".join(f"- config_name: {name}\n  data_files: {name}.jsonl\n" for name in ("en", "de"))
     (folder / "README.md").write_text(f"---\nconfigs:\n{said}---\n")
-    with pytest.raises(DataError, match="several splits, and none was asked for: en/train, de/train"):
+    with pytest.raises(
+        DataError, match="several splits, and none was asked for: en/train, de/train"
+    ):
         read(folder)
     assert len(read(folder, split="de/train")) == 2
 
@@ -251,13 +282,17 @@ def test_saved_splits_are_chosen_as_those_of_files_are(tmp_path: Path) -> None:
     made = datasets.DatasetDict({name: datasets.Dataset.from_list(ROWS) for name in SPLITS[:2]})
     made.save_to_disk(str(tmp_path / "saved"))
     for source in (made, tmp_path / "saved"):
-        with pytest.raises(DataError, match="several splits, and none was asked for: train_prefs, train_sft"):
+        with pytest.raises(
+            DataError, match="several splits, and none was asked for: train_prefs, train_sft"
+        ):
             read(source)
         assert texts(source, split="train_sft") == EXPECTED
 
 
 def test_a_download_that_was_cut_short_is_named(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "parts", ["train-00000-of-00003.jsonl", "train-00002-of-00003.jsonl"])
+    folder = folder_of(
+        tmp_path / "parts", ["train-00000-of-00003.jsonl", "train-00002-of-00003.jsonl"]
+    )
     with pytest.raises(DataError, match="2 of 3 parts are here; missing: 00001"):
         read(folder)
     folder = folder_of(tmp_path / "links", ["train.jsonl"])
@@ -274,10 +309,18 @@ def test_a_download_that_was_cut_short_is_named(tmp_path: Path) -> None:
 # ------------------------------------------------------------ what is no file of rows
 
 NO_FILES = {
-    "cut.jsonl": (JSONL[:-20], r"cut.jsonl:3: invalid JSON .*; cure: the file ends within this line"),
+    "cut.jsonl": (
+        JSONL[:-20],
+        r"cut.jsonl:3: invalid JSON .*; cure: the file ends within this line",
+    ),
     "cut.jsonl.gz": (gzip.compress(JSONL * 100)[:-30], "cut short or broken"),
     "cut.jsonl.zst": (
-        zstd(b"".join(b'{"prompt": "%d", "chosen": "%x", "rejected": "n"}\n' % (n, n * n**9) for n in range(9999)))[:-30],
+        zstd(
+            b"".join(
+                b'{"prompt": "%d", "chosen": "%x", "rejected": "n"}\n' % (n, n * n**9)
+                for n in range(9999)
+            )
+        )[:-30],
         "cut short or broken",
     ),
     "cut.jsonl.xz": (lzma.compress(JSONL * 100)[:-30], "cut short or broken"),
@@ -294,7 +337,10 @@ NO_FILES = {
     "wide_be.csv": (separated(",").decode().encode("utf-16-be"), "UTF-16"),
     "wide_32.json": (json.dumps(ROWS).encode("utf-32-le"), "UTF-32"),
     "nulls.jsonl": (b"\x00" * 5000, "begins with null bytes"),
-    "lfs.parquet.jsonl": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "pointer of Git LFS"),
+    "lfs.parquet.jsonl": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+        "pointer of Git LFS",
+    ),
     "page.json": (b"<!DOCTYPE html><html></html>", "a web page, not data"),
     "no.gz.jsonl.gz": (JSONL, "ends in .gz but is not gzip"),
     "a.jsonl.zst": (JSONL, "ends in .zst but is not zstd"),
@@ -312,7 +358,9 @@ def test_what_cannot_be_read_is_one_clear_error(tmp_path: Path, name: str) -> No
 
 
 def test_parquet_columns_named_twice_are_refused(tmp_path: Path) -> None:
-    table = pa.Table.from_arrays([pa.array(["a"])] * 4, names=["prompt", "chosen", "rejected", "chosen"])
+    table = pa.Table.from_arrays(
+        [pa.array(["a"])] * 4, names=["prompt", "chosen", "rejected", "chosen"]
+    )
     pq.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(DataError, match="columns named twice: chosen"):
         read(tmp_path / "a.parquet")
@@ -332,16 +380,37 @@ def test_places_that_are_no_files(tmp_path: Path) -> None:
 
 # ------------------------------------------------------------ Python objects
 
-Q, YES, NO = message("q"), [{"role": "assistant", "content": "yes"}], [{"role": "assistant", "content": "no"}]
-TALKS = [{"prompt": Q, "chosen": YES, "rejected": NO, "weight": np.float64(2), "rater": np.int64(7), "tie": np.bool_(False)}]
+Q, YES, NO = (
+    message("q"),
+    [{"role": "assistant", "content": "yes"}],
+    [{"role": "assistant", "content": "no"}],
+)
+TALKS = [
+    {
+        "prompt": Q,
+        "chosen": YES,
+        "rejected": NO,
+        "weight": np.float64(2),
+        "rater": np.int64(7),
+        "tie": np.bool_(False),
+    }
+]
 
 
 def arrays(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """As pandas gives back lists of a Parquet file: arrays of objects."""
-    return [{name: np.array(value, dtype=object) if isinstance(value, list) else value for name, value in row.items()} for row in rows]
+    return [
+        {
+            name: np.array(value, dtype=object) if isinstance(value, list) else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
 
 
-@pytest.mark.parametrize("make", [list, arrays, pandas.DataFrame, lambda rows: pandas.DataFrame(arrays(rows))])
+@pytest.mark.parametrize(
+    "make", [list, arrays, pandas.DataFrame, lambda rows: pandas.DataFrame(arrays(rows))]
+)
 def test_numpy_values_are_read_as_pythons_own(make: Any) -> None:
     rows = read(make(TALKS))
     assert rows[0].prompt == tuple(Q) and rows[0].chosen == "yes"
@@ -351,7 +420,12 @@ def test_numpy_values_are_read_as_pythons_own(make: Any) -> None:
 
 def test_frames_tables_columns_and_rows_of_frames(tmp_path: Path) -> None:
     frame = pandas.DataFrame(ROWS)
-    for source in (frame, COLUMNS, {name: np.array(column) for name, column in COLUMNS.items()}, pa.Table.from_pylist(ROWS)):
+    for source in (
+        frame,
+        COLUMNS,
+        {name: np.array(column) for name, column in COLUMNS.items()},
+        pa.Table.from_pylist(ROWS),
+    ):
         assert texts(source) == EXPECTED
     assert texts([row for _, row in frame.iterrows()]) == EXPECTED
     assert texts(datasets.Dataset.from_list(ROWS).to_iterable_dataset()) == EXPECTED
@@ -362,9 +436,18 @@ def test_frames_tables_columns_and_rows_of_frames(tmp_path: Path) -> None:
 
 
 def test_what_a_frame_lacks_is_null() -> None:
-    rows = read(pandas.DataFrame([{**ROWS[0], "rater": "ann", "weight": 1.0}, {**ROWS[1], "rater": None, "weight": float("nan")}]))
+    rows = read(
+        pandas.DataFrame(
+            [
+                {**ROWS[0], "rater": "ann", "weight": 1.0},
+                {**ROWS[1], "rater": None, "weight": float("nan")},
+            ]
+        )
+    )
     assert [(row.rater, row.weight) for row in rows] == [("ann", 1.0), (None, None)]
-    frame = pandas.DataFrame([["a", "b", "c", "d"]], columns=["prompt", "chosen", "rejected", "chosen"])
+    frame = pandas.DataFrame(
+        [["a", "b", "c", "d"]], columns=["prompt", "chosen", "rejected", "chosen"]
+    )
     with pytest.raises(DataError, match="names columns twice: chosen"):
         read(frame)
 

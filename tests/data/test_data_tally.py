@@ -38,7 +38,11 @@ def test_a_sample_is_seeded_ordered_and_counts_the_whole():
     assert lines == [row.where.line for row in read(rows(1000), sample=Sample(50, seed=3))]
     assert lines == [row.where.line for row in read(read(rows(1000)), sample=Sample(50, seed=3))]
     assert lines != [row.where.line for row in read(rows(1000), sample=Sample(50, seed=4))]
-    assert (got.report.read, got.report.rows, got.report.counts["comparisons"]) == (1000, 1000, 1000)
+    assert (got.report.read, got.report.rows, got.report.counts["comparisons"]) == (
+        1000,
+        1000,
+        1000,
+    )
     assert got.report.sampled == "a sample of 50 of 1,000 comparisons, drawn at random with seed 3"
     assert read(rows(9), sample=Sample(50)).report.sampled == ""
 

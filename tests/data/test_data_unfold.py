@@ -16,7 +16,16 @@ def method(kind, needs=(), reduction_needs=()):
         return batch
 
     card = Card(Paper("t", "a", 2024), "", "sum", tuple(NAMED[name] for name in needs))
-    return kind(dummy, Reduction("mean", dict, lambda c, b, s: (c.mean(), s), needs=tuple(NAMED[name] for name in reduction_needs)), card)
+    return kind(
+        dummy,
+        Reduction(
+            "mean",
+            dict,
+            lambda c, b, s: (c.mean(), s),
+            needs=tuple(NAMED[name] for name in reduction_needs),
+        ),
+        card,
+    )
 
 
 def row(line, **parts):
@@ -34,7 +43,12 @@ ALL = (PAIR, TIE, GOOD, BAD, DEMO)
 def test_pair_methods_read_comparisons():
     got = unfold(ALL, method(PairMethod))
     assert got.rows == (PAIR,)
-    assert got.counts == {"read": 5, "unfolded": 1, "ties": 1, "single answers, where comparisons are read": 3}
+    assert got.counts == {
+        "read": 5,
+        "unfolded": 1,
+        "ties": 1,
+        "single answers, where comparisons are read": 3,
+    }
 
 
 def test_label_methods_make_two_answers_of_a_comparison():
@@ -59,16 +73,40 @@ def test_other_answer_methods_read_what_is_worth_imitating():
 @pytest.mark.parametrize(
     ("kind", "needs", "rows", "need", "says"),
     [
-        (PairMethod, (), (GOOD, BAD), "pairs", "dummy reads comparisons(.|\n)*kto reads answers with a label"),
+        (
+            PairMethod,
+            (),
+            (GOOD, BAD),
+            "pairs",
+            "dummy reads comparisons(.|\n)*kto reads answers with a label",
+        ),
         (PairMethod, (), (DEMO,), "pairs", "sft reads single answers"),
         (PairMethod, (), (TIE,), "pairs", "1 ties"),
         (PairMethod, (), (), "pairs", "there are no rows"),
         (AnswerMethod, ("label",), (DEMO,), "label", "unpaired answers with a boolean label"),
         (AnswerMethod, (), (BAD,), "answers", "1 undesirable answers"),
-        (PairMethod, ("group",), (PAIR,), "group", "whose label it is; the data have none\nhint: add a `group` column"),
-        (PairMethod, ("confidence",), (PAIR,), "confidence", "how sure each label is(.|\n)*hint: add a `confidence`"),
+        (
+            PairMethod,
+            ("group",),
+            (PAIR,),
+            "group",
+            "whose label it is; the data have none\nhint: add a `group` column",
+        ),
+        (
+            PairMethod,
+            ("confidence",),
+            (PAIR,),
+            "confidence",
+            "how sure each label is(.|\n)*hint: add a `confidence`",
+        ),
         (PairMethod, ("reward_gap",), (PAIR,), "reward_gap", "a reward model's opinion"),
-        (AnswerMethod, ("label", "mismatched"), (GOOD, BAD), "mismatched", "every row has the same prompt"),
+        (
+            AnswerMethod,
+            ("label", "mismatched"),
+            (GOOD, BAD),
+            "mismatched",
+            "every row has the same prompt",
+        ),
     ],
 )
 def test_needs_are_refused_by_name(kind, needs, rows, need, says):
@@ -86,14 +124,42 @@ def test_needs_of_the_reduction_and_of_the_call_count_too():
 
 
 def test_a_need_that_only_some_rows_meet_names_the_first_that_does_not():
-    rows = [row(1, chosen="a", rejected="b", group="g"), row(2, chosen="a", rejected="b"), row(3, chosen="a", rejected="b")]
+    rows = [
+        row(1, chosen="a", rejected="b", group="g"),
+        row(2, chosen="a", rejected="b"),
+        row(3, chosen="a", rejected="b"),
+    ]
     with pytest.raises(NeedError, match="2 of 3 rows have none, first f:2"):
         unfold(rows, method(PairMethod, ("group",)))
     with pytest.raises(NeedError, match="1 of 2 rows have none, first f:2"):
-        pairs = [row(1, chosen="a", rejected="b", extra={"reward_gap": 0.5}), row(2, chosen="a", rejected="b", extra={"reward_gap": "x"})]
+        pairs = [
+            row(1, chosen="a", rejected="b", extra={"reward_gap": 0.5}),
+            row(2, chosen="a", rejected="b", extra={"reward_gap": "x"}),
+        ]
         unfold(pairs, method(PairMethod, ("reward_gap",)))
 
 
 def test_needs_that_are_met():
-    rows = [row(i, prompt=str(i), chosen="a", rejected="b", group="g", confidence=0.9, extra={"reward_gap": 1}) for i in range(2)]
-    assert len(unfold(rows, method(PairMethod, ("reference", "group", "confidence", "reward_gap", "mismatched")))) == 2
+    rows = [
+        row(
+            i,
+            prompt=str(i),
+            chosen="a",
+            rejected="b",
+            group="g",
+            confidence=0.9,
+            extra={"reward_gap": 1},
+        )
+        for i in range(2)
+    ]
+    assert (
+        len(
+            unfold(
+                rows,
+                method(
+                    PairMethod, ("reference", "group", "confidence", "reward_gap", "mismatched")
+                ),
+            )
+        )
+        == 2
+    )

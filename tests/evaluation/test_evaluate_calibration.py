@@ -11,13 +11,26 @@ from holdfast.evaluation.calibration import best_scale, calibration
 
 
 def test_by_hand():
-    """Four pairs at log-odds +-log 4 (confidence 0.8), three right: |3/4 - 0.8| = 0.05; Brier (3 x 0.04 + 0.64) / 4 = 0.19."""
+    """Four pairs at log-odds +-log 4 (confidence 0.8), three right: |3/4 - 0.8| = 0.05; Brier (3 x
+    0.04 + 0.64) / 4 = 0.19.
+    """
     found = calibration([math.log(4)] * 3 + [-math.log(4)])
-    assert found.ece == pytest.approx(0.05) and found.accuracy.value == 0.75 and found.brier.value == pytest.approx(0.19)
+    assert (
+        found.ece == pytest.approx(0.05)
+        and found.accuracy.value == 0.75
+        and found.brier.value == pytest.approx(0.19)
+    )
     assert found.surprise.value == pytest.approx((3 * math.log(1.25) + math.log(5)) / 4)
     (only,) = found.bins
-    assert only.n == 4 and only.confidence == pytest.approx(0.8) and only.right.value == 0.75 and only.low <= 0.8 <= only.high
-    assert found.scale == pytest.approx(math.log(3) / math.log(4), abs=1e-6)  # odds of 3 to 1 are the truth
+    assert (
+        only.n == 4
+        and only.confidence == pytest.approx(0.8)
+        and only.right.value == 0.75
+        and only.low <= 0.8 <= only.high
+    )
+    assert found.scale == pytest.approx(
+        math.log(3) / math.log(4), abs=1e-6
+    )  # odds of 3 to 1 are the truth
 
 
 def drawn(scale: float, n: int, seed: int) -> np.ndarray:
@@ -29,7 +42,9 @@ def drawn(scale: float, n: int, seed: int) -> np.ndarray:
 
 
 def test_a_perfect_model_is_not_accused_and_an_overconfident_one_is():
-    """Of 40 perfect models about 2 fall below p = 0.05; one that doubles its log-odds is caught every time and told its factor."""
+    """Of 40 perfect models about 2 fall below p = 0.05; one that doubles its log-odds is caught
+    every time and told its factor.
+    """
     honest = [calibration(drawn(1.0, 500, seed), resamples=0).ece_p for seed in range(40)]
     assert sum(p <= 0.05 for p in honest) <= 6
     bold = [calibration(drawn(2.0, 1500, seed), resamples=0) for seed in range(5)]

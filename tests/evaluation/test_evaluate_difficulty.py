@@ -26,7 +26,9 @@ from holdfast.types import Pairs, Scored
 
 def test_a_pair_is_ranked_rightly_iff_its_cost_is_at_most_the_threshold():
     rng = np.random.default_rng(0)
-    chosen, rejected, ref_chosen, ref_rejected = rng.integers(-30, -5, (4, 4000)).astype(float)  # whole numbers, so that ties occur
+    chosen, rejected, ref_chosen, ref_rejected = rng.integers(-30, -5, (4, 4000)).astype(
+        float
+    )  # whole numbers, so that ties occur
     c = reference_error(ref_chosen, ref_rejected)
     for beta in (0.01, 0.1, 1.0):
         cost, bound = dpo_cost(chosen, rejected, c, beta=beta), threshold(c, beta=beta)
@@ -36,7 +38,10 @@ def test_a_pair_is_ranked_rightly_iff_its_cost_is_at_most_the_threshold():
         np.testing.assert_array_equal(cost[~tie] < bound[~tie], chosen[~tie] > rejected[~tie])
 
 
-@pytest.mark.parametrize(("beta", "c", "value"), [(0.1, 5, 0.474077), (0.1, 20, 0.126928), (0.1, -5, 0.974077), (0.5, 5, 0.078890)])
+@pytest.mark.parametrize(
+    ("beta", "c", "value"),
+    [(0.1, 5, 0.474077), (0.1, 20, 0.126928), (0.1, -5, 0.974077), (0.5, 5, 0.078890)],
+)
 def test_thresholds_worked_by_hand(beta, c, value):
     assert threshold(c, beta=beta) == pytest.approx(value, abs=1e-6)
 
@@ -60,14 +65,18 @@ def test_the_ideal_ratio_is_that_of_the_exact_optimum_of_a_table():
     best /= best.sum()
     share = 1 / (1 + np.exp(-(reward[2] - reward[4])))
     c = reference_error(np.log(ref[2]), np.log(ref[4]))
-    assert ideal_log_ratio(c, share, beta=0.3) == pytest.approx(np.log(best[2] / best[4]), abs=1e-12)
+    assert ideal_log_ratio(c, share, beta=0.3) == pytest.approx(
+        np.log(best[2] / best[4]), abs=1e-12
+    )
 
 
 def test_limits_of_beta():
     rng = np.random.default_rng(2)
     c, share = rng.normal(0, 5, 500), rng.uniform(0.5001, 1, 500)
     assert ideal_ranking(c, share, beta=1e-9).mean() == 1
-    np.testing.assert_array_equal(ideal_ranking(c, share, beta=1e9), c < 0)  # the reference's own ranking
+    np.testing.assert_array_equal(
+        ideal_ranking(c, share, beta=1e9), c < 0
+    )  # the reference's own ranking
 
 
 def test_one_rater_counts_as_odds_of_a_thousand():
@@ -99,7 +108,9 @@ def test_where_the_reference_is_right_a_cost_of_at_most_log_two_is_right():
 
 
 def test_ipo_targets_worked_by_hand():
-    np.testing.assert_array_equal(ipo_ranking([3.0, 6.0, 5.0], tau=0.1), [1, 0, 0.5])  # 5 - 3 = 2; 5 - 6 = -1; 5 - 5 = 0
+    np.testing.assert_array_equal(
+        ipo_ranking([3.0, 6.0, 5.0], tau=0.1), [1, 0, 0.5]
+    )  # 5 - 3 = 2; 5 - 6 = -1; 5 - 5 = 0
 
 
 def test_the_cost_is_that_of_the_table_of_methods():
@@ -111,21 +122,35 @@ def test_the_cost_is_that_of_the_table_of_methods():
         one = torch.from_numpy(logp)[:, None]
         return Scored(one, torch.ones_like(one), torch.from_numpy(ref)[:, None])
 
-    expected = get("dpo").objective(Pairs(scored(chosen, ref_chosen), scored(rejected, ref_rejected)), beta=0.3)
-    np.testing.assert_allclose(dpo_cost(chosen, rejected, c, beta=0.3), expected.numpy(), rtol=1e-10)
+    expected = get("dpo").objective(
+        Pairs(scored(chosen, ref_chosen), scored(rejected, ref_rejected)), beta=0.3
+    )
+    np.testing.assert_allclose(
+        dpo_cost(chosen, rejected, c, beta=0.3), expected.numpy(), rtol=1e-10
+    )
     np.testing.assert_array_equal(
-        dpo_cost(chosen, rejected, c, beta=0.3, gamma=0.0), dpo_cost(chosen, rejected, 9 * c, beta=0.3, gamma=0.0)
+        dpo_cost(chosen, rejected, c, beta=0.3, gamma=0.0),
+        dpo_cost(chosen, rejected, 9 * c, beta=0.3, gamma=0.0),
     )
 
 
 def test_the_alignment_gap_is_ideal_minus_actual():
-    chosen, rejected, c, share = [-1.0, -3.0, -2.0], [-2.0, -2.0, -2.0], [5.0, 5.0, -1.0], [0.6, 0.8, 0.9]
-    np.testing.assert_array_equal(alignment_gap(chosen, rejected, c, share, beta=0.1), [0 - 1, 1 - 0, 1 - 0.5])
+    chosen, rejected, c, share = (
+        [-1.0, -3.0, -2.0],
+        [-2.0, -2.0, -2.0],
+        [5.0, 5.0, -1.0],
+        [0.6, 0.8, 0.9],
+    )
+    np.testing.assert_array_equal(
+        alignment_gap(chosen, rejected, c, share, beta=0.1), [0 - 1, 1 - 0, 1 - 0.5]
+    )
 
 
 def test_a_quotient_of_log_probabilities_would_say_the_opposite():
     assert wins(np.array([-10.0]), np.array([-20.0]))[0] == 1
-    assert -10.0 / -20.0 < 1  # the published defect: it takes the likelier answer for the less likely
+    assert (
+        -10.0 / -20.0 < 1
+    )  # the published defect: it takes the likelier answer for the less likely
 
 
 def test_the_whole_picture_of_eight_pairs():

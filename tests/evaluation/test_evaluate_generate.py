@@ -1,4 +1,6 @@
-"""Answers drawn from a model are draws from that model: checked against its own probabilities, whatever is saved beside it."""
+"""Answers drawn from a model are draws from that model: checked against its own probabilities,
+whatever is saved beside it.
+"""
 
 import random
 from collections import Counter
@@ -35,9 +37,20 @@ class Tokens:
 
 def make_model(vocabulary=7, seed=0, **changes):
     torch.manual_seed(seed)
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 64}
+    sizes = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 64,
+    }
     config = LlamaConfig(
-        vocab_size=vocabulary, initializer_range=0.6, eos_token_id=EOS, pad_token_id=0, bos_token_id=2, **(sizes | changes)
+        vocab_size=vocabulary,
+        initializer_range=0.6,
+        eos_token_id=EOS,
+        pad_token_id=0,
+        bos_token_id=2,
+        **(sizes | changes),
     )
     return LlamaForCausalLM(config).eval()
 
@@ -49,13 +62,24 @@ def model():
 
 def first_token_law(model, prompt, temperature=1.0):
     with torch.no_grad():
-        return (model(torch.tensor([prompt])).logits[0, -1] / temperature).double().softmax(-1).numpy()
+        return (
+            (model(torch.tensor([prompt])).logits[0, -1] / temperature).double().softmax(-1).numpy()
+        )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_first_tokens_follow_the_model(model, temperature):
     prompts = [[2, 3], [2, 4, 5, 6, 3]]  # of two lengths, so that the shorter is padded
-    found = generate(model, Tokens(), prompts, max_new_tokens=1, samples=1500, temperature=temperature, seed=1, batch=500)
+    found = generate(
+        model,
+        Tokens(),
+        prompts,
+        max_new_tokens=1,
+        samples=1500,
+        temperature=temperature,
+        seed=1,
+        batch=500,
+    )
     for prompt, answers in zip(prompts, found, strict=True):
         law = first_token_law(model, prompt, temperature)
         counts = Counter(answer.ids[0] for answer in answers)
@@ -66,7 +90,14 @@ def test_settings_saved_with_the_model_do_not_narrow_it(model):
     plain = generate(model, Tokens(), [[2, 3]], max_new_tokens=4, samples=100, seed=1)
     narrow = make_model()
     narrow.generation_config = GenerationConfig(
-        do_sample=True, top_k=1, top_p=0.1, temperature=0.1, repetition_penalty=9.0, min_new_tokens=4, eos_token_id=EOS, pad_token_id=0
+        do_sample=True,
+        top_k=1,
+        top_p=0.1,
+        temperature=0.1,
+        repetition_penalty=9.0,
+        min_new_tokens=4,
+        eos_token_id=EOS,
+        pad_token_id=0,
     )
     kept = narrow.generation_config
     assert generate(narrow, Tokens(), [[2, 3]], max_new_tokens=4, samples=100, seed=1) == plain
@@ -95,18 +126,34 @@ def test_greedy_is_the_argmax_step_by_step(model):
 def test_padding_changes_nothing_for_greedy(model):
     prompts = [[2, 3], [2, 4, 5, 6, 3], [2, 6, 6]]
     together = generate(model, Tokens(), prompts, max_new_tokens=5, temperature=0.0)
-    apart = [generate(model, Tokens(), [prompt], max_new_tokens=5, temperature=0.0)[0] for prompt in prompts]
+    apart = [
+        generate(model, Tokens(), [prompt], max_new_tokens=5, temperature=0.0)[0]
+        for prompt in prompts
+    ]
     assert together == apart
 
 
-SMALL = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "eos_token_id": EOS, "pad_token_id": 0, "bos_token_id": 2}
+SMALL = {
+    "vocab_size": 60,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "eos_token_id": EOS,
+    "pad_token_id": 0,
+    "bos_token_id": 2,
+}
 LLAMA = {**SMALL, "intermediate_size": 32, "num_attention_heads": 2}
 DYNAMIC = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0}
 FAMILIES = {  # the config, and how its model may be given prompts of several lengths
     "mamba": (MambaConfig(**SMALL, state_size=4), Batching()),
     "falcon mamba": (FalconMambaConfig(**SMALL, state_size=4), Batching()),
-    "rwkv": (RwkvConfig(**SMALL, context_length=64, intermediate_size=32), Batching(padded=False, several=False)),
-    "dynamic rope": (LlamaConfig(**LLAMA, max_position_embeddings=8, rope_parameters=DYNAMIC), WAYS[-1]),
+    "rwkv": (
+        RwkvConfig(**SMALL, context_length=64, intermediate_size=32),
+        Batching(padded=False, several=False),
+    ),
+    "dynamic rope": (
+        LlamaConfig(**LLAMA, max_position_embeddings=8, rope_parameters=DYNAMIC),
+        WAYS[-1],
+    ),
 }
 
 
@@ -133,7 +180,10 @@ def test_a_batch_goes_on_as_each_prompt_alone(case, monkeypatch):
 
 def test_a_model_that_does_not_go_on_as_its_forward_says_is_refused_by_name():
     model, honest = make_model(), LlamaForCausalLM.generate
-    model.generate = lambda *args, **more: setattr(out := honest(model, *args, **more), "logits", [x.flip(-1) for x in out.logits]) or out
+    model.generate = lambda *args, **more: (
+        setattr(out := honest(model, *args, **more), "logits", [x.flip(-1) for x in out.logits])
+        or out
+    )
     with pytest.raises(ModelError, match="LlamaForCausalLM does not generate what its own forward"):
         generate(model, Tokens(), [[2, 3, 5]], max_new_tokens=3, temperature=0.0)
 
@@ -152,7 +202,9 @@ def test_dropout_is_off_meanwhile_and_the_mode_is_given_back():
     model = make_model(attention_dropout=0.9).train()
     greedy = generate(model, Tokens(), [[2, 3, 4]], max_new_tokens=5, temperature=0.0)
     assert model.training
-    assert greedy == generate(make_model(), Tokens(), [[2, 3, 4]], max_new_tokens=5, temperature=0.0)
+    assert greedy == generate(
+        make_model(), Tokens(), [[2, 3, 4]], max_new_tokens=5, temperature=0.0
+    )
 
 
 def test_every_end_token_counts(model):
@@ -166,9 +218,19 @@ def test_every_end_token_counts(model):
 
 def test_progress_is_told_and_order_is_kept(model):
     done = []
-    found = generate(model, Tokens(), [[2, 3, 4, 5], [2], [2, 3]], max_new_tokens=2, samples=2, batch=4, progress=done.append)
+    found = generate(
+        model,
+        Tokens(),
+        [[2, 3, 4, 5], [2], [2, 3]],
+        max_new_tokens=2,
+        samples=2,
+        batch=4,
+        progress=done.append,
+    )
     assert done == [4, 2]
-    assert [row[0].prompt for row in found] == [(2, 3, 4, 5), (2,), (2, 3)] and all(len(row) == 2 for row in found)
+    assert [row[0].prompt for row in found] == [(2, 3, 4, 5), (2,), (2, 3)] and all(
+        len(row) == 2 for row in found
+    )
 
 
 def test_text_leaves_marks_out():

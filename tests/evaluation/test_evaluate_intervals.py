@@ -1,4 +1,6 @@
-"""Intervals, checked by what they promise: of many worlds whose answer is known, a 95% interval holds it in about 95%."""
+"""Intervals, checked by what they promise: of many worlds whose answer is known, a 95% interval
+holds it in about 95%.
+"""
 
 import numpy as np
 import pytest
@@ -20,7 +22,9 @@ def covered(draw, truth):
 
 
 def clustered(rng, clusters, value):
-    """Rows in clusters of 1 to 5, every row the value of its cluster and a little noise: rows are far from independent."""
+    """Rows in clusters of 1 to 5, every row the value of its cluster and a little noise: rows are
+    far from independent.
+    """
     labels = np.repeat(np.arange(clusters), rng.integers(1, 6, clusters))
     return value[labels], labels
 
@@ -49,7 +53,13 @@ def clustered_bernoulli(rng):
 
 @pytest.mark.parametrize(
     ("draw", "truth"),
-    [(bernoulli, 0.7), (bernoulli_with_ties, 0.7), (skewed, 1.0), (clustered_normal, 2.0), (clustered_bernoulli, 2 / 3)],
+    [
+        (bernoulli, 0.7),
+        (bernoulli_with_ties, 0.7),
+        (skewed, 1.0),
+        (clustered_normal, 2.0),
+        (clustered_bernoulli, 2 / 3),
+    ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_a_95_percent_interval_covers_95_percent(draw, truth):
@@ -75,7 +85,9 @@ def test_the_mean_is_over_rows_not_over_clusters():
 
 
 def test_whole_clusters_are_drawn():
-    """One cluster of a hundred equal rows is one observation, so the interval is as wide as that of two rows."""
+    """One cluster of a hundred equal rows is one observation, so the interval is as wide as that of
+    two rows.
+    """
     wide = mean_interval([1.0] * 100 + [0.0] * 100, [0] * 100 + [1] * 100)
     narrow = mean_interval([1.0] * 100 + [0.0] * 100)
     assert wide.low == 0.0 and wide.high == 1.0
@@ -86,7 +98,11 @@ def test_same_seed_same_interval_and_no_global_state():
     values = np.random.default_rng(1).normal(size=50)
     np.random.seed(5)
     before = np.random.get_state()[1].copy()
-    assert mean_interval(values, seed=1) == mean_interval(values, seed=1) != mean_interval(values, seed=2)
+    assert (
+        mean_interval(values, seed=1)
+        == mean_interval(values, seed=1)
+        != mean_interval(values, seed=2)
+    )
     assert (np.random.get_state()[1] == before).all()
 
 
@@ -99,12 +115,19 @@ def test_what_cannot_be_told_is_not_told():
         ([0.5] * 9, None, 0.5),
     ]:
         estimate = mean_interval(values, clusters)
-        assert (estimate.value, estimate.low, estimate.high, estimate.method) == (value, None, None, "")
+        assert (estimate.value, estimate.low, estimate.high, estimate.method) == (
+            value,
+            None,
+            None,
+            "",
+        )
     assert mean_interval([1.0, 2.0, 4.0], resamples=0).low is None
 
 
 def test_nan_rows_are_left_out():
-    assert mean_interval([1.0, np.nan, 3.0]).value == 2.0 and mean_interval([1.0, np.nan, 3.0]).n == 2
+    assert (
+        mean_interval([1.0, np.nan, 3.0]).value == 2.0 and mean_interval([1.0, np.nan, 3.0]).n == 2
+    )
 
 
 def test_all_right_is_wilson_with_one_trial_a_cluster():

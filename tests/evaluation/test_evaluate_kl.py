@@ -1,11 +1,20 @@
-"""The divergence of two tiny models, by summing over every answer there is, against its three estimators."""
+"""The divergence of two tiny models, by summing over every answer there is, against its three
+estimators.
+"""
 
 import itertools
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Gemma3TextConfig, GPTNeoXConfig, LlamaConfig, LlamaForCausalLM, MistralConfig
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3TextConfig,
+    GPTNeoXConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+)
 
 from holdfast.evaluation.generate import Generated, generate
 from holdfast.evaluation.kl import SampleKL, kl_estimates, sample_kl, standard_error
@@ -19,15 +28,30 @@ class Tokens:
 
 def make_model(seed, spread=0.6):
     torch.manual_seed(seed)
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 32}
+    sizes = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 32,
+    }
     return LlamaForCausalLM(
-        LlamaConfig(vocab_size=VOCABULARY, initializer_range=spread, eos_token_id=EOS, pad_token_id=0, bos_token_id=2, **sizes)
+        LlamaConfig(
+            vocab_size=VOCABULARY,
+            initializer_range=spread,
+            eos_token_id=EOS,
+            pad_token_id=0,
+            bos_token_id=2,
+            **sizes,
+        )
     ).eval()
 
 
 @pytest.fixture(scope="module")
 def models():
-    """Two models a moderate distance apart: beyond a few nats k3 misses its rare, huge values and comes out low."""
+    """Two models a moderate distance apart: beyond a few nats k3 misses its rare, huge values and
+    comes out low.
+    """
     policy, reference = make_model(0), make_model(1)
     with torch.no_grad():
         for ours, theirs in zip(policy.parameters(), reference.parameters(), strict=True):
@@ -58,7 +82,9 @@ def true_kl(policy, reference):
 
 
 def test_expectations_over_every_answer_are_the_divergence(models):
-    """All three estimators, weighted by the policy's exact probability of each answer, give the exact divergence."""
+    """All three estimators, weighted by the policy's exact probability of each answer, give the
+    exact divergence.
+    """
     policy, reference = models
     answers = [Generated(PROMPT, ids, ended) for ids, ended in every_answer()]
     weights = np.exp([answer_logp(policy, answer.ids) for answer in answers])
@@ -71,7 +97,9 @@ def test_expectations_over_every_answer_are_the_divergence(models):
 
 def test_samples_give_it_within_their_intervals(models):
     policy, reference = models
-    samples = generate(policy, Tokens(), [PROMPT], max_new_tokens=LIMIT, samples=2000, seed=3, batch=500)[0]
+    samples = generate(
+        policy, Tokens(), [PROMPT], max_new_tokens=LIMIT, samples=2000, seed=3, batch=500
+    )[0]
     kl = sample_kl(policy, reference, samples)
     truth = true_kl(policy, reference)
     found = kl_estimates(kl, list(range(len(samples))), resamples=300, seed=0)
@@ -85,14 +113,22 @@ def test_samples_give_it_within_their_intervals(models):
 def test_log_ratios_are_those_of_one_answer_at_a_time(models):
     """Batched with padding against one by one without."""
     policy, reference = models
-    answers = [Generated((2, 3, 3, 0), (3, 0, 1), True), Generated(PROMPT, (1,), True), Generated((2,), (0, 0, 3), False)]
+    answers = [
+        Generated((2, 3, 3, 0), (3, 0, 1), True),
+        Generated(PROMPT, (1,), True),
+        Generated((2,), (0, 0, 3), False),
+    ]
     kl = sample_kl(policy, reference, answers)
     for answer, ratio in zip(answers, kl.log_ratio_N, strict=True):
         whole = torch.tensor([[*answer.prompt, *answer.ids]])
         at = range(len(answer.prompt) - 1, whole.shape[1] - 1)
         with torch.no_grad():
-            difference = policy(whole).logits[0].log_softmax(-1) - reference(whole).logits[0].log_softmax(-1)
-        assert ratio == pytest.approx(sum(float(difference[t, whole[0, t + 1]]) for t in at), abs=1e-5)
+            difference = policy(whole).logits[0].log_softmax(-1) - reference(whole).logits[
+                0
+            ].log_softmax(-1)
+        assert ratio == pytest.approx(
+            sum(float(difference[t, whole[0, t + 1]]) for t in at), abs=1e-5
+        )
 
 
 WIDE = {
@@ -114,7 +150,13 @@ WIDE = {
     [
         GPTNeoXConfig(**WIDE),
         MistralConfig(**WIDE, num_key_value_heads=1, sliding_window=4),
-        Gemma3TextConfig(**WIDE, num_key_value_heads=1, head_dim=8, sliding_window=4, layer_types=["sliding_attention", "full_attention"]),
+        Gemma3TextConfig(
+            **WIDE,
+            num_key_value_heads=1,
+            head_dim=8,
+            sliding_window=4,
+            layer_types=["sliding_attention", "full_attention"],
+        ),
     ],
     ids=lambda config: config.model_type,
 )
@@ -124,18 +166,28 @@ def test_padding_is_exact_in_other_families(config):
     policy, reference = (AutoModelForCausalLM.from_config(config).eval() for _ in range(2))
     rng = np.random.default_rng(0)
     sizes = [(2, 11), (9, 3), (5, 7)]
-    answers = [Generated(tuple(rng.integers(3, 20, p).tolist()), tuple(rng.integers(3, 20, a).tolist()), False) for p, a in sizes]
+    answers = [
+        Generated(
+            tuple(rng.integers(3, 20, p).tolist()), tuple(rng.integers(3, 20, a).tolist()), False
+        )
+        for p, a in sizes
+    ]
     together = sample_kl(policy, reference, answers)
     apart = [sample_kl(policy, reference, [answer]) for answer in answers]
     assert together.log_ratio_N == pytest.approx([kl.log_ratio_N[0] for kl in apart], abs=1e-4)
     assert together.exact_N == pytest.approx([kl.exact_N[0] for kl in apart], abs=1e-4)
     prompts = [answer.prompt for answer in answers]
     written = generate(policy, Tokens(), prompts, max_new_tokens=8, temperature=0.0)
-    assert written == [generate(policy, Tokens(), [prompt], max_new_tokens=8, temperature=0.0)[0] for prompt in prompts]
+    assert written == [
+        generate(policy, Tokens(), [prompt], max_new_tokens=8, temperature=0.0)[0]
+        for prompt in prompts
+    ]
 
 
 def test_a_model_is_at_no_distance_from_itself(models):
-    kl = sample_kl(models[0], models[0], [Generated(PROMPT, (3, 0, 1), True), Generated(PROMPT, (1,), True)])
+    kl = sample_kl(
+        models[0], models[0], [Generated(PROMPT, (3, 0, 1), True), Generated(PROMPT, (1,), True)]
+    )
     for values in (kl.k1_N, kl.k3_N, kl.exact_N):
         assert values == pytest.approx([0.0, 0.0], abs=1e-6)
 
@@ -144,7 +196,11 @@ def test_a_token_the_policy_never_takes_does_no_harm():
     policy, reference = make_model(0), make_model(1)
     answers = [Generated(PROMPT, (3, 1), True)]
     policy.lm_head.weight.data[0] = 0
-    policy.register_forward_hook(lambda module, args, out: setattr(out, "logits", out.logits.index_fill(-1, torch.tensor([0]), -torch.inf)))
+    policy.register_forward_hook(
+        lambda module, args, out: setattr(
+            out, "logits", out.logits.index_fill(-1, torch.tensor([0]), -torch.inf)
+        )
+    )
     assert np.isfinite(sample_kl(policy, reference, answers).exact_N).all()
 
 

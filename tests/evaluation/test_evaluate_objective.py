@@ -18,19 +18,29 @@ def own(name, reduction="mean", **settings):
 
 @pytest.mark.parametrize("beta", [0.01, 0.1, 2.0])
 def test_dpo_asks_for_log_odds_over_beta(beta):
-    np.testing.assert_allclose(own("dpo", beta=beta).target_N(SHARE), log_odds(SHARE) / beta, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        own("dpo", beta=beta).target_N(SHARE), log_odds(SHARE) / beta, rtol=1e-9, atol=1e-9
+    )
 
 
 def test_ipo_asks_for_its_margin_times_the_lead():
     odds = np.exp(log_odds(SHARE))
-    np.testing.assert_allclose(own("ipo", tau=0.1).target_N(SHARE), 5 * (2 * odds / (1 + odds) - 1), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        own("ipo", tau=0.1).target_N(SHARE), 5 * (2 * odds / (1 + odds) - 1), rtol=1e-9, atol=1e-9
+    )
 
 
 def test_softened_labels_ask_for_less_and_unbiased_ones_for_more():
-    """A share of 0.7 is 0.7 * 0.9 + 0.3 * 0.1 = 0.66 to cDPO at 0.1, and (0.7 - 0.1) / 0.8 = 0.75 to rDPO."""
-    assert own("cdpo", flip=0.1).target_N(np.array([0.7])) == pytest.approx(np.log(0.66 / 0.34) / 0.1)
+    """A share of 0.7 is 0.7 * 0.9 + 0.3 * 0.1 = 0.66 to cDPO at 0.1, and (0.7 - 0.1) / 0.8 = 0.75
+    to rDPO.
+    """
+    assert own("cdpo", flip=0.1).target_N(np.array([0.7])) == pytest.approx(
+        np.log(0.66 / 0.34) / 0.1
+    )
     assert own("rdpo", flip=0.1).target_N(np.array([0.7])) == pytest.approx(np.log(3) / 0.1)
-    assert own("rdpo", flip=0.1).target_N(np.array([0.95])) == np.inf  # more agreement than a rate of 0.1 leaves room for
+    assert (
+        own("rdpo", flip=0.1).target_N(np.array([0.95])) == np.inf
+    )  # more agreement than a rate of 0.1 leaves room for
 
 
 @pytest.mark.parametrize(
@@ -60,6 +70,8 @@ def test_a_robust_average_couples_the_pairs():
 
 def test_a_beta_is_only_taken_where_it_is_a_penalty_per_nat():
     assert own("dpo", beta=0.3).beta == 0.3
-    assert own("rpo", beta=0.3).beta == 0.3  # a KL penalty too, though no pair has a target of its own
+    assert (
+        own("rpo", beta=0.3).beta == 0.3
+    )  # a KL penalty too, though no pair has a target of its own
     assert own("simpo", beta=2.0).beta is None
     assert own("ipo").beta is None

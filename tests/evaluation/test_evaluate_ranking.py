@@ -56,7 +56,9 @@ def test_margins_by_hand():
 
 def test_without_a_reference_only_the_policy_is_ranked():
     scores = four_rows(ref_chosen_N=None, ref_rejected_N=None)
-    assert set(accuracies(scores)) == {"policy", "policy_per_token"} and set(margins(scores)) == {"policy"}
+    assert set(accuracies(scores)) == {"policy", "policy_per_token"} and set(margins(scores)) == {
+        "policy"
+    }
 
 
 def test_taking_rows_takes_every_column():

@@ -1,4 +1,6 @@
-"""Rewards by function, by name, by file, and from a reward model whose scores are compared with its own plain forward."""
+"""Rewards by function, by name, by file, and from a reward model whose scores are compared with its
+own plain forward.
+"""
 
 import numpy as np
 import pytest
@@ -21,8 +23,20 @@ def reward_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reward") / "model"
     tokenizer = learn_tokenizer(TEXTS, vocab=300, max_tokens=48)
     torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 48}
-    config = LlamaConfig(vocab_size=len(tokenizer), num_labels=1, pad_token_id=tokenizer.pad_token_id, initializer_range=0.5, **sizes)
+    sizes = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 48,
+    }
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        num_labels=1,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.5,
+        **sizes,
+    )
     LlamaForSequenceClassification(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -38,7 +52,10 @@ def test_by_module_and_by_file(tmp_path):
 
     assert reward_from("holdfast.lab.worlds.text:gold") is world.gold
     file = tmp_path / "mine.py"
-    file.write_text("def score(prompts, answers):\n    return [len(p) + len(a) for p, a in zip(prompts, answers)]\n")
+    file.write_text(
+        "def score(prompts, answers):\n    return [len(p) + len(a) for p, a in "
+        "zip(prompts, answers)]\n"
+    )
     assert reward_from(f"{file}:score")(["ab"], ["c"]) == [3]
     assert judge_from(f"{file}:score")(["ab"], ["c"]) == [3]
 
@@ -76,12 +93,19 @@ def test_what_a_reward_returns_is_checked(values, words):
 
 
 def test_tensors_and_lists_are_taken():
-    assert checked(torch.tensor([1.0, 2.0], requires_grad=True), 2, "r").tolist() == checked([1, 2], 2, "r").tolist() == [1.0, 2.0]
+    assert (
+        checked(torch.tensor([1.0, 2.0], requires_grad=True), 2, "r").tolist()
+        == checked([1, 2], 2, "r").tolist()
+        == [1.0, 2.0]
+    )
 
 
 def test_a_reward_model_scores_as_its_own_forward(reward_folder):
     score = reward_from(reward_folder, batch=2)
-    prompts, answers = ["the cat", [{"role": "user", "content": "the dog"}], "a"], ["sat on the mat", "ran", "far away the cat sat"]
+    prompts, answers = (
+        ["the cat", [{"role": "user", "content": "the dog"}], "a"],
+        ["sat on the mat", "ran", "far away the cat sat"],
+    )
     found = score(prompts, answers)
     model = LlamaForSequenceClassification.from_pretrained(reward_folder).eval()
     from transformers import AutoTokenizer
@@ -97,14 +121,23 @@ def test_a_reward_model_scores_as_its_own_forward(reward_folder):
 
 
 def test_nothing_is_cut_off(reward_folder):
-    with pytest.raises(ModelError, match=r"prompt and answer 2 are \d+ tokens, the reward model takes 48"):
+    with pytest.raises(
+        ModelError, match=r"prompt and answer 2 are \d+ tokens, the reward model takes 48"
+    ):
         reward_from(reward_folder)(["a", "a"], ["b", "the cat " * 40])
 
 
 def test_a_model_that_is_no_reward_model_is_refused(reward_folder, tmp_path):
     with pytest.raises(ModelError, match="not a reward model"):
         reward_from(tmp_path)
-    config = LlamaConfig(vocab_size=300, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, num_labels=3)
+    config = LlamaConfig(
+        vocab_size=300,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_labels=3,
+    )
     two = tmp_path / "three"
     LlamaForSequenceClassification(config).save_pretrained(two)
     learn_tokenizer(TEXTS, vocab=300, max_tokens=48).save_pretrained(two)

@@ -1,4 +1,6 @@
-"""Whatever the public face of games and pluralism is called with, it answers, or raises a HoldfastError: never another library's error."""
+"""Whatever the public face of games and pluralism is called with, it answers, or raises a
+HoldfastError: never another library's error.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,32 @@ from holdfast.games import interior
 from holdfast.reward.items import fit_items
 
 SCALAR = (
-    st.none() | st.booleans() | st.integers(-3, 9) | st.floats(-2, 2) | st.sampled_from([float("nan"), float("inf"), -1.0, 1e300, "a", ""])
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 9)
+    | st.floats(-2, 2)
+    | st.sampled_from([float("nan"), float("inf"), -1.0, 1e300, "a", ""])
 )
 LIST = st.lists(SCALAR, max_size=4)
-TABLE = st.lists(LIST, max_size=4) | st.sampled_from([np.full((2, 2), 0.5), np.eye(3), np.zeros((2, 2, 2)), np.full((3, 3), 0.5 + 0j)])
+TABLE = st.lists(LIST, max_size=4) | st.sampled_from(
+    [np.full((2, 2), 0.5), np.eye(3), np.zeros((2, 2, 2)), np.full((3, 3), 0.5 + 0j)]
+)
 ANY = SCALAR | LIST | TABLE
 P = np.array([[0.5, 0.8, 0.3], [0.2, 0.5, 0.9], [0.7, 0.1, 0.5]])
 GAME = games.Game(P, beta=0.1)
 REWARD, REF = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]]), np.log(np.full(3, 1 / 3))
 PLACES = pluralism.positions([[0, 1, 2], [2, 1, 0]], 3)
 
-ETA = (games.egpo, games.mirror_descent, games.optimistic, games.nash_md, games.sppo, games.spo_win_rate, games.halpern, games.inpo)
+ETA = (
+    games.egpo,
+    games.mirror_descent,
+    games.optimistic,
+    games.nash_md,
+    games.sppo,
+    games.spo_win_rate,
+    games.halpern,
+    games.inpo,
+)
 
 CALLS: dict[str, Any] = {
     "Game": games.Game,
@@ -47,7 +64,9 @@ CALLS: dict[str, Any] = {
     "solve, spacing": lambda x: games.solve(GAME, games.egpo.step, spacing=x, max_calls=3),
     "solve, average": lambda x: games.solve(GAME, games.egpo.step, average=x, max_calls=3),
     **{
-        f"{module.__name__}, eta": lambda x, module=module: games.solve(GAME, partial(module.step, eta=x), max_calls=3)
+        f"{module.__name__}, eta": lambda x, module=module: games.solve(
+            GAME, partial(module.step, eta=x), max_calls=3
+        )
         for module in (
             games.egpo,
             games.mirror_descent,
@@ -60,7 +79,9 @@ CALLS: dict[str, Any] = {
         )
     },
     "apo, alpha": lambda x: games.solve(GAME, partial(games.apo.step, alpha=x), max_calls=3),
-    "online_ipo, rate": lambda x: games.solve(GAME, partial(games.online_ipo.step, rate=x), max_calls=3),
+    "online_ipo, rate": lambda x: games.solve(
+        GAME, partial(games.online_ipo.step, rate=x), max_calls=3
+    ),
     "Oracle, opponents": lambda x: games.Oracle(GAME, opponents=x),
     "Oracle, seed": lambda x: games.Oracle(GAME, seed=x),
     "linear_program, method": lambda x: games.linear_program(GAME, method=x),
@@ -79,19 +100,33 @@ CALLS: dict[str, Any] = {
     "mixture": lambda x: pluralism.mixture(x, k=1, restarts=1, rounds=2),
     "mixture, raters": lambda x: pluralism.mixture([[1.0], [2.0]], x, k=1, restarts=1, rounds=2),
     "mixture, k": lambda x: pluralism.mixture([[1.0], [-2.0]], k=x, restarts=1, rounds=2),
-    "mixture, ridge": lambda x: pluralism.mixture([[1.0], [-2.0]], k=1, ridge=x, restarts=1, rounds=2),
-    "representativeness": lambda x: pluralism.representativeness(x, ["a", "b"], {"a": 0.5, "b": 0.5}),
-    "representativeness, groups": lambda x: pluralism.representativeness([0.5, 1.0], x, {"a": 0.5, "b": 0.5}),
-    "representativeness, population": lambda x: pluralism.representativeness([0.5, 1.0], ["a", "b"], x),
-    "representativeness, raters": lambda x: pluralism.representativeness([0.5, 1.0], ["a", "b"], {"a": 0.5, "b": 0.5}, rater_N=x),
-    "representativeness, seen": lambda x: pluralism.representativeness([0.5, 1.0], ["a", "b"], {"a": 1.0}, seen=x),
+    "mixture, ridge": lambda x: pluralism.mixture(
+        [[1.0], [-2.0]], k=1, ridge=x, restarts=1, rounds=2
+    ),
+    "representativeness": lambda x: pluralism.representativeness(
+        x, ["a", "b"], {"a": 0.5, "b": 0.5}
+    ),
+    "representativeness, groups": lambda x: pluralism.representativeness(
+        [0.5, 1.0], x, {"a": 0.5, "b": 0.5}
+    ),
+    "representativeness, population": lambda x: pluralism.representativeness(
+        [0.5, 1.0], ["a", "b"], x
+    ),
+    "representativeness, raters": lambda x: pluralism.representativeness(
+        [0.5, 1.0], ["a", "b"], {"a": 0.5, "b": 0.5}, rater_N=x
+    ),
+    "representativeness, seen": lambda x: pluralism.representativeness(
+        [0.5, 1.0], ["a", "b"], {"a": 1.0}, seen=x
+    ),
     "labels_for": pluralism.labels_for,
     "labels_for, groups": lambda x: pluralism.labels_for(0.1, groups=x),
     "radius": pluralism.radius,
     "select": lambda x: pluralism.select("borda", x, 1),
     "select, rule": lambda x: pluralism.select(x, PLACES, 1),
     "select, k": lambda x: pluralism.select("borda", PLACES, x),
-    "select, quotas": lambda x: pluralism.select("borda", PLACES, 2, group_M=["a", "a", "b"], at_least={"a": x}),
+    "select, quotas": lambda x: pluralism.select(
+        "borda", PLACES, 2, group_M=["a", "a", "b"], at_least={"a": x}
+    ),
     "select, weights": lambda x: pluralism.select("borda", PLACES, 1, weight_V=x),
     "quality": lambda x: pluralism.quality("borda", PLACES, x),
     "proportional": lambda x: pluralism.proportional(x, 1),
@@ -107,8 +142,12 @@ CALLS: dict[str, Any] = {
     "fit_items, dim": lambda x: fit_items(["a", "b"], ["b", "a"], dim=x, max_iterations=5),
     "fit_items, kind": lambda x: fit_items(["a", "b"], ["b", "a"], kind=x, max_iterations=5),
     "fit_items, weight": lambda x: fit_items(["a", "b"], ["b", "a"], weight=x, max_iterations=5),
-    "fit_items, confidence": lambda x: fit_items(["a", "b"], ["b", "a"], confidence=x, max_iterations=5),
-    "fit_items, features": lambda x: fit_items(["a", "b"], ["b", "a"], features={"a": x, "b": x}, max_iterations=5),
+    "fit_items, confidence": lambda x: fit_items(
+        ["a", "b"], ["b", "a"], confidence=x, max_iterations=5
+    ),
+    "fit_items, features": lambda x: fit_items(
+        ["a", "b"], ["b", "a"], features={"a": x, "b": x}, max_iterations=5
+    ),
 }
 
 

@@ -1,4 +1,6 @@
-"""Random and degenerate games against slow answers by definition: `benchmarks/fuzz_games.py`, bounded."""
+"""Random and degenerate games against slow answers by definition: `benchmarks/fuzz_games.py`,
+bounded.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,12 @@ def harness() -> ModuleType:
 @pytest.mark.filterwarnings("ignore")
 def test_every_certificate_of_every_solver_is_true(harness: ModuleType):
     found = harness.fuzz(105, seed=1, calls=25)
-    assert found["games"] == 105 and found["checks"] > 15_000 and found["examples"] == [] and found["refused"] <= 5
+    assert (
+        found["games"] == 105
+        and found["checks"] > 15_000
+        and found["examples"] == []
+        and found["refused"] <= 5
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -42,4 +49,8 @@ def test_certificates_are_never_negative_and_0_at_a_draw(beta: float):
     assert gap(game, np.full(5, 0.2)) <= 1e-25 * max(1.0, beta)
     for _ in range(50):
         pi_A = rng.dirichlet(np.full(5, 0.1))
-        assert gap(game, pi_A) >= 0 and np.isfinite(gap(game, pi_A)) and exploitability(game, pi_A) == 0
+        assert (
+            gap(game, pi_A) >= 0
+            and np.isfinite(gap(game, pi_A))
+            and exploitability(game, pi_A) == 0
+        )

@@ -43,7 +43,10 @@ def test_votes_become_probabilities():
     """a beat b three times and lost once: (3 + 1/2) / 5; c never met b: 1/2."""
     game = from_votes(["a", "a", "a", "b", "a"], ["b", "b", "b", "a", "c"])
     assert game.names == ("a", "b", "c")
-    assert game.pref_AA[0].tolist() == pytest.approx([0.5, 3.5 / 5, 1.5 / 2]) and game.pref_AA[1, 2] == 0.5
+    assert (
+        game.pref_AA[0].tolist() == pytest.approx([0.5, 3.5 / 5, 1.5 / 2])
+        and game.pref_AA[1, 2] == 0.5
+    )
     assert from_votes(["a"], ["b"], prior=0.0).pref_AA[0, 1] == 1.0
     with pytest.raises(DataError, match="meeting 2: 'x' meets itself"):
         from_votes(["a", "x"], ["b", "x"])

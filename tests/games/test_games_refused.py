@@ -1,4 +1,6 @@
-"""What a game, a solver or a certificate cannot take is an error that names it; NaN never reads as a certificate."""
+"""What a game, a solver or a certificate cannot take is an error that names it; NaN never reads as
+a certificate.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,11 @@ def test_certificates_refuse_what_is_no_policy(beta: float, pi, match: str):
             for module in (egpo, mirror_descent, optimistic, nash_md)
             for eta in (NAN, INF, -1.0, 0.0, 11)
         ),
-        *((partial(module.step, eta=eta), 0.0) for module in (sppo, spo_win_rate, halpern, inpo) for eta in (NAN, INF, -1.0, 0.0)),
+        *(
+            (partial(module.step, eta=eta), 0.0)
+            for module in (sppo, spo_win_rate, halpern, inpo)
+            for eta in (NAN, INF, -1.0, 0.0)
+        ),
         *((partial(apo.step, beta=beta), 0.0) for beta in (NAN, INF, -1.0, 0.0)),
         *((partial(apo.step, alpha=alpha), 0.0) for alpha in (NAN, 1.0, -0.1)),
         *((partial(online_ipo.step, rate=rate), 0.1) for rate in (NAN, INF, -1.0, 0.0)),
@@ -94,8 +100,12 @@ def test_the_longest_step_that_the_kl_term_allows_is_taken(module):
     for beta in (0.3, 7.0, 49.0, 1e5):
         found = solve(Game(P, beta=beta), partial(module.step, eta=1 / beta), max_calls=20)
         assert np.isfinite(found.gap)
-    assert solve(Game(P, beta=2.0), partial(module.step, eta=0.2), until=1e-4, max_calls=500).converged
-    assert solve(Game(P, beta=0.1), partial(nash_md.step, eta=50.0, fade=True), max_calls=50).gap >= 0
+    assert solve(
+        Game(P, beta=2.0), partial(module.step, eta=0.2), until=1e-4, max_calls=500
+    ).converged
+    assert (
+        solve(Game(P, beta=0.1), partial(nash_md.step, eta=50.0, fade=True), max_calls=50).gap >= 0
+    )
 
 
 def test_a_start_that_leaves_an_answer_out_is_refused():
@@ -112,7 +122,10 @@ def test_a_step_that_leads_to_no_policy_is_an_error_and_not_converged():
     with pytest.raises(RunError, match="step 1 led to no policy"):
         solve(Game(P), lambda oracle, state: state.then(state.log_pi_A * NAN))
     with pytest.raises(RunError, match="step 3 led to no policy"):
-        solve(Game(P), lambda oracle, state: state.then(state.log_pi_A + (1.0 if state.number == 2 else 0.0)))
+        solve(
+            Game(P),
+            lambda oracle, state: state.then(state.log_pi_A + (1.0 if state.number == 2 else 0.0)),
+        )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +198,9 @@ def test_names_of_votes():
             from_votes(winners, ["b", "c"])
     with pytest.raises(DataError, match="there are 2 winners and 1 losers"):
         from_votes(["a", "b"], ["c"])
-    assert from_votes(["a", "b"], ["b", "a"], weight=[1e308, 1e308]).pref_AA[0, 1] == 0.5  # their sum is infinite
+    assert (
+        from_votes(["a", "b"], ["b", "a"], weight=[1e308, 1e308]).pref_AA[0, 1] == 0.5
+    )  # their sum is infinite
 
 
 @pytest.mark.parametrize("said", [None, "0.7", 1.2, -0.1, NAN, [0.5, 0.5], 0.5j])
@@ -198,7 +213,11 @@ def test_judges_may_say_numpy_and_torch():
     import torch
 
     for said in (np.float32(0.75), torch.tensor(0.75), np.array([0.75]), True):
-        game = from_judge(lambda prompt, first, second: said if first == "a" else 1 - said, "x", ["a", "b"])  # noqa: B023
+
+        def judge(prompt, first, second, said=said):
+            return said if first == "a" else 1 - said
+
+        game = from_judge(judge, "x", ["a", "b"])
         assert game.pref_AA[0, 1] == pytest.approx(float(torch.as_tensor(said)))
     for answers in (["a"], "ab", []):
         with pytest.raises(DataError, match=r"two answers or more|answers must be a list"):
@@ -235,7 +254,11 @@ def test_inclusions_check_their_options():
     ):
         with pytest.raises(OptionError):
             next(iterates)
-    for options in ({"until": NAN, "max_calls": 10}, {"until": 0.1, "max_calls": INF}, {"until": 0.1, "max_calls": 10, "spacing": NAN}):
+    for options in (
+        {"until": NAN, "max_calls": 10},
+        {"until": 0.1, "max_calls": INF},
+        {"until": 0.1, "max_calls": 10, "spacing": NAN},
+    ):
         with pytest.raises(OptionError):
             inclusions.run(inclusions.monotone(problem, np.full(3, 1 / 3)), problem, **options)
     with pytest.raises(OptionError, match="lipschitz"):

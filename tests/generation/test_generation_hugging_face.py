@@ -1,4 +1,6 @@
-"""The generator of Hugging Face models: against `generate`, against plain forwards, and against itself in other batches."""
+"""The generator of Hugging Face models: against `generate`, against plain forwards, and against
+itself in other batches.
+"""
 
 from __future__ import annotations
 
@@ -48,16 +50,32 @@ BLOCK: dict[str, Any] = {
     "eos_token_id": 2,
     "pad_token_id": 3,
 }
-MHA = {name: value for name, value in BLOCK.items() if name not in ("num_key_value_heads", "head_dim")}
-GPT = {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": CONTEXT, "bos_token_id": 1, "eos_token_id": 2}
+MHA = {
+    name: value for name, value in BLOCK.items() if name not in ("num_key_value_heads", "head_dim")
+}
+GPT = {
+    "vocab_size": VOCABULARY,
+    "n_embd": 32,
+    "n_layer": 2,
+    "n_head": 4,
+    "n_positions": CONTEXT,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 SHARED = {
     "llama": LlamaConfig(**BLOCK),
-    "llama, one key head": LlamaConfig(**{**BLOCK, "num_key_value_heads": 1, "attention_bias": True}),
+    "llama, one key head": LlamaConfig(
+        **{**BLOCK, "num_key_value_heads": 1, "attention_bias": True}
+    ),
     "mistral, window": MistralConfig(**BLOCK, sliding_window=8),
     "qwen2": Qwen2Config(**MHA, num_key_value_heads=2, tie_word_embeddings=True),
     "qwen3": Qwen3Config(**BLOCK),
     "gemma2, window and caps": Gemma2Config(
-        **BLOCK, sliding_window=8, query_pre_attn_scalar=8, attn_logit_softcapping=2.0, final_logit_softcapping=5.0
+        **BLOCK,
+        sliding_window=8,
+        query_pre_attn_scalar=8,
+        attn_logit_softcapping=2.0,
+        final_logit_softcapping=5.0,
     ),
     "gpt2": GPT2Config(**GPT, initializer_range=0.2),
     "gpt_neox": GPTNeoXConfig(**MHA, rotary_pct=0.5),
@@ -65,15 +83,33 @@ SHARED = {
     "mixtral": MixtralConfig(**BLOCK, num_local_experts=4),
 }
 BY_GENERATE = {
-    "bloom": BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.2),
-    "mamba": MambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=4, use_mambapy=False),
-    "falcon mamba": FalconMambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=4, use_mambapy=False),
-    "rwkv": RwkvConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, context_length=64, intermediate_size=32),
+    "bloom": BloomConfig(
+        vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.2
+    ),
+    "mamba": MambaConfig(
+        vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=4, use_mambapy=False
+    ),
+    "falcon mamba": FalconMambaConfig(
+        vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=4, use_mambapy=False
+    ),
+    "rwkv": RwkvConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        num_hidden_layers=2,
+        context_length=64,
+        intermediate_size=32,
+    ),
     "dynamic rope": LlamaConfig(
-        **{**BLOCK, "max_position_embeddings": 16}, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0}
+        **{**BLOCK, "max_position_embeddings": 16},
+        rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0},
     ),
 }
-PROMPTS = [[5, 9, 30, 7, 11], [40], [(7 * i) % 140 + 4 for i in range(37)], [8, 8, 8, 9, 10, 90, 31, 44, 5, 6, 7, 100]]
+PROMPTS = [
+    [5, 9, 30, 7, 11],
+    [40],
+    [(7 * i) % 140 + 4 for i in range(37)],
+    [8, 8, 8, 9, 10, 90, 31, 44, 5, 6, 7, 100],
+]
 
 
 def made(config: Any, seed: int = 0) -> Any:
@@ -86,24 +122,40 @@ def llama() -> Any:
     return made(SHARED["llama"])
 
 
-def answers_of(model: Any, prompts: Any = PROMPTS, *, samples: int = 2, seed: int = 0, **how: Any) -> list[list[Answer]]:
+def answers_of(
+    model: Any, prompts: Any = PROMPTS, *, samples: int = 2, seed: int = 0, **how: Any
+) -> list[list[Answer]]:
     generator = HuggingFaceGenerator(model, rows=how.pop("rows", 64))
-    out = generator(prompts, samples=samples, seeds=seeds_of(len(prompts), seed=seed), sampling=Sampling(**{"max_new_tokens": 20, **how}))
+    out = generator(
+        prompts,
+        samples=samples,
+        seeds=seeds_of(len(prompts), seed=seed),
+        sampling=Sampling(**{"max_new_tokens": 20, **how}),
+    )
     assert generator.way == "shared", generator.reasons
     return out
 
 
-def by_generate(model: Any, prompt: list[int], tokens: int, stop: list[int] | None = None) -> tuple[int, ...]:
+def by_generate(
+    model: Any, prompt: list[int], tokens: int, stop: list[int] | None = None
+) -> tuple[int, ...]:
     ids = torch.tensor([prompt])
     out = model.generate(
-        ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=tokens, eos_token_id=stop, pad_token_id=3
+        ids,
+        attention_mask=torch.ones_like(ids),
+        do_sample=False,
+        max_new_tokens=tokens,
+        eos_token_id=stop,
+        pad_token_id=3,
     )
     return tuple(out[0, len(prompt) :].tolist())
 
 
 def plain_logp(model: Any, prompt: Any, answer: Any, temperature: float = 1.0) -> torch.Tensor:
     with torch.no_grad():
-        logits_TV = model(input_ids=torch.tensor([[*prompt, *answer]]), use_cache=False).logits[0, len(prompt) - 1 : -1]
+        logits_TV = model(input_ids=torch.tensor([[*prompt, *answer]]), use_cache=False).logits[
+            0, len(prompt) - 1 : -1
+        ]
     return (logits_TV / temperature).log_softmax(-1).gather(1, torch.tensor(answer)[:, None])[:, 0]
 
 
@@ -111,7 +163,9 @@ def plain_logp(model: Any, prompt: Any, answer: Any, temperature: float = 1.0) -
 
 
 @pytest.mark.parametrize("family", SHARED)
-def test_greedy_token_ids_are_those_of_generate_and_log_probabilities_those_of_a_forward(family: str) -> None:
+def test_greedy_token_ids_are_those_of_generate_and_log_probabilities_those_of_a_forward(
+    family: str,
+) -> None:
     model = made(SHARED[family])
     answers = answers_of(model, temperature=0.0)
     for prompt, row in zip(PROMPTS, answers, strict=True):
@@ -119,7 +173,9 @@ def test_greedy_token_ids_are_those_of_generate_and_log_probabilities_those_of_a
         for answer in row:
             assert answer.ids_T == right
             assert answer.finish_reason == "length"
-            torch.testing.assert_close(answer.logp_T, plain_logp(model, prompt, answer.ids_T), atol=2e-5, rtol=0)
+            torch.testing.assert_close(
+                answer.logp_T, plain_logp(model, prompt, answer.ids_T), atol=2e-5, rtol=0
+            )
             assert not answer.sampler_logp_T.any()  # a certain choice
 
 
@@ -132,22 +188,32 @@ def test_models_that_the_cache_cannot_serve_are_generated_right_and_say_why(fami
     with pytest.warns(UserWarning, match="generates by `generate`"):
         generator = HuggingFaceGenerator(model)
         answers = generator(PROMPTS, samples=2, seeds=seeds_of(4, seed=0), sampling=Sampling(12))
-    assert generator.way == {"dynamic rope": "uncached", "rwkv": "alone"}.get(family, "together")  # RWKV mixes the rows of a batch
+    assert generator.way == {"dynamic rope": "uncached", "rwkv": "alone"}.get(
+        family, "together"
+    )  # RWKV mixes the rows of a batch
     assert generator.reasons["shared"]
     for prompt, row in zip(PROMPTS, answers, strict=True):
         assert row[0].ids_T != row[1].ids_T
         for answer in row:
             right = plain_logp if family != "dynamic rope" else logp_by_steps
-            torch.testing.assert_close(answer.logp_T, right(model, prompt, answer.ids_T), atol=2e-5, rtol=0)
+            torch.testing.assert_close(
+                answer.logp_T, right(model, prompt, answer.ids_T), atol=2e-5, rtol=0
+            )
 
 
 def logp_by_steps(model: Any, prompt: list[int], answer: tuple[int, ...]) -> torch.Tensor:
-    """A forward for each token, as it was drawn: a rope that is stretched by the length reads each prefix in its own way."""
+    """A forward for each token, as it was drawn: a rope that is stretched by the length reads each
+    prefix in its own way.
+    """
     steps = []
     with torch.no_grad():
         for t, token in enumerate(answer):
-            model(input_ids=torch.tensor([[4]]), use_cache=False)  # a short sequence ends the stretch
-            logits_V = model(input_ids=torch.tensor([[*prompt, *answer[:t]]]), use_cache=False).logits[0, -1]
+            model(
+                input_ids=torch.tensor([[4]]), use_cache=False
+            )  # a short sequence ends the stretch
+            logits_V = model(
+                input_ids=torch.tensor([[*prompt, *answer[:t]]]), use_cache=False
+            ).logits[0, -1]
             steps.append(logits_V.log_softmax(-1)[token])
     return torch.stack(steps)
 
@@ -157,12 +223,19 @@ def test_learned_positions_that_skip_two_fall_back_or_are_right() -> None:
                            max_position_embeddings=CONTEXT, word_embed_proj_dim=32, init_std=0.2))  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        answers = HuggingFaceGenerator(model)(PROMPTS, samples=1, seeds=seeds_of(4, seed=0), sampling=Sampling(20, temperature=0.0))
-    assert [row[0].ids_T for row in answers] == [by_generate(model, prompt, 20) for prompt in PROMPTS]
+        answers = HuggingFaceGenerator(model)(
+            PROMPTS, samples=1, seeds=seeds_of(4, seed=0), sampling=Sampling(20, temperature=0.0)
+        )
+    assert [row[0].ids_T for row in answers] == [
+        by_generate(model, prompt, 20) for prompt in PROMPTS
+    ]
 
 
 def test_the_same_draws_come_from_every_way(llama: Any) -> None:
-    sampling, seeds = Sampling(16, temperature=0.8, top_p=0.9, stop_ids=(17, 60)), seeds_of(4, seed=3)
+    sampling, seeds = (
+        Sampling(16, temperature=0.8, top_p=0.9, stop_ids=(17, 60)),
+        seeds_of(4, seed=3),
+    )
     rows = []
     for way in backend.WAYS:
         generator = HuggingFaceGenerator(llama)
@@ -173,29 +246,48 @@ def test_the_same_draws_come_from_every_way(llama: Any) -> None:
     for other in rows[1:]:
         for ours, theirs in zip(chain(*rows[0]), chain(*other), strict=True):
             assert (ours.ids_T, ours.finish_reason) == (theirs.ids_T, theirs.finish_reason)
-            torch.testing.assert_close(ours.sampler_logp_T, theirs.sampler_logp_T, atol=2e-5, rtol=0)
+            torch.testing.assert_close(
+                ours.sampler_logp_T, theirs.sampler_logp_T, atol=2e-5, rtol=0
+            )
 
 
 def test_log_probabilities_are_the_scorers(llama: Any) -> None:
     answers = answers_of(llama, temperature=0.7)
-    items = [Tokenized(tuple(prompt), {"answer": list(row[0].ids_T)}) for prompt, row in zip(PROMPTS, answers, strict=True)]
+    items = [
+        Tokenized(tuple(prompt), {"answer": list(row[0].ids_T)})
+        for prompt, row in zip(PROMPTS, answers, strict=True)
+    ]
     with torch.no_grad():
         logp_NT = TextScorer(llama)(items)["answer"].logp_NT
     for n, (prompt, row) in enumerate(zip(PROMPTS, answers, strict=True)):
         torch.testing.assert_close(row[0].logp_T, logp_NT[n, :20], atol=2e-5, rtol=0)
-        torch.testing.assert_close(row[0].sampler_logp_T, plain_logp(llama, prompt, row[0].ids_T, 0.7), atol=3e-5, rtol=0)
+        torch.testing.assert_close(
+            row[0].sampler_logp_T, plain_logp(llama, prompt, row[0].ids_T, 0.7), atol=3e-5, rtol=0
+        )
 
 
-# ------------------------------------------------------------ an answer depends on its prompt, seed and number alone
+# ------------------------------------------------------------ an answer depends on its prompt, seed
+# and number alone
 
 
 def test_batches_their_order_and_other_samples_change_nothing(llama: Any) -> None:
     seeds, sampling = seeds_of(4, seed=1), Sampling(30, stop_ids=(9, 77, 120, 55, 56, 57, 58, 59))
     whole = HuggingFaceGenerator(llama)(PROMPTS, samples=6, seeds=seeds, sampling=sampling)
-    assert {answer.finish_reason for row in whole for answer in row} == {"stop", "length"}  # rows leave at different times
-    for order, samples, rows in (([3, 1, 0, 2], 6, 64), ([2], 1, 64), ([1, 2], 4, 5), ([0, 1, 2, 3], 2, 1)):
+    assert {answer.finish_reason for row in whole for answer in row} == {
+        "stop",
+        "length",
+    }  # rows leave at different times
+    for order, samples, rows in (
+        ([3, 1, 0, 2], 6, 64),
+        ([2], 1, 64),
+        ([1, 2], 4, 5),
+        ([0, 1, 2, 3], 2, 1),
+    ):
         part = HuggingFaceGenerator(llama, rows=rows)(
-            [PROMPTS[p] for p in order], samples=samples, seeds=[seeds[p] for p in order], sampling=sampling
+            [PROMPTS[p] for p in order],
+            samples=samples,
+            seeds=[seeds[p] for p in order],
+            sampling=sampling,
         )
         for p, row in zip(order, part, strict=True):
             for ours, theirs in zip(row, whole[p][:samples], strict=True):
@@ -206,13 +298,17 @@ def test_batches_their_order_and_other_samples_change_nothing(llama: Any) -> Non
 def test_other_seeds_samples_steps_and_prompts_draw_other_answers(llama: Any) -> None:
     same = [PROMPTS[0]] * 2
     first = answers_of(llama, same, samples=2, seed=0)
-    texts = {answer.ids_T for row in first for answer in row} | {row[0].ids_T for row in answers_of(llama, same, seed=1)}
+    texts = {answer.ids_T for row in first for answer in row} | {
+        row[0].ids_T for row in answers_of(llama, same, seed=1)
+    }
     assert len(texts) == 6
     assert len({*seeds_of(50, seed=0), *seeds_of(50, seed=0, step=1), *seeds_of(50, seed=1)}) == 150
     assert answers_of(llama, same, seed=0)[0][0].ids_T == first[0][0].ids_T
 
 
-def test_rows_that_are_done_leave_and_their_prompts_too(llama: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_are_done_leave_and_their_prompts_too(
+    llama: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held: list[tuple[int, int]] = []
     keep = PrefixCache.keep
 
@@ -227,7 +323,9 @@ def test_rows_that_are_done_leave_and_their_prompts_too(llama: Any, monkeypatch:
     assert held[-1] == (8, min(p for _, p in held))  # down to one block of rows
     for prompt, row in zip(PROMPTS, answers, strict=True):
         for answer in row:
-            torch.testing.assert_close(answer.logp_T, plain_logp(llama, prompt, answer.ids_T), atol=2e-5, rtol=0)
+            torch.testing.assert_close(
+                answer.logp_T, plain_logp(llama, prompt, answer.ids_T), atol=2e-5, rtol=0
+            )
 
 
 # ------------------------------------------------------------ ends
@@ -243,7 +341,9 @@ def test_an_answer_ends_with_the_stop_token_where_generate_ends(llama: Any) -> N
     assert len(row[0].logp_T) == len(row[0].ids_T) == free.index(stop) + 1
 
 
-def test_an_answer_ends_at_the_context_by_length_and_a_prompt_that_fills_it_is_refused(llama: Any) -> None:
+def test_an_answer_ends_at_the_context_by_length_and_a_prompt_that_fills_it_is_refused(
+    llama: Any,
+) -> None:
     long = [(5 * i) % 140 + 4 for i in range(CONTEXT - 4)]
     (short, row) = answers_of(llama, [PROMPTS[0], long], samples=1, max_new_tokens=10)
     assert (len(short[0].ids_T), len(row[0].ids_T)) == (10, 4)
@@ -260,9 +360,15 @@ def test_one_token_one_prompt_one_sample(llama: Any) -> None:
 
 @pytest.mark.parametrize(
     ("prompts", "samples", "seeds", "says"),
-    [([[]], 1, [0], "prompt 1 has no token"), ([[4]], 0, [0], "0 samples"), ([[4]], 1, [0, 1], "2 seeds for 1 prompts")],
+    [
+        ([[]], 1, [0], "prompt 1 has no token"),
+        ([[4]], 0, [0], "0 samples"),
+        ([[4]], 1, [0, 1], "2 seeds for 1 prompts"),
+    ],
 )
-def test_what_cannot_be_asked_is_refused(llama: Any, prompts: Any, samples: int, seeds: Any, says: str) -> None:
+def test_what_cannot_be_asked_is_refused(
+    llama: Any, prompts: Any, samples: int, seeds: Any, says: str
+) -> None:
     with pytest.raises(OptionError, match=says):
         HuggingFaceGenerator(llama)(prompts, samples=samples, seeds=seeds, sampling=Sampling(4))
 
@@ -275,26 +381,46 @@ def test_weights_of_nan_are_an_error() -> None:
         answers_of(model)
 
 
-# ------------------------------------------------------------ verified, and the model left as it was
+# ------------------------------------------------------------ verified, and the model left as it
+# was
 
 
 def test_a_cache_that_is_wrong_is_found_and_left_aloud(monkeypatch: pytest.MonkeyPatch) -> None:
     llama = made(SHARED["llama"])
-    monkeypatch.setattr("holdfast.generation.prefix_cache._product", lambda weight, values: weight[..., 1:] @ values[:, 1:])
+    monkeypatch.setattr(
+        "holdfast.generation.prefix_cache._product",
+        lambda weight, values: weight[..., 1:] @ values[:, 1:],
+    )
     generator = HuggingFaceGenerator(llama)
     with pytest.warns(UserWarning, match="differ from a plain forward's by up to"):
-        answers = generator(PROMPTS, samples=1, seeds=seeds_of(4, seed=0), sampling=Sampling(8, temperature=0.0))
+        answers = generator(
+            PROMPTS, samples=1, seeds=seeds_of(4, seed=0), sampling=Sampling(8, temperature=0.0)
+        )
     assert generator.way == "together"
-    assert [row[0].ids_T for row in answers] == [by_generate(llama, prompt, 8) for prompt in PROMPTS]
+    assert [row[0].ids_T for row in answers] == [
+        by_generate(llama, prompt, 8) for prompt in PROMPTS
+    ]
 
 
 def test_longer_sequences_are_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:
     generator, seen = HuggingFaceGenerator(made(SHARED["llama"])), []
     plain = generator._plain_logp
-    monkeypatch.setattr(generator, "_plain_logp", lambda p, a: seen.append(len(p) + len(a)) or plain(p, a))
-    for prompts, tokens in ((PROMPTS[:2], 6), (PROMPTS[:2], 6), (PROMPTS[:2], 5), (PROMPTS[1:3], 6), (PROMPTS[:1], 4)):
+    monkeypatch.setattr(
+        generator, "_plain_logp", lambda p, a: seen.append(len(p) + len(a)) or plain(p, a)
+    )
+    for prompts, tokens in (
+        (PROMPTS[:2], 6),
+        (PROMPTS[:2], 6),
+        (PROMPTS[:2], 5),
+        (PROMPTS[1:3], 6),
+        (PROMPTS[:1], 4),
+    ):
         generator(prompts, samples=1, seeds=[0] * len(prompts), sampling=Sampling(tokens))
-    assert seen == [11, 7, 43, 9]  # the longest and the shortest prompt at first, then the longer one, then a row without others
+    assert (
+        seen == [11, 7, 43, 9]
+        # the longest and the shortest prompt at first, then the longer one, then a row without
+        # others
+    )
 
 
 def test_the_model_is_as_it_was_and_its_new_weights_count(llama: Any) -> None:
@@ -309,4 +435,6 @@ def test_the_model_is_as_it_was_and_its_new_weights_count(llama: Any) -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert model(torch.tensor([[4, 5]])).logits.requires_grad
     model.load_state_dict(made(SHARED["llama"], seed=1).state_dict())
-    assert first != generator(PROMPTS, samples=1, seeds=[0] * 4, sampling=Sampling(8, temperature=0.0))
+    assert first != generator(
+        PROMPTS, samples=1, seeds=[0] * 4, sampling=Sampling(8, temperature=0.0)
+    )

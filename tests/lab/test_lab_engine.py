@@ -23,7 +23,12 @@ def square(x: int) -> tuple[int, int]:
 
 def test_results_come_in_the_order_of_the_work(tmp_path):
     seen = []
-    done = run_all([Work(str(x), square, {"x": x}) for x in range(4)], workers=1, quiet=True, on_done=lambda i, d: seen.append(i))
+    done = run_all(
+        [Work(str(x), square, {"x": x}) for x in range(4)],
+        workers=1,
+        quiet=True,
+        on_done=lambda i, d: seen.append(i),
+    )
     assert [d.result for d in done] == [(x * x, 1) for x in range(4)]
     assert sorted(seen) == [0, 1, 2, 3]
     assert all(d.seconds >= 0 for d in done)
@@ -66,7 +71,10 @@ if __name__ == "__main__":
 
 def alive(pid: int) -> bool:
     """Whether that process runs; one that is dead and not yet buried does not."""
-    return Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return (
+        Path(f"/proc/{pid}").exists()
+        and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    )
 
 
 def until(true, seconds: float = 60) -> bool:
@@ -77,11 +85,16 @@ def until(true, seconds: float = 60) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads processes from /proc")
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    "number, code",
+    [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT), (signal.SIGKILL, -signal.SIGKILL)],
+)
 def test_workers_end_with_their_parent_however_it_ends(tmp_path, number, code):
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
-    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)], stderr=subprocess.DEVNULL)
+    parent = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)], stderr=subprocess.DEVNULL
+    )
     try:
         pids = [tmp_path / name for name in ("a", "b")]
         assert until(lambda: all(path.exists() and path.read_text() for path in pids))

@@ -65,7 +65,10 @@ def test_counts_become_probabilities_and_nonsense_is_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (",a,b,c\na,0,3,1\nc,5,1,0\nb,2,0,4\n", "column 2 is 'b' and row 2 is 'c'"),  # counts, which nothing else would give away
+        (
+            ",a,b,c\na,0,3,1\nc,5,1,0\nb,2,0,4\n",
+            "column 2 is 'b' and row 2 is 'c'",
+        ),  # counts, which nothing else would give away
         (",a,b\nx,0,3\ny,2,0\n", "column 1 is 'a' and row 1 is 'x'"),
         (",a,a\na,0,3\na,2,0\n", "'a' names 2 answers"),
         ("0.5,?\n?,0.5\n", "the number 0.5 where they meet"),  # was a game of one answer
@@ -93,7 +96,9 @@ def test_votes_are_counted_and_the_most_met_kept(tmp_path: Path):
     few = read_game(path, answers=3, fill="general_preference")
     at = [filled.names.index(name) for name in few.names]
     assert "d" not in few.names
-    np.testing.assert_array_equal(few.pref_AA, filled.pref_AA[np.ix_(at, at)])  # the model has seen everybody's votes
+    np.testing.assert_array_equal(
+        few.pref_AA, filled.pref_AA[np.ix_(at, at)]
+    )  # the model has seen everybody's votes
     with pytest.raises(OptionError, match="fill is 'guess'"):
         read_game(path, fill="guess")
     with pytest.raises(OptionError, match="answers is 1"):
@@ -112,10 +117,14 @@ def test_votes_are_counted_and_the_most_met_kept(tmp_path: Path):
         (",winner,loser\n0,1,2\n1,2,3\n2,3,1\n", "123"),
     ],
 )
-def test_a_header_of_votes_decides_even_where_names_are_numbers(text: str, names: str, tmp_path: Path):
+def test_a_header_of_votes_decides_even_where_names_are_numbers(
+    text: str, names: str, tmp_path: Path
+):
     """One win of one meeting, and one imagined: 3/4."""
     game = read_game(written(tmp_path / "votes.csv", text))
-    assert "".join(game.names) == names and game.pref_AA[0, 1] == 0.75 and game.pref_AA[1, 2] == 0.75
+    assert (
+        "".join(game.names) == names and game.pref_AA[0, 1] == 0.75 and game.pref_AA[1, 2] == 0.75
+    )
 
 
 def test_matrices_may_be_named_by_numbers_and_by_the_words_of_votes(tmp_path: Path):
@@ -134,7 +143,9 @@ def test_games_of_all_sizes_run_at_any_beta(beta: float, pref):
     assert len(found.lines) == 27 and all(np.isfinite(line.gap_E).all() for line in found.lines)
 
 
-@pytest.mark.parametrize("options", [{"beta": 0.0}, {"beta": float("nan")}, {"calls": 0}, {"opponents": 0}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "options", [{"beta": 0.0}, {"beta": float("nan")}, {"calls": 0}, {"opponents": 0}, {"seed": -1}]
+)
 def test_a_race_checks_its_options(options):
     with pytest.raises(OptionError, match="it must be"):
         race(Game(np.full((2, 2), 0.5)), progress=False, **options)
@@ -152,10 +163,16 @@ def test_everybody_runs_and_the_known_circle(tmp_path: Path):
     pref = np.array([[0.5, 0.8, 0.3], [0.2, 0.5, 0.9], [0.7, 0.1, 0.5]])
     found = race(Game(pref), name="three", calls=400, progress=False)
     lines = {(line.name, line.answers): line for line in found.lines}
-    assert lines["sppo", "exact answers"].word == "circles" and lines["optimistic", "exact answers"].gap_E[-1] < 1e-3
+    assert (
+        lines["sppo", "exact answers"].word == "circles"
+        and lines["optimistic", "exact answers"].gap_E[-1] < 1e-3
+    )
     assert lines["optimistic", NOISY].gap_E[-1] > lines["optimistic", "exact answers"].gap_E[-1]
     assert all(np.isfinite(line.gap_E).all() and line.calls_E[-1] >= 400 for line in found.lines)
-    assert found.facts["support_of_the_winner"] == 3 and found.facts["exploitability_of_the_winner"] < 1e-12
+    assert (
+        found.facts["support_of_the_winner"] == 3
+        and found.facts["exploitability_of_the_winner"] < 1e-12
+    )
     assert "is first at" in lead(found)
 
 
@@ -163,7 +180,9 @@ def test_the_verb_writes_a_page_pictures_and_json(tmp_path: Path):
     text = ",r,p,s\nr,0,-1,1\np,1,0,-1\ns,-1,1,0\n"
     file = str(written(tmp_path / "one.csv", text))
     out = tmp_path / "out"
-    result = CliRunner().invoke(lab_app, ["games", file, "--out", str(out), "--calls", "5", "--json"])
+    result = CliRunner().invoke(
+        lab_app, ["games", file, "--out", str(out), "--calls", "5", "--json"]
+    )
     assert result.exit_code == 0, result.output
     facts = json.loads((out / "games.json").read_text())
     assert facts[0]["game"] == "one" and len(facts[0]["solvers"]) == 27
@@ -175,7 +194,10 @@ def test_the_verb_writes_a_page_pictures_and_json(tmp_path: Path):
 
 
 def test_several_games_share_a_picture():
-    found = [race(Game((1 + np.array(RPS)) / 2), name=name, calls=3, progress=False) for name in ("one", "two")]
+    found = [
+        race(Game((1 + np.array(RPS)) / 2), name=name, calls=3, progress=False)
+        for name in ("one", "two")
+    ]
     spec = together(found).spec()
     assert spec["facet"]["row"]["sort"] == ["one", "two"]
     rows = spec["spec"]["data"]["values"] if "data" in spec["spec"] else spec["data"]["values"]
@@ -188,25 +210,61 @@ def test_votes_are_read_as_every_verb_reads_rows(tmp_path: Path):
     file = written(tmp_path / "votes.csv", rows)
     with pytest.raises(DataError):
         read_game(file)
-    said = ["--columns", "model_a=mine", "--columns", "model_b=yours", "--columns", "winner=verdict", "--verdicts", "0=first,1=second"]
-    asked = ["games", str(file), *said, "--quarantine", "--out", str(tmp_path / "out"), "--calls", "50", "--json"]
+    said = [
+        "--columns",
+        "model_a=mine",
+        "--columns",
+        "model_b=yours",
+        "--columns",
+        "winner=verdict",
+        "--verdicts",
+        "0=first,1=second",
+    ]
+    asked = [
+        "games",
+        str(file),
+        *said,
+        "--quarantine",
+        "--out",
+        str(tmp_path / "out"),
+        "--calls",
+        "50",
+        "--json",
+    ]
     result = CliRunner().invoke(lab_app, asked)
     assert result.exit_code == 0, result.output + str(result.exception)
-    assert len((tmp_path / "out" / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+    assert (
+        len((tmp_path / "out" / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+    )
     columns = {"model_a": "mine", "model_b": "yours", "winner": "verdict"}
-    game = read_game(file, columns=columns, verdicts={"0": "first", "1": "second"}, quarantine=True, folder=tmp_path, prior=0.0)
+    game = read_game(
+        file,
+        columns=columns,
+        verdicts={"0": "first", "1": "second"},
+        quarantine=True,
+        folder=tmp_path,
+        prior=0.0,
+    )
     assert game.names == ("a", "b", "c") and game.pref_AA[0, 1] == 0.5 and game.pref_AA[1, 2] == 1.0
 
 
 def test_camps_run_in_circles_and_no_reward_ranks_them():
     game = camps(0)
-    assert len(game) == 81 and three_cycles(game) > 0.1 and set((6 * game.pref_AA).round(9).flat) <= {0, 1, 2, 3, 4, 5, 6}
+    assert (
+        len(game) == 81
+        and three_cycles(game) > 0.1
+        and set((6 * game.pref_AA).round(9).flat) <= {0, 1, 2, 3, 4, 5, 6}
+    )
     reward = rewards(game)
     said = 1 / (1 + np.exp(-(reward[:, None] - reward)))
-    np.testing.assert_allclose(said.sum(-1), game.pref_AA.sum(-1), atol=1e-4)  # Bradley-Terry's own equations
+    np.testing.assert_allclose(
+        said.sum(-1), game.pref_AA.sum(-1), atol=1e-4
+    )  # Bradley-Terry's own equations
 
 
-def test_reinforce_on_words_climbs_its_reward_and_stays_where_there_is_none(monkeypatch: pytest.MonkeyPatch):
+def test_reinforce_on_words_climbs_its_reward_and_stays_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+):
     monkeypatch.setattr(spo_sampled, "UPDATES", 300)
     rng = np.random.default_rng(0)
     still = spo_sampled.reinforce(lambda batch_B: np.full(len(batch_B), 0.7), rng)
@@ -219,7 +277,14 @@ def test_reinforce_on_words_climbs_its_reward_and_stays_where_there_is_none(monk
 def test_wins_in_a_batch_are_antisymmetric_and_right_on_average():
     rng, batch_B = np.random.default_rng(1), np.array([0, 1, 2])
     rewards_RB = np.array(
-        [spo_sampled.wins(np.array([[0.5, 0.8, 0.3], [0.2, 0.5, 0.9], [0.7, 0.1, 0.5]]), rng)(batch_B) for _ in range(4000)]
+        [
+            spo_sampled.wins(np.array([[0.5, 0.8, 0.3], [0.2, 0.5, 0.9], [0.7, 0.1, 0.5]]), rng)(
+                batch_B
+            )
+            for _ in range(4000)
+        ]
     )
     np.testing.assert_allclose(rewards_RB.sum(1), 0, atol=1e-12)
-    np.testing.assert_allclose(rewards_RB.mean(0), [0.1, 0.1, -0.2], atol=0.04)  # (0.6 - 0.4) / 2, (-0.6 + 0.8) / 2, (0.4 - 0.8) / 2
+    np.testing.assert_allclose(
+        rewards_RB.mean(0), [0.1, 0.1, -0.2], atol=0.04
+    )  # (0.6 - 0.4) / 2, (-0.6 + 0.8) / 2, (0.4 - 0.8) / 2

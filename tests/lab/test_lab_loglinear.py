@@ -39,8 +39,12 @@ def test_the_optimum_has_no_gap_and_any_other_policy_has_one():
     world = log_linear([0, 1, 2], prompts=5, answers=4, features=3, reference=1.0, beta=0.7)
     assert world.gap_W(world.optimum_WSA).abs().max() < 1e-12
     best_W = world.reward_W(world.optimum_WSA) - 0.7 * world.kl_W(world.optimum_WSA)
-    other = world.policy_WSA(torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
-    torch.testing.assert_close(world.gap_W(other), best_W - (world.reward_W(other) - 0.7 * world.kl_W(other)))
+    other = world.policy_WSA(
+        torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    )
+    torch.testing.assert_close(
+        world.gap_W(other), best_W - (world.reward_W(other) - 0.7 * world.kl_W(other))
+    )
     assert world.gap_W(other).min() > 0.01
 
 
@@ -49,7 +53,9 @@ def test_a_world_is_the_same_whichever_others_are_beside_it():
     torch.testing.assert_close(both.features_WSAD[1], alone.features_WSAD[0])
     one, two = compare(both, 50), compare(alone, 50)
     assert torch.equal(one.chosen_WN[1], two.chosen_WN[0])
-    assert torch.equal(flip_uniform(both, one, 0.3).wrong_WN[1], flip_uniform(alone, two, 0.3).wrong_WN[0])
+    assert torch.equal(
+        flip_uniform(both, one, 0.3).wrong_WN[1], flip_uniform(alone, two, 0.3).wrong_WN[0]
+    )
 
 
 def test_labels_follow_bradley_terry():
@@ -83,7 +89,10 @@ def test_linked_flips_lean_where_they_should():
     clean = compare(world, 8000)
     by_length = flip_by_length(world, clean, 0.25)
     length = world.features_WSAD[0, ..., 0]
-    longer = length[clean.prompt_WN[0], clean.rejected_WN[0]] > length[clean.prompt_WN[0], clean.chosen_WN[0]]
+    longer = (
+        length[clean.prompt_WN[0], clean.rejected_WN[0]]
+        > length[clean.prompt_WN[0], clean.chosen_WN[0]]
+    )
     wrong = by_length.wrong_WN[0].double()
     assert wrong[longer].mean() > 3 * wrong[~longer].mean()
     by_group = flip_by_group(world, clean, 0.25)
@@ -104,13 +113,19 @@ def test_costs_are_those_of_the_exact_tables(name):
     if isinstance(method, AnswerMethod):
         expected = method.objective(batch_of(method, world, world.policy_WSA(theta), labels))
         every = data.unfolded()
-        chosen = every if label in method.card.needs else Judgments(every.prompt_N[:40], every.answer_N[:40])  # sft reads these alone
+        chosen = (
+            every
+            if label in method.card.needs
+            else Judgments(every.prompt_N[:40], every.answer_N[:40])
+        )  # sft reads these alone
         reference = method.objective(table.answers(chosen))
         if not method.card.coupled:  # the mismatched answers differ
             torch.testing.assert_close(expected, reference)
     else:
         expected = method.objective(table.pairs(data))
-        torch.testing.assert_close(method.objective(pairs(world, world.policy_WSA(theta), labels)), expected)
+        torch.testing.assert_close(
+            method.objective(pairs(world, world.policy_WSA(theta), labels)), expected
+        )
     torch.testing.assert_close(cost_of(world, labels, method)(theta)[0], expected.mean())
 
 
@@ -118,10 +133,16 @@ def test_worlds_do_not_meet_in_a_coupled_cost_or_a_worst_case():
     both = log_linear([0, 1], prompts=3, answers=4, features=2)
     labels = compare(both, 30)
     theta = torch.tensor([[0.3, -0.8], [0.1, 0.6]], dtype=torch.float64)
-    for method, reduction in ((get("kto"), None), (get("dpo"), parse("cvar:alpha=0.3")), (get("dr_dpo"), None)):
+    for method, reduction in (
+        (get("kto"), None),
+        (get("dpo"), parse("cvar:alpha=0.3")),
+        (get("dr_dpo"), None),
+    ):
         together = cost_of(both, labels, method, reduction=reduction)(theta)
         for w in range(2):
-            alone = cost_of(both.only(w), labels.only(w), method, reduction=reduction)(theta[w : w + 1])
+            alone = cost_of(both.only(w), labels.only(w), method, reduction=reduction)(
+                theta[w : w + 1]
+            )
             torch.testing.assert_close(alone[0], together[w])
 
 
@@ -129,16 +150,23 @@ def test_rdpo_meets_the_clean_optimum_on_the_population_of_flipped_labels():
     world = log_linear([0], prompts=4, answers=4, features=3)
     labels = every_pair(world)
     z = (
-        world.reward_WSA[0][labels.prompt_WN[0], labels.chosen_WN[0]] - world.reward_WSA[0][labels.prompt_WN[0], labels.rejected_WN[0]]
+        world.reward_WSA[0][labels.prompt_WN[0], labels.chosen_WN[0]]
+        - world.reward_WSA[0][labels.prompt_WN[0], labels.rejected_WN[0]]
     ).sigmoid()
     weight = 0.7 * z + 0.3 * (1 - z)
 
     def cost(name, **settings):
-        return lambda theta: (weight * get(name).objective(pairs(world, world.policy_WSA(theta), labels), beta=1.0, **settings)).mean()[
-            None
-        ]
+        return lambda theta: (
+            weight
+            * get(name).objective(
+                pairs(world, world.policy_WSA(theta), labels), beta=1.0, **settings
+            )
+        ).mean()[None]
 
-    robust, plain = newton(cost("rdpo", flip=0.3), world.start_WD), newton(cost("dpo"), world.start_WD)
+    robust, plain = (
+        newton(cost("rdpo", flip=0.3), world.start_WD),
+        newton(cost("dpo"), world.start_WD),
+    )
     assert world.gap_W(world.policy_WSA(robust.theta_WD))[0] < 1e-12
     assert world.gap_W(world.policy_WSA(plain.theta_WD))[0] > 0.05
 

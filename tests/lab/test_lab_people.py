@@ -48,8 +48,18 @@ def test_contexts_are_learned_where_they_can_be():
     assert set(np.round(parity, 6)) == {0.817574, 0.182426}
     additive = contexts.preference(bits, "additive", rng)
     for learner in (contexts.count_table, contexts.logistic):
-        assert contexts.labels_needed(additive, bits, learner, np.random.default_rng(1), within=0.05, most=2**14) < 2**13
-    assert contexts.labels_needed(parity, bits, contexts.logistic, np.random.default_rng(1), within=0.05, most=2**10) == 2**11
+        assert (
+            contexts.labels_needed(
+                additive, bits, learner, np.random.default_rng(1), within=0.05, most=2**14
+            )
+            < 2**13
+        )
+    assert (
+        contexts.labels_needed(
+            parity, bits, contexts.logistic, np.random.default_rng(1), within=0.05, most=2**10
+        )
+        == 2**11
+    )
     assert contexts.count_table(bits[:1], np.array([3.0]), np.array([2.0])).tolist() == [0.6]
     assert contexts.logistic(bits, np.zeros(16), np.zeros(16)).tolist() == [0.5] * 16
 
@@ -60,12 +70,18 @@ def test_text_asked_for_at_an_angle_has_its_attributes(angle: int):
     rng, prompts = random.Random(angle), text.all_prompts()[:400]
     answers = [direction_text.sample_answer(prompt, angle, rng) for prompt in prompts]
     cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    assert np.mean(direction_text.on_topic(prompts, answers)) == pytest.approx(cos + (1 - cos) / 8, abs=0.04)
-    assert np.mean(direction_text.much_said(prompts, answers)) == pytest.approx((1 + 5 * sin) / 6, abs=0.04)
+    assert np.mean(direction_text.on_topic(prompts, answers)) == pytest.approx(
+        cos + (1 - cos) / 8, abs=0.04
+    )
+    assert np.mean(direction_text.much_said(prompts, answers)) == pytest.approx(
+        (1 + 5 * sin) / 6, abs=0.04
+    )
 
 
 def test_what_is_taught_is_asked_for_within_the_cone():
     rows = direction_text.corpus(text.all_prompts(), 50, seed=0)
     asked = {row["prompt"].rpartition("verbosity ")[2] for row in rows}
     assert all(0 <= int(percent.rstrip(".")) <= 42 for percent in asked) and len(asked) > 10
-    assert direction_text.wish(rows[0]["prompt"].partition("\n")[0], 45).endswith("helpfulness 71, verbosity 71.")
+    assert direction_text.wish(rows[0]["prompt"].partition("\n")[0], 45).endswith(
+        "helpfulness 71, verbosity 71."
+    )

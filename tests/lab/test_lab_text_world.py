@@ -1,4 +1,6 @@
-"""The text world: its reward against hand-counted answers, its best answer, its labels against Bradley-Terry."""
+"""The text world: its reward against hand-counted answers, its best answer, its labels against
+Bradley-Terry.
+"""
 
 import math
 import random
@@ -12,7 +14,9 @@ PROMPT = "Describe the sea for a friend in a stern tone."
 
 def test_a_prompt_says_what_it_asks():
     assert world.asked(PROMPT) == ("sea", "stern")
-    assert world.asked([{"role": "system", "content": "x"}, {"role": "user", "content": PROMPT}]) == ("sea", "stern")
+    assert world.asked(
+        [{"role": "system", "content": "x"}, {"role": "user", "content": PROMPT}]
+    ) == ("sea", "stern")
     assert len(set(world.all_prompts())) == len(world.all_prompts()) == 5 * 8 * 8 * 4
     for prompt in world.all_prompts():
         topic, tone = world.asked(prompt)
@@ -22,9 +26,16 @@ def test_a_prompt_says_what_it_asks():
 
 
 def test_gold_by_hand():
-    # nouns wave (sea), oak (forest): topic 1/2. Tone words grim, gentle: tone 1/2. Nothing twice: fresh 1. Ends: 1. 12 words: length 1.
+    # nouns wave (sea), oak (forest): topic 1/2. Tone words grim, gentle: tone 1/2. Nothing twice:
+    # fresh 1. Ends: 1. 12 words: length 1.
     answer = "the grim wave waits by the road. the gentle oak sings today."
-    assert world.parts(PROMPT, answer) == {"topic": 0.5, "tone": 0.5, "fresh": 1.0, "finish": 1.0, "length": 1.0}
+    assert world.parts(PROMPT, answer) == {
+        "topic": 0.5,
+        "tone": 0.5,
+        "fresh": 1.0,
+        "finish": 1.0,
+        "length": 1.0,
+    }
     assert world.gold([PROMPT], [answer]) == [3 * 0.5 + 3 * 0.5 + 2 + 1 + 1]
     # wave and grim said twice: 2 of 4 are new. 6 words of 12: length 1/2. No period: finish 0.
     assert world.gold([PROMPT], ["the grim wave the grim wave"]) == [3 + 3 + 2 * 0.5 + 0 + 0.5]
@@ -36,7 +47,9 @@ def test_gold_by_hand():
 def test_the_best_is_reached_and_not_passed():
     prompts = world.all_prompts()
     assert sum(world.WEIGHTS.values()) == world.BEST
-    assert set(world.gold(prompts, [world.best_answer(prompt) for prompt in prompts])) == {world.BEST}
+    assert set(world.gold(prompts, [world.best_answer(prompt) for prompt in prompts])) == {
+        world.BEST
+    }
     rng = random.Random(0)
     drawn = [world.sample_answer(prompt, rng) for prompt in prompts]
     values = world.gold(prompts, drawn)
@@ -46,7 +59,9 @@ def test_the_best_is_reached_and_not_passed():
 
 def test_the_words_of_topics_and_tones_do_not_overlap():
     words = [word for group in (*world.TOPICS.values(), *world.TONES.values()) for word in group]
-    neutral = {word for phrase in (*world.VERBS, *world.PLACES, world.PET) for word in phrase.split()}
+    neutral = {
+        word for phrase in (*world.VERBS, *world.PLACES, world.PET) for word in phrase.split()
+    }
     assert len(words) == len(set(words)) and not neutral & set(words)
 
 
@@ -68,7 +83,11 @@ def test_the_proxy_agrees_with_gold_until_it_is_gamed():
 
 def test_prompts_are_split_without_overlap_and_by_seed():
     train, held = world.split_prompts(200, seed=0)
-    assert len(held) == 200 and not set(train) & set(held) and set(train) | set(held) == set(world.all_prompts())
+    assert (
+        len(held) == 200
+        and not set(train) & set(held)
+        and set(train) | set(held) == set(world.all_prompts())
+    )
     assert world.split_prompts(200, seed=0) == (train, held) != world.split_prompts(200, seed=1)
 
 
@@ -93,7 +112,17 @@ def test_everything_comes_from_the_seed_and_touches_no_global_state():
     prompts = world.all_prompts()
     random.seed(1)
     before = random.getstate()
-    assert world.preferences(prompts, 20, seed=1) == world.preferences(prompts, 20, seed=1) != world.preferences(prompts, 20, seed=2)
-    assert world.corpus(prompts, 20, seed=1) == world.corpus(prompts, 20, seed=1) != world.corpus(prompts, 20, seed=2)
+    assert (
+        world.preferences(prompts, 20, seed=1)
+        == world.preferences(prompts, 20, seed=1)
+        != world.preferences(prompts, 20, seed=2)
+    )
+    assert (
+        world.corpus(prompts, 20, seed=1)
+        == world.corpus(prompts, 20, seed=1)
+        != world.corpus(prompts, 20, seed=2)
+    )
     assert random.getstate() == before
-    assert all(row.answer and row.desirable and row.group for row in world.corpus(prompts, 20, seed=1))
+    assert all(
+        row.answer and row.desirable and row.group for row in world.corpus(prompts, 20, seed=1)
+    )

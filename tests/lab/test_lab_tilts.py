@@ -1,4 +1,6 @@
-"""Policies of words: DPO's is a logistic regression with a ridge; who divides by length does; flips turn labels; limits are refused."""
+"""Policies of words: DPO's is a logistic regression with a ridge; who divides by length does; flips
+turn labels; limits are refused.
+"""
 
 import numpy as np
 import pytest
@@ -22,7 +24,11 @@ def differences(words):
 
 
 def test_words_are_counted_and_those_of_the_prompt_once_more():
-    rows = [said("the sea", "the sea the sea !", "a b"), said("the sea", "b a the", "! sea a b"), said("q", "the sea ! once", "a b the")]
+    rows = [
+        said("the sea", "the sea the sea !", "a b"),
+        said("the sea", "b a the", "! sea a b"),
+        said("q", "the sea ! once", "a b the"),
+    ]
     words = Words.of(rows)  # `once` stands in too few answers
     chosen, rejected = (side.toarray() for side in words.counts_2NF)
     assert words.length_2N[0].tolist() == [5, 3, 3] and words.length_2N[1].tolist() == [2, 4, 3]
@@ -34,9 +40,13 @@ def test_dpo_is_the_logistic_regression_with_the_same_ridge():
     words = Words.of(world_rows(200).rows)
     theta = fit(words, get("dpo"), {}, None, steps=1500).numpy()
     weight, x = BETA * words.spread * theta, differences(words) / words.spread
-    slope = -(x.T @ expit(-x @ weight)) / len(x) + weight / len(x)  # of the mean cost and of |w|^2 / 2N
+    slope = -(x.T @ expit(-x @ weight)) / len(x) + weight / len(
+        x
+    )  # of the mean cost and of |w|^2 / 2N
     assert np.abs(slope).max() < 1e-3
-    assert log_odds(words, fit(words, get("dpo"), {}, None, steps=1500), get("dpo"), {}) == pytest.approx(x @ weight)
+    assert log_odds(
+        words, fit(words, get("dpo"), {}, None, steps=1500), get("dpo"), {}
+    ) == pytest.approx(x @ weight)
 
 
 def test_rdpo_told_nothing_is_dpo_and_told_the_rate_is_bolder():
@@ -50,12 +60,21 @@ def test_rdpo_told_nothing_is_dpo_and_told_the_rate_is_bolder():
 
 
 def test_at_one_length_ln_dpo_is_dpo_and_a_taste_for_length_alone_is_nothing_to_it():
-    alike = Words.of([said("p", "a a b", "b b c"), said("q", "a c c", "c b b"), said("r", "a b c", "b c b")])
-    dpo, ln = (log_odds(alike, fit(alike, get(name), {}, None), get(name), {}) for name in ("dpo", "ln_dpo"))
+    alike = Words.of(
+        [said("p", "a a b", "b b c"), said("q", "a c c", "c b b"), said("r", "a b c", "b c b")]
+    )
+    dpo, ln = (
+        log_odds(alike, fit(alike, get(name), {}, None), get(name), {})
+        for name in ("dpo", "ln_dpo")
+    )
     assert ln == pytest.approx(dpo, abs=1e-6)
-    longer = Words.of([said("p", "a a a a", "a"), said("q", "a a a", "a a"), said("r", "a a a a a", "a a")])
+    longer = Words.of(
+        [said("p", "a a a a", "a"), said("q", "a a a", "a a"), said("r", "a a a a a", "a a")]
+    )
     assert log_odds(longer, fit(longer, get("dpo"), {}, None), get("dpo"), {}).min() > 0.1
-    assert log_odds(longer, fit(longer, get("ln_dpo"), {}, None), get("ln_dpo"), {}) == pytest.approx([0, 0, 0])
+    assert log_odds(
+        longer, fit(longer, get("ln_dpo"), {}, None), get("ln_dpo"), {}
+    ) == pytest.approx([0, 0, 0])
 
 
 def test_a_turned_row_is_the_row_the_other_way_round():
@@ -71,13 +90,23 @@ def test_what_is_learned_ranks_rows_never_seen():
     words = Words.of(worded(400))
     train, held = np.arange(300), np.arange(300, 400)
     z = tried(words=words, train=train, turned=(), held=held, arm=arm_named("dpo"), settings={})
-    around = tried(words=words, train=train, turned=train.tolist(), held=held, arm=arm_named("dpo"), settings={})
+    around = tried(
+        words=words,
+        train=train,
+        turned=train.tolist(),
+        held=held,
+        arm=arm_named("dpo"),
+        settings={},
+    )
     assert (z > 0).mean() > 0.6
     assert around == pytest.approx(-z)  # every label turned: the same policy with its sign changed
 
 
 def test_groups_and_raters_reach_the_methods_that_read_them():
-    rows = [said(f"p{i}", "a b" if i % 2 else "b c", "c d", group=str(i % 2), rater=f"r{i % 3}") for i in range(30)]
+    rows = [
+        said(f"p{i}", "a b" if i % 2 else "b c", "c d", group=str(i % 2), rater=f"r{i % 3}")
+        for i in range(30)
+    ]
     words = Words.of(rows)
     assert np.isfinite(fit(words, get("dpo"), {}, "groups").numpy()).all()
     assert np.isfinite(fit(words, get("lcpo_dpo"), {}, None).numpy()).all()

@@ -26,7 +26,11 @@ from holdfast.lab.verdict import (
 
 def found(**arms: list[list[float]]) -> Found:
     """Arms with one list of values a point of the axis x = 0, 1, ..."""
-    cells = [Cell({"x": x}, arm, {"q": values}) for arm, lists in arms.items() for x, values in enumerate(lists)]
+    cells = [
+        Cell({"x": x}, arm, {"q": values})
+        for arm, lists in arms.items()
+        for x, values in enumerate(lists)
+    ]
     return Found(tuple(cells), tuple(range(len(cells[0].values["q"]))))
 
 
@@ -34,7 +38,9 @@ def test_the_interval_is_students_where_nothing_is_skewed_or_numbers_are_few():
     for values in ([1.0, 2.0, 4.0, 9.0], [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0], [2.0] * 8):
         ours = over_seeds(values)
         half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-        assert (ours.low, ours.high) == pytest.approx((np.mean(values) - half, np.mean(values) + half))
+        assert (ours.low, ours.high) == pytest.approx(
+            (np.mean(values) - half, np.mean(values) + half)
+        )
     with pytest.raises(OptionError, match="not finite"):
         over_seeds([1.0, float("nan")])
     with pytest.raises(OptionError, match="no interval"):
@@ -42,7 +48,9 @@ def test_the_interval_is_students_where_nothing_is_skewed_or_numbers_are_few():
 
 
 def test_a_skewed_interval_reaches_to_where_halls_transformation_says():
-    """The far end w solves w + g w^2 / 3 + g^2 w^3 / 27 + g / (6 n) = -t / sqrt(n), by polynomial roots; the near one is Student's."""
+    """The far end w solves w + g w^2 / 3 + g^2 w^3 / 27 + g / (6 n) = -t / sqrt(n), by polynomial
+    roots; the near one is Student's.
+    """
     values = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.9, 2.0, 7.0])
     n, spread, g = len(values), values.std(ddof=1), stats.skew(values, bias=False)
     reach = stats.t.ppf(0.975, n - 1) / np.sqrt(n)
@@ -70,7 +78,9 @@ def test_a_smallest_effect_turns_a_tie_into_a_contradiction():
     tie = list(np.random.default_rng(0).normal(0, 0.001, 20))
     assert decide([Test("t", tie, low=0.05)]).verdict == "contradicted"
     assert decide([Test("t", tie, low=-0.05, high=0.05)]).verdict == "supported"
-    assert decide([Test("t", [x + 0.2 for x in tie], low=-0.05, high=0.05)]).verdict == "contradicted"
+    assert (
+        decide([Test("t", [x + 0.2 for x in tie], low=-0.05, high=0.05)]).verdict == "contradicted"
+    )
 
 
 @pytest.mark.parametrize("spread", ["normal", "skewed"])
@@ -78,9 +88,13 @@ def test_a_smallest_effect_turns_a_tie_into_a_contradiction():
 def test_a_true_null_is_supported_or_contradicted_at_most_five_times_in_a_hundred(spread, tests):
     rng = np.random.default_rng(1)
     trials, seeds = 1500, 20
-    draw = rng.standard_normal if spread == "normal" else lambda size: rng.gamma(4.0, 1.0, size) - 4.0
+    draw = (
+        rng.standard_normal if spread == "normal" else lambda size: rng.gamma(4.0, 1.0, size) - 4.0
+    )
     values = draw((trials, tests, seeds))
-    verdicts = [decide([Test("t", list(row), low=0.0) for row in trial]).verdict for trial in values]
+    verdicts = [
+        decide([Test("t", list(row), low=0.0) for row in trial]).verdict for trial in values
+    ]
     slack = 2 * np.sqrt(0.05 * 0.95 / trials)
     assert np.mean([v == "supported" for v in verdicts]) <= 0.05 + slack
     assert np.mean([v == "contradicted" for v in verdicts]) <= 0.05 + slack
@@ -88,14 +102,19 @@ def test_a_true_null_is_supported_or_contradicted_at_most_five_times_in_a_hundre
 
 @pytest.mark.parametrize(
     ("draw", "most"),
-    [(lambda rng, size: rng.exponential(1.0, size) - 1.0, 0.055), (lambda rng, size: rng.lognormal(0.0, 1.0, size) - np.exp(0.5), 0.09)],
+    [
+        (lambda rng, size: rng.exponential(1.0, size) - 1.0, 0.055),
+        (lambda rng, size: rng.lognormal(0.0, 1.0, size) - np.exp(0.5), 0.09),
+    ],
     ids=["exponential", "lognormal"],
 )
 def test_skewed_differences_on_a_true_border_are_seldom_supported(draw, most):
     """Student's interval alone supports 10% and 16%."""
     trials = draw(np.random.default_rng(4), (2000, 8))
     for side in ({"low": 0.0}, {"high": 0.0}):
-        share = np.mean([decide([Test("t", list(row), **side)]).verdict == "supported" for row in trials])
+        share = np.mean(
+            [decide([Test("t", list(row), **side)]).verdict == "supported" for row in trials]
+        )
         assert share <= most + 2 * np.sqrt(most * (1 - most) / len(trials))
 
 
@@ -103,26 +122,43 @@ def test_a_sentence_about_every_run_is_contradicted_by_one():
     nine = [0.5] * 9
     assert decide([Test("t", [*nine, 0.9], high=1.0, every=True)]).verdict == "supported"
     one = decide([Test("t", [*nine, 1.1], high=1.0, every=True)])
-    assert one.verdict == "contradicted" and one.tests[0]["high"] == 1.1 and one.tests[0]["predicted"].endswith("in every run")
-    assert decide([Test("t", [*nine, 1.1], high=1.0)]).verdict == "supported"  # of the mean it is true
+    assert (
+        one.verdict == "contradicted"
+        and one.tests[0]["high"] == 1.1
+        and one.tests[0]["predicted"].endswith("in every run")
+    )
+    assert (
+        decide([Test("t", [*nine, 1.1], high=1.0)]).verdict == "supported"
+    )  # of the mean it is true
     data = found(a=[[0.5, 1.5]])
     assert [t.every for t in bounded("a", "q", high=1.0, every=True)(data)] == [True]
 
 
 def test_a_multiple_is_tested_by_pairs_and_not_against_a_mean_of_the_same_sample():
-    """Means are 4 and 1.9, so twice less than 4; but with the second as uncertain as it is nobody can tell."""
+    """Means are 4 and 1.9, so twice less than 4; but with the second as uncertain as it is nobody
+    can tell.
+    """
     less = [0.1, 5.0, 0.2, 4.0, 0.1, 2.0]
     data = found(more=[[4.0, 4.1, 3.9, 4.0, 4.1, 3.9]], less=[less])
     (test,) = multiple("more", "less", "q", times=2)(data)
-    assert test.values_S == pytest.approx([4.0 - 0.2, 4.1 - 10, 3.9 - 0.4, 4.0 - 8, 4.1 - 0.2, 3.9 - 4]) and test.low == 0
+    assert (
+        test.values_S
+        == pytest.approx([4.0 - 0.2, 4.1 - 10, 3.9 - 0.4, 4.0 - 8, 4.1 - 0.2, 3.9 - 4])
+        and test.low == 0
+    )
     assert decide([test]).verdict == "undecided"
-    assert decide(separated("more", "less", "q", by=float(np.mean(less)))(data)).tests[0]["mean"] == pytest.approx(4.0 - np.mean(less))
+    assert decide(separated("more", "less", "q", by=float(np.mean(less)))(data)).tests[0][
+        "mean"
+    ] == pytest.approx(4.0 - np.mean(less))
 
 
 def test_an_effect_of_one_standard_deviation_is_found():
     rng = np.random.default_rng(2)
     trials = rng.normal(1.0, 1.0, (200, 20))
-    assert np.mean([decide([Test("t", list(row), low=0.0)]).verdict == "supported" for row in trials]) > 0.95
+    assert (
+        np.mean([decide([Test("t", list(row), low=0.0)]).verdict == "supported" for row in trials])
+        > 0.95
+    )
 
 
 def test_separated_pairs_by_seed_and_knows_which_way_is_ahead():
@@ -137,14 +173,22 @@ def test_separated_pairs_by_seed_and_knows_which_way_is_ahead():
 
 def test_rules_select_points_and_follow_axes():
     data = found(a=[[1.0, 1.1], [2.0, 2.2], [2.0, 2.1]])
-    assert [t.values_S for t in moves("a", "q", along="x", up=True)(data)] == [pytest.approx([1.0, 1.1]), pytest.approx([0.0, -0.1])]
-    assert [t.values_S for t in steady("a", "q", along="x", within=0.5, at={"x": (1, 2)})(data)] == [pytest.approx([0.0, -0.1])]
+    assert [t.values_S for t in moves("a", "q", along="x", up=True)(data)] == [
+        pytest.approx([1.0, 1.1]),
+        pytest.approx([0.0, -0.1]),
+    ]
+    assert [
+        t.values_S for t in steady("a", "q", along="x", within=0.5, at={"x": (1, 2)})(data)
+    ] == [pytest.approx([0.0, -0.1])]
     assert len(bounded("a", "q", low=0.0, at={"x": 1})(data)) == 1
     assert len(all_of(bounded("a", "q", low=0.0), bounded("a", "q", high=9.0))(data)) == 6
     with pytest.raises(OptionError, match="nothing was measured"):
         separated("a", "c", "q")(data)
 
 
-@pytest.mark.parametrize(("x", "text"), [(0.0, "0.000"), (1234.5, "1234"), (0.01234, "0.0123"), (-0.5, "−0.500"), (2e-7, "2.00e−07")])
+@pytest.mark.parametrize(
+    ("x", "text"),
+    [(0.0, "0.000"), (1234.5, "1234"), (0.01234, "0.0123"), (-0.5, "−0.500"), (2e-7, "2.00e−07")],
+)
 def test_numbers_are_short(x, text):
     assert number(x) == text

@@ -17,7 +17,9 @@ def test_no_comparison_touches_the_hole():
     world = coverage.coverage_hole([0, 1])
     labels = compare(world, 200, sampling_WSA=coverage.covered_only(world))
     assert max(labels.chosen_WN.max(), labels.rejected_WN.max()) < coverage.COVERED
-    torch.testing.assert_close(coverage.uncovered_W(world.reference_WSA), torch.full((2,), 0.5, dtype=torch.float64))
+    torch.testing.assert_close(
+        coverage.uncovered_W(world.reference_WSA), torch.full((2,), 0.5, dtype=torch.float64)
+    )
     assert (coverage.best_covered_W(world) <= world.reward_WSA.amax(-1).squeeze(-1) + 1e-12).all()
 
 
@@ -32,7 +34,9 @@ def test_tastes_agree_on_one_direction_and_dispute_another():
     assert abs(shared @ disputed) < 1e-10
     labels = tastes.polled((first, second), 100, 0.8)
     assert labels.group_WN.sum() == 20
-    assert tastes.regrets_W((first, second), first.optimum_WSA)[0].item() == pytest.approx(0, abs=1e-12)
+    assert tastes.regrets_W((first, second), first.optimum_WSA)[0].item() == pytest.approx(
+        0, abs=1e-12
+    )
 
 
 def walk(theta: torch.Tensor, cap: int) -> tuple[float, float, float]:
@@ -61,7 +65,9 @@ def test_unigram_length_and_kl_are_those_of_a_walk_through_all_lengths():
 
 
 def test_unigram_answers_are_scored_as_their_tokens_would_be():
-    texts = unigram.Texts(torch.tensor([[[2.0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1]]], dtype=torch.float64))
+    texts = unigram.Texts(
+        torch.tensor([[[2.0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1]]], dtype=torch.float64)
+    )
     theta = torch.tensor([[0.3, -0.2, 0.8, 0.0, -0.5, 0.1, -1.5]], dtype=torch.float64)
     scored = texts.scored(theta)
     logp, h = theta[0, :6].log_softmax(-1), theta[0, 6].sigmoid()

@@ -1,4 +1,6 @@
-"""A small model of one's own: what it writes is what any Hugging Face user can load, and the same seed gives the same files."""
+"""A small model of one's own: what it writes is what any Hugging Face user can load, and the same
+seed gives the same files.
+"""
 
 import gzip
 import hashlib
@@ -15,19 +17,39 @@ TEXTS = ["the cat sat on the mat.", "the dog ran to the cat.", "a mat is for the
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return small_model(TEXTS, tmp_path_factory.mktemp("small") / "model", vocab=320, hidden=32, layers=2, heads=2, max_tokens=64, seed=3)
+    return small_model(
+        TEXTS,
+        tmp_path_factory.mktemp("small") / "model",
+        vocab=320,
+        hidden=32,
+        layers=2,
+        heads=2,
+        max_tokens=64,
+        seed=3,
+    )
 
 
 def digest(folder):
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
+    return {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.iterdir())
+    }
 
 
 def test_it_has_the_size_that_was_asked_for(folder):
     model = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    vocab, hidden, layers, wide = len(tokenizer), 32, 2, 96  # 8/3 of 32 is 85.3, up to a multiple of 16
+    vocab, hidden, layers, wide = (
+        len(tokenizer),
+        32,
+        2,
+        96,
+    )  # 8/3 of 32 is 85.3, up to a multiple of 16
     attention, feed_forward, norms = 4 * hidden * hidden, 3 * hidden * wide, 2 * hidden
-    assert model.num_parameters() == vocab * hidden + layers * (attention + feed_forward + norms) + hidden
+    assert (
+        model.num_parameters()
+        == vocab * hidden + layers * (attention + feed_forward + norms) + hidden
+    )
     assert model.config.max_position_embeddings == tokenizer.model_max_length == 64
     assert SMALLEST_VOCABULARY < vocab <= 320
 
@@ -66,10 +88,14 @@ def test_words_that_are_common_become_one_token(folder):
 def test_same_seed_same_bytes_and_the_random_state_is_left_alone(folder, tmp_path):
     torch.manual_seed(11)
     before = torch.get_rng_state()
-    again = small_model(TEXTS, tmp_path / "again", vocab=320, hidden=32, layers=2, heads=2, max_tokens=64, seed=3)
+    again = small_model(
+        TEXTS, tmp_path / "again", vocab=320, hidden=32, layers=2, heads=2, max_tokens=64, seed=3
+    )
     assert torch.equal(before, torch.get_rng_state())
     assert digest(again) == digest(folder)
-    other = small_model(TEXTS, tmp_path / "other", vocab=320, hidden=32, layers=2, heads=2, max_tokens=64, seed=4)
+    other = small_model(
+        TEXTS, tmp_path / "other", vocab=320, hidden=32, layers=2, heads=2, max_tokens=64, seed=4
+    )
     assert digest(other)["model.safetensors"] != digest(folder)["model.safetensors"]
     assert digest(other)["tokenizer.json"] == digest(folder)["tokenizer.json"]
 
@@ -79,13 +105,19 @@ def test_texts_may_be_a_file_gzipped_or_not(folder, tmp_path):
     plain.write_text("\n".join(TEXTS) + "\n")
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     sizes = {"vocab": 320, "hidden": 16, "layers": 1, "heads": 2}
-    tokenizers = [small_model(file, tmp_path / file.name.replace(".", "_"), **sizes) / "tokenizer.json" for file in (plain, packed)]
+    tokenizers = [
+        small_model(file, tmp_path / file.name.replace(".", "_"), **sizes) / "tokenizer.json"
+        for file in (plain, packed)
+    ]
     assert tokenizers[0].read_bytes() == tokenizers[1].read_bytes()
 
 
 def test_texts_may_be_preference_rows(tmp_path):
     file = tmp_path / "prefs.jsonl"
-    file.write_text('{"prompt": "zebra zebra zebra", "chosen": "quagga quagga quagga", "rejected": "okapi okapi okapi"}\n' * 5)
+    file.write_text(
+        '{"prompt": "zebra zebra zebra", "chosen": "quagga quagga quagga", "rejected": '
+        '"okapi okapi okapi"}\n' * 5
+    )
     out = small_model(file, tmp_path / "m", vocab=330, hidden=16, layers=1, heads=2)
     tokenizer = AutoTokenizer.from_pretrained(out)
     for word in (" zebra", " quagga", " okapi"):
@@ -95,11 +127,20 @@ def test_texts_may_be_preference_rows(tmp_path):
 def test_rows_that_cannot_be_used_are_set_aside_when_asked(tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_text(
-        '{"prompt": "a b", "chosen": "the sea", "rejected": ""}\n' + '{"prompt": "a b", "chosen": "the sea", "rejected": "c"}\n' * 3
+        '{"prompt": "a b", "chosen": "the sea", "rejected": ""}\n'
+        + '{"prompt": "a b", "chosen": "the sea", "rejected": "c"}\n' * 3
     )
     with pytest.raises(DataError, match="rejected"):
         small_model(file, tmp_path / "m", vocab=300, hidden=8, layers=1, heads=1)
-    small_model(file, tmp_path / "m", vocab=300, hidden=8, layers=1, heads=1, quarantine=tmp_path / "q.jsonl")
+    small_model(
+        file,
+        tmp_path / "m",
+        vocab=300,
+        hidden=8,
+        layers=1,
+        heads=1,
+        quarantine=tmp_path / "q.jsonl",
+    )
     assert (tmp_path / "q.jsonl").read_text().count("\n") == 1
 
 

@@ -1,4 +1,6 @@
-"""Group-wise regret: the hedge by hand, its bound, the learner against batch ridge, and the identities of the reduction."""
+"""Group-wise regret: the hedge by hand, its bound, the learner against batch ridge, and the
+identities of the reduction.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,13 @@ def stream(seed, *, t=600, d=4, groups=3):
 
 
 def test_weights_by_hand():
-    weights = np.exp(log_potential_weight(np.array([0.0, 1, -1, 2, 0.5]), np.array([0.0, 1, 1, 4, 3])))
+    weights = np.exp(
+        log_potential_weight(np.array([0.0, 1, -1, 2, 0.5]), np.array([0.0, 1, 1, 4, 3]))
+    )
     assert weights == pytest.approx([0.197806, 0.473867, 0.0, 0.376590, 0.103115], abs=1e-6)
-    far = log_potential_weight(np.array([1e4, 9999.0]), np.array([1e4, 1e4]))  # exp(3333) overflows; its logarithm does not
+    far = log_potential_weight(
+        np.array([1e4, 9999.0]), np.array([1e4, 1e4])
+    )  # exp(3333) overflows; its logarithm does not
     assert np.isfinite(far).all()
     assert far[0] > far[1]
 
@@ -71,8 +77,12 @@ def test_the_bound_holds_for_experts_that_sleep():
 def test_ridge_is_the_batch_solution():
     x, y, _ = stream(0, t=50)
     online = OnlineRidge(0.7).partial_fit(x[:20], y[:20]).partial_fit(x[20:], y[20:])
-    assert online.theta_D == pytest.approx(np.linalg.solve(x.T @ x + 0.7 * np.eye(4), x.T @ y), abs=1e-10)
-    assert online.predict(x) == pytest.approx(Ridge(0.7, fit_intercept=False).fit(x, y).predict(x), abs=1e-8)
+    assert online.theta_D == pytest.approx(
+        np.linalg.solve(x.T @ x + 0.7 * np.eye(4), x.T @ y), abs=1e-10
+    )
+    assert online.predict(x) == pytest.approx(
+        Ridge(0.7, fit_intercept=False).fit(x, y).predict(x), abs=1e-8
+    )
     assert OnlineRidge().predict(x[:2]).tolist() == [0, 0]
 
 
@@ -93,7 +103,9 @@ def test_disjoint_groups_are_served_by_their_own():
     side = np.arange(200) % 3 == 0
     both = groupwise(x, y, np.column_stack([side, ~side]), always=False)
     for own in (side, ~side):
-        assert both.prediction_T[own] == pytest.approx(groupwise(x[own], y[own], np.ones((own.sum(), 1)), always=False).prediction_T)
+        assert both.prediction_T[own] == pytest.approx(
+            groupwise(x[own], y[own], np.ones((own.sum(), 1)), always=False).prediction_T
+        )
 
 
 def test_overlapping_groups_lose_less_than_without_groups_and_keep_the_bound():
@@ -103,8 +115,13 @@ def test_overlapping_groups_lose_less_than_without_groups_and_keep_the_bound():
         assert (ours.over_own_G <= ours.bound_G).all()
         assert ours.loss_T.mean() < 0.95 * plain.loss_T.mean()
         assert per_group(ours.loss_T, active).max() < per_group(plain.loss_T, active).max()
-        assert (squared(ours.prediction_T, y) <= ours.loss_T + 1e-12).all()  # the mean of a convex loss
-        slow = [np.nansum((ours.loss_T - ours.expert_loss_TG[:, g])[ours.active_TG[:, g]]) for g in range(4)]
+        assert (
+            squared(ours.prediction_T, y) <= ours.loss_T + 1e-12
+        ).all()  # the mean of a convex loss
+        slow = [
+            np.nansum((ours.loss_T - ours.expert_loss_TG[:, g])[ours.active_TG[:, g]])
+            for g in range(4)
+        ]
         assert ours.over_own_G == pytest.approx(slow)
         assert np.isnan(ours.expert_loss_TG[~ours.active_TG]).all()
         assert (ours.weight_TG[~ours.active_TG] == 0).all()
@@ -113,11 +130,22 @@ def test_overlapping_groups_lose_less_than_without_groups_and_keep_the_bound():
 def test_any_online_estimator_of_scikit_learn_will_do():
     x, y, active = stream(3, t=300)
     regressor = groupwise(
-        x, y, active, learner=lambda: SGDRegressor(fit_intercept=False, learning_rate="constant", eta0=0.1, random_state=0)
+        x,
+        y,
+        active,
+        learner=lambda: SGDRegressor(
+            fit_intercept=False, learning_rate="constant", eta0=0.1, random_state=0
+        ),
     )
     assert regressor.loss_T[100:].mean() < y.var()
     label = (x @ [0, 4, -4, 0] > 0).astype(float)
-    classifier = groupwise(x, label, active, learner=lambda: SGDClassifier(loss="log_loss", random_state=0), loss=log_loss)
+    classifier = groupwise(
+        x,
+        label,
+        active,
+        learner=lambda: SGDClassifier(loss="log_loss", random_state=0),
+        loss=log_loss,
+    )
     assert classifier.loss_T[200:].mean() < classifier.loss_T[:20].mean()
     with pytest.raises(OptionError, match="no online learner"):
         groupwise(x, y, active, learner=Ridge)
@@ -139,7 +167,11 @@ def test_rounds_of_no_group_and_streams_that_cannot_be_read():
     assert alone.prediction_T[3] == 0.5
     assert np.isfinite(alone.loss_T).all()
     assert np.isnan(per_group(y, np.column_stack([active, np.zeros(40)]))[3])
-    for broken, what in (((x, y + 1, active), "outside 0 to 1"), ((x[:-1], y, active), "shapes"), ((x, y, active * 2), "true or false")):
+    for broken, what in (
+        ((x, y + 1, active), "outside 0 to 1"),
+        ((x[:-1], y, active), "shapes"),
+        ((x, y, active * 2), "true or false"),
+    ):
         with pytest.raises(DataError, match=what):
             groupwise(*broken)
     x[7, 1] = np.inf

@@ -1,4 +1,6 @@
-"""The mixture of rewards: identities of expectation maximization, agreement with scikit-learn, and camps that were planted."""
+"""The mixture of rewards: identities of expectation maximization, agreement with scikit-learn, and
+camps that were planted.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,17 @@ def test_planted_camps_are_found_with_their_rewards_and_shares():
     x_ND, rater_N, camp_R, theta_KD = camps(0, raters=200, minority=60, labels=15)
     found = mixture(x_ND, rater_N, k=2)
     assert found.converged
-    assert (found.responsibility_RK.argmax(1) == camp_R).mean() > 0.95  # the larger camp comes first
+    assert (
+        found.responsibility_RK.argmax(1) == camp_R
+    ).mean() > 0.95  # the larger camp comes first
     assert found.share_K == pytest.approx([0.7, 0.3], abs=0.05)
     for mine, true in zip(found.theta_KD, theta_KD, strict=True):
         assert mine @ true / np.linalg.norm(mine) / np.linalg.norm(true) > 0.97
     assert (found.group_N == found.responsibility_RK.argmax(1)[rater_N]).all()
     fresh_ND = np.random.default_rng(1).standard_normal((20000, 5))
-    true_share = (fresh_ND @ theta_KD[0] * (fresh_ND @ theta_KD[1]) < 0).mean()  # 2/3 where the cosine is -1/2
+    true_share = (
+        fresh_ND @ theta_KD[0] * (fresh_ND @ theta_KD[1]) < 0
+    ).mean()  # 2/3 where the cosine is -1/2
     assert found.disagreement(fresh_ND)[0, 1] == pytest.approx(true_share, abs=0.04)
 
 
@@ -41,7 +47,9 @@ def test_one_group_is_logistic_regression():
     x_ND, rater_N, _, _ = camps(1)
     found = mixture(x_ND, rater_N, k=1, ridge=2.0)
     sign_N = np.where(np.arange(len(x_ND)) % 2, 1.0, -1.0)
-    peer = LogisticRegression(C=0.5, fit_intercept=False, tol=1e-10).fit(sign_N[:, None] * x_ND, sign_N > 0)
+    peer = LogisticRegression(C=0.5, fit_intercept=False, tol=1e-10).fit(
+        sign_N[:, None] * x_ND, sign_N > 0
+    )
     assert found.theta_KD[0] == pytest.approx(peer.coef_[0], abs=1e-4)
     assert found.log_likelihood == pytest.approx(log_right(x_ND, found.theta_KD).sum())
 
@@ -54,7 +62,12 @@ def test_the_penalized_likelihood_never_falls_and_is_what_it_says():
         slow = 0.0
         for rater in range(60):
             rows = x_ND[rater_N == rater]
-            slow += np.log(sum(share * np.prod(expit(rows @ theta)) for share, theta in zip(found.share_K, found.theta_KD, strict=True)))
+            slow += np.log(
+                sum(
+                    share * np.prod(expit(rows @ theta))
+                    for share, theta in zip(found.share_K, found.theta_KD, strict=True)
+                )
+            )
         assert found.log_likelihood == pytest.approx(slow)
         assert found.rater_log_likelihood(x_ND, rater_N).sum() == pytest.approx(slow)
 
@@ -64,16 +77,28 @@ def test_at_convergence_the_slope_is_zero():
     found = mixture(x_ND, rater_N, k=2, ridge=1.0, tolerance=1e-12, rounds=2000)
 
     def penalized(theta_KD, share_K):
-        joint = np.log(share_K) + np.stack([np.bincount(rater_N, c) for c in log_right(x_ND, theta_KD).T], 1)
+        joint = np.log(share_K) + np.stack(
+            [np.bincount(rater_N, c) for c in log_right(x_ND, theta_KD).T], 1
+        )
         return logsumexp(joint, axis=1).sum() - 0.5 * (theta_KD**2).sum()
 
     for k, d in ((0, 0), (1, 3)):
         step = np.zeros_like(found.theta_KD)
         step[k, d] = 1e-5
-        slope = (penalized(found.theta_KD + step, found.share_K) - penalized(found.theta_KD - step, found.share_K)) / 2e-5
+        slope = (
+            penalized(found.theta_KD + step, found.share_K)
+            - penalized(found.theta_KD - step, found.share_K)
+        ) / 2e-5
         assert abs(slope) < 0.01
     tilt = np.array([1e-5, -1e-5])
-    assert abs(penalized(found.theta_KD, found.share_K + tilt) - penalized(found.theta_KD, found.share_K - tilt)) / 2e-5 < 0.01
+    assert (
+        abs(
+            penalized(found.theta_KD, found.share_K + tilt)
+            - penalized(found.theta_KD, found.share_K - tilt)
+        )
+        / 2e-5
+        < 0.01
+    )
 
 
 def test_hard_assignment_takes_raters_whole():
@@ -94,7 +119,9 @@ def test_names_of_raters_do_not_matter_and_unknown_raters_stand_alone():
     assert gaps.log_likelihood == pytest.approx(found.log_likelihood, abs=0.05)
     alone = mixture(x_ND, k=2)
     assert alone.responsibility_RK.shape == (len(x_ND), 2)
-    assert mixture(x_ND, np.full(len(x_ND), -1), k=2).log_likelihood == pytest.approx(alone.log_likelihood)
+    assert mixture(x_ND, np.full(len(x_ND), -1), k=2).log_likelihood == pytest.approx(
+        alone.log_likelihood
+    )
 
 
 def test_held_out_likelihood_tells_camps_from_none():
@@ -138,6 +165,10 @@ def test_hostile_shapes_still_end():
     constant = mixture(np.zeros((30, 2)), np.arange(30) % 6, k=3)
     assert np.isfinite(constant.log_likelihood)
     assert constant.log_likelihood == pytest.approx(-30 * np.log(2))
-    assert np.isfinite(mixture(1e6 * rng.standard_normal((40, 2)), np.arange(40) % 8, k=2).theta_KD).all()
-    assert mixture(rng.standard_normal((5, 2)), np.arange(5), k=5, assign=hard).share_K.sum() == pytest.approx(1)
+    assert np.isfinite(
+        mixture(1e6 * rng.standard_normal((40, 2)), np.arange(40) % 8, k=2).theta_KD
+    ).all()
+    assert mixture(
+        rng.standard_normal((5, 2)), np.arange(5), k=5, assign=hard
+    ).share_K.sum() == pytest.approx(1)
     assert mixture(rng.standard_normal((1, 1)), k=1).converged

@@ -1,4 +1,6 @@
-"""Methods that weigh tokens, by hand: tdpo, mapo, sparsepo and sparsepo_independent; and spo's degrees."""
+"""Methods that weigh tokens, by hand: tdpo, mapo, sparsepo and sparsepo_independent; and spo's
+degrees.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,13 @@ from holdfast.types import Pairs, Scored
 D = torch.float64
 
 
-def scored(ratio: list[float], kl: list[float], mask: list[list[float]], *, activation: list[list[float]] | None = None) -> Scored:
+def scored(
+    ratio: list[float],
+    kl: list[float],
+    mask: list[list[float]],
+    *,
+    activation: list[list[float]] | None = None,
+) -> Scored:
     """One answer with these log-ratios over a reference of a nat a token."""
     reference = torch.full((1, len(ratio)), -1.0, dtype=D)
     live = None if activation is None else torch.tensor([activation], dtype=D)
@@ -28,7 +36,10 @@ def scored(ratio: list[float], kl: list[float], mask: list[list[float]], *, acti
 
 
 def pairs(mask: list[list[float]]) -> Pairs:
-    return Pairs(scored([0.2, -0.1, 0.5], [0.05, 0.02, 0.1], mask), scored([0.1, 0.3, -0.2], [0.03, 0.04, 0.06], mask))
+    return Pairs(
+        scored([0.2, -0.1, 0.5], [0.05, 0.02, 0.1], mask),
+        scored([0.1, 0.3, -0.2], [0.03, 0.04, 0.06], mask),
+    )
 
 
 ONES, SLOT, NONE = [[1.0, 1.0]] * 3, [[0.0, 0.0], [0.0, 0.0], [2.0, 2.0]], [[0.0, 0.0]] * 3
@@ -36,19 +47,27 @@ FREE = {"ratio_sparsity": 0.0, "kl_sparsity": 0.0}
 
 
 def test_values_worked_by_hand():
-    """dpo: h = .6 - .2 = .4, logit .2. All ones: K = .17 - .13, logit .22. The mask (0, 0, 2): 2 (.6) - 2 (-.14) = 1.48, logit .74."""
+    """dpo: h = .6 - .2 = .4, logit .2. All ones: K = .17 - .13, logit .22. The mask (0, 0, 2): 2
+    (.6) - 2 (-.14) = 1.48, logit .74.
+    """
     assert dpo(pairs(ONES), beta=0.5).item() == pytest.approx(0.598139, abs=1e-6)
     assert tdpo(pairs(ONES), beta=0.5).item() == pytest.approx(0.589185, abs=1e-6)
     assert sparsepo(pairs(ONES), beta=0.5, sparsity=0.0).item() == pytest.approx(0.589185, abs=1e-6)
     assert sparsepo(pairs(SLOT), beta=0.5, sparsity=0.0).item() == pytest.approx(0.390090, abs=1e-6)
     assert sparsepo(pairs(NONE), beta=0.5, sparsity=0.0).item() == pytest.approx(log(2), abs=1e-12)
     separate = [[1.0, 0.0], [1.0, 0.0], [1.0, 2.0]]  # 0.4 + 2 (.1 - .06) = .48, logit .24
-    assert sparsepo_independent(pairs(separate), beta=0.5, **FREE).item() == pytest.approx(0.580330, abs=1e-6)
-    assert sparsepo_independent(pairs(SLOT), beta=0.5, **FREE).item() == pytest.approx(0.390090, abs=1e-6)
+    assert sparsepo_independent(pairs(separate), beta=0.5, **FREE).item() == pytest.approx(
+        0.580330, abs=1e-6
+    )
+    assert sparsepo_independent(pairs(SLOT), beta=0.5, **FREE).item() == pytest.approx(
+        0.390090, abs=1e-6
+    )
 
 
 def test_the_price_of_a_mask_is_its_sum_over_both_answers():
-    assert (sparsepo(pairs(SLOT), sparsity=0.25) - sparsepo(pairs(SLOT), sparsity=0.0)).item() == pytest.approx(0.25 * 4)
+    assert (
+        sparsepo(pairs(SLOT), sparsity=0.25) - sparsepo(pairs(SLOT), sparsity=0.0)
+    ).item() == pytest.approx(0.25 * 4)
     priced = sparsepo_independent(pairs([[1.0, 2.0]] * 3), ratio_sparsity=0.1, kl_sparsity=0.01)
     free = sparsepo_independent(pairs([[1.0, 2.0]] * 3), **FREE)
     assert (priced - free).item() == pytest.approx(0.1 * 6 + 0.01 * 12)
@@ -57,7 +76,9 @@ def test_the_price_of_a_mask_is_its_sum_over_both_answers():
 def test_a_mask_of_zeros_leaves_the_policy_where_it_is():
     batch = pairs(NONE)
     leaf = batch.chosen.logp_NT.clone().requires_grad_()
-    sparsepo(replace(batch, chosen=replace(batch.chosen, logp_NT=leaf)), sparsity=0.0).sum().backward()
+    sparsepo(
+        replace(batch, chosen=replace(batch.chosen, logp_NT=leaf)), sparsity=0.0
+    ).sum().backward()
     assert not leaf.grad.any()
 
 
@@ -66,19 +87,27 @@ def test_the_scale_of_a_mask_and_beta_are_one_thing(c: float):
     scaled = [[c * m for m in row] for row in [[0.3, 0.3], [1.2, 1.2], [0.0, 0.0]]]
     plain = sparsepo(pairs([[0.3, 0.3], [1.2, 1.2], [0.0, 0.0]]), beta=0.5, sparsity=0.0)
     torch.testing.assert_close(sparsepo(pairs(scaled), beta=0.5 / c, sparsity=0.0), plain)
-    torch.testing.assert_close(sparsepo(pairs([[c, c]] * 3), beta=0.5, sparsity=0.0), tdpo(pairs(ONES), beta=0.5 * c))
+    torch.testing.assert_close(
+        sparsepo(pairs([[c, c]] * 3), beta=0.5, sparsity=0.0), tdpo(pairs(ONES), beta=0.5 * c)
+    )
 
 
 def test_activations_are_rescaled_layer_by_layer_within_the_answer():
-    """Layer 1: (1, 3, 2) -> (0, 1, .5). Layer 2: (4, 4, 4) -> 1. Their mean; standardizing first changes nothing."""
+    """Layer 1: (1, 3, 2) -> (0, 1, .5). Layer 2: (4, 4, 4) -> 1. Their mean; standardizing first
+    changes nothing.
+    """
     activation = [[1.0, 4.0], [3.0, 4.0], [2.0, 4.0]]
     part = scored([0.2, -0.1, 0.5], [0.05, 0.02, 0.1], ONES, activation=activation)
     assert active_NT(part).tolist() == [[0.5, 1.0, 0.75]]
     standardized = replace(part, ref_activation_NTL=(part.ref_activation_NTL - 2.0) / 0.816)
     torch.testing.assert_close(active_NT(standardized)[..., :2], active_NT(part)[..., :2])
-    other = scored([0.1, 0.3, -0.2], [0.03, 0.04, 0.06], ONES, activation=[[0.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
+    other = scored(
+        [0.1, 0.3, -0.2], [0.03, 0.04, 0.06], ONES, activation=[[0.0, 0.0], [0.0, 1.0], [0.0, 2.0]]
+    )
     # (1, 1, 1) and (0, .5, 1) -> (.5, .75, 1);  w: .5 .25 + 1 (-.08) + .75 .6 = .495;  l: .5 .13 + .75 .34 + 1 (-.14) = .18
-    assert mapo(Pairs(part, other), beta=0.5).item() == pytest.approx(torch.nn.functional.softplus(torch.tensor(-0.1575)).item(), abs=1e-6)
+    assert mapo(Pairs(part, other), beta=0.5).item() == pytest.approx(
+        torch.nn.functional.softplus(torch.tensor(-0.1575)).item(), abs=1e-6
+    )
 
 
 def test_an_answer_of_one_token_counts_it():
@@ -96,12 +125,15 @@ def test_a_new_mask_is_one_and_can_move():
     assert (TokenMask(6, 3, 1)(states * 100) >= 0).all()
 
 
-# ------------------------------------------------------------------------------------------------------------------ degrees
+# ------------------------------------------------------------------------------------------------------------------
+# degrees
 
 
 def degrees_of(logits: Tensor, *, empty: tuple[str, ...] = (), tokens: int = 2) -> Pairs:
     """Every sequence says `logits` at its last token and something else before."""
-    said = torch.stack([logits + 5.0 * torch.arange(3.0, dtype=D), logits]).expand(1, -1, -1)[:, -tokens:]
+    said = torch.stack([logits + 5.0 * torch.arange(3.0, dtype=D), logits]).expand(1, -1, -1)[
+        :, -tokens:
+    ]
     one = torch.ones(1, tokens, dtype=D)
     whole = Scored(-one, one, -one, head_NTK=said)
     names = [f"{answer}_copy_{k}" for answer in ("chosen", "rejected") for k in (1, 2)]
@@ -110,7 +142,9 @@ def degrees_of(logits: Tensor, *, empty: tuple[str, ...] = (), tokens: int = 2) 
 
 
 def test_degrees_worked_by_hand():
-    """Logits (1, 0, -1): .407606, 1.407606, 2.407606 for degrees 0, 1, 2, mean 1.407606; with dpo at .05 and gamma .1: .809220."""
+    """Logits (1, 0, -1): .407606, 1.407606, 2.407606 for degrees 0, 1, 2, mean 1.407606; with dpo
+    at .05 and gamma .1: .809220.
+    """
     batch = degrees_of(torch.tensor([1.0, 0.0, -1.0], dtype=D))
     assert spo(batch, beta=0.1, gamma=0.0).item() == pytest.approx(0.668460, abs=1e-6)
     assert spo(batch, beta=0.1, gamma=0.1).item() == pytest.approx(0.809220, abs=1e-6)
@@ -118,7 +152,9 @@ def test_degrees_worked_by_hand():
 
 def test_copies_that_are_not_there_cost_what_a_guess_costs_and_teach_nothing():
     logits = torch.tensor([1.0, 0.0, -1.0], dtype=D, requires_grad=True)
-    nothing = degrees_of(logits, empty=("chosen_copy_1", "chosen_copy_2", "rejected_copy_1", "rejected_copy_2"))
+    nothing = degrees_of(
+        logits, empty=("chosen_copy_1", "chosen_copy_2", "rejected_copy_1", "rejected_copy_2")
+    )
     cost = spo(nothing, beta=0.1, gamma=1.0)
     assert cost.item() == pytest.approx(0.668460 + log(3), abs=1e-6)
     assert not torch.autograd.grad(cost.sum(), logits)[0].any()
@@ -137,7 +173,10 @@ def test_a_new_head_guesses_and_leaves_the_body_alone():
 
 def test_an_altered_copy_never_enters_the_comparison():
     batch = degrees_of(torch.zeros(3, dtype=D))
-    moved = replace(batch, extra={name: replace(part, logp_NT=part.logp_NT * 9) for name, part in batch.extra.items()})
+    moved = replace(
+        batch,
+        extra={name: replace(part, logp_NT=part.logp_NT * 9) for name, part in batch.extra.items()},
+    )
     assert torch.equal(spo(batch), spo(moved))
 
 

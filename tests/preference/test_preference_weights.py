@@ -28,17 +28,22 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + exp(-x))
 
 
-# ---------------------------------------------------------------------------------------------------------------- dr_dpo
+# ----------------------------------------------------------------------------------------------------------------
+# dr_dpo
 
 
 def test_dr_dpo_is_the_authors_expression():
-    """-t log mean(exp(-losses / t)). At t = 1 exp(-cost) = sigma(beta h): margins log 3 and -log 3 at beta 1 have 3/4 and 1/4, mean 1/2."""
+    """-t log mean(exp(-losses / t)). At t = 1 exp(-cost) = sigma(beta h): margins log 3 and -log 3
+    at beta 1 have 3/4 and 1/4, mean 1/2.
+    """
     pairs = at_margins(log(3), -log(3))
     cost_N = dr_dpo(pairs, beta=1.0)
     assert DR_DPO.reduction.apply(cost_N, pairs, {})[0].item() == pytest.approx(log(2), abs=1e-12)
     for t in (0.3, 2.0):
         expected = -t * torch.log(torch.mean(torch.exp(-cost_N / t))).item()
-        assert kl_best_case(temperature=t).apply(cost_N, pairs, {})[0].item() == pytest.approx(expected, abs=1e-12)
+        assert kl_best_case(temperature=t).apply(cost_N, pairs, {})[0].item() == pytest.approx(
+            expected, abs=1e-12
+        )
 
 
 @pytest.mark.parametrize("t", [0.5, 1.0, 3.0])
@@ -53,16 +58,21 @@ def test_dr_dpo_weighs_a_row_by_how_much_the_policy_agrees(t: float):
 
 
 def test_dr_dpo_lets_go_of_what_the_policy_firmly_contradicts():
-    """The pull on a margin: q sigma(-h). In dpo it grows to 1 as the label is contradicted; here it peaks where the policy is undecided."""
+    """The pull on a margin: q sigma(-h). In dpo it grows to 1 as the label is contradicted; here it
+    peaks where the policy is undecided.
+    """
     h_N1 = torch.tensor([[-8.0], [0.0], [8.0]], dtype=torch.float64, requires_grad=True)
     one, zero = torch.ones_like(h_N1).detach(), torch.zeros_like(h_N1).detach()
     pairs = Pairs(Scored(h_N1, one, zero), Scored(zero, one, zero))
     plain = -torch.autograd.grad(dpo(pairs, beta=1.0).sum(), h_N1)[0].flatten()
-    pull = -torch.autograd.grad(DR_DPO.reduction.apply(dr_dpo(pairs, beta=1.0), pairs, {})[0], h_N1)[0].flatten()
+    pull = -torch.autograd.grad(
+        DR_DPO.reduction.apply(dr_dpo(pairs, beta=1.0), pairs, {})[0], h_N1
+    )[0].flatten()
     assert plain[0] > plain[1] > plain[2] and pull[1] > 100 * pull[0] > 0
 
 
-# ---------------------------------------------------------------------------------------------------------------- madpo
+# ----------------------------------------------------------------------------------------------------------------
+# madpo
 
 WIDE = {"c_min": 0.25, "c_max": 4.0, "tau": 7.0, "steepness": 1.0}
 NARROW = {"c_min": 0.5, "c_max": 2.0, "tau": 2.0, "steepness": 1.0}
@@ -73,27 +83,41 @@ def tensor(*values: float) -> Tensor:
 
 
 def test_madpo_coefficients():
-    """At m = 2 with tau 2 the odds are 1 / 0.5 = 2: 0.5 + 1.5 / (1 + 2) = 1. At 0: 0.5 + 1.5 / (1 + 2 e^-2) = 1.680479."""
+    """At m = 2 with tau 2 the odds are 1 / 0.5 = 2: 0.5 + 1.5 / (1 + 2) = 1. At 0: 0.5 + 1.5 / (1 +
+    2 e^-2) = 1.680479.
+    """
     wide = coefficient(tensor(0, 0.5, 1, 2, 4, 7, -7), **WIDE).tolist()
     assert wide == pytest.approx([3.986371, 3.977583, 3.963184, 3.901583, 3.377220, 1, 1], abs=1e-6)
-    assert coefficient(tensor(0, 0.5, 1, 2, 4), **NARROW).tolist() == pytest.approx([1.680479, 1.537158, 1.364175, 1, 0.595068], abs=1e-6)
+    assert coefficient(tensor(0, 0.5, 1, 2, 4), **NARROW).tolist() == pytest.approx(
+        [1.680479, 1.537158, 1.364175, 1, 0.595068], abs=1e-6
+    )
 
 
 def test_madpo_weights():
     """w(0) = 1/2 over 1/2. At m = -tau c is 1 and both branches give 1: no jump."""
-    assert pair_weight(tensor(0, 0.5, 1, 2, 4), **WIDE).tolist() == pytest.approx([1, 1.413129, 1.342371, 1.134872, 1.018314], abs=1e-6)
-    assert pair_weight(tensor(-0.5, -1, -3, -8), **WIDE).tolist() == pytest.approx([0.318866, 0.069339, 0.000279, 1], abs=1e-6)
+    assert pair_weight(tensor(0, 0.5, 1, 2, 4), **WIDE).tolist() == pytest.approx(
+        [1, 1.413129, 1.342371, 1.134872, 1.018314], abs=1e-6
+    )
+    assert pair_weight(tensor(-0.5, -1, -3, -8), **WIDE).tolist() == pytest.approx(
+        [0.318866, 0.069339, 0.000279, 1], abs=1e-6
+    )
     assert pair_weight(tensor(0.5, 1, 4, -0.5, -1, -3), **NARROW).tolist() == pytest.approx(
         [1.097603, 1.089430, 0.932075, 0.839079, 0.756903, 1], abs=1e-6
     )
-    assert pair_weight(tensor(-2 + 1e-9, -2, -2 - 1e-9), **NARROW).tolist() == pytest.approx([1, 1, 1], abs=1e-6)
+    assert pair_weight(tensor(-2 + 1e-9, -2, -2 - 1e-9), **NARROW).tolist() == pytest.approx(
+        [1, 1, 1], abs=1e-6
+    )
 
 
 def test_madpo_on_one_pair():
-    """beta h = 0.3, m = 1: 1.089430 * softplus(-0.3) = 0.603931, slope -1.089430 sigma(-0.3) = -0.463615. The label turned round, both
-    change sign: 0.756903 * softplus(0.3) = 0.646664."""
-    assert madpo(at_margins(0.3, gaps=[1.0]), beta=1.0, **NARROW).item() == pytest.approx(0.603931, abs=1e-6)
-    assert madpo(at_margins(-0.3, gaps=[-1.0]), beta=1.0, **NARROW).item() == pytest.approx(0.646664, abs=1e-6)
+    """beta h = 0.3, m = 1: 1.089430 * softplus(-0.3) = 0.603931, slope -1.089430 sigma(-0.3) =
+    -0.463615. The label turned round, both change sign: 0.756903 * softplus(0.3) = 0.646664."""
+    assert madpo(at_margins(0.3, gaps=[1.0]), beta=1.0, **NARROW).item() == pytest.approx(
+        0.603931, abs=1e-6
+    )
+    assert madpo(at_margins(-0.3, gaps=[-1.0]), beta=1.0, **NARROW).item() == pytest.approx(
+        0.646664, abs=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,8 +125,9 @@ def test_madpo_on_one_pair():
     [(0.3, 1.194488), (1, 3.963184), (3, 11.232058), (6, 10.603718), (8, 7.989577), (10, 9.949574)],
 )
 def test_madpo_amplifies_small_margins_and_hardly_damps_large_ones(h: float, fitted: float):
-    """Labels of true margin h, seen both ways round: the cost sigma(h) w(h) softplus(-z) + sigma(-h) w(-h) softplus(z) is least at
-    z = log[sigma(h) w(h) / (sigma(-h) w(-h))], which is c(h) h below tau."""
+    """Labels of true margin h, seen both ways round: the cost sigma(h) w(h) softplus(-z) +
+    sigma(-h) w(-h) softplus(z) is least at z = log[sigma(h) w(h) / (sigma(-h) w(-h))], which is
+    c(h) h below tau."""
     agree, contradict = pair_weight(tensor(h, -h), **WIDE).tolist()
     z = h + log(agree / contradict)
     assert z == pytest.approx(fitted, abs=2e-6)

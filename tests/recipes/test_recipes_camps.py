@@ -17,7 +17,9 @@ FILMS = ["a cat", "a dog", "a bird", "the hill"]
 
 
 def votes(seed: int, raters: int = 40) -> tuple[list[Row], list[int]]:
-    """Raters of two camps who rank four answers in opposite orders, with some noise; a third are in the second."""
+    """Raters of two camps who rank four answers in opposite orders, with some noise; a third are in
+    the second.
+    """
     rng = np.random.default_rng(seed)
     rows, camp = [], [int(r % 3 == 0) for r in range(raters)]
     for r in range(raters):
@@ -25,14 +27,18 @@ def votes(seed: int, raters: int = 40) -> tuple[list[Row], list[int]]:
             for j in range(i):
                 first = (rng.random() < 0.85) ^ bool(camp[r])
                 better, worse = (FILMS[i], FILMS[j]) if first else (FILMS[j], FILMS[i])
-                rows.append(Row(Where("votes", len(rows) + 1), "the best", better, worse, rater=f"r{r}"))
+                rows.append(
+                    Row(Where("votes", len(rows) + 1), "the best", better, worse, rater=f"r{r}")
+                )
     return rows, camp
 
 
 def test_raters_are_placed_and_labels_stay():
     rows, camp = votes(0)
     filled, found = with_camps(rows)
-    assert [(row.chosen, row.rejected, row.rater) for row in filled] == [(row.chosen, row.rejected, row.rater) for row in rows]
+    assert [(row.chosen, row.rejected, row.rater) for row in filled] == [
+        (row.chosen, row.rejected, row.rater) for row in rows
+    ]
     right = [row.group == f"camp {camp[int(row.rater[1:])] + 1}" for row in filled if row.rater]
     assert np.mean(right) > 0.9
     assert found.share_K == pytest.approx([0.65, 0.35], abs=0.1)
@@ -53,7 +59,15 @@ def test_features_are_differences_of_answers():
 
 def test_a_run_trains_on_camps(tiny_model_dir: Any, tmp_path: Any):
     filled, _ = with_camps(votes(2, raters=12)[0])
-    run = train("dpo", model=tiny_model_dir, data=filled, out=tmp_path / "run", reduction="groups:k=2", max_steps=2, batch_size=8)
+    run = train(
+        "dpo",
+        model=tiny_model_dir,
+        data=filled,
+        out=tmp_path / "run",
+        reduction="groups:k=2",
+        max_steps=2,
+        batch_size=8,
+    )
     assert run.record["reduction"] == "groups:k=2"
 
 

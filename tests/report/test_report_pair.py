@@ -15,10 +15,22 @@ def test_differences_by_hand():
 def test_what_only_one_has_is_marked_there_alone():
     left, right = differences("yes of course", "yes of course not")
     assert left == [("yes of course", False)]
-    assert right == [("yes of course ", False), ("not", True)] or right == [("yes of course", False), (" not", True)]
+    assert right == [("yes of course ", False), ("not", True)] or right == [
+        ("yes of course", False),
+        (" not", True),
+    ]
 
 
-@pytest.mark.parametrize("texts", [("", ""), ("a b", "a b"), ("one two three", "quite other words"), ("", "something"), (" \n ", "x")])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("", ""),
+        ("a b", "a b"),
+        ("one two three", "quite other words"),
+        ("", "something"),
+        (" \n ", "x"),
+    ],
+)
 def test_nothing_is_marked_in_equals_or_strangers(texts):
     for side, text in zip(differences(*texts), texts, strict=True):
         assert side == [(text, False)]

@@ -41,7 +41,10 @@ def test_bradley_terry_is_the_plain_maximum():
     at = [found.items.index(i) for i in range(4)]
 
     def slow(r):
-        return sum(math.log1p(math.exp(-(r[w] - r[k]))) for w, k in zip(winners, losers, strict=True)) + (r**2).sum()
+        return (
+            sum(math.log1p(math.exp(-(r[w] - r[k]))) for w, k in zip(winners, losers, strict=True))
+            + (r**2).sum()
+        )
 
     best = minimize(slow, np.zeros(4), tol=1e-12).x
     assert found.output_AH[at, 0] == pytest.approx(best, abs=1e-4)
@@ -52,7 +55,12 @@ def test_weights_are_repetitions_and_confidence_is_a_soft_label():
     doubled = fit_items(winners * 2, losers * 2, seed=3)
     weighed = fit_items(winners, losers, weight=[2.0] * len(winners), seed=3)
     assert weighed.logit_AA == pytest.approx(doubled.logit_AA, abs=1e-3)
-    both = fit_items(winners + losers, losers + winners, kind="bradley_terry", weight=[0.8] * len(winners) + [0.2] * len(winners))
+    both = fit_items(
+        winners + losers,
+        losers + winners,
+        kind="bradley_terry",
+        weight=[0.8] * len(winners) + [0.2] * len(winners),
+    )
     soft = fit_items(winners, losers, kind="bradley_terry", confidence=[0.8] * len(winners))
     assert soft.pref_AA == pytest.approx(both.pref_AA, abs=1e-5)
 
@@ -71,7 +79,9 @@ def test_a_planted_circle_is_found_by_one_kind_and_not_by_the_other(answers: int
 
 
 def test_coverage_of_the_truth_by_held_out_surprise():
-    """Out of fold, the kind that holds the truth is the less surprised: general preference on circles, Bradley-Terry on a ladder."""
+    """Out of fold, the kind that holds the truth is the less surprised: general preference on
+    circles, Bradley-Terry on a ladder.
+    """
     strength = np.random.default_rng(0).normal(size=12)
     worlds = {"circle": circle(12), "ladder": np.subtract.outer(strength, strength)}
     surprise = {}
@@ -82,21 +92,32 @@ def test_coverage_of_the_truth_by_held_out_surprise():
             assert np.isfinite(held).all()
             surprise[world, kind] = np.log1p(np.exp(-held)).mean()
     assert surprise["circle", "general_preference"] < surprise["circle", "bradley_terry"] - 0.2
-    assert surprise["ladder", "bradley_terry"] < surprise["ladder", "general_preference"] < surprise["ladder", "bradley_terry"] + 0.03
+    assert (
+        surprise["ladder", "bradley_terry"]
+        < surprise["ladder", "general_preference"]
+        < surprise["ladder", "bradley_terry"] + 0.03
+    )
 
 
 def test_noisy_votes_on_a_ladder_do_not_cost_the_ladder():
-    """Many items, few votes, much noise: circles that are not there must not drown the strengths that are."""
+    """Many items, few votes, much noise: circles that are not there must not drown the strengths
+    that are.
+    """
     strength = np.random.default_rng(1).normal(scale=0.7, size=150)
     winners, losers = drawn(np.subtract.outer(strength, strength), 3000, 11)
-    right = {kind: (cross_validate(winners, losers, kind=kind, folds=3) > 0).mean() for kind in ("bradley_terry", "general_preference")}
+    right = {
+        kind: (cross_validate(winners, losers, kind=kind, folds=3) > 0).mean()
+        for kind in ("bradley_terry", "general_preference")
+    }
     free = fit_items(winners, losers, circle_ridge=0.1)
     assert right["general_preference"] > right["bradley_terry"] - 0.05 > 0.5
     assert fit_items(winners, losers).log_loss > free.log_loss + 0.05  # the free one fits the noise
 
 
 def test_folds_do_not_see_their_own_pairs():
-    """Every pair in one fold only: a pair's own result is not known to its judge, and a stranger's is NaN."""
+    """Every pair in one fold only: a pair's own result is not known to its judge, and a stranger's
+    is NaN.
+    """
     winners, losers = ["a", "b", "c", "x"], ["b", "c", "d", "y"]
     held = cross_validate(winners, losers, clusters=[0, 1, 2, 3], folds=4, kind="bradley_terry")
     assert np.isnan(held[3]) and np.isnan(held[0])  # a is met nowhere else
@@ -116,7 +137,9 @@ def test_features_judge_items_that_were_never_met():
 
 def test_the_same_seed_gives_the_same_numbers():
     winners, losers = drawn(circle(6), 300, 8)
-    assert (fit_items(winners, losers, seed=4).output_AH == fit_items(winners, losers, seed=4).output_AH).all()
+    assert (
+        fit_items(winners, losers, seed=4).output_AH == fit_items(winners, losers, seed=4).output_AH
+    ).all()
 
 
 @pytest.mark.parametrize(
@@ -129,8 +152,14 @@ def test_the_same_seed_gives_the_same_numbers():
         (lambda: fit_items(["a"], ["b"], weight=[math.nan]), r"weight\[0\] is nan"),
         (lambda: fit_items(["a"], ["b"], weight=[0.0]), "all weights are 0"),
         (lambda: fit_items(["a"], ["b"], confidence=[1.2]), r"confidence\[0\] is 1.2"),
-        (lambda: fit_items(["a"], ["b"], features={"a": [1.0]}), "1 items have no features, such as 'b'"),
-        (lambda: fit_items(["a"], ["b"], features={"a": [1.0], "b": [math.inf]}), "features of 'b' are not finite"),
+        (
+            lambda: fit_items(["a"], ["b"], features={"a": [1.0]}),
+            "1 items have no features, such as 'b'",
+        ),
+        (
+            lambda: fit_items(["a"], ["b"], features={"a": [1.0], "b": [math.inf]}),
+            "features of 'b' are not finite",
+        ),
         (lambda: fit_items(["a"], ["b"]).logit(["a"], ["z"]), "'z' never met"),
         (lambda: fit_items(["a"], ["b"]).logit_of_features([[1.0]], [[1.0]]), "without features"),
         (lambda: cross_validate(["a"], ["b"]), "1 clusters cannot fill 5 folds"),
@@ -154,7 +183,12 @@ def test_bad_settings_are_named():
         ("abcd", "badc", {}, "met some of the others by no chain"),
         ("abca", "bcad", {}, "never lost"),
         ("ab", "ba", {"confidence": [1.0, 0.0]}, "never lost"),
-        ("ab", "bc", {"features": {"a": [2.0], "b": [1.0], "c": [0.0]}}, "a linear map of the features"),
+        (
+            "ab",
+            "bc",
+            {"features": {"a": [2.0], "b": [1.0], "c": [0.0]}},
+            "a linear map of the features",
+        ),
     ],
 )
 def test_without_a_ridge_a_fit_that_is_infinite_is_refused(winners, losers, options, match: str):

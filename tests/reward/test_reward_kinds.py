@@ -24,7 +24,12 @@ def head(rows: list[list[float]]) -> Scored:
 
 def pairs(chosen, rejected, prompt=None, confidence=None) -> Pairs:
     extra = {} if prompt is None else {PROMPT: head(prompt)}
-    return Pairs(head(chosen), head(rejected), {} if confidence is None else {sure: torch.tensor(confidence)}, extra=extra)
+    return Pairs(
+        head(chosen),
+        head(rejected),
+        {} if confidence is None else {sure: torch.tensor(confidence)},
+        extra=extra,
+    )
 
 
 def on_circle(degrees: float) -> list[float]:
@@ -32,15 +37,23 @@ def on_circle(degrees: float) -> list[float]:
 
 
 def test_bradley_terry_by_hand():
-    """r = 2 against 0.5: log(1 + e^-1.5) = 0.201413; with confidence 0.9 it costs 0.1 x 1.5 more; a wrong pair costs 1.701413."""
-    cost_N = bradley_terry(pairs([[2.0], [2.0], [0.5]], [[0.5], [0.5], [2.0]], confidence=[1.0, 0.9, 1.0]))
+    """r = 2 against 0.5: log(1 + e^-1.5) = 0.201413; with confidence 0.9 it costs 0.1 x 1.5 more; a
+    wrong pair costs 1.701413.
+    """
+    cost_N = bradley_terry(
+        pairs([[2.0], [2.0], [0.5]], [[0.5], [0.5], [2.0]], confidence=[1.0, 0.9, 1.0])
+    )
     assert cost_N.tolist() == pytest.approx([0.201413, 0.351413, 1.701413], abs=1e-6)
 
 
 def test_three_answers_a_third_of_a_turn_apart_beat_each_other():
-    """s(0 beats 1) = sin 120 = 0.866025, s(0 beats 2) = -0.866025; at tau 0.1 P = 0.999827 and the cost 0.000173325."""
+    """s(0 beats 1) = sin 120 = 0.866025, s(0 beats 2) = -0.866025; at tau 0.1 P = 0.999827 and the
+    cost 0.000173325.
+    """
     v = [on_circle(a) + [0.0] for a in (0, 120, 240)]
-    cost_N = general_preference(pairs([v[0], v[1], v[2]], [v[1], v[2], v[0]], [[0.0] * 3] * 3), dim=2, tau=0.1)
+    cost_N = general_preference(
+        pairs([v[0], v[1], v[2]], [v[1], v[2], v[0]], [[0.0] * 3] * 3), dim=2, tau=0.1
+    )
     assert cost_N.tolist() == pytest.approx([0.000173325] * 3, rel=1e-4)
     table = skew_score(torch.tensor(v)[:, None, :2], torch.tensor(v)[None, :, :2])
     assert table[0].tolist() == pytest.approx([0.0, 0.866025, -0.866025], abs=1e-6)
@@ -54,15 +67,21 @@ def test_the_sign_is_the_one_that_contains_bradley_terry():
 
 def test_a_score_turns_around_when_the_answers_change_places():
     dice = torch.Generator().manual_seed(0)
-    first, second, prompt = (torch.randn(5, 9, generator=dice, dtype=torch.float64) for _ in range(3))
+    first, second, prompt = (
+        torch.randn(5, 9, generator=dice, dtype=torch.float64) for _ in range(3)
+    )
     score = get("general_preference").score
-    assert torch.allclose(score(first, second, prompt, dim=6, tau=0.3), -score(second, first, prompt, dim=6, tau=0.3))
+    assert torch.allclose(
+        score(first, second, prompt, dim=6, tau=0.3), -score(second, first, prompt, dim=6, tau=0.3)
+    )
     assert score(first, first, prompt, dim=6, tau=0.3).abs().max() == 0
     assert score(first, second, prompt, dim=6, tau=0.3).abs().max() <= 3 / 0.3
 
 
 def test_the_gate_is_read_at_the_prompt_alone_and_has_mean_one():
-    """Two planes; outputs log 3 and 0 at the prompt: softmax (3/4, 1/4), gate (1.5, 0.5). Scores 0.5 and 0: 0.75 in all."""
+    """Two planes; outputs log 3 and 0 at the prompt: softmax (3/4, 1/4), gate (1.5, 0.5). Scores
+    0.5 and 0: 0.75 in all.
+    """
     half = math.sqrt(0.5)
     first = [[half, 0.0, half, 0.0, 7.0, 7.0]]  # the last two are the gate's, not read here
     second = [[0.0, half, half, 0.0, -7.0, 3.0]]
@@ -80,25 +99,39 @@ def test_any_skew_table_is_expressed(answers: int):
     v = embedding_of(table)
     assert v.shape == (answers, 2 * (answers // 2))
     assert torch.allclose(skew_score(v[:, None], v[None]), table, atol=1e-12)
-    assert torch.allclose(skew_score(embedding_of(0 * table)[:, None], embedding_of(0 * table)[None]), 0 * table)
+    assert torch.allclose(
+        skew_score(embedding_of(0 * table)[:, None], embedding_of(0 * table)[None]), 0 * table
+    )
 
 
 @pytest.mark.parametrize("name", REWARDS)
 def test_every_kind_is_whole(name: str):
-    """Named as its table says, as wide as its head, one cost a pair, log 2 where nothing is known, gradients as finite differences."""
+    """Named as its table says, as wide as its head, one cost a pair, log 2 where nothing is known,
+    gradients as finite differences.
+    """
     method = get(name)
     settings = {key: parameter.default for key, parameter in settings_of(method.objective).items()}
     width = method.width(**settings)
     assert method.name == name and method.card.paper.title
     dice = torch.Generator().manual_seed(1)
-    parts = [torch.randn(4, width, generator=dice, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    parts = [
+        torch.randn(4, width, generator=dice, dtype=torch.float64, requires_grad=True)
+        for _ in range(3)
+    ]
 
     def cost(chosen, rejected, prompt):
         ones = torch.ones_like(chosen)
-        return method.objective(Pairs(Scored(chosen, ones), Scored(rejected, ones), extra={PROMPT: Scored(prompt, ones)}), **settings)
+        return method.objective(
+            Pairs(
+                Scored(chosen, ones), Scored(rejected, ones), extra={PROMPT: Scored(prompt, ones)}
+            ),
+            **settings,
+        )
 
     assert cost(*parts).shape == (4,)
-    assert torch.allclose(cost(parts[0], parts[0], parts[2]), torch.full((4,), math.log(2), dtype=torch.float64))
+    assert torch.allclose(
+        cost(parts[0], parts[0], parts[2]), torch.full((4,), math.log(2), dtype=torch.float64)
+    )
     assert torch.autograd.gradcheck(lambda *p: cost(*p).sum(), parts)
 
 

@@ -1,4 +1,6 @@
-"""Best of n: its exact distribution against enumeration, its divergence within the bound, and a model that draws."""
+"""Best of n: its exact distribution against enumeration, its divergence within the bound, and a
+model that draws.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,13 @@ def slow(p_NA, score_A):
 
 def test_the_exact_distribution_equals_enumeration():
     rng = np.random.default_rng(0)
-    for n, score in ((1, [3.0, 1, 2]), (2, [1.0, 1, 2]), (3, [0.0, 0, 0]), (4, [5.0, 2, 2, 5]), (5, [1.0, 4, 4])):
+    for n, score in (
+        (1, [3.0, 1, 2]),
+        (2, [1.0, 1, 2]),
+        (3, [0.0, 0, 0]),
+        (4, [5.0, 2, 2, 5]),
+        (5, [1.0, 4, 4]),
+    ):
         p_NA = rng.dirichlet(np.ones(len(score)), n)
         assert best_of_table(np.log(p_NA), score) == pytest.approx(slow(p_NA, np.array(score)))
     p = np.array([0.5, 0.3, 0.2])
@@ -45,7 +53,11 @@ def test_its_divergence_is_within_the_bound_and_near_it_with_many_answers():
 
 
 def test_picking_from_answers_at_hand():
-    found = pick(["a", "b"], [["x", "yyy", "zz"], ["long", "s", "four"]], lambda prompts, answers: [len(a) for a in answers])
+    found = pick(
+        ["a", "b"],
+        [["x", "yyy", "zz"], ["long", "s", "four"]],
+        lambda prompts, answers: [len(a) for a in answers],
+    )
     assert found.texts == ("yyy", "long")  # the first of equals
     assert found.place_P.tolist() == [1, 0]
     assert found.score_PN.tolist() == [[1, 3, 2], [4, 1, 4]]

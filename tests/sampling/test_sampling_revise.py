@@ -16,13 +16,24 @@ from holdfast.sampling.revise import revise
 from holdfast.types import Row, Where
 
 
-def test_each_round_shows_the_last_under_the_training_prompt(tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch):
-    """The prompt's ids equal those of the tree that `tokenize` makes of a pair whose rejected answer is the one shown."""
+def test_each_round_shows_the_last_under_the_training_prompt(
+    tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """The prompt's ids equal those of the tree that `tokenize` makes of a pair whose rejected
+    answer is the one shown.
+    """
     asked = []
 
     def fake(model: Any, tokenizer: Any, prompts: Any, **settings: Any) -> Any:
         asked.append([list(ids) for ids in prompts])
-        return [[SimpleNamespace(ids=tokenizer(f" cat {len(asked)}", add_special_tokens=False)["input_ids"])] for _ in prompts]
+        return [
+            [
+                SimpleNamespace(
+                    ids=tokenizer(f" cat {len(asked)}", add_special_tokens=False)["input_ids"]
+                )
+            ]
+            for _ in prompts
+        ]
 
     monkeypatch.setattr(sys.modules["holdfast.sampling.draw"], "generate", fake)
     rounds = revise(None, tiny_tokenizer, ["why the cat", "the dog"], [" a dog", ""], steps=2)
@@ -30,7 +41,10 @@ def test_each_round_shows_the_last_under_the_training_prompt(tiny_tokenizer: Any
     for shown, ids in ((" a dog", asked[0][0]), ("cat 1", asked[1][0])):
         pair = Row(Where("f", 1), prompt="why the cat", chosen=" a bird", rejected=shown)
         (item,) = tokenize([pair], tiny_tokenizer, needs=(revision,)).items
-        assert next(tree.prompt for tree in item.others if "chosen_given_rejected" in tree.branches) == ids
+        assert (
+            next(tree.prompt for tree in item.others if "chosen_given_rejected" in tree.branches)
+            == ids
+        )
 
 
 def test_a_model_revises(tiny_model_dir: Any, tiny_tokenizer: Any):
@@ -38,10 +52,38 @@ def test_a_model_revises(tiny_model_dir: Any, tiny_tokenizer: Any):
 
     model = AutoModelForCausalLM.from_pretrained(tiny_model_dir)
     before = torch.get_rng_state()
-    first = revise(model, tiny_tokenizer, ["the cat", "a dog on the hill"], ["sat", "ran"], steps=2, max_new_tokens=6, seed=1)
-    again = revise(model, tiny_tokenizer, ["the cat", "a dog on the hill"], ["sat", "ran"], steps=2, max_new_tokens=6, seed=1)
-    other = revise(model, tiny_tokenizer, ["the cat", "a dog on the hill"], ["sat", "ran"], steps=2, max_new_tokens=6, seed=2)
-    assert first == again and first[1:] != other[1:] and [len(answers) for answers in first] == [2, 2, 2]
+    first = revise(
+        model,
+        tiny_tokenizer,
+        ["the cat", "a dog on the hill"],
+        ["sat", "ran"],
+        steps=2,
+        max_new_tokens=6,
+        seed=1,
+    )
+    again = revise(
+        model,
+        tiny_tokenizer,
+        ["the cat", "a dog on the hill"],
+        ["sat", "ran"],
+        steps=2,
+        max_new_tokens=6,
+        seed=1,
+    )
+    other = revise(
+        model,
+        tiny_tokenizer,
+        ["the cat", "a dog on the hill"],
+        ["sat", "ran"],
+        steps=2,
+        max_new_tokens=6,
+        seed=2,
+    )
+    assert (
+        first == again
+        and first[1:] != other[1:]
+        and [len(answers) for answers in first] == [2, 2, 2]
+    )
     assert torch.equal(torch.get_rng_state(), before)
 
 

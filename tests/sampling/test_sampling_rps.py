@@ -1,4 +1,6 @@
-"""Directional neighborhood consensus: the neighbors of the authors' code, selection under the wanted direction, a model asked."""
+"""Directional neighborhood consensus: the neighbors of the authors' code, selection under the
+wanted direction, a model asked.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +47,13 @@ def test_directions_of_any_number_of_attributes_fill_the_cap_evenly():
         assert angle[0] == pytest.approx(0, abs=1e-5)
         assert angle.max() <= 30 + 1e-6
         grid = np.linspace(0, 30, 10001)
-        inside = (np.sin(np.radians(grid)) ** (axes - 2))[grid <= 20].sum() / (np.sin(np.radians(grid)) ** (axes - 2)).sum()
+        inside = (np.sin(np.radians(grid)) ** (axes - 2))[grid <= 20].sum() / (
+            np.sin(np.radians(grid)) ** (axes - 2)
+        ).sum()
         assert (angle[1:] <= 20).mean() == pytest.approx(inside, abs=0.03)
-    assert near_directions([1.0, 0, 0, 0], within=0, n=3) == pytest.approx(np.tile([1.0, 0, 0, 0], (3, 1)))
+    assert near_directions([1.0, 0, 0, 0], within=0, n=3) == pytest.approx(
+        np.tile([1.0, 0, 0, 0], (3, 1))
+    )
 
 
 def test_a_direction_in_words():
@@ -57,7 +63,9 @@ def test_a_direction_in_words():
     assert "verbosity -87" in chat[-1]["content"]
 
 
-def test_a_model_is_asked_under_each_and_judged_under_the_wanted(tiny_model_dir: Any, tiny_tokenizer: Any):
+def test_a_model_is_asked_under_each_and_judged_under_the_wanted(
+    tiny_model_dir: Any, tiny_tokenizer: Any
+):
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(tiny_model_dir)
@@ -74,17 +82,52 @@ def test_a_model_is_asked_under_each_and_judged_under_the_wanted(tiny_model_dir:
     def second(prompts: Any, answers: Any) -> list[int]:
         return [len(answer) for answer in answers]
 
-    found = rps(model, tiny_tokenizer, ["the cat", "a dog"], [first, second], direction=45, ask=ask, max_new_tokens=8, unit=[1, 10])
-    assert [percent for _, percent in asked[:5]] == [(77, 64), (82, 57), (87, 50), (91, 42), (94, 34)]
+    found = rps(
+        model,
+        tiny_tokenizer,
+        ["the cat", "a dog"],
+        [first, second],
+        direction=45,
+        ask=ask,
+        max_new_tokens=8,
+        unit=[1, 10],
+    )
+    assert [percent for _, percent in asked[:5]] == [
+        (77, 64),
+        (82, 57),
+        (87, 50),
+        (91, 42),
+        (94, 34),
+    ]
     score = found.reward_PND @ direction_of(45)
     assert found.score_PN == pytest.approx(score)
     for p in range(2):
         best = int(score[p].argmax())
         assert found.texts[p] == found.drawn[p][best]
-        assert found.reward_PND[p, best].tolist() == [found.texts[p].count("a"), len(found.texts[p]) / 10]
-    given = rps(model, tiny_tokenizer, ["a dog"], [second, second, second], direction=[1, 0, 0], n=2, max_new_tokens=4)
+        assert found.reward_PND[p, best].tolist() == [
+            found.texts[p].count("a"),
+            len(found.texts[p]) / 10,
+        ]
+    given = rps(
+        model,
+        tiny_tokenizer,
+        ["a dog"],
+        [second, second, second],
+        direction=[1, 0, 0],
+        n=2,
+        max_new_tokens=4,
+    )
     assert given.direction_ND.shape == (2, 3)
-    chosen = rps(model, tiny_tokenizer, ["a dog"], [second, second], direction=10, neighbors=[0, 20], n=2, max_new_tokens=4)
+    chosen = rps(
+        model,
+        tiny_tokenizer,
+        ["a dog"],
+        [second, second],
+        direction=10,
+        neighbors=[0, 20],
+        n=2,
+        max_new_tokens=4,
+    )
     assert chosen.direction_ND == pytest.approx(np.array([direction_of(0), direction_of(20)]))
     for keywords, what in (
         ({"rewards": [second]}, "as many as the direction has axes, 2"),
@@ -93,4 +136,9 @@ def test_a_model_is_asked_under_each_and_judged_under_the_wanted(tiny_model_dir:
         ({"neighbors": [0, 5, 10]}, "neighbors"),
     ):
         with pytest.raises(OptionError, match=what):
-            rps(model, tiny_tokenizer, ["a dog"], **{"rewards": [second, second], "direction": 10, **keywords})
+            rps(
+                model,
+                tiny_tokenizer,
+                ["a dog"],
+                **{"rewards": [second, second], "direction": 10, **keywords},
+            )

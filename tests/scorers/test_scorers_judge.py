@@ -27,20 +27,38 @@ from transformers import (
 from holdfast.scorers.judge import JudgeScorer
 from holdfast.types import Tokenized
 
-SMALL = {"vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "pad_token_id": 1, "num_labels": 3}
+SMALL = {
+    "vocab_size": 60,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "pad_token_id": 1,
+    "num_labels": 3,
+}
 FAMILIES: dict[str, Any] = {
     "llama": lambda: LlamaForSequenceClassification(LlamaConfig(**SMALL, intermediate_size=48)),
-    "qwen3": lambda: Qwen3ForSequenceClassification(Qwen3Config(**SMALL, intermediate_size=48, num_key_value_heads=2, head_dim=8)),
-    "gemma2": lambda: Gemma2ForSequenceClassification(Gemma2Config(**SMALL, intermediate_size=48, num_key_value_heads=2, head_dim=8)),
-    "gpt-neox": lambda: GPTNeoXForSequenceClassification(GPTNeoXConfig(**SMALL, intermediate_size=48)),
-    "gpt2": lambda: GPT2ForSequenceClassification(GPT2Config(vocab_size=60, n_embd=32, n_layer=2, n_head=4, pad_token_id=1, num_labels=3)),
+    "qwen3": lambda: Qwen3ForSequenceClassification(
+        Qwen3Config(**SMALL, intermediate_size=48, num_key_value_heads=2, head_dim=8)
+    ),
+    "gemma2": lambda: Gemma2ForSequenceClassification(
+        Gemma2Config(**SMALL, intermediate_size=48, num_key_value_heads=2, head_dim=8)
+    ),
+    "gpt-neox": lambda: GPTNeoXForSequenceClassification(
+        GPTNeoXConfig(**SMALL, intermediate_size=48)
+    ),
+    "gpt2": lambda: GPT2ForSequenceClassification(
+        GPT2Config(vocab_size=60, n_embd=32, n_layer=2, n_head=4, pad_token_id=1, num_labels=3)
+    ),
 }
 
 
 def items(rows: int, seed: int = 0) -> list[Tokenized]:
     rng = random.Random(seed)
     ids = lambda low, high: [rng.randrange(2, 60) for _ in range(rng.randint(low, high))]  # noqa: E731
-    return [Tokenized([0, *ids(1, 9)], {"chosen": [*ids(1, 7), 1], "rejected": [*ids(1, 7), 1]}, n) for n in range(rows)]
+    return [
+        Tokenized([0, *ids(1, 9)], {"chosen": [*ids(1, 7), 1], "rejected": [*ids(1, 7), 1]}, n)
+        for n in range(rows)
+    ]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -52,7 +70,10 @@ def test_packed_equals_plain_and_plain_is_the_models_own_reading(family: str):
     found = scorer.verify(rows)
     assert found.path == "packed" and not found.fell_back and found.worst_nats < 1e-6
     parts = scorer(rows)
-    assert list(parts) == ["chosen", "rejected", "prompt"] and parts["chosen"].logp_NT.shape == (5, 3)
+    assert list(parts) == ["chosen", "rejected", "prompt"] and parts["chosen"].logp_NT.shape == (
+        5,
+        3,
+    )
     for name in ("chosen", "rejected"):  # row by row, as anyone would ask it
         for n, row in enumerate(rows):
             own = model(input_ids=torch.tensor([[*row.prompt, *row.branches[name]]])).logits[0]
@@ -61,9 +82,19 @@ def test_packed_equals_plain_and_plain_is_the_models_own_reading(family: str):
     assert torch.allclose(parts["prompt"].logp_NT[2], own, atol=1e-6)
 
 
-BEYOND = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [8.0] * 4}
+BEYOND = {
+    "rope_type": "longrope",
+    "rope_theta": 1e4,
+    "short_factor": [1.0] * 4,
+    "long_factor": [8.0] * 4,
+}
 FURTHER: dict[str, tuple[str, Any]] = {
-    "stablelm": ("plain", lambda: StableLmForSequenceClassification(StableLmConfig(**SMALL, intermediate_size=48, num_key_value_heads=4))),
+    "stablelm": (
+        "plain",
+        lambda: StableLmForSequenceClassification(
+            StableLmConfig(**SMALL, intermediate_size=48, num_key_value_heads=4)
+        ),
+    ),
     "phi3, rope by length": (
         "packed",
         lambda: Phi3ForSequenceClassification(
@@ -82,7 +113,9 @@ FURTHER: dict[str, tuple[str, Any]] = {
 @pytest.mark.parametrize("family", FURTHER)
 @pytest.mark.parametrize("asked", ["packed", "plain"])
 def test_what_cannot_pack_and_what_hangs_on_length_is_read_as_if_alone(family: str, asked: Any):
-    """With rows, and prompts beside their own answers, on both sides of the length where the rope changes."""
+    """With rows, and prompts beside their own answers, on both sides of the length where the rope
+    changes.
+    """
     path, make = FURTHER[family]
     torch.manual_seed(0)
     model = make().eval()
@@ -102,14 +135,18 @@ def test_what_cannot_pack_and_what_hangs_on_length_is_read_as_if_alone(family: s
 
 
 def test_an_end_that_doubles_as_padding_is_not_what_is_read():
-    """Token 1 ends every answer and is the padding: the token before it is read, so what follows an answer cannot matter."""
+    """Token 1 ends every answer and is the padding: the token before it is read, so what follows an
+    answer cannot matter.
+    """
     torch.manual_seed(1)
     model = FAMILIES["llama"]().eval()
     scorer = JudgeScorer(model)
     (row,) = items(1)
     bare = Tokenized(row.prompt, {name: ids[:-1] for name, ids in row.branches.items()})
     empty = Tokenized(row.prompt, {"chosen": [1], "rejected": [1]})
-    assert torch.allclose(scorer([row])["chosen"].logp_NT, scorer([bare])["chosen"].logp_NT, atol=1e-6)
+    assert torch.allclose(
+        scorer([row])["chosen"].logp_NT, scorer([bare])["chosen"].logp_NT, atol=1e-6
+    )
     at_prompt = JudgeScorer(model, prompt="prompt")([row])["prompt"].logp_NT
     assert torch.allclose(scorer([empty])["chosen"].logp_NT, at_prompt, atol=1e-6)
 

@@ -1,4 +1,6 @@
-"""The reference cache gives back what was scored, notices what changed, and draws no random number."""
+"""The reference cache gives back what was scored, notices what changed, and draws no random
+number.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ CONFIG = hf.LlamaConfig(
     attention_dropout=0.5,
     max_position_embeddings=64,
 )
-ITEMS = [Tokenized([3, 4, 5], {"chosen": [6, 7], "rejected": [8]}), Tokenized([9], {"chosen": [10], "rejected": [11, 12, 13]})]
+ITEMS = [
+    Tokenized([3, 4, 5], {"chosen": [6, 7], "rejected": [8]}),
+    Tokenized([9], {"chosen": [10], "rejected": [11, 12, 13]}),
+]
 
 
 def make(seed: int = 0) -> hf.LlamaForCausalLM:
@@ -32,10 +37,14 @@ def make(seed: int = 0) -> hf.LlamaForCausalLM:
     return hf.LlamaForCausalLM(CONFIG)
 
 
-def test_cache_gives_back_the_same_numbers_without_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_gives_back_the_same_numbers_without_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scorer = TextScorer(make())
     scored = score_reference(scorer, ITEMS, key="k", cache_dir=tmp_path)
-    monkeypatch.setattr(TextScorer, "forward", lambda self, items: pytest.fail("the cache was not used"))
+    monkeypatch.setattr(
+        TextScorer, "forward", lambda self, items: pytest.fail("the cache was not used")
+    )
     again = score_reference(scorer, ITEMS, key="k", cache_dir=tmp_path)
     for before, after in zip(scored, again, strict=True):
         assert before.keys() == after.keys()
@@ -49,7 +58,9 @@ def test_scoring_leaves_random_state_and_training_mode_alone(tmp_path: Path) -> 
     state = torch.get_rng_state()
     first = score_reference(scorer, ITEMS, key="k")
     assert torch.equal(torch.get_rng_state(), state) and model.training
-    assert torch.equal(first[0]["chosen"], score_reference(scorer, ITEMS, key="k")[0]["chosen"])  # dropout is off while scoring
+    assert torch.equal(
+        first[0]["chosen"], score_reference(scorer, ITEMS, key="k")[0]["chosen"]
+    )  # dropout is off while scoring
 
 
 def test_another_key_or_row_is_another_entry(tmp_path: Path) -> None:
@@ -81,7 +92,9 @@ def test_hashes_follow_content_not_place(tmp_path: Path) -> None:
     assert model_hash(model) != before
     assert items_hash(ITEMS) != items_hash([ITEMS[0], replace(ITEMS[1], prompt=[8])])
     # the border between prompt and answer counts, not only the ids in a row
-    assert items_hash([Tokenized([1, 2], {"a": [3]})]) != items_hash([Tokenized([1], {"a": [2, 3]})])
+    assert items_hash([Tokenized([1, 2], {"a": [3]})]) != items_hash(
+        [Tokenized([1], {"a": [2, 3]})]
+    )
 
 
 def test_attach_fills_the_reference_and_step_zero_reads_ln_2() -> None:
@@ -89,27 +102,50 @@ def test_attach_fills_the_reference_and_step_zero_reads_ln_2() -> None:
     parts = attach(scorer(ITEMS), score_reference(scorer, ITEMS, key="k"))
     pairs = assemble(Pairs, parts, rows(2))
     assert isinstance(pairs, Pairs)
-    torch.testing.assert_close(torch.nn.functional.softplus(-0.1 * pairs.margin_N), torch.full((2,), 2.0).log(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        torch.nn.functional.softplus(-0.1 * pairs.margin_N),
+        torch.full((2,), 2.0).log(),
+        rtol=0,
+        atol=1e-5,
+    )
     assert not parts["chosen"].ref_logp_NT.requires_grad and parts["chosen"].logp_NT.requires_grad
 
 
 def rows(n: int, **columns: object) -> list[Row]:
-    return [Row(Where("f", i + 1), "p", chosen="a", rejected="b", **{k: v[i] for k, v in columns.items()}) for i in range(n)]  # type: ignore[index]
+    return [
+        Row(
+            Where("f", i + 1),
+            "p",
+            chosen="a",
+            rejected="b",
+            **{k: v[i] for k, v in columns.items()},
+        )
+        for i in range(n)
+    ]  # type: ignore[index]
 
 
 def test_assemble_carries_the_columns() -> None:
     part = Scored(torch.zeros(2, 1), torch.ones(2, 1))
     parts = {"chosen": part, "rejected": part, "rationale": part}
-    pairs = assemble(Pairs, parts, rows(2, weight=[2.0, None], confidence=[0.5, 0.75], group=["x", "y"]), groups=["y", "x"])
+    pairs = assemble(
+        Pairs,
+        parts,
+        rows(2, weight=[2.0, None], confidence=[0.5, 0.75], group=["x", "y"]),
+        groups=["y", "x"],
+    )
     assert isinstance(pairs, Pairs)
     assert weight.of(pairs).tolist() == [2.0, 1.0]
     assert confidence.of(pairs).tolist() == [0.5, 0.75]
     assert group.of(pairs).tolist() == [1, 0]
     assert list(pairs.extra) == ["rationale"]
-    partly = assemble(Pairs, parts, rows(2, confidence=[0.5, None], group=["x", None]), groups=["x"])
+    partly = assemble(
+        Pairs, parts, rows(2, confidence=[0.5, None], group=["x", None]), groups=["x"]
+    )
     assert confidence.of(partly) is None and group.of(partly) is None and weight.of(partly) is None
     answers = assemble(
-        Answers, {"answer": part, "mismatched": part}, [Row(Where("f", 1), "p", answer="a", desirable=d) for d in (True, False)]
+        Answers,
+        {"answer": part, "mismatched": part},
+        [Row(Where("f", 1), "p", answer="a", desirable=d) for d in (True, False)],
     )
     assert isinstance(answers, Answers)
     assert label.of(answers).tolist() == [True, False] and list(answers.extra) == ["mismatched"]

@@ -18,10 +18,14 @@ from holdfast.types import Answers, Pairs
 
 @pytest.fixture
 def models(tiny_model_dir: Any) -> tuple[Any, Any]:
-    return AutoModelForCausalLM.from_pretrained(tiny_model_dir), AutoModelForCausalLM.from_pretrained(tiny_model_dir)
+    return AutoModelForCausalLM.from_pretrained(
+        tiny_model_dir
+    ), AutoModelForCausalLM.from_pretrained(tiny_model_dir)
 
 
-def test_pairs_with_gradients_through_the_policy_alone(models: Any, tiny_tokenizer: Any, pair_rows: Any) -> None:
+def test_pairs_with_gradients_through_the_policy_alone(
+    models: Any, tiny_tokenizer: Any, pair_rows: Any
+) -> None:
     policy, reference = models
     pairs = score(policy, tiny_tokenizer, read(pair_rows)[:8], reference=reference)
     assert isinstance(pairs, Pairs) and len(pairs) == 8
@@ -33,7 +37,9 @@ def test_pairs_with_gradients_through_the_policy_alone(models: Any, tiny_tokeniz
     assert all(p.grad is None for p in reference.parameters())
 
 
-def test_packed_and_plain_agree_and_a_step_lowers_the_loss(models: Any, tiny_tokenizer: Any, pair_rows: Any) -> None:
+def test_packed_and_plain_agree_and_a_step_lowers_the_loss(
+    models: Any, tiny_tokenizer: Any, pair_rows: Any
+) -> None:
     policy, reference = models
     rows = read(pair_rows)[:16]
     packed = score(policy, tiny_tokenizer, rows, reference=reference)
@@ -43,14 +49,27 @@ def test_packed_and_plain_agree_and_a_step_lowers_the_loss(models: Any, tiny_tok
     before = dpo(packed).mean()
     before.backward()
     optimizer.step()
-    assert float(dpo(score(policy, tiny_tokenizer, rows, reference=reference)).mean().detach()) < float(before.detach())
+    assert float(
+        dpo(score(policy, tiny_tokenizer, rows, reference=reference)).mean().detach()
+    ) < float(before.detach())
 
 
-def test_single_answers_and_what_is_refused(models: Any, tiny_tokenizer: Any, pair_rows: Any) -> None:
+def test_single_answers_and_what_is_refused(
+    models: Any, tiny_tokenizer: Any, pair_rows: Any
+) -> None:
     policy, _ = models
-    judged = read([{"prompt": "the cat", "completion": " sat", "label": True}, {"prompt": "a dog", "completion": " ran", "label": False}])
+    judged = read(
+        [
+            {"prompt": "the cat", "completion": " sat", "label": True},
+            {"prompt": "a dog", "completion": " ran", "label": False},
+        ]
+    )
     answers = score(policy, tiny_tokenizer, judged)
-    assert isinstance(answers, Answers) and label.of(answers) is not None and label.of(answers).tolist() == [True, False]
+    assert (
+        isinstance(answers, Answers)
+        and label.of(answers) is not None
+        and label.of(answers).tolist() == [True, False]
+    )
     with pytest.raises(DataError, match="no rows"):
         score(policy, tiny_tokenizer, [])
     with pytest.raises(DataError, match="all comparisons or all single"):

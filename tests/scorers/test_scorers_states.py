@@ -1,4 +1,6 @@
-"""Hidden states beside log-probabilities: packed equals plain over families, and plain equals the model's own states, token by token."""
+"""Hidden states beside log-probabilities: packed equals plain over families, and plain equals the
+model's own states, token by token.
+"""
 
 import pytest
 import torch
@@ -45,7 +47,9 @@ def test_an_empty_answer_has_no_state():
     scorer = StateScorer(make(FAMILIES["llama"]))
     with torch.no_grad():
         for parts in (scorer.packed(items), scorer.plain(items)):
-            assert (parts["rejected state"].logp_NT == 0).all() and (parts["chosen state"].logp_NT != 0).any()
+            assert (parts["rejected state"].logp_NT == 0).all() and (
+                parts["chosen state"].logp_NT != 0
+            ).any()
 
 
 def test_a_recurrent_model_falls_back():

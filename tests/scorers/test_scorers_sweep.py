@@ -1,4 +1,6 @@
-"""The benchmark of all families, on a few of them: those that pack, fall back, have sides, and are refused."""
+"""The benchmark of all families, on a few of them: those that pack, fall back, have sides, and are
+refused.
+"""
 
 import importlib
 from pathlib import Path
@@ -34,5 +36,13 @@ def test_a_wrong_number_is_found(benchmarks, tmp_path, monkeypatch):
     honest = sweep.Oracle.logits_LV
     monkeypatch.setattr(sweep.Oracle, "logits_LV", lambda self, ids: honest(self, ids) * 1.01)
     finding = sweep.examine(configs.Variant("llama"), tmp_path)
-    assert finding.outcome == "wrong" and any("score: log-probabilities" in text for text in finding.wrong)
-    assert sweep.totals([finding]) == {"families": 1, "packed": 0, "fell_back": 0, "refused": 0, "wrong": 1}
+    assert finding.outcome == "wrong" and any(
+        "score: log-probabilities" in text for text in finding.wrong
+    )
+    assert sweep.totals([finding]) == {
+        "families": 1,
+        "packed": 0,
+        "fell_back": 0,
+        "refused": 0,
+        "wrong": 1,
+    }

@@ -1,4 +1,6 @@
-"""The packed scorer equals one plain padded forward per answer, whatever the model; and says so when it cannot."""
+"""The packed scorer equals one plain padded forward per answer, whatever the model; and says so
+when it cannot.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ FAMILIES = {
     "llama": hf.LlamaConfig(**GROUPED),
     "llama_tied": hf.LlamaConfig(**GROUPED, tie_word_embeddings=True),
     "qwen2": hf.Qwen2Config(**GROUPED),
-    "qwen2_sliding": hf.Qwen2Config(**GROUPED, use_sliding_window=True, sliding_window=8, max_window_layers=1),
+    "qwen2_sliding": hf.Qwen2Config(
+        **GROUPED, use_sliding_window=True, sliding_window=8, max_window_layers=1
+    ),
     "qwen3": hf.Qwen3Config(**GROUPED, head_dim=16),
     "gpt_neox": hf.GPTNeoXConfig(**SIZES),
     "gemma": hf.GemmaConfig(**{**SIZES, "num_key_value_heads": 1}, head_dim=16),
@@ -41,7 +45,9 @@ FAMILIES = {
     "gemma3_sliding": hf.Gemma3TextConfig(**GROUPED, head_dim=16, sliding_window=8),
     "mistral_sliding": hf.MistralConfig(**GROUPED, sliding_window=8),
     "granite_scaled": hf.GraniteConfig(**GROUPED, logits_scaling=3.0),
-    "gpt2_learned_positions": hf.GPT2Config(vocab_size=103, n_embd=64, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=2),
+    "gpt2_learned_positions": hf.GPT2Config(
+        vocab_size=103, n_embd=64, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=2
+    ),
 }
 
 
@@ -60,7 +66,10 @@ def make_items(shapes: list[tuple[int, int, int]], seed: int = 0) -> list[Tokeni
     def ids(length: int) -> list[int]:
         return torch.randint(3, 103, (length,), generator=g).tolist()
 
-    return [Tokenized(ids(p), {"chosen": ids(c), "rejected": ids(r)}, row=n) for n, (p, c, r) in enumerate(shapes)]
+    return [
+        Tokenized(ids(p), {"chosen": ids(c), "rejected": ids(r)}, row=n)
+        for n, (p, c, r) in enumerate(shapes)
+    ]
 
 
 ITEMS = make_items([(5, 7, 3), (30, 1, 20), (12, 64, 40), (1, 5, 2)])
@@ -80,11 +89,15 @@ def gradients(model: torch.nn.Module, parts: dict[str, Scored]) -> dict[str, Ten
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def assert_same_gradients(ours: dict[str, Tensor], plain: dict[str, Tensor], tolerance: float) -> None:
+def assert_same_gradients(
+    ours: dict[str, Tensor], plain: dict[str, Tensor], tolerance: float
+) -> None:
     assert ours.keys() == plain.keys()
     scale = max(float(g.norm()) for g in plain.values())
     for name, g in plain.items():
-        assert float((ours[name] - g).norm()) <= tolerance * max(float(g.norm()), 1e-3 * scale), name
+        assert float((ours[name] - g).norm()) <= tolerance * max(float(g.norm()), 1e-3 * scale), (
+            name
+        )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -96,7 +109,11 @@ def test_packed_equals_plain(family: str) -> None:
     for name in plain:
         assert torch.equal(packed[name].mask_NT, plain[name].mask_NT)
         torch.testing.assert_close(packed[name].logp_NT, plain[name].logp_NT, rtol=1e-5, atol=1e-5)
-    assert_same_gradients(gradients(model, scorer(ITEMS)), gradients(model, score_plain(model, ITEMS, device=scorer.device)), 1e-4)
+    assert_same_gradients(
+        gradients(model, scorer(ITEMS)),
+        gradients(model, score_plain(model, ITEMS, device=scorer.device)),
+        1e-4,
+    )
 
 
 def test_plain_is_the_models_own_logits_one_row_at_a_time() -> None:
@@ -106,8 +123,12 @@ def test_plain_is_the_models_own_logits_one_row_at_a_time() -> None:
         for name, answer in item.branches.items():
             with torch.no_grad():
                 logits = model(torch.tensor([[*item.prompt, *answer]])).logits[0].log_softmax(-1)
-            slow = torch.stack([logits[len(item.prompt) + t - 1, token] for t, token in enumerate(answer)])
-            torch.testing.assert_close(parts[name].logp_NT[n, : len(answer)], slow, rtol=1e-5, atol=1e-5)
+            slow = torch.stack(
+                [logits[len(item.prompt) + t - 1, token] for t, token in enumerate(answer)]
+            )
+            torch.testing.assert_close(
+                parts[name].logp_NT[n, : len(answer)], slow, rtol=1e-5, atol=1e-5
+            )
             assert parts[name].mask_NT[n].sum() == len(answer)
 
 
@@ -136,7 +157,9 @@ def test_head_chunks_do_not_change_the_numbers(monkeypatch: pytest.MonkeyPatch) 
     scorer = TextScorer(model)
     whole, whole_grads = scorer(ITEMS), gradients(model, scorer(ITEMS))
     monkeypatch.setitem(head_module.CHUNK_ELEMENTS, "cpu", 103 * 5)  # five tokens at a time
-    torch.testing.assert_close(scorer(ITEMS)["chosen"].logp_NT, whole["chosen"].logp_NT, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        scorer(ITEMS)["chosen"].logp_NT, whole["chosen"].logp_NT, rtol=1e-6, atol=1e-6
+    )
     assert_same_gradients(gradients(model, scorer(ITEMS)), whole_grads, 1e-5)
 
 
@@ -167,9 +190,15 @@ def test_gradient_checkpointing_gives_the_same_gradients() -> None:
 def test_lora_trains_only_its_adapter_and_equals_plain() -> None:
     import peft
 
-    model = peft.get_peft_model(make(FAMILIES["llama"]), peft.LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
+    model = peft.get_peft_model(
+        make(FAMILIES["llama"]),
+        peft.LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False),
+    )
     scorer = TextScorer(model)
-    packed, plain = gradients(model, scorer(ITEMS)), gradients(model, score_plain(model, ITEMS, device=scorer.device))
+    packed, plain = (
+        gradients(model, scorer(ITEMS)),
+        gradients(model, score_plain(model, ITEMS, device=scorer.device)),
+    )
     assert packed and all("lora_" in name for name in packed)
     assert_same_gradients(packed, plain, 1e-4)
     with model.disable_adapter():
@@ -201,7 +230,9 @@ def test_verify_catches_a_wrong_mask_and_falls_back(monkeypatch: pytest.MonkeyPa
     from holdfast.scorers.layout import Layout
 
     scorer = TextScorer(make(FAMILIES["llama"]))
-    monkeypatch.setattr(Layout, "visible", lambda self, q, k, window=None: self.position_L[q] >= self.position_L[k])  # siblings leak
+    monkeypatch.setattr(
+        Layout, "visible", lambda self, q, k, window=None: self.position_L[q] >= self.position_L[k]
+    )  # siblings leak
     verdict = scorer.verify(ITEMS)
     assert verdict.fell_back and scorer.path == "plain" and scorer.fallbacks == 1
     assert "differ by" in verdict.reason
@@ -212,14 +243,34 @@ def test_verify_catches_a_wrong_mask_and_falls_back(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        (hf.MambaConfig(vocab_size=103, hidden_size=32, num_hidden_layers=2, bos_token_id=1, eos_token_id=2, pad_token_id=0), "recurrent"),
         (
-            hf.BloomConfig(vocab_size=103, hidden_size=32, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=2, pad_token_id=0),
+            hf.MambaConfig(
+                vocab_size=103,
+                hidden_size=32,
+                num_hidden_layers=2,
+                bos_token_id=1,
+                eos_token_id=2,
+                pad_token_id=0,
+            ),
+            "recurrent",
+        ),
+        (
+            hf.BloomConfig(
+                vocab_size=103,
+                hidden_size=32,
+                n_layer=2,
+                n_head=4,
+                bos_token_id=1,
+                eos_token_id=2,
+                pad_token_id=0,
+            ),
             "by name",
         ),
     ],
 )
-def test_models_that_cannot_branch_fall_back_and_are_still_right(config: hf.PreTrainedConfig, reason: str) -> None:
+def test_models_that_cannot_branch_fall_back_and_are_still_right(
+    config: hf.PreTrainedConfig, reason: str
+) -> None:
     model = make(config)
     scorer = TextScorer(model)
     verdict = scorer.verify(ITEMS)
@@ -236,23 +287,39 @@ def test_the_model_still_runs_and_saves_as_it_did(tmp_path) -> None:
     attend = torch.ones_like(ids)
     attend[0, :6] = 0
     with torch.no_grad():
-        torch.testing.assert_close(model(ids, attention_mask=attend).logits, untouched(ids, attention_mask=attend).logits)
+        torch.testing.assert_close(
+            model(ids, attention_mask=attend).logits, untouched(ids, attention_mask=attend).logits
+        )
     kwargs = {"max_new_tokens": 8, "do_sample": False, "pad_token_id": 0}
-    assert torch.equal(model.generate(ids, attention_mask=attend, **kwargs), untouched.generate(ids, attention_mask=attend, **kwargs))
+    assert torch.equal(
+        model.generate(ids, attention_mask=attend, **kwargs),
+        untouched.generate(ids, attention_mask=attend, **kwargs),
+    )
     model.save_pretrained(tmp_path)
     assert "holdfast" not in (tmp_path / "config.json").read_text()
 
 
 def test_flex_attention_sees_the_same_mask() -> None:
-    """The mask that FlexAttention is given on CUDA, evaluated here densely, is the CPU's additive mask."""
+    """The mask that FlexAttention is given on CUDA, evaluated here densely, is the CPU's additive
+    mask.
+    """
     from torch.nn.attention.flex_attention import create_mask
 
     layout = pack(ITEMS)
     for window in (None, 4):
         length = len(layout.ids_L)
-        dense = create_mask(lambda b, h, q, k, w=window: layout.visible(q, k, w), None, None, length, length, device="cpu")[0, 0]
+        dense = create_mask(
+            lambda b, h, q, k, w=window: layout.visible(q, k, w),
+            None,
+            None,
+            length,
+            length,
+            device="cpu",
+        )[0, 0]
         expected = torch.zeros(length, length, dtype=torch.bool)
-        for (start, end), mask in zip(layout.bounds, layout.additive_masks(window, torch.float32), strict=True):
+        for (start, end), mask in zip(
+            layout.bounds, layout.additive_masks(window, torch.float32), strict=True
+        ):
             expected[start:end, start:end] = mask == 0
         assert torch.equal(dense, expected)
 
@@ -261,7 +328,11 @@ def test_layout_by_hand() -> None:
     layout = pack([Tokenized([5, 6], {"a": [7, 8], "b": [9]})])
     assert layout.ids_L.tolist() == [5, 6, 7, 8, 9]
     assert layout.position_L.tolist() == [0, 1, 2, 3, 2]
-    assert layout.predictor_R.tolist() == [1, 2, 1]  # the last prompt token predicts the first token of both branches
+    assert layout.predictor_R.tolist() == [
+        1,
+        2,
+        1,
+    ]  # the last prompt token predicts the first token of both branches
     assert layout.target_R.tolist() == [7, 8, 9]
     assert (layout.additive_masks(None, torch.float32)[0] == 0).int().tolist() == [
         [1, 0, 0, 0, 0],
@@ -273,14 +344,20 @@ def test_layout_by_hand() -> None:
 
 
 def test_other_prompts_of_a_row_are_trees_of_their_own() -> None:
-    """What a method asks beside chosen and rejected (a revision, a rationale) has its own prompt and does not touch them."""
+    """What a method asks beside chosen and rejected (a revision, a rationale) has its own prompt
+    and does not touch them.
+    """
     scorer = TextScorer(make(FAMILIES["llama"]))
     other = Tokenized([7, 8, 9, 10], {"rationale": [11, 12], "revision": [13]})
     rows = [replace(item, others=(other,)) for item in ITEMS]
     parts = scorer(rows)
     assert list(parts) == ["chosen", "rejected", "rationale", "revision"]
-    torch.testing.assert_close(parts["chosen"].logp_NT, scorer(ITEMS)["chosen"].logp_NT, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(parts["rationale"].logp_NT[0], scorer([other])["rationale"].logp_NT[0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        parts["chosen"].logp_NT, scorer(ITEMS)["chosen"].logp_NT, rtol=1e-5, atol=1e-5
+    )
+    torch.testing.assert_close(
+        parts["rationale"].logp_NT[0], scorer([other])["rationale"].logp_NT[0], rtol=1e-5, atol=1e-5
+    )
     plain = score_plain(scorer.model, rows, device=scorer.device)
     for name in parts:
         torch.testing.assert_close(parts[name].logp_NT, plain[name].logp_NT, rtol=1e-5, atol=1e-5)
@@ -307,4 +384,6 @@ def test_scoring_in_chunks_keeps_order_and_budget() -> None:
     scored = score_in_chunks(scorer, items, tokens=40)
     with torch.no_grad():
         for n in (0, 11, 22):
-            torch.testing.assert_close(scored[n]["chosen"], scorer([items[n]])["chosen"].logp_NT[0], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(
+                scored[n]["chosen"], scorer([items[n]])["chosen"].logp_NT[0], rtol=1e-5, atol=1e-5
+            )

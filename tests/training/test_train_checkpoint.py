@@ -36,16 +36,33 @@ def world() -> World:
     return World(precision="fp32")
 
 
-def save(world: World, folder: Path, scorer: TextScorer, optimizer: torch.optim.Optimizer, step: int, keep: int = 2) -> None:
+def save(
+    world: World,
+    folder: Path,
+    scorer: TextScorer,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    keep: int = 2,
+) -> None:
     state = {"log_weight_K": torch.arange(3.0) + step, "nested": {"mean": torch.tensor(0.5)}}
-    checkpoint.save(world, folder, scorer, optimizer, state, Progress("r", step, 10 * step, 1.5, {"last_epoch": step}), keep=keep)
+    checkpoint.save(
+        world,
+        folder,
+        scorer,
+        optimizer,
+        state,
+        Progress("r", step, 10 * step, 1.5, {"last_epoch": step}),
+        keep=keep,
+    )
 
 
 EMPTY = {"log_weight_K": torch.zeros(3), "nested": {"mean": torch.tensor(0.0)}}
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(world: World, tmp_path: Path, tied: bool) -> None:
+def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(
+    world: World, tmp_path: Path, tied: bool
+) -> None:
     scorer, optimizer = furnished(tie_word_embeddings=tied)
     one_step(scorer, optimizer)
     save(world, tmp_path, scorer, optimizer, 1)
@@ -63,7 +80,9 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(world: World, 
     assert state["log_weight_K"].tolist() == [2.0, 3.0, 4.0]
     assert float(state["nested"]["mean"]) == 0.5
     one_step(other, other_optimizer)
-    for (name, one), (_, two) in zip(scorer.named_parameters(), other.named_parameters(), strict=True):
+    for (name, one), (_, two) in zip(
+        scorer.named_parameters(), other.named_parameters(), strict=True
+    ):
         assert torch.equal(one, two), name
 
 
@@ -73,7 +92,10 @@ def test_only_the_newest_are_kept_and_no_pickle_is_written(world: World, tmp_pat
     for step in (1, 2, 3, 4):
         save(world, tmp_path, scorer, optimizer, step, keep=2)
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-00000003", "step-00000004"]
-    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".safetensors", ".json"}
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {
+        ".safetensors",
+        ".json",
+    }
 
 
 def spoil_bit(path: Path) -> None:
@@ -104,7 +126,9 @@ def spoil_manifest(path: Path) -> None:
         (spoil_manifest, "manifest.json cannot be read"),
     ],
 )
-def test_a_damaged_checkpoint_is_passed_over_aloud(world: World, tmp_path: Path, spoil: Any, words: str) -> None:
+def test_a_damaged_checkpoint_is_passed_over_aloud(
+    world: World, tmp_path: Path, spoil: Any, words: str
+) -> None:
     scorer, optimizer = furnished()
     one_step(scorer, optimizer)
     save(world, tmp_path, scorer, optimizer, 1)

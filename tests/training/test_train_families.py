@@ -28,7 +28,11 @@ SIZES = {
     "pad_token_id": 1,
     "initializer_range": 0.2,
 }
-FACTORS = {"short_factor": [1.0] * 4, "long_factor": [8.0] * 4, "original_max_position_embeddings": 24}
+FACTORS = {
+    "short_factor": [1.0] * 4,
+    "long_factor": [8.0] * 4,
+    "original_max_position_embeddings": 24,
+}
 
 
 def folder(where: Path, config: hf.PreTrainedConfig, tokenizer: Any, seed: int = 0) -> Path:
@@ -41,7 +45,16 @@ def folder(where: Path, config: hf.PreTrainedConfig, tokenizer: Any, seed: int =
 def config(family: str, tokenizer: Any) -> hf.PreTrainedConfig:
     sizes = {**SIZES, "vocab_size": len(tokenizer)}
     if family == "bloom":
-        few = {name: sizes[name] for name in ("vocab_size", "hidden_size", "bos_token_id", "eos_token_id", "pad_token_id")}
+        few = {
+            name: sizes[name]
+            for name in (
+                "vocab_size",
+                "hidden_size",
+                "bos_token_id",
+                "eos_token_id",
+                "pad_token_id",
+            )
+        }
         return hf.BloomConfig(**few, n_layer=2, n_head=4, initializer_range=0.2)
     if family == "phi3_longrope":
         rope = {"rope_type": "longrope", "rope_theta": 10000.0, **FACTORS}
@@ -59,31 +72,64 @@ def logp(model: Any, prompt: Sequence[int], answer: Sequence[int]) -> float:
 def data(tmp_path: Path, pair_rows: list[dict[str, Any]]) -> Path:
     """Mixed lengths: every fourth row has a long answer."""
     long = " the cat sat on the mat and the dog ran" * 3
-    rows = [{**row, "chosen": row["chosen"] + (long if n % 4 == 3 else "")} for n, row in enumerate(pair_rows[:16])]
+    rows = [
+        {**row, "chosen": row["chosen"] + (long if n % 4 == 3 else "")}
+        for n, row in enumerate(pair_rows[:16])
+    ]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
-def test_a_reference_that_cannot_be_packed_gives_the_true_loss(tmp_path: Path, data: Path, tiny_tokenizer: Any, capsys: Any) -> None:
+def test_a_reference_that_cannot_be_packed_gives_the_true_loss(
+    tmp_path: Path, data: Path, tiny_tokenizer: Any, capsys: Any
+) -> None:
     policy = folder(tmp_path / "llama", config("llama", tiny_tokenizer), tiny_tokenizer)
-    reference = folder(tmp_path / "stablelm", config("stablelm", tiny_tokenizer), tiny_tokenizer, seed=1)
-    run = holdfast.train("dpo", model=policy, reference=reference, data=data, out=tmp_path / "run", batch_size=16, max_steps=1, beta=0.1)
-    models = [hf.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32).eval() for place in (policy, reference)]
+    reference = folder(
+        tmp_path / "stablelm", config("stablelm", tiny_tokenizer), tiny_tokenizer, seed=1
+    )
+    run = holdfast.train(
+        "dpo",
+        model=policy,
+        reference=reference,
+        data=data,
+        out=tmp_path / "run",
+        batch_size=16,
+        max_steps=1,
+        beta=0.1,
+    )
+    models = [
+        hf.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32).eval()
+        for place in (policy, reference)
+    ]
     losses = []
     for item in tokenize(holdfast.read(data), tiny_tokenizer).items:
-        ours, theirs = ([logp(model, item.prompt, item.branches[side]) for side in ("chosen", "rejected")] for model in models)
+        ours, theirs = (
+            [logp(model, item.prompt, item.branches[side]) for side in ("chosen", "rejected")]
+            for model in models
+        )
         losses.append(math.log1p(math.exp(-0.1 * (ours[0] - theirs[0] - ours[1] + theirs[1]))))
     assert run.metrics[0]["loss"] == pytest.approx(sum(losses) / 16, abs=1e-5)
     assert run.record["scoring"]["path"] == "packed"
     assert run.record["reference_scoring"]["path"] == "plain"
-    assert "reference scoring: one padded forward per answer instead of packed rows, because StableLmAttention" in capsys.readouterr().out
+    assert (
+        "reference scoring: one padded forward per answer instead of packed rows, because "
+        "StableLmAttention" in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("path", ["packed", "plain"])
-def test_at_learning_rate_0_every_loss_is_ln_2_whatever_the_lengths(tmp_path: Path, data: Path, tiny_tokenizer: Any, path: str) -> None:
+def test_at_learning_rate_0_every_loss_is_ln_2_whatever_the_lengths(
+    tmp_path: Path, data: Path, tiny_tokenizer: Any, path: str
+) -> None:
     model = folder(tmp_path / "phi3", config("phi3_longrope", tiny_tokenizer), tiny_tokenizer)
-    how: dict[str, Any] = {"batch_size": 4, "learning_rate": 0.0, "tokens_per_microbatch": 120, "eval_data": data, "path": path}
+    how: dict[str, Any] = {
+        "batch_size": 4,
+        "learning_rate": 0.0,
+        "tokens_per_microbatch": 120,
+        "eval_data": data,
+        "path": path,
+    }
     run = holdfast.train("dpo", model=model, data=data, out=tmp_path / "run", **how)
     losses = [line[name] for line in run.metrics for name in ("loss", "eval/loss") if name in line]
     assert len(losses) == 6
@@ -92,19 +138,46 @@ def test_at_learning_rate_0_every_loss_is_ln_2_whatever_the_lengths(tmp_path: Pa
 
 
 @pytest.mark.parametrize("family", ["stablelm", "bloom"])
-def test_a_method_that_draws_samples_falls_back_for_both_its_models(tmp_path: Path, data: Path, tiny_tokenizer: Any, family: str) -> None:
+def test_a_method_that_draws_samples_falls_back_for_both_its_models(
+    tmp_path: Path, data: Path, tiny_tokenizer: Any, family: str
+) -> None:
     model = folder(tmp_path / family, config(family, tiny_tokenizer), tiny_tokenizer)
-    run = holdfast.train("hypo", model=model, data=data, out=tmp_path / "run", batch_size=8, max_steps=2, learning_rate=0.0)
+    run = holdfast.train(
+        "hypo",
+        model=model,
+        data=data,
+        out=tmp_path / "run",
+        batch_size=8,
+        max_steps=2,
+        learning_rate=0.0,
+    )
     assert run.record["scoring"]["path"] == run.record["reference_scoring"]["path"] == "plain"
-    same = holdfast.train("hypo", model=model, data=data, out=tmp_path / "same", batch_size=8, max_steps=2, learning_rate=0.0, path="plain")
+    same = holdfast.train(
+        "hypo",
+        model=model,
+        data=data,
+        out=tmp_path / "same",
+        batch_size=8,
+        max_steps=2,
+        learning_rate=0.0,
+        path="plain",
+    )
     assert [line["loss"] for line in run.metrics] == [line["loss"] for line in same.metrics]
 
 
 @pytest.mark.parametrize("family", ["llama", "stablelm", "bloom"])
-def test_gaps_of_an_opponent_are_its_own(tmp_path: Path, data: Path, tiny_tokenizer: Any, family: str) -> None:
+def test_gaps_of_an_opponent_are_its_own(
+    tmp_path: Path, data: Path, tiny_tokenizer: Any, family: str
+) -> None:
     place = folder(tmp_path / family, config(family, tiny_tokenizer), tiny_tokenizer)
     rows = [json.loads(line) for line in data.read_text().splitlines()]
     model = hf.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32).eval()
     items = tokenize(holdfast.read(data), tiny_tokenizer).items
-    expected = [logp(model, item.prompt, item.branches["chosen"]) - logp(model, item.prompt, item.branches["rejected"]) for item in items]
-    assert gaps(place, tiny_tokenizer, rows, {"template": "auto"}, tmp_path / "aside.jsonl") == pytest.approx(expected, abs=1e-4)
+    expected = [
+        logp(model, item.prompt, item.branches["chosen"])
+        - logp(model, item.prompt, item.branches["rejected"])
+        for item in items
+    ]
+    assert gaps(
+        place, tiny_tokenizer, rows, {"template": "auto"}, tmp_path / "aside.jsonl"
+    ) == pytest.approx(expected, abs=1e-4)

@@ -1,6 +1,8 @@
-"""A run that is killed, at any moment and as often as one likes, ends with the very weights of one that never was.
+"""A run that is killed, at any moment and as often as one likes, ends with the very weights of one
+that never was.
 
-One process forks the runs and kills them, so that libraries are imported once. Every run is a process of its own and SIGKILL is SIGKILL.
+One process forks the runs and kills them, so that libraries are imported once. Every run is a
+process of its own and SIGKILL is SIGKILL.
 """
 
 from __future__ import annotations
@@ -111,11 +113,18 @@ def told(out: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
 
 
-def test_killed_and_interrupted_runs_end_with_the_same_bytes(tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]) -> None:
+def test_killed_and_interrupted_runs_end_with_the_same_bytes(
+    tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]
+) -> None:
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in pair_rows))
     (tmp_path / "run.py").write_text(SCRIPT)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONWARNINGS": "ignore",
+    }
     done = subprocess.run(
         [sys.executable, str(tmp_path / "run.py"), str(tiny_model_dir), str(data), str(tmp_path)],
         env=environment,

@@ -10,7 +10,15 @@ import pytest
 
 from holdfast.errors import OptionError
 from holdfast.methods import METHODS
-from holdfast.training.options import FREE_ON_RESUME, INSTEAD_OF, ONLY_WITH, RANGES, Options, helps, split_options
+from holdfast.training.options import (
+    FREE_ON_RESUME,
+    INSTEAD_OF,
+    ONLY_WITH,
+    RANGES,
+    Options,
+    helps,
+    split_options,
+)
 from holdfast.training.pairwise import train
 
 DPO, RDPO = METHODS["dpo"], METHODS["rdpo"]
@@ -20,11 +28,20 @@ def test_every_option_has_one_line_of_help_and_the_tables_name_options() -> None
     names = {field.name for field in dataclasses.fields(Options)}
     assert helps().keys() == names
     assert all(text and "\n" not in text and len(text) < 120 for text in helps().values())
-    assert names >= {*RANGES, *FREE_ON_RESUME, *ONLY_WITH, *ONLY_WITH.values(), *INSTEAD_OF, *INSTEAD_OF.values()}
+    assert names >= {
+        *RANGES,
+        *FREE_ON_RESUME,
+        *ONLY_WITH,
+        *ONLY_WITH.values(),
+        *INSTEAD_OF,
+        *INSTEAD_OF.values(),
+    }
 
 
 def test_options_and_settings_are_told_apart_and_defaults_filled_in() -> None:
-    options, settings = split_options(RDPO, {"flip": 0.2, "learning_rate": 1e-4, "track": ["tensorboard"]})
+    options, settings = split_options(
+        RDPO, {"flip": 0.2, "learning_rate": 1e-4, "track": ["tensorboard"]}
+    )
     assert options.learning_rate == 1e-4
     assert options.track == ("tensorboard",)
     assert settings["flip"] == 0.2
@@ -45,7 +62,9 @@ def test_no_method_has_a_setting_named_like_an_option() -> None:
         ({"label_smoothing": 0.2}, ["holdfast methods rdpo"]),
     ],
 )
-def test_a_name_that_nobody_reads_is_refused_with_the_nearest(given: dict[str, Any], words: list[str]) -> None:
+def test_a_name_that_nobody_reads_is_refused_with_the_nearest(
+    given: dict[str, Any], words: list[str]
+) -> None:
     with pytest.raises(OptionError) as error:
         split_options(RDPO, given)
     for word in words:
@@ -83,7 +102,17 @@ def test_an_integer_is_a_number() -> None:
     assert Options(epochs=2).epochs == 2
 
 
-@pytest.mark.parametrize(("option", "value"), [("resume", "yes"), ("resume", "no"), ("resume", 1), ("reduction", 5)])
-def test_what_is_no_option_of_training_itself_is_refused_before_anything_is_loaded(tmp_path: Path, option: str, value: Any):
+@pytest.mark.parametrize(
+    ("option", "value"), [("resume", "yes"), ("resume", "no"), ("resume", 1), ("reduction", 5)]
+)
+def test_what_is_no_option_of_training_itself_is_refused_before_anything_is_loaded(
+    tmp_path: Path, option: str, value: Any
+):
     with pytest.raises(OptionError, match=f"{option} must be"):
-        train("dpo", model="nowhere", data=[{"prompt": "a", "chosen": "b", "rejected": "c"}], out=tmp_path / "run", **{option: value})
+        train(
+            "dpo",
+            model="nowhere",
+            data=[{"prompt": "a", "chosen": "b", "rejected": "c"}],
+            out=tmp_path / "run",
+            **{option: value},
+        )

@@ -12,10 +12,18 @@ from hypothesis import strategies as st
 from holdfast.training.plan import epoch_order, rows_of_step, split, steps_in_epoch, total_steps
 
 
-@given(rows=st.integers(1, 40), batch_size=st.integers(1, 12), seed=st.integers(0, 5), epoch=st.integers(0, 3))
+@given(
+    rows=st.integers(1, 40),
+    batch_size=st.integers(1, 12),
+    seed=st.integers(0, 5),
+    epoch=st.integers(0, 3),
+)
 def test_an_epoch_takes_every_row_once(rows: int, batch_size: int, seed: int, epoch: int) -> None:
     steps = steps_in_epoch(rows, batch_size)
-    taken = [rows_of_step(epoch * steps + s, rows=rows, batch_size=batch_size, seed=seed) for s in range(steps)]
+    taken = [
+        rows_of_step(epoch * steps + s, rows=rows, batch_size=batch_size, seed=seed)
+        for s in range(steps)
+    ]
     assert sorted(row for batch in taken for row in batch) == list(range(rows))
     assert all(len(batch) == batch_size for batch in taken[:-1])
     assert len(taken[-1]) == rows - batch_size * (steps - 1)
@@ -41,8 +49,14 @@ def test_total_steps() -> None:
     assert total_steps(10, 4, epochs=3, max_steps=7) == 7
 
 
-@given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=30), processes=st.integers(1, 5), budget=st.integers(1, 120))
-def test_a_split_scores_every_row_once_within_the_budget_and_in_equal_counts(lengths: list[int], processes: int, budget: int) -> None:
+@given(
+    lengths=st.lists(st.integers(1, 50), min_size=1, max_size=30),
+    processes=st.integers(1, 5),
+    budget=st.integers(1, 120),
+)
+def test_a_split_scores_every_row_once_within_the_budget_and_in_equal_counts(
+    lengths: list[int], processes: int, budget: int
+) -> None:
     hands = split(lengths, processes=processes, budget=budget)
     assert len(hands) == processes
     assert len({len(hand) for hand in hands}) == 1
@@ -56,7 +70,10 @@ def test_a_split_scores_every_row_once_within_the_budget_and_in_equal_counts(len
 def test_padding_comes_only_when_a_process_has_too_few_rows() -> None:
     hands = split([5, 5, 5], processes=2, budget=5)
     assert [[micro.padding for micro in hand] for hand in hands] == [[False, False], [False, True]]
-    assert [micro.padding for hand in split([5], processes=2, budget=100) for micro in hand] == [False, True]
+    assert [micro.padding for hand in split([5], processes=2, budget=100) for micro in hand] == [
+        False,
+        True,
+    ]
     # Two rows that fit one microbatch are split rather than padded beside.
     hands = split([10, 4, 4, 3], processes=2, budget=11)
     assert not any(micro.padding for hand in hands for micro in hand)

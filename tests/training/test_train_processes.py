@@ -1,4 +1,6 @@
-"""Two processes on CPU, DDP and FSDP2, take the steps that one process takes: same losses, same gradient norms, same final weights."""
+"""Two processes on CPU, DDP and FSDP2, take the steps that one process takes: same losses, same
+gradient norms, same final weights.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "lora": ("dpo", {"beta": 0.5, "lora_rank": 2, "gradient_checkpointing": True}),
     "spo": ("spo", {"gamma": 0.5}),
 }
-IN_MEMORY: dict[str, tuple[str, dict[str, Any]]] = {  # what keeps its reference in memory, which FSDP refuses
+IN_MEMORY: dict[
+    str, tuple[str, dict[str, Any]]
+] = {  # what keeps its reference in memory, which FSDP refuses
     "sparsepo": ("sparsepo", {"sparsity": 0.02}),
     "independent": ("sparsepo_independent", {"lora_rank": 2, "reduction": "kl:temperature=1"}),
 }
@@ -60,7 +64,9 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def common(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]) -> dict[str, Any]:
+def common(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]
+) -> dict[str, Any]:
     data = tmp_path_factory.mktemp("data") / "rows.jsonl"
     # 29 rows: batches of 8 that two processes cannot halve by tokens, and a last one of 3
     data.write_text("".join(json.dumps(row) + "\n" for row in pair_rows[:29]))
@@ -85,29 +91,68 @@ def alone(tmp_path_factory: pytest.TempPathFactory, common: dict[str, Any]) -> P
 
 
 @pytest.mark.parametrize("wrapping", LAUNCH)
-def test_two_processes_take_the_steps_of_one(wrapping: str, tmp_path: Path, common: dict[str, Any], alone: Path) -> None:
+def test_two_processes_take_the_steps_of_one(
+    wrapping: str, tmp_path: Path, common: dict[str, Any], alone: Path
+) -> None:
     script = tmp_path / "run.py"
     script.write_text(SCRIPT)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"}
-    launch = [sys.executable, "-m", "accelerate.commands.launch", *LAUNCH[wrapping], "--num_processes", "2", "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(free_port())]
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONWARNINGS": "ignore",
+    }
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        *LAUNCH[wrapping],
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+    ]
+    launch += [
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+        "--main_process_port",
+        str(free_port()),
+    ]
     runs = RUNS | IN_MEMORY if wrapping == "ddp" else RUNS
     arguments = {"out": str(tmp_path), "common": common, "runs": runs}
-    done = subprocess.run([*launch, str(script), repr(arguments)], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*launch, str(script), repr(arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-4000:]
     for name in (*runs, "resumed"):
         single = alone / ("mean" if name == "resumed" else name)
         record = json.loads((tmp_path / name / "run.json").read_text())
         assert record["world"] == {"processes": 2, "wrapping": wrapping, "device": "cpu:0"}
         curves = [
-            [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()] for folder in (single, tmp_path / name)
+            [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+            for folder in (single, tmp_path / name)
         ]
         assert [line["step"] for line in curves[0]] == [line["step"] for line in curves[1]]
         for one, two in zip(*curves, strict=True):
             assert one.keys() == two.keys()
             for key in one.keys() - {"seconds", "tokens_per_second", "memory/peak_gib"}:
-                assert two[key] == pytest.approx(one[key], rel=2e-4, abs=2e-5), (name, one["step"], key)
-        weights = [load_file(next((folder / "model").glob("*.safetensors"))) for folder in (single, tmp_path / name)]
+                assert two[key] == pytest.approx(one[key], rel=2e-4, abs=2e-5), (
+                    name,
+                    one["step"],
+                    key,
+                )
+        weights = [
+            load_file(next((folder / "model").glob("*.safetensors")))
+            for folder in (single, tmp_path / name)
+        ]
         assert weights[0].keys() == weights[1].keys()
-        assert all(float((weights[0][key] - weights[1][key]).abs().max()) < 1e-4 for key in weights[0])
+        assert all(
+            float((weights[0][key] - weights[1][key]).abs().max()) < 1e-4 for key in weights[0]
+        )
     assert json.loads((tmp_path / "resumed" / "run.json").read_text())["resumed"]

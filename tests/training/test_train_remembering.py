@@ -1,4 +1,6 @@
-"""What a method remembers is part of a run: it moves once a step, whatever the cutting, and comes back from a checkpoint."""
+"""What a method remembers is part of a run: it moves once a step, whatever the cutting, and comes
+back from a checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +31,22 @@ REMEMBERING = ["beta_dpo", "lcpo_dpo", "lcpo_simpo"]
 
 
 @pytest.fixture
-def setting(tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]) -> dict[str, Any]:
+def setting(
+    tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]
+) -> dict[str, Any]:
     """48 pairs by three raters, six steps."""
     data = tmp_path / "rows.jsonl"
-    data.write_text("".join(json.dumps({**row, "rater": f"r{i % 3}"}) + "\n" for i, row in enumerate(pair_rows)))
-    return {"model": tiny_model_dir, "data": data, "learning_rate": 3e-3, "batch_size": 8, "max_steps": 6, "log_every": 1000}
+    data.write_text(
+        "".join(json.dumps({**row, "rater": f"r{i % 3}"}) + "\n" for i, row in enumerate(pair_rows))
+    )
+    return {
+        "model": tiny_model_dir,
+        "data": data,
+        "learning_rate": 3e-3,
+        "batch_size": 8,
+        "max_steps": 6,
+        "log_every": 1000,
+    }
 
 
 def weights(run: Run) -> dict[str, Tensor]:
@@ -52,7 +65,9 @@ class CrashError(Exception):
 def test_a_crashed_run_ends_where_a_calm_one_does(
     name: str, tmp_path: Path, setting: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To the bit, losses along the way included: they depend on what was remembered before the crash."""
+    """To the bit, losses along the way included: they depend on what was remembered before the
+    crash.
+    """
     calm = train(name, out=tmp_path / "calm", **setting)
     step = View.step
 
@@ -67,9 +82,17 @@ def test_a_crashed_run_ends_where_a_calm_one_does(
             train(name, out=tmp_path / "crashed", save_every=3, **setting)
     kept = load_file(tmp_path / "crashed" / "checkpoints" / "step-00000003" / "state.safetensors")
     remembered = [tensor for key, tensor in kept.items() if key.startswith("memory.method.")]
-    assert len(remembered) == 1 and remembered[0].isfinite().all() and remembered[0].numel() == (1 if name == "beta_dpo" else 3)
+    assert (
+        len(remembered) == 1
+        and remembered[0].isfinite().all()
+        and remembered[0].numel() == (1 if name == "beta_dpo" else 3)
+    )
     told = {key for key in calm.metrics[-1] if key.startswith("remembered/")}
-    assert told == ({"remembered/margin"} if name == "beta_dpo" else {f"remembered/reliability/r{i}" for i in range(3)})
+    assert told == (
+        {"remembered/margin"}
+        if name == "beta_dpo"
+        else {f"remembered/reliability/r{i}" for i in range(3)}
+    )
     resumed = train(name, out=tmp_path / "crashed", save_every=3, resume=True, **setting)
     assert losses(resumed) == losses(calm)
     assert all(torch.equal(tensor, weights(calm)[key]) for key, tensor in weights(resumed).items())
@@ -80,24 +103,40 @@ def test_of_many_raters_the_range_is_told_and_of_strangers_nothing() -> None:
     assert memory_metrics({"reliability_R": reliability_R}, [f"r{i}" for i in range(30)]) == {}
     reliability_R[:3] = torch.tensor([0.5, 1.0, 0.75])
     told = memory_metrics({"reliability_R": reliability_R}, [f"r{i}" for i in range(30)])
-    assert told == {"remembered/reliability/least": 0.5, "remembered/reliability/mean": 0.75, "remembered/reliability/greatest": 1.0}
+    assert told == {
+        "remembered/reliability/least": 0.5,
+        "remembered/reliability/mean": 0.75,
+        "remembered/reliability/greatest": 1.0,
+    }
     assert memory_metrics({"reliability_R": reliability_R[:3]}, ["ann", None, "zoe"]) == {
         "remembered/reliability/ann": 0.5,
         "remembered/reliability/unnamed": 1.0,
         "remembered/reliability/zoe": 0.75,
     }
-    assert memory_metrics({"reliability_R": reliability_R[:1]}, []) == {"remembered/reliability": 0.5}
+    assert memory_metrics({"reliability_R": reliability_R[:1]}, []) == {
+        "remembered/reliability": 0.5
+    }
     assert memory_metrics({}, ["ann"]) == {}
 
 
 @pytest.mark.parametrize("name", REMEMBERING)
 def test_memory_moves_once_a_batch_however_it_is_cut(name: str) -> None:
-    """Microbatches of one row and the whole batch at once: the same gradient and the same memory, that of the method itself."""
+    """Microbatches of one row and the whole batch at once: the same gradient and the same memory,
+    that of the method itself.
+    """
     generator = torch.Generator().manual_seed(0)
     ids = lambda n: torch.randint(2, 40, (n,), generator=generator).tolist()  # noqa: E731
-    items = [Tokenized(ids(3), {"chosen": ids(2 + n % 4), "rejected": ids(5 - n % 3)}) for n in range(9)]
+    items = [
+        Tokenized(ids(3), {"chosen": ids(2 + n % 4), "rejected": ids(5 - n % 3)}) for n in range(9)
+    ]
     rows = [Row(Where("rows", n + 1), rater="ab"[n % 2]) for n in range(9)]
-    reference = [{key: torch.randn(len(value), generator=generator) - 3 for key, value in item.branches.items()} for item in items]
+    reference = [
+        {
+            key: torch.randn(len(value), generator=generator) - 3
+            for key, value in item.branches.items()
+        }
+        for item in items
+    ]
     question = Question(METHODS[name], {}, METHODS[name].reduction, raters=["a", "b", "nobody"])
     found = []
     for budget in (1, 10_000):
@@ -110,7 +149,9 @@ def test_memory_moves_once_a_batch_however_it_is_cut(name: str) -> None:
             question.first_memories(),
             split([item.tokens for item in items], processes=1, budget=budget),
         )
-        found.append((outcome.memories.method, [p.grad for p in scorer.parameters() if p.grad is not None]))
+        found.append(
+            (outcome.memories.method, [p.grad for p in scorer.parameters() if p.grad is not None])
+        )
     (cut, cut_slopes), (whole, whole_slopes) = found
     batch = question.batch(TextScorer(build_model(40))(items), Rows(items, rows, reference))
     assert isinstance(batch, Pairs) and rater.of(batch) is not None

@@ -1,4 +1,6 @@
-"""Reward models, trained as a user would: from a folder and rows to a folder that others can load."""
+"""Reward models, trained as a user would: from a folder and rows to a folder that others can
+load.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,12 @@ from holdfast.training import pairwise
 from holdfast.training.pairwise import rerun
 from holdfast.training.reward import train_reward
 
-HOW: dict[str, Any] = {"learning_rate": 3e-3, "batch_size": 8, "warmup_ratio": 0.0, "eval_fraction": 0.25}
+HOW: dict[str, Any] = {
+    "learning_rate": 3e-3,
+    "batch_size": 8,
+    "warmup_ratio": 0.0,
+    "eval_fraction": 0.25,
+}
 
 
 def cats() -> list[dict[str, Any]]:
@@ -34,7 +41,11 @@ def cats() -> list[dict[str, Any]]:
             "group": color,
         }
         for n, (place, what, color) in enumerate(
-            itertools.product(("mat", "hill", "tree", "bird"), ("a", "the", "very happy", "slow"), ("red", "blue", "sad"))
+            itertools.product(
+                ("mat", "hill", "tree", "bird"),
+                ("a", "the", "very happy", "slow"),
+                ("red", "blue", "sad"),
+            )
         )
     ]
 
@@ -46,7 +57,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path) -> dict
     how = {**HOW, "model": tiny_model_dir, "data": cats(), "epochs": 5}
     return {
         "bradley_terry": train_reward("bradley_terry", out=out / "bt", **how),
-        "general_preference": train_reward("general_preference", out=out / "gpm", dim=4, tau=0.5, **how),
+        "general_preference": train_reward(
+            "general_preference", out=out / "gpm", dim=4, tau=0.5, **how
+        ),
     }
 
 
@@ -55,30 +68,59 @@ def test_it_learns_and_says_how_well_on_held_out_rows(runs: dict[str, Any], kind
     run = runs[kind]
     record = run.record
     held = record["results"]["held_out"]
-    assert record["status"] == "finished" and record["trains"] == "reward model" and record["method"] == kind
-    assert held["n"] == 12 and held["accuracy"]["value"] > 0.8 and held["accuracy"]["low"] is not None
-    assert {"surprise", "brier", "ece", "ece_perfect", "ece_p", "bins", "prefers_longer"} <= held.keys()
+    assert (
+        record["status"] == "finished"
+        and record["trains"] == "reward model"
+        and record["method"] == kind
+    )
+    assert (
+        held["n"] == 12 and held["accuracy"]["value"] > 0.8 and held["accuracy"]["low"] is not None
+    )
+    assert {
+        "surprise",
+        "brier",
+        "ece",
+        "ece_perfect",
+        "ece_p",
+        "bins",
+        "prefers_longer",
+    } <= held.keys()
     assert sum(b["n"] for b in held["bins"]) == 12 and set(held["groups"]) == {"red", "blue", "sad"}
     steps = [line for line in run.metrics if "loss" in line]
     assert steps[0]["loss"] > steps[-1]["loss"] and steps[-1]["reward/accuracy"] > 0.9
     assert record["scoring"]["path"] == "packed"
     page = (run.out / "report.html").read_text()
-    assert "Is it as right as it is sure?" in page and (run.out / "reliability.png").stat().st_size > 1000
+    assert (
+        "Is it as right as it is sure?" in page
+        and (run.out / "reliability.png").stat().st_size > 1000
+    )
     readme = (run.model_path / "README.md").read_text()
-    assert "pipeline_tag: text-classification" in readme and "held-out pairs the model prefers" in readme
+    assert (
+        "pipeline_tag: text-classification" in readme
+        and "held-out pairs the model prefers" in readme
+    )
 
 
 def test_any_hugging_face_user_can_load_it(runs: dict[str, Any], pair_rows: list[dict[str, Any]]):
     """The plain reading of the saved folder, row by row, is what Holdfast's own says."""
     folder = runs["bradley_terry"].model_path
-    assert sorted(path.suffix for path in folder.iterdir() if path.stem == "model") == [".safetensors"]
-    model, tokenizer = AutoModelForSequenceClassification.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    assert sorted(path.suffix for path in folder.iterdir() if path.stem == "model") == [
+        ".safetensors"
+    ]
+    model, tokenizer = (
+        AutoModelForSequenceClassification.from_pretrained(folder).eval(),
+        AutoTokenizer.from_pretrained(folder),
+    )
     assert model.config.num_labels == 1 and model.config.pad_token_id is not None
     rows = pair_rows[:5]
     prompts, answers = [row["prompt"] for row in rows], [row["chosen"] for row in rows]
     own = RewardModel.load(folder).reward(prompts, answers)
     for prompt, answer, score in zip(prompts, answers, own, strict=True):
-        ids = tokenizer(prompt)["input_ids"] + tokenizer(answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+        ids = (
+            tokenizer(prompt)["input_ids"]
+            + tokenizer(answer, add_special_tokens=False)["input_ids"]
+            + [tokenizer.eos_token_id]
+        )
         with torch.no_grad():
             assert float(model(torch.tensor([ids])).logits) == pytest.approx(score, abs=1e-4)
     assert reward_from(runs["bradley_terry"].out)(prompts, answers) == pytest.approx(own, abs=1e-5)
@@ -86,7 +128,9 @@ def test_any_hugging_face_user_can_load_it(runs: dict[str, Any], pair_rows: list
 
 def test_it_judges_pairs_and_whole_tables(runs: dict[str, Any]):
     rows = cats()[:6]
-    prompts, first, second = ([row[key] for row in rows] for key in ("prompt", "chosen", "rejected"))
+    prompts, first, second = (
+        [row[key] for row in rows] for key in ("prompt", "chosen", "rejected")
+    )
     for run in runs.values():
         judge = judge_from(str(run.out))
         there, back = judge(prompts, first, second), judge(prompts, second, first)
@@ -96,7 +140,11 @@ def test_it_judges_pairs_and_whole_tables(runs: dict[str, Any]):
         assert table.shape == (6, 3, 3) and np.abs(table + table.transpose(0, 2, 1)).max() < 1e-9
         assert 1 / (1 + np.exp(-table[:, 0, 1])) == pytest.approx(there, abs=1e-6)
         games = model.games(prompts, [[a, b, ""] for a, b in zip(first, second, strict=True)])
-        assert games[0].pref_AA[0, 1] == pytest.approx(there[0], abs=1e-6) and games[0].names == (first[0], second[0], "")
+        assert games[0].pref_AA[0, 1] == pytest.approx(there[0], abs=1e-6) and games[0].names == (
+            first[0],
+            second[0],
+            "",
+        )
     with pytest.raises(OptionError, match="compares answers and has no reward"):
         model.reward(prompts, first)
     with pytest.raises(OptionError, match="as many answers"):
@@ -108,9 +156,19 @@ def test_it_judges_pairs_and_whole_tables(runs: dict[str, Any]):
 
 
 def test_an_interrupted_run_goes_on_to_the_same_numbers(
-    tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    tiny_model_dir: Path,
+    pair_rows: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    how = {**HOW, "model": tiny_model_dir, "data": pair_rows, "max_steps": 6, "save_every": 2, "dim": 4}
+    how = {
+        **HOW,
+        "model": tiny_model_dir,
+        "data": pair_rows,
+        "max_steps": 6,
+        "save_every": 2,
+        "dim": 4,
+    }
     whole = train_reward("general_preference", out=tmp_path / "whole", **how)
     note, seen = pairwise.note, []
 
@@ -134,36 +192,70 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(
         train_reward("general_preference", out=tmp_path / "cut", resume=True, **{**how, "dim": 6})
 
 
-def test_microbatches_change_nothing(tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]):
+def test_microbatches_change_nothing(
+    tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]
+):
     """One microbatch or many, a mean or a worst case: the same steps."""
     for reduction in (None, "kl:temperature=0.5"):
-        how = {**HOW, "model": tiny_model_dir, "data": pair_rows, "max_steps": 3, "reduction": reduction, "dim": 4}
+        how = {
+            **HOW,
+            "model": tiny_model_dir,
+            "data": pair_rows,
+            "max_steps": 3,
+            "reduction": reduction,
+            "dim": 4,
+        }
         losses = []
         for tokens in (40, 100_000):
-            run = train_reward("general_preference", out=tmp_path / f"{reduction}{tokens}", tokens_per_microbatch=tokens, **how)
+            run = train_reward(
+                "general_preference",
+                out=tmp_path / f"{reduction}{tokens}",
+                tokens_per_microbatch=tokens,
+                **how,
+            )
             losses.append([line["loss"] for line in run.metrics if "loss" in line])
         assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
-def test_lora_trains_adapter_and_head_and_loads_again(tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]):
-    run = train_reward("bradley_terry", model=tiny_model_dir, data=pair_rows, out=tmp_path / "lora", lora_rank=4, epochs=3, **HOW)
+def test_lora_trains_adapter_and_head_and_loads_again(
+    tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]
+):
+    run = train_reward(
+        "bradley_terry",
+        model=tiny_model_dir,
+        data=pair_rows,
+        out=tmp_path / "lora",
+        lora_rank=4,
+        epochs=3,
+        **HOW,
+    )
     assert (run.model_path / "adapter_model.safetensors").is_file()
     weights = run.record["weights"]
     assert 0 < weights["trained"] < weights["all"] / 2
-    prompts, first, second = ([row[key] for row in pair_rows[:12]] for key in ("prompt", "chosen", "rejected"))
+    prompts, first, second = (
+        [row[key] for row in pair_rows[:12]] for key in ("prompt", "chosen", "rejected")
+    )
     model = RewardModel.load(run.out)
     assert (model.reward(prompts, first) > model.reward(prompts, second)).mean() > 0.7
 
 
-def test_soft_labels_are_read(tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]):
-    """With confidence 1/2 a label says nothing: the best cost is ln 2 and the log-odds stay near 0."""
+def test_soft_labels_are_read(
+    tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]
+):
+    """With confidence 1/2 a label says nothing: the best cost is ln 2 and the log-odds stay
+    near 0.
+    """
     rows = [{**row, "confidence": 0.5} for row in pair_rows]
-    run = train_reward("bradley_terry", model=tiny_model_dir, data=rows, out=tmp_path / "soft", epochs=8, **HOW)
+    run = train_reward(
+        "bradley_terry", model=tiny_model_dir, data=rows, out=tmp_path / "soft", epochs=8, **HOW
+    )
     last = [line for line in run.metrics if "loss" in line][-1]
     assert last["loss"] == pytest.approx(np.log(2), abs=0.02) and abs(last["reward/log_odds"]) < 0.3
 
 
-def test_refusals(tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]], runs: dict[str, Any]):
+def test_refusals(
+    tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]], runs: dict[str, Any]
+):
     how = {"model": tiny_model_dir, "data": pair_rows}
     with pytest.raises(OptionError, match="no kind of reward model 'bradly_terry'"):
         train_reward("bradly_terry", out=tmp_path / "a", **how)
@@ -172,14 +264,21 @@ def test_refusals(tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str
     with pytest.raises(OptionError, match="dim is 3"):
         train_reward("general_preference", out=tmp_path / "c", dim=3, **how)
     with pytest.raises(ModelError, match="does not load as a reward model"):
-        train_reward("general_preference", out=tmp_path / "d", model=runs["bradley_terry"].out, data=pair_rows)
+        train_reward(
+            "general_preference",
+            out=tmp_path / "d",
+            model=runs["bradley_terry"].out,
+            data=pair_rows,
+        )
     with pytest.raises(ModelError, match="it has no head"):
         RewardModel.load(tiny_model_dir)
     with pytest.raises(OptionError, match="does not name a judge"):
         judge_from(str(tiny_model_dir))
 
 
-def test_bad_rows_are_set_aside_and_counted(tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]):
+def test_bad_rows_are_set_aside_and_counted(
+    tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]
+):
     rows = [
         *pair_rows,
         {"prompt": "why", "chosen": "yes", "rejected": "yes"},
@@ -187,25 +286,58 @@ def test_bad_rows_are_set_aside_and_counted(tmp_path: Path, tiny_model_dir: Path
     ]
     with pytest.raises(DataError):
         train_reward("bradley_terry", model=tiny_model_dir, data=rows, out=tmp_path / "a", **HOW)
-    run = train_reward("bradley_terry", model=tiny_model_dir, data=rows, out=tmp_path / "b", quarantine=True, max_steps=1, **HOW)
+    run = train_reward(
+        "bradley_terry",
+        model=tiny_model_dir,
+        data=rows,
+        out=tmp_path / "b",
+        quarantine=True,
+        max_steps=1,
+        **HOW,
+    )
     assert len((run.out / "quarantine.jsonl").read_text().splitlines()) == 2
 
 
 def test_a_second_training_goes_on_from_the_first(tmp_path: Path, runs: dict[str, Any]):
-    run = train_reward("bradley_terry", model=runs["bradley_terry"].out, data=cats(), out=tmp_path / "more", max_steps=1, **HOW)
+    run = train_reward(
+        "bradley_terry",
+        model=runs["bradley_terry"].out,
+        data=cats(),
+        out=tmp_path / "more",
+        max_steps=1,
+        **HOW,
+    )
     first = next(line for line in run.metrics if "loss" in line)
     assert first["reward/accuracy"] > 0.8  # before its first step
 
 
-def test_the_command_line_and_a_rerun(tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]):
+def test_the_command_line_and_a_rerun(
+    tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]
+):
     from holdfast.cli import app
 
     data = tmp_path / "prefs.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in pair_rows))
     shell = CliRunner()
-    help_ = shell.invoke(app, ["train-reward", "general_preference", "--help"], env={"COLUMNS": "200"}).output
-    assert "--dim" in help_ and "--tau" in help_ and "signed areas" in help_ and "[default: 0.1]" in help_
-    line = ["train-reward", "bradley_terry", "--model", str(tiny_model_dir), "--data", str(data), "--out", str(tmp_path / "r")]
+    help_ = shell.invoke(
+        app, ["train-reward", "general_preference", "--help"], env={"COLUMNS": "200"}
+    ).output
+    assert (
+        "--dim" in help_
+        and "--tau" in help_
+        and "signed areas" in help_
+        and "[default: 0.1]" in help_
+    )
+    line = [
+        "train-reward",
+        "bradley_terry",
+        "--model",
+        str(tiny_model_dir),
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "r"),
+    ]
     done = shell.invoke(app, [*line, "--max-steps", "2", "--json"])
     assert done.exit_code == 0, done.output
     record = holdfast.training.run.Run(tmp_path / "r").record
@@ -216,10 +348,16 @@ def test_the_command_line_and_a_rerun(tmp_path: Path, tiny_model_dir: Path, pair
     assert holdfast.train_reward is train_reward
 
 
-@pytest.mark.parametrize("damaged", [5, {"kind": "bradley_terry"}, {"kind": "bradley_terry", "settings": [1], "template": "auto"}])
+@pytest.mark.parametrize(
+    "damaged",
+    [5, {"kind": "bradley_terry"}, {"kind": "bradley_terry", "settings": [1], "template": "auto"}],
+)
 def test_a_damaged_kind_is_named(tmp_path: Path, runs: dict[str, Any], damaged: Any):
     shutil.copytree(runs["bradley_terry"].model_path, tmp_path / "model")
     config = tmp_path / "model" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "holdfast_reward": damaged}))
-    with pytest.raises(ModelError, match=r"config\.json is damaged: damaged or missing in its holdfast_reward are .*settings"):
+    with pytest.raises(
+        ModelError,
+        match=r"config\.json is damaged: damaged or missing in its holdfast_reward are .*settings",
+    ):
         RewardModel.load(tmp_path / "model")

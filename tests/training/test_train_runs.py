@@ -1,4 +1,6 @@
-"""A run's folder: one process at a time, its own checkpoints, whole files, and one clear error where something is wrong."""
+"""A run's folder: one process at a time, its own checkpoints, whole files, and one clear error
+where something is wrong.
+"""
 
 from __future__ import annotations
 
@@ -29,17 +31,37 @@ from holdfast.training.reward import train_reward
 
 
 @pytest.fixture
-def setting(tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]) -> dict[str, Any]:
+def setting(
+    tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]
+) -> dict[str, Any]:
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in pair_rows[:16]))
-    return {"model": tiny_model_dir, "data": data, "learning_rate": 3e-3, "batch_size": 8, "max_steps": 4, "save_every": 1}
+    return {
+        "model": tiny_model_dir,
+        "data": data,
+        "learning_rate": 3e-3,
+        "batch_size": 8,
+        "max_steps": 4,
+        "save_every": 1,
+    }
 
 
 def stopped_after(step: int, monkeypatch: pytest.MonkeyPatch, **call: Any) -> Path:
-    """A run that was left, as if killed, once the checkpoint of that step was there: its record still says running."""
+    """A run that was left, as if killed, once the checkpoint of that step was there: its record
+    still says running.
+    """
     save = checkpoint.save
 
-    def last(world: Any, folder: Path, scorer: Any, optimizer: Any, state: Any, progress: Any, *, keep: int) -> None:
+    def last(
+        world: Any,
+        folder: Path,
+        scorer: Any,
+        optimizer: Any,
+        state: Any,
+        progress: Any,
+        *,
+        keep: int,
+    ) -> None:
         save(world, folder, scorer, optimizer, state, progress, keep=keep)
         if progress.step == step:
             raise ZeroDivisionError
@@ -67,12 +89,18 @@ with locked(Path(sys.argv[1])):
 """
 
 
-def test_a_folder_is_held_by_one_process_and_is_free_when_that_is_killed(tmp_path: Path, setting: dict[str, Any]) -> None:
+def test_a_folder_is_held_by_one_process_and_is_free_when_that_is_killed(
+    tmp_path: Path, setting: dict[str, Any]
+) -> None:
     out = tmp_path / "run"
     out.mkdir()
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(out)], stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(out)], stdout=subprocess.PIPE, text=True
+    )
     assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-    with pytest.raises(RunError, match=rf"another process is at work in .*process {holder.pid} on .*, since 20"):
+    with pytest.raises(
+        RunError, match=rf"another process is at work in .*process {holder.pid} on .*, since 20"
+    ):
         train("dpo", out=out, **setting)
     holder.send_signal(signal.SIGKILL)
     holder.wait()
@@ -85,7 +113,9 @@ def test_a_process_holds_its_folder_while_it_trains_and_not_after(
     tried, save = [], checkpoint.save
 
     def meanwhile(*args: Any, **more: Any) -> None:
-        with pytest.raises(RunError, match=f"another process is at work in .*process {os.getpid()} on"):
+        with pytest.raises(
+            RunError, match=f"another process is at work in .*process {os.getpid()} on"
+        ):
             train("simpo", out=tmp_path / "run", resume=True, **setting)
         tried.append(1)
         save(*args, **more)
@@ -97,7 +127,9 @@ def test_a_process_holds_its_folder_while_it_trains_and_not_after(
         assert (tmp_path / "run" / LOCK).exists()
 
 
-def test_a_checkpoint_of_another_run_is_never_loaded(tmp_path: Path, setting: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_of_another_run_is_never_loaded(
+    tmp_path: Path, setting: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = stopped_after(2, monkeypatch, out=tmp_path / "one", **setting)
     two = stopped_after(3, monkeypatch, out=tmp_path / "two", **{**setting, "learning_rate": 1e-3})
     (two / "checkpoints" / "step-00000003").rename(one / "checkpoints" / "step-00000003")
@@ -110,19 +142,33 @@ def test_a_checkpoint_of_another_run_is_never_loaded(tmp_path: Path, setting: di
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]) -> dict[str, Any]:
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]
+) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("finished")
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pair_rows[:16]))
-    call = {"model": tiny_model_dir, "data": folder / "rows.jsonl", "batch_size": 8, "max_steps": 2, "out": folder / "run"}
+    call = {
+        "model": tiny_model_dir,
+        "data": folder / "rows.jsonl",
+        "batch_size": 8,
+        "max_steps": 2,
+        "out": folder / "run",
+    }
     train("dpo", **call)
     return call
 
 
 def tree(out: Path) -> dict[str, tuple[int, int]]:
-    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in out.rglob("*") if path.is_file() and path.name != LOCK}
+    return {
+        str(path): (path.stat().st_mtime_ns, path.stat().st_size)
+        for path in out.rglob("*")
+        if path.is_file() and path.name != LOCK
+    }
 
 
-def test_a_finished_run_is_not_resumed_as_another(finished: dict[str, Any], tmp_path: Path, pair_rows: list[dict[str, Any]]) -> None:
+def test_a_finished_run_is_not_resumed_as_another(
+    finished: dict[str, Any], tmp_path: Path, pair_rows: list[dict[str, Any]]
+) -> None:
     before = tree(finished["out"])
     other_data = tmp_path / "other.jsonl"
     other_data.write_text("".join(json.dumps(row) + "\n" for row in pair_rows[1:17]))
@@ -135,7 +181,11 @@ def test_a_finished_run_is_not_resumed_as_another(finished: dict[str, Any], tmp_
         ("dpo", {"data": other_data}, ["data (its content) was"]),
         ("dpo", {"model": other_model}, ["model (its content) was", "reference (its content) was"]),
         ("dpo", {"eval_fraction": 0.2}, ["eval_fraction was 0.0 and is now 0.2", "eval_data"]),
-        ("dpo", {"data": other_data, "beta": 0.3, "seed": 1}, ["data (its content)", "beta was", "seed was 0 and is now 1"]),
+        (
+            "dpo",
+            {"data": other_data, "beta": 0.3, "seed": 1},
+            ["data (its content)", "beta was", "seed was 0 and is now 1"],
+        ),
         ("kto", {"data": tmp_path / "nowhere.jsonl"}, ["method was"]),
     ):
         with pytest.raises(RunError, match="not the run that is to be resumed") as error:
@@ -151,10 +201,16 @@ def write_other_model(source: Path, target: Path) -> None:
     from safetensors.torch import save_file
 
     name = "model.norm.weight"
-    save_file({**weights, name: weights[name] * 1.5}, target / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {**weights, name: weights[name] * 1.5},
+        target / "model.safetensors",
+        metadata={"format": "pt"},
+    )
 
 
-def test_a_finished_run_without_its_model_makes_it_again(setting: dict[str, Any], tmp_path: Path) -> None:
+def test_a_finished_run_without_its_model_makes_it_again(
+    setting: dict[str, Any], tmp_path: Path
+) -> None:
     out = tmp_path / "run"
     before = train("dpo", out=out, **setting)
     made, metrics = model_bytes(out), [line["loss"] for line in before.metrics]
@@ -164,22 +220,35 @@ def test_a_finished_run_without_its_model_makes_it_again(setting: dict[str, Any]
     assert [line["loss"] for line in again.metrics] == metrics
 
 
-def test_a_last_step_that_breaks_the_weights_is_an_error(setting: dict[str, Any], tmp_path: Path) -> None:
+def test_a_last_step_that_breaks_the_weights_is_an_error(
+    setting: dict[str, Any], tmp_path: Path
+) -> None:
     with pytest.raises(RunError, match="weights that are not finite"):
-        train("dpo", out=tmp_path / "run", **{**setting, "learning_rate": 1e39, "max_steps": 1, "warmup_ratio": 0.0})
+        train(
+            "dpo",
+            out=tmp_path / "run",
+            **{**setting, "learning_rate": 1e39, "max_steps": 1, "warmup_ratio": 0.0},
+        )
     assert not (tmp_path / "run" / "model").exists()
 
 
-def test_the_same_rows_under_another_name_are_the_same_data(finished: dict[str, Any], tmp_path: Path) -> None:
+def test_the_same_rows_under_another_name_are_the_same_data(
+    finished: dict[str, Any], tmp_path: Path
+) -> None:
     moved = tmp_path / "moved.jsonl"
     moved.write_bytes(Path(finished["data"]).read_bytes())
     before = tree(finished["out"])
-    assert train("dpo", **{**finished, "data": moved, "log_every": 3}, resume=True).status == "finished"
+    assert (
+        train("dpo", **{**finished, "data": moved, "log_every": 3}, resume=True).status
+        == "finished"
+    )
     assert tree(finished["out"]) == before
 
 
 @pytest.mark.parametrize("how", ["policy", "reward"])
-def test_resuming_writes_a_report_that_is_missing(setting: dict[str, Any], tmp_path: Path, how: str) -> None:
+def test_resuming_writes_a_report_that_is_missing(
+    setting: dict[str, Any], tmp_path: Path, how: str
+) -> None:
     call = {**setting, "out": tmp_path / "run", "max_steps": 2, "eval_fraction": 0.2}
     verb: Any = train if how == "policy" else train_reward
     name = "dpo" if how == "policy" else "bradley_terry"
@@ -193,7 +262,11 @@ def test_resuming_writes_a_report_that_is_missing(setting: dict[str, Any], tmp_p
 
 @pytest.mark.parametrize("lost", ["all", "half", "a line in the middle"])
 def test_metrics_that_are_lost_are_told_before_training_and_change_no_weight(
-    lost: str, tmp_path: Path, setting: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    lost: str,
+    tmp_path: Path,
+    setting: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     calm = train("dpo", out=tmp_path / "calm", **setting)
     out = stopped_after(2, monkeypatch, out=tmp_path / "run", **setting)
@@ -243,12 +316,26 @@ def test_of_a_damaged_checkpoint_the_one_before_is_used(
         manifest = json.loads((file.parent / "manifest.json").read_text())
         manifest[name] = checkpoint._fingerprint(file)
         write_json(file.parent / "manifest.json", manifest)
-    with pytest.warns(UserWarning, match=rf"step-00000002 is not whole \(.*{name.split('.')[0]}|cannot be read"):
+    with pytest.warns(
+        UserWarning, match=rf"step-00000002 is not whole \(.*{name.split('.')[0]}|cannot be read"
+    ):
         run = train("dpo", out=out, resume=True, **setting)
     assert run.status == "finished" and [line["step"] for line in run.metrics] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "5", '{"status": "running"}', '{"status": 5, "identity": {}}', "\0" * 40, "[" * 100000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "5",
+        '{"status": "running"}',
+        '{"status": 5, "identity": {}}',
+        "\0" * 40,
+        "[" * 100000,
+    ],
+)
 def test_a_damaged_record_is_named(text: str, tmp_path: Path, setting: dict[str, Any]) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text(text)
@@ -260,7 +347,9 @@ def test_a_damaged_record_is_named(text: str, tmp_path: Path, setting: dict[str,
 # ------------------------------------------------------------ places
 
 
-def test_places_that_cannot_be_written_are_one_error_each(tmp_path: Path, setting: dict[str, Any]) -> None:
+def test_places_that_cannot_be_written_are_one_error_each(
+    tmp_path: Path, setting: dict[str, Any]
+) -> None:
     file = tmp_path / "file"
     file.write_text("kept")
     for out, words in (
@@ -299,7 +388,9 @@ def test_a_disk_that_is_full_from_the_start_or_at_the_end_is_one_error(
         train("dpo", out=tmp_path / "other", **setting)
 
 
-def test_other_verbs_refuse_such_places_before_they_compute(tmp_path: Path, tiny_model_dir: Path, setting: dict[str, Any]) -> None:
+def test_other_verbs_refuse_such_places_before_they_compute(
+    tmp_path: Path, tiny_model_dir: Path, setting: dict[str, Any]
+) -> None:
     from typer.testing import CliRunner
 
     from holdfast.cli import app
@@ -309,15 +400,24 @@ def test_other_verbs_refuse_such_places_before_they_compute(tmp_path: Path, tiny
     data = str(setting["data"])
     for words, said in (
         (["check", data, "--out", str(file)], "is a file"),
-        (["evaluate", str(tiny_model_dir), "--data", data, "--out", str(file / "x.json")], "lies under"),
-        (["evaluate", str(tiny_model_dir), "--data", data, "--report", str(tmp_path)], "is a folder"),
+        (
+            ["evaluate", str(tiny_model_dir), "--data", data, "--out", str(file / "x.json")],
+            "lies under",
+        ),
+        (
+            ["evaluate", str(tiny_model_dir), "--data", data, "--report", str(tmp_path)],
+            "is a folder",
+        ),
         (["new-model", data, "--out", str(file / "m")], "lies under"),
         (["demo", "--out", str(file)], "is a file"),
         (["lab", "claims", "--out", str(file)], "is a file"),
         (["lab", "games", data, "--out", str(tmp_path / "a\nb")], "no name for a file or folder"),
     ):
         done = CliRunner().invoke(app, words)
-        assert isinstance(done.exception, OptionError) and said in str(done.exception), (words, done.exception)
+        assert isinstance(done.exception, OptionError) and said in str(done.exception), (
+            words,
+            done.exception,
+        )
     assert file.read_text() == "kept"
 
 
@@ -365,23 +465,50 @@ def test_a_setting_of_the_wrong_kind_is_refused_by_name_before_anything_is_made(
 
 
 def test_scalars_of_numpy_are_numbers(tmp_path: Path, setting: dict[str, Any]) -> None:
-    assert type(split_options(METHODS["dpo"], {"beta": 10**30})[1]["beta"]) is float  # torch takes no such whole number
-    given = {"beta": np.float32(0.25), "max_steps": np.int64(1), "gradient_checkpointing": np.bool_(False)}
+    assert (
+        type(split_options(METHODS["dpo"], {"beta": 10**30})[1]["beta"]) is float
+    )  # torch takes no such whole number
+    given = {
+        "beta": np.float32(0.25),
+        "max_steps": np.int64(1),
+        "gradient_checkpointing": np.bool_(False),
+    }
     record = train("dpo", out=tmp_path / "run", **{**setting, **given}).record
     assert record["settings"]["beta"] == 0.25 and record["options"]["max_steps"] == 1
 
 
-@pytest.mark.parametrize(("number", "status", "moment"), [(signal.SIGINT, 130, "steps"), (signal.SIGTERM, 143, "start")])
+@pytest.mark.parametrize(
+    ("number", "status", "moment"), [(signal.SIGINT, 130, "steps"), (signal.SIGTERM, 143, "start")]
+)
 def test_the_command_line_ends_with_128_and_the_signal(
     number: int, status: int, moment: str, tmp_path: Path, setting: dict[str, Any]
 ) -> None:
     """While steps are taken, with a checkpoint; and before the first of them."""
     out = tmp_path / "run"
-    words = ["train", "dpo", "--model", str(setting["model"]), "--data", str(setting["data"]), "--max-steps", "100000", "--out", str(out)]
-    going = subprocess.Popen([sys.executable, "-c", COMMAND_LINE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    words = [
+        "train",
+        "dpo",
+        "--model",
+        str(setting["model"]),
+        "--data",
+        str(setting["data"]),
+        "--max-steps",
+        "100000",
+        "--out",
+        str(out),
+    ]
+    going = subprocess.Popen(
+        [sys.executable, "-c", COMMAND_LINE, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     seen = out / ("metrics.jsonl" if moment == "steps" else LOCK)
     until = time.monotonic() + 60
-    while not (seen.exists() and (moment == "start" or seen.stat().st_size)) and time.monotonic() < until:
+    while (
+        not (seen.exists() and (moment == "start" or seen.stat().st_size))
+        and time.monotonic() < until
+    ):
         time.sleep(0.01)
     going.send_signal(number)
     _, err = going.communicate(timeout=60)

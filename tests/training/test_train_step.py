@@ -30,9 +30,15 @@ def make_rows(method: Method, count: int = 9) -> Rows:
     names = ["answer", "mismatched"] if method.takes is Answers else ["chosen", "rejected"]
     ids = lambda low, high: [rng.randrange(2, VOCABULARY) for _ in range(rng.randint(low, high))]  # noqa: E731
     items = [Tokenized(ids(1, 6), {name: ids(1, 9) for name in names}) for _ in range(count)]
-    rows = [Row(Where("rows", n + 1), weight=0.5 + n % 3, group="ab"[n % 2], desirable=n % 3 != 0) for n in range(count)]
+    rows = [
+        Row(Where("rows", n + 1), weight=0.5 + n % 3, group="ab"[n % 2], desirable=n % 3 != 0)
+        for n in range(count)
+    ]
     reference = [
-        {name: torch.randn(len(ids), generator=torch.Generator().manual_seed(n)) - 3 for name, ids in item.branches.items()}
+        {
+            name: torch.randn(len(ids), generator=torch.Generator().manual_seed(n)) - 3
+            for name, ids in item.branches.items()
+        }
         for n, item in enumerate(items)
     ]
     return Rows(items, rows, reference)
@@ -42,10 +48,17 @@ def gradients(scorer: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in scorer.named_parameters() if p.grad is not None}
 
 
-def the_obvious_way(scorer: TextScorer, question: Question, rows: Rows, memories: Memories) -> tuple[float, dict[str, Tensor]]:
+def the_obvious_way(
+    scorer: TextScorer, question: Question, rows: Rows, memories: Memories
+) -> tuple[float, dict[str, Tensor]]:
     assert rows.reference is not None
     scorer.zero_grad()
-    batch = assemble(question.method.takes, attach(scorer(rows.items), rows.reference), rows.rows, question.groups)
+    batch = assemble(
+        question.method.takes,
+        attach(scorer(rows.items), rows.reference),
+        rows.rows,
+        question.groups,
+    )
     cost_N, _ = costs(question.method, batch, question.settings, memories.method)
     total, _ = question.reduction.apply(cost_N, batch, memories.reduction)
     total.backward()
@@ -109,12 +122,21 @@ def test_both_routes_agree_where_both_apply(world: World, name: str) -> None:
 
 
 def test_the_worst_case_is_of_the_whole_batch_not_of_its_microbatches(world: World) -> None:
-    """cvar at alpha = 1/9 looks at the worst row of nine; microbatch by microbatch it would look at the worst of each."""
+    """cvar at alpha = 1/9 looks at the worst row of nine; microbatch by microbatch it would look at
+    the worst of each.
+    """
     rows = make_rows(METHODS["dpo"])
     rows = Rows(rows.items, [Row(row.where) for row in rows.rows], rows.reference)
     question = Question(METHODS["dpo"], {"beta": 0.5}, parse("cvar:alpha=0.111111"))
     scorer = TextScorer(build_model(VOCABULARY)).eval()
-    outcome = take_gradient(world, scorer, question, rows, question.first_memories(), split([1] * 9, processes=1, budget=1))
+    outcome = take_gradient(
+        world,
+        scorer,
+        question,
+        rows,
+        question.first_memories(),
+        split([1] * 9, processes=1, budget=1),
+    )
     assert float(outcome.total) == pytest.approx(float(outcome.cost_N.max()), rel=1e-4)
     assert int((outcome.adversary_N > 1e-3).sum()) == 1
 
@@ -135,17 +157,26 @@ def test_padding_microbatches_count_for_nothing(world: World) -> None:
 def test_scores_come_back_in_the_order_of_the_rows(world: World) -> None:
     rows = make_rows(METHODS["dpo"])
     scorer = TextScorer(build_model(VOCABULARY)).eval()
-    parts = score_all(world, scorer, rows.items, split([item.tokens for item in rows.items], processes=1, budget=25))
+    parts = score_all(
+        world,
+        scorer,
+        rows.items,
+        split([item.tokens for item in rows.items], processes=1, budget=25),
+    )
     with torch.no_grad():
         for n, item in enumerate(rows.items):
             alone = scorer([item])
             for name in item.branches:
-                assert float(parts[name].logp_N[n]) == pytest.approx(float(alone[name].logp_N[0]), abs=1e-4)
+                assert float(parts[name].logp_N[n]) == pytest.approx(
+                    float(alone[name].logp_N[0]), abs=1e-4
+                )
                 assert int(parts[name].length_N[n]) == len(item.branches[name])
 
 
 def test_dropout_falls_in_the_second_pass_as_it_fell_in_the_first(world: World) -> None:
-    """With attention dropout on, the two passes must see one and the same policy: the gradient is then that of the loss that was read."""
+    """With attention dropout on, the two passes must see one and the same policy: the gradient is
+    then that of the loss that was read.
+    """
     rows = make_rows(METHODS["dpo"], count=4)
     question = Question(METHODS["dpo"], {}, parse("kl:temperature=0.3"))
     plan = split([1] * 4, processes=1, budget=2)
@@ -176,10 +207,17 @@ def test_the_state_moves_once_a_step(world: World) -> None:
     scorer = TextScorer(build_model(VOCABULARY)).eval()
     lengths = [item.tokens for item in rows.items]
     found = [
-        take_gradient(world, scorer, question, rows, memories, split(lengths, processes=1, budget=b)).memories.reduction
+        take_gradient(
+            world, scorer, question, rows, memories, split(lengths, processes=1, budget=b)
+        ).memories.reduction
         for b in (30, 10_000)
     ]
     torch.testing.assert_close(found[0]["log_weight_K"], found[1]["log_weight_K"])
     assert not torch.equal(found[0]["log_weight_K"], memories.reduction["log_weight_K"])
-    again = judge(question, score_all(world, scorer, rows.items, split(lengths, processes=1, budget=30)), rows, memories)
+    again = judge(
+        question,
+        score_all(world, scorer, rows.items, split(lengths, processes=1, budget=30)),
+        rows,
+        memories,
+    )
     torch.testing.assert_close(again.memories.reduction["log_weight_K"], found[0]["log_weight_K"])

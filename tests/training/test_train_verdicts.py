@@ -26,18 +26,28 @@ def test_a_functions_table_is_antisymmetric_and_rid_of_the_favored_place():
         return judge(prompts, first, second)
 
     (table,) = Verdicts.of(counting).tables(["x"], [["a", "b", "c", "a"]])
-    assert table[0].tolist() == pytest.approx([0.5, 0.8, 0.3, 0.5]) and table[1, 2] == pytest.approx(0.9)
+    assert table[0].tolist() == pytest.approx([0.5, 0.8, 0.3, 0.5]) and table[
+        1, 2
+    ] == pytest.approx(0.9)
     assert np.allclose(table + table.T, 1)
     assert asked == [5, 5]  # six pairs but the equal one, in both orders
 
 
 def test_best_and_worst_with_means_that_count_the_answer_itself():
-    """Win rates against (a, b, c): a (.5 + .8 + .3)/3 = .533, b .533, c .433; ties go to the first."""
+    """Win rates against (a, b, c): a (.5 + .8 + .3)/3 = .533, b .533, c .433; ties go to the
+    first.
+    """
     pref = Verdicts.of(judge).tables(["x"], [["a", "b", "c"]])
-    (row,), places, aside = comparisons(["x"], [["a", "b", "c"]], pref, pairing="best_worst", seed=0)
+    (row,), places, aside = comparisons(
+        ["x"], [["a", "b", "c"]], pref, pairing="best_worst", seed=0
+    )
     assert (row["chosen"], row["rejected"]) == ("a", "c") and not aside and places == [(0, 0, 2)]
-    assert row["chosen_win_rate"] == pytest.approx(1.6 / 3) and row["rejected_win_rate"] == pytest.approx(1.3 / 3)
-    assert row["confidence"] == pytest.approx(0.3) and row["reward_gap"] == pytest.approx(math.log(0.3 / 0.7))
+    assert row["chosen_win_rate"] == pytest.approx(1.6 / 3) and row[
+        "rejected_win_rate"
+    ] == pytest.approx(1.3 / 3)
+    assert row["confidence"] == pytest.approx(0.3) and row["reward_gap"] == pytest.approx(
+        math.log(0.3 / 0.7)
+    )
     assert row["chosen_log_odds"] == pytest.approx((math.log(4) + math.log(3 / 7)) / 3)
 
 
@@ -54,7 +64,9 @@ def test_independent_labels_follow_the_judge():
 
 def test_certain_verdicts_and_equal_answers():
     pref = np.array([[[0.5, 1.0], [0.0, 0.5]], [[0.5, 0.5], [0.5, 0.5]]])
-    rows, _, aside = comparisons(["x", "y"], [["a", "b"], ["same", "same"]], pref, pairing="best_worst", seed=0)
+    rows, _, aside = comparisons(
+        ["x", "y"], [["a", "b"], ["same", "same"]], pref, pairing="best_worst", seed=0
+    )
     assert rows[0]["reward_gap"] == MOST and aside == {"the answers are equal, or equally good": 1}
     with pytest.raises(OptionError, match="pairing"):
         comparisons(["x"], [["a", "b"]], pref[:1], pairing="all", seed=0)

@@ -1,4 +1,6 @@
-"""The page of a run: curves of what its metrics hold, sentences that follow its numbers, no more points than a chart needs."""
+"""The page of a run: curves of what its metrics hold, sentences that follow its numbers, no more
+points than a chart needs.
+"""
 
 import json
 
@@ -13,7 +15,14 @@ from holdfast.training.run_report import POINTS, lead, run_page, thinned
 def run(tiny_model_dir, pair_rows, tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "dpo"
     return train(
-        "dpo", model=str(tiny_model_dir), data=pair_rows, out=out, max_steps=3, batch_size=8, eval_fraction=0.2, learning_rate=1e-3
+        "dpo",
+        model=str(tiny_model_dir),
+        data=pair_rows,
+        out=out,
+        max_steps=3,
+        batch_size=8,
+        eval_fraction=0.2,
+        learning_rate=1e-3,
     )
 
 
@@ -29,20 +38,41 @@ def test_curves_are_the_metrics(run):
     chart = run_page(METHODS["dpo"], run).charts()[0]
     points = [(row["name"], row["x"], row["y"]) for row in chart.spec()["data"]["values"]]
     trained = [("training", line["step"], line["loss"]) for line in run.metrics if "loss" in line]
-    held = [("held out", line["step"], line["eval/loss"]) for line in run.metrics if "eval/loss" in line]
+    held = [
+        ("held out", line["step"], line["eval/loss"]) for line in run.metrics if "eval/loss" in line
+    ]
     assert points == [*trained, *held] and len(trained) == 3 and len(held) >= 2
 
 
 def test_the_lead_says_what_is_known():
     last = {"step": 7, "loss": 0.5, "movement/chosen": -3.0}
     record = {"method": "dpo", "results": {"last_step": last}}
-    assert "7 steps" in lead(record) and "No rows were held out" in lead(record) and "less likely, by 3.0 nats" in lead(record)
+    assert (
+        "7 steps" in lead(record)
+        and "No rows were held out" in lead(record)
+        and "less likely, by 3.0 nats" in lead(record)
+    )
     before = {"eval/loss": 0.693, "eval/ranking/accuracy": 0.4}
-    after = {"eval/loss": 0.6, "eval/implicit_reward/accuracy": 0.625, "eval/ranking/accuracy": 0.45, "eval/movement/chosen": 1.0}
-    said = lead({"method": "dpo", "results": {"last_step": last, "eval_before": before, "eval_after": after}})
+    after = {
+        "eval/loss": 0.6,
+        "eval/implicit_reward/accuracy": 0.625,
+        "eval/ranking/accuracy": 0.45,
+        "eval/movement/chosen": 1.0,
+    }
+    said = lead(
+        {
+            "method": "dpo",
+            "results": {"last_step": last, "eval_before": before, "eval_after": after},
+        }
+    )
     rose = {"last_step": last, "eval_before": before, "eval_after": {**after, "eval/loss": 0.8}}
     assert "worse than before" in lead({"method": "dpo", "results": rose})
-    assert "0.693 to 0.600." in said and "62.5%" in said and "45.0%, from 40.0%" in said and "less likely" not in said
+    assert (
+        "0.693 to 0.600." in said
+        and "62.5%" in said
+        and "45.0%, from 40.0%" in said
+        and "less likely" not in said
+    )
 
 
 def test_long_curves_are_thinned_to_means():

@@ -1,4 +1,6 @@
-"""Cases on public sets. `--sets DIR` says where they lie; cases of a set that is not there are left out."""
+"""Cases on public sets. `--sets DIR` says where they lie; cases of a set that is not there are left
+out.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +26,8 @@ def rows(name: str) -> tuple[Row, ...]:
     """Its rows, read once a process; bad ones set aside."""
     path = here(name)
     if path is None:
-        raise FileNotFoundError(f"{name} is not in the folder of public sets: --sets DIR says where they lie")
+        raise FileNotFoundError(
+            f"{name} is not in the folder of public sets: --sets DIR says where they lie"
+        )
     with TemporaryDirectory() as aside:
         return tuple(read(path, quarantine=Path(aside) / "quarantine.jsonl").rows)

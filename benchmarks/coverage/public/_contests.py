@@ -14,14 +14,20 @@ from coverage.public import here
 from holdfast.checkup.comparisons import Comparisons, coded
 from holdfast.checkup.tournament import scores_of
 
-FOOTBALL, CREATURES, JUDGES = "football/results.csv.gz", "creature_battles/battles.csv.gz", "alpaca_eval_nc/annotations.csv.gz"
+FOOTBALL, CREATURES, JUDGES = (
+    "football/results.csv.gz",
+    "creature_battles/battles.csv.gz",
+    "alpaca_eval_nc/annotations.csv.gz",
+)
 
 
 @lru_cache(maxsize=4)
 def table(name: str) -> list[dict[str, str]]:
     path = here(name)
     if path is None:
-        raise FileNotFoundError(f"{name} is not in the folder of public sets: --sets DIR says where they lie")
+        raise FileNotFoundError(
+            f"{name} is not in the folder of public sets: --sets DIR says where they lie"
+        )
     with gzip.open(path, "rt", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -38,12 +44,31 @@ def fitted(met: list[tuple[str, str]]) -> tuple[Any, np.ndarray, np.ndarray]:
 
 
 def contests(
-    rng: np.random.Generator, names: Any, pair_N2: np.ndarray, p_N: np.ndarray, *, placed: bool = False, **columns: list[Any]
+    rng: np.random.Generator,
+    names: Any,
+    pair_N2: np.ndarray,
+    p_N: np.ndarray,
+    *,
+    placed: bool = False,
+    **columns: list[Any],
 ) -> Comparisons:
     """Results drawn with the chance of each pair's first; `placed` says who that was."""
     made = []
-    for i, (pair, first) in enumerate(zip(pair_N2.tolist(), rng.random(len(p_N)) < p_N, strict=True)):
+    for i, (pair, first) in enumerate(
+        zip(pair_N2.tolist(), rng.random(len(p_N)) < p_N, strict=True)
+    ):
         won, lost = (str(names[k]) for k in (pair if first else pair[::-1]))
-        more = {name: values[i] for name, values in columns.items()} | ({"chosen_first": bool(first)} if placed else {})
-        made.append({"chosen": won, "rejected": lost, "chosen_model": won, "rejected_model": lost, "named": True, **more})
+        more = {name: values[i] for name, values in columns.items()} | (
+            {"chosen_first": bool(first)} if placed else {}
+        )
+        made.append(
+            {
+                "chosen": won,
+                "rejected": lost,
+                "chosen_model": won,
+                "rejected_model": lost,
+                "named": True,
+                **more,
+            }
+        )
     return rows_of(made)

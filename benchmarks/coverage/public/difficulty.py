@@ -1,4 +1,6 @@
-"""Difficulty: HH comparisons scored by a small model of random weights; labels planted with or against its order."""
+"""Difficulty: HH comparisons scored by a small model of random weights; labels planted with or
+against its order.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,9 @@ N = 400
 def planted(seed: int, *, rate: float) -> Trial:
     """N rows: those of a draw of different comparisons, and copies of some of them."""
     rng = np.random.default_rng(seed)
-    once = list({(str(row.prompt), str(row.chosen), str(row.rejected)): row for row in rows(HH)}.values())
+    once = list(
+        {(str(row.prompt), str(row.chosen), str(row.rejected)): row for row in rows(HH)}.values()
+    )
     copies = int(rng.binomial(N, rate))
     kept = [once[i] for i in rng.choice(len(once), N - copies, replace=False)]
     made = kept + [kept[i] for i in rng.choice(len(kept), copies, replace=False)]
@@ -28,7 +30,12 @@ def planted(seed: int, *, rate: float) -> Trial:
 
 
 CASES = [
-    Case("duplicates", f"HH helpful, {N} rows, some twice", f"{rate:.0%}", partial(planted, rate=rate))
+    Case(
+        "duplicates",
+        f"HH helpful, {N} rows, some twice",
+        f"{rate:.0%}",
+        partial(planted, rate=rate),
+    )
     for rate in (0.0, 0.05, 0.2)
     if here(HH)
 ]

@@ -1,4 +1,6 @@
-"""Public sets in an order by lot: nothing turned around, a stretch of a fifth, one of six sources, the first half."""
+"""Public sets in an order by lot: nothing turned around, a stretch of a fifth, one of six sources,
+the first half.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ from holdfast.checkup.inverted import inverted
 from holdfast.inputs.swap import swapped_row
 from holdfast.types import Row
 
-HH, UKP, GSM, JUDGED = (f"{name}/pairs.jsonl.gz" for name in ("hh_helpful_base", "ukp_arguments", "gsm8k_solutions", "autoj_pairwise"))
+HH, UKP, GSM, JUDGED = (
+    f"{name}/pairs.jsonl.gz"
+    for name in ("hh_helpful_base", "ukp_arguments", "gsm8k_solutions", "autoj_pairwise")
+)
 Turned = Callable[[int, int], bool]
 
 
@@ -25,17 +30,26 @@ def as_it_is(name: str) -> Sequence[Row]:
 
 
 def unanimous(name: str) -> Sequence[Row]:
-    """Arguments on which all five votes went one way, each pair once; both arguments of a pair stand in place of the few debates."""
+    """Arguments on which all five votes went one way, each pair once; both arguments of a pair
+    stand in place of the few debates.
+    """
     alike = {(row.chosen, row.rejected): row for row in rows(name) if float(row.strength or 0) >= 1}
     return list(alike.values())
 
 
-def planted(seed: int, *, name: str, kept: Callable[[str], Sequence[Row]], n: int, turned: Turned) -> Trial:
-    """n rows in an order by lot, of six sources in turn, labels as they are but for those that are turned around."""
+def planted(
+    seed: int, *, name: str, kept: Callable[[str], Sequence[Row]], n: int, turned: Turned
+) -> Trial:
+    """n rows in an order by lot, of six sources in turn, labels as they are but for those that are
+    turned around.
+    """
     rng = np.random.default_rng(seed)
     there = kept(name)
     drawn = [there[i] for i in rng.choice(len(there), min(n, len(there)), replace=False)]
-    made = [replace(row, rater=None, group=None, strength=None, source=f"site {i % 6}") for i, row in enumerate(drawn)]
+    made = [
+        replace(row, rater=None, group=None, strength=None, source=f"site {i % 6}")
+        for i, row in enumerate(drawn)
+    ]
     made = [swapped_row(row) if turned(i, len(made)) else row for i, row in enumerate(made)]
     return judged(inverted(Comparisons.of(made), Asked(seed=seed)), None)
 
@@ -63,7 +77,12 @@ PLANTED: dict[str, tuple[str, Turned]] = {
     "the first half turned": ("one half", half),
 }
 CASES = [
-    Case("inverted", f"{what}, {said}", truth, partial(planted, name=name, kept=kept, n=n, turned=turned))
+    Case(
+        "inverted",
+        f"{what}, {said}",
+        truth,
+        partial(planted, name=name, kept=kept, n=n, turned=turned),
+    )
     for name, what, kept, n in [
         (HH, "HH helpful, 1,500 rows", as_it_is, 1500),
         (UKP, "UKPConvArg, unanimous pairs, 1,500", unanimous, 1500),

@@ -1,4 +1,6 @@
-"""Label noise by raters on PandaLM: its pairs and its three raters, who are wrong at a known rate."""
+"""Label noise by raters on PandaLM: its pairs and its three raters, who are wrong at a known
+rate.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,18 @@ from coverage.public.raters import ABOUT, BUSIEST, PANDALM, planted
 
 
 def trial(seed: int, *, rate: float) -> Trial:
-    return by_raters(planted(PANDALM, np.random.default_rng([seed, 1]), np.full(BUSIEST, 1 - rate)), seed, rate)
+    return by_raters(
+        planted(PANDALM, np.random.default_rng([seed, 1]), np.full(BUSIEST, 1 - rate)), seed, rate
+    )
 
 
 CASES = [
-    Case("label_noise", f"{ABOUT[PANDALM]}, alike (the route by raters)", f"{rate:.0%}", partial(trial, rate=rate))
+    Case(
+        "label_noise",
+        f"{ABOUT[PANDALM]}, alike (the route by raters)",
+        f"{rate:.0%}",
+        partial(trial, rate=rate),
+    )
     for rate in RATES
     if here(PANDALM)
 ]

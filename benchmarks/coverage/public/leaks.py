@@ -1,7 +1,9 @@
-"""Leaks: prompts of public sets split into data and test set, and test prompts replaced by prompts of the data, as they are or edited.
+"""Leaks: prompts of public sets split into data and test set, and test prompts replaced by prompts
+of the data, as they are or edited.
 
-Real prompts repeat by themselves. Before the split, of any two that share more than half of their words one is set aside, by holding each
-against every other: two prompts whose word pairs overlap by 0.7 share more than that, so nothing is left to be found but what is planted.
+Real prompts repeat by themselves. Before the split, of any two that share more than half of their
+words one is set aside, by holding each against every other: two prompts whose word pairs overlap by
+0.7 share more than that, so nothing is left to be found but what is planted.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ EVERY = 25  # words, of which one is changed in a prompt that is edited
 def unlike(name: str) -> list[str]:
     """Prompts of a set, none of which shares more than half of its words with another."""
     prompts = list(dict.fromkeys(plain_text(row.prompt) for row in rows(name)))
-    counts = CountVectorizer(binary=True, token_pattern=r"\w+").fit_transform(prompts).astype(np.int64)
+    counts = (
+        CountVectorizer(binary=True, token_pattern=r"\w+").fit_transform(prompts).astype(np.int64)
+    )
     shared = (counts @ counts.T).toarray()
     sizes = shared.diagonal()
     likeness = shared / np.maximum(1, sizes[:, None] + sizes - shared)
@@ -55,7 +59,9 @@ def leaked(seed: int, *, name: str, rate: float, edit: bool) -> Trial:
     drawn = [prompts[i] for i in rng.choice(len(prompts), PROMPTS + TESTS, replace=False)]
     inside, tests = drawn[:PROMPTS], drawn[PROMPTS:]
     planted = rng.random(TESTS) < rate
-    for test, source in zip(np.flatnonzero(planted), rng.choice(PROMPTS, planted.sum(), replace=False), strict=True):
+    for test, source in zip(
+        np.flatnonzero(planted), rng.choice(PROMPTS, planted.sum(), replace=False), strict=True
+    ):
         tests[test] = edited(rng, inside[source]) if edit else inside[source]
     data = Comparisons.of(row for row in rows(name) if plain_text(row.prompt) in set(inside))
     return judged(leaks(data, Asked(seed=seed, against=tests)), rate)
@@ -64,7 +70,8 @@ def leaked(seed: int, *, name: str, rate: float, edit: bool) -> Trial:
 CASES = [
     Case(
         "leaks",
-        f"{title}, {TESTS} test prompts against {PROMPTS}{f', one word in {EVERY} changed' if edit else ''}",
+        f"{title}, {TESTS} test prompts against "
+        f"{PROMPTS}{f', one word in {EVERY} changed' if edit else ''}",
         f"{rate:.0%}",
         partial(leaked, name=name, rate=rate, edit=edit),
     )

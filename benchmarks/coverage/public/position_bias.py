@@ -1,4 +1,6 @@
-"""Position: who stood first against whom is real; results are drawn from a model fitted to the real ones, with a bonus of a known size."""
+"""Position: who stood first against whom is real; results are drawn from a model fitted to the real
+ones, with a bonus of a known size.
+"""
 
 from __future__ import annotations
 
@@ -22,22 +24,41 @@ def football(rng: np.random.Generator) -> Meetings:
     decided = [match for match in table(FOOTBALL) if match["home_goals"] != match["away_goals"]]
     names, sizes = np.unique([match["competition"] for match in decided], return_counts=True)
     of = str(rng.choice(names[sizes >= 400]))
-    games = [(m["home"], m["away"], int(m["home_goals"]) > int(m["away_goals"])) for m in decided if m["competition"] == of]
+    games = [
+        (m["home"], m["away"], int(m["home_goals"]) > int(m["away_goals"]))
+        for m in decided
+        if m["competition"] == of
+    ]
     start = int(rng.integers(max(1, len(games) - 800)))
     return games[start : start + 800]
 
 
 def creatures(rng: np.random.Generator) -> Meetings:
-    met = [(b["first"], b["second"], b["winner"] == b["first"]) for b in table(CREATURES) if b["first"] != b["second"]]
-    kept = set(rng.choice(sorted({name for first, second, _ in met for name in (first, second)}), 250, replace=False).tolist())
+    met = [
+        (b["first"], b["second"], b["winner"] == b["first"])
+        for b in table(CREATURES)
+        if b["first"] != b["second"]
+    ]
+    kept = set(
+        rng.choice(
+            sorted({name for first, second, _ in met for name in (first, second)}),
+            250,
+            replace=False,
+        ).tolist()
+    )
     return [meeting for meeting in met if meeting[0] in kept and meeting[1] in kept]
 
 
 def judges(rng: np.random.Generator) -> Meetings:
     """Verdicts of model judges; every answer met a baseline, which the file names first."""
-    met = [v for v in table(JUDGES) if v["generator_1"] != v["generator_2"] and v["preference"] in ("1.0", "2.0")]
+    met = [
+        v
+        for v in table(JUDGES)
+        if v["generator_1"] != v["generator_2"] and v["preference"] in ("1.0", "2.0")
+    ]
     return [
-        (met[i]["generator_1"], met[i]["generator_2"], met[i]["preference"] == "1.0") for i in rng.choice(len(met), 1500, replace=False)
+        (met[i]["generator_1"], met[i]["generator_2"], met[i]["preference"] == "1.0")
+        for i in rng.choice(len(met), 1500, replace=False)
     ]
 
 
@@ -48,7 +69,10 @@ def placed(seed: int, *, of: Any, bonus: float) -> Trial:
     place = {name: k for k, name in enumerate(names)}
     pair_N2 = np.array([[place[one], place[two]] for one, two, _ in met])
     p_N = expit(bonus + s_A[pair_N2[:, 0]] - s_A[pair_N2[:, 1]])
-    return judged(position_bias(contests(rng, names, pair_N2, p_N, placed=True), Asked(seed=seed)), float(expit(bonus)))
+    return judged(
+        position_bias(contests(rng, names, pair_N2, p_N, placed=True), Asked(seed=seed)),
+        float(expit(bonus)),
+    )
 
 
 SCHEDULES = (

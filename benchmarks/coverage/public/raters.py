@@ -1,7 +1,7 @@
 """Raters: who judged which pair as it truly was, in three public sets; what they said is planted.
 
-The right side of a pair is what most of its raters chose, by lot where they are even. Each trial draws other pairs, and each rater takes
-the right side with a probability of his own.
+The right side of a pair is what most of its raters chose, by lot where they are even. Each trial
+draws other pairs, and each rater takes the right side with a probability of his own.
 """
 
 from __future__ import annotations
@@ -21,14 +21,21 @@ from holdfast.inputs.swap import swapped_row
 from holdfast.types import Row
 
 PANDALM, UKP, WMT = (f"{name}/pairs.jsonl.gz" for name in ("pandalm", "ukp_arguments", "wmt23_mqm"))
-BUSIEST = 100  # raters that are kept: of thousands with a verdict or two each, no rater's reliability is known
-ABOUT = {PANDALM: "PandaLM, 300 pairs by 3 raters", UKP: "UKPConvArg1, 400 pairs by the 100 busiest raters", WMT: "WMT23 MQM, 300 pairs"}
+# raters that are kept: of thousands with a verdict or two each, no rater's reliability is known
+BUSIEST = 100
+ABOUT = {
+    PANDALM: "PandaLM, 300 pairs by 3 raters",
+    UKP: "UKPConvArg1, 400 pairs by the 100 busiest raters",
+    WMT: "WMT23 MQM, 300 pairs",
+}
 PAIRS = {PANDALM: 300, UKP: 400, WMT: 300}
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Rows of pairs that several raters judged: for the right side or not, by whom, and where each pair's rows begin."""
+    """Rows of pairs that several raters judged: for the right side or not, by whom, and where each
+    pair's rows begin.
+    """
 
     rows: tuple[Row, ...]
     ayes_N: Ints  # net verdicts of the pair's raters for the side that this row chose
@@ -46,15 +53,26 @@ def schedule(name: str) -> Judged:
     once = np.unique(np.stack([data.pair.code_N, data.rater.code_N]), axis=1, return_index=True)[1]
     data = data.take(np.sort(once))
     forward_N = np.where(data.forward_N, 1, -1)
-    ayes_N = forward_N * np.bincount(data.pair.code_N, weights=forward_N)[data.pair.code_N].astype(int)
+    ayes_N = forward_N * np.bincount(data.pair.code_N, weights=forward_N)[data.pair.code_N].astype(
+        int
+    )
     order = np.argsort(data.pair.code_N, kind="stable")
     parts = np.split(order, np.cumsum(np.bincount(data.pair.code_N))[:-1])
     names = tuple(map(str, data.rater.names))
-    return Judged(data.rows, ayes_N, forward_N, data.rater.code_N, tuple(p for p in parts if len(p) > 1), names)
+    return Judged(
+        data.rows,
+        ayes_N,
+        forward_N,
+        data.rater.code_N,
+        tuple(p for p in parts if len(p) > 1),
+        names,
+    )
 
 
 def planted(name: str, rng: np.random.Generator, right_R: np.ndarray) -> Comparisons:
-    """A draw of pairs with the raters who judged them; rater r takes the right side with probability right_R[r]."""
+    """A draw of pairs with the raters who judged them; rater r takes the right side with
+    probability right_R[r].
+    """
     found, made = schedule(name), []
     for k in np.sort(rng.choice(len(found.pairs), PAIRS[name], replace=False)):
         even = found.forward_N[found.pairs[k]] * (1 if rng.random() < 0.5 else -1)
@@ -91,13 +109,21 @@ def contrary(seed: int, *, name: str) -> Trial:
     right_R = np.full(BUSIEST, 0.85)
     busiest = int(np.bincount(schedule(name).rater_N).argmax())
     right_R[busiest] = 0.25
-    return of_one(planted(name, np.random.default_rng(seed), right_R), right_R, name, schedule(name).raters[busiest], seed)
+    return of_one(
+        planted(name, np.random.default_rng(seed), right_R),
+        right_R,
+        name,
+        schedule(name).raters[busiest],
+        seed,
+    )
 
 
 def of_one(data: Comparisons, right_R: np.ndarray, name: str, rater: str, seed: int) -> Trial:
     found = raters(data, Asked(seed=seed))
     one = of_rater(found, rater)
-    return judged(found, None if one is None else float(right_R[schedule(name).raters.index(rater)]), one)
+    return judged(
+        found, None if one is None else float(right_R[schedule(name).raters.index(rater)]), one
+    )
 
 
 ONE = "covered: one rater's reliability"
@@ -107,10 +133,20 @@ CASES = [
     if here(name)
     for case in (
         *(
-            Case("raters", f"{ABOUT[name]}, alike (covered: agreement)", f"{1 - 2 * f * (1 - f):.1%}", partial(alike, name=name, rate=f))
+            Case(
+                "raters",
+                f"{ABOUT[name]}, alike (covered: agreement)",
+                f"{1 - 2 * f * (1 - f):.1%}",
+                partial(alike, name=name, rate=f),
+            )
             for f in rates
         ),
         Case("raters", f"{ABOUT[name]}, unlike ({ONE})", "Beta(8, 2)", partial(unlike, name=name)),
-        Case("raters", f"{ABOUT[name]}, the busiest contradicts ({ONE})", "25%", partial(contrary, name=name)),
+        Case(
+            "raters",
+            f"{ABOUT[name]}, the busiest contradicts ({ONE})",
+            "25%",
+            partial(contrary, name=name),
+        ),
     )
 ]

@@ -1,4 +1,6 @@
-"""What lies on the surface, planted in HH helpful's answers: emptiness, contradiction, length, writers, labels by coin."""
+"""What lies on the surface, planted in HH helpful's answers: emptiness, contradiction, length,
+writers, labels by coin.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,11 @@ HH = "hh_helpful_base/pairs.jsonl.gz"
 
 def drawn(rng: np.random.Generator, n: int) -> list[Row]:
     """n of its comparisons, each once, none with an answer that says nothing."""
-    there = [row for row in rows(HH) if all(plain_text(side).strip() for side in (row.chosen, row.rejected))]
+    there = [
+        row
+        for row in rows(HH)
+        if all(plain_text(side).strip() for side in (row.chosen, row.rejected))
+    ]
     return [there[i] for i in rng.choice(len(there), n, replace=False)]
 
 
@@ -37,10 +43,18 @@ def silent(seed: int, *, rate: float) -> Trial:
 
 
 def both_ways(seed: int, *, flip: float) -> Trial:
-    """Three raters a pair, each wrong at the rate: labeled both ways with chance 1 - (1 - e)^3 - e^3."""
+    """Three raters a pair, each wrong at the rate: labeled both ways with chance 1 - (1 - e)^3 -
+    e^3.
+    """
     rng = np.random.default_rng(seed)
-    made = [replace(swapped_row(row) if rng.random() < flip else row, rater=f"r{k}") for row in drawn(rng, 200) for k in range(3)]
-    return judged(contradictions(Comparisons.of(made), Asked(seed=seed)), 1 - (1 - flip) ** 3 - flip**3)
+    made = [
+        replace(swapped_row(row) if rng.random() < flip else row, rater=f"r{k}")
+        for row in drawn(rng, 200)
+        for k in range(3)
+    ]
+    return judged(
+        contradictions(Comparisons.of(made), Asked(seed=seed)), 1 - (1 - flip) ** 3 - flip**3
+    )
 
 
 def by_length(seed: int, *, slope: float) -> Trial:
@@ -56,7 +70,13 @@ def by_length(seed: int, *, slope: float) -> Trial:
 def by_coin(seed: int) -> Trial:
     rng = np.random.default_rng(seed)
     return judged(
-        separability(Comparisons.of(swapped_row(row) if rng.random() < 0.5 else row for row in drawn(rng, 500)), Asked(seed=seed)), 0.5
+        separability(
+            Comparisons.of(
+                swapped_row(row) if rng.random() < 0.5 else row for row in drawn(rng, 500)
+            ),
+            Asked(seed=seed),
+        ),
+        0.5,
     )
 
 
@@ -70,9 +90,31 @@ def by_writer(seed: int, *, share: float) -> Trial:
 
 
 CASES = [
-    *(Case("empties", "HH helpful, 400 rows", f"{r:.0%}", partial(silent, rate=r)) for r in (0.0, 0.03, 0.1)),
-    *(Case("contradictions", "HH helpful, 200 pairs by 3 raters", f"{f:.0%}", partial(both_ways, flip=f)) for f in (0.0, 0.05, 0.2, 0.4)),
-    *(Case("length_bias", "HH helpful, 600 rows", f"slope {s:g}", partial(by_length, slope=s)) for s in (0.0, 0.5, 1.5)),
+    *(
+        Case("empties", "HH helpful, 400 rows", f"{r:.0%}", partial(silent, rate=r))
+        for r in (0.0, 0.03, 0.1)
+    ),
+    *(
+        Case(
+            "contradictions",
+            "HH helpful, 200 pairs by 3 raters",
+            f"{f:.0%}",
+            partial(both_ways, flip=f),
+        )
+        for f in (0.0, 0.05, 0.2, 0.4)
+    ),
+    *(
+        Case("length_bias", "HH helpful, 600 rows", f"slope {s:g}", partial(by_length, slope=s))
+        for s in (0.0, 0.5, 1.5)
+    ),
     Case("separability", "HH helpful, 500 rows, labels by coin", "50%", by_coin),
-    *(Case("sources", "HH helpful, 500 rows of two writers", f"{s:.0%}", partial(by_writer, share=s)) for s in (0.5, 0.7, 0.95)),
+    *(
+        Case(
+            "sources",
+            "HH helpful, 500 rows of two writers",
+            f"{s:.0%}",
+            partial(by_writer, share=s),
+        )
+        for s in (0.5, 0.7, 0.95)
+    ),
 ] * bool(here(HH))

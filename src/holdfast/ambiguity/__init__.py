@@ -1,7 +1,9 @@
-"""How the costs of a batch become one number: averaged, or taken at the worst (once: the best) case over reweightings of the rows.
+"""How the costs of a batch become one number: averaged, or taken at the worst (once: the best) case
+over reweightings of the rows.
 
-Each factory returns a `holdfast.card.Reduction`, whose name is its own specification: `parse(reduction.name)` gives it back. The
-gradient of its scalar in the costs is the adversary's weighting of the rows.
+Each factory returns a `holdfast.card.Reduction`, whose name is its own specification:
+`parse(reduction.name)` gives it back. The gradient of its scalar in the costs is the adversary's
+weighting of the rows.
 """
 
 from __future__ import annotations
@@ -31,27 +33,41 @@ REDUCTIONS: dict[str, Callable[..., Reduction]] = {
 
 
 def parse(text: str) -> Reduction:
-    """The reduction written as `name` or `name:setting=value,setting=value`: "mean", "kl:temperature=0.5", "groups:k=3,step=0.01".
+    """The reduction written as `name` or `name:setting=value,setting=value`: "mean",
+    "kl:temperature=0.5", "groups:k=3,step=0.01".
 
     Raises:
-        OptionError: no such reduction or setting, a setting is missing, given twice, not a number or out of range.
+        OptionError: no such reduction or setting, a setting is missing, given twice, not a number
+            or out of range.
     """
     name, _, rest = text.strip().partition(":")
     if name not in REDUCTIONS:
         near = get_close_matches(name, REDUCTIONS, n=1)
-        raise OptionError(f"there is no reduction {name!r}", hint=f"did you mean {near[0]}?" if near else f"one of {', '.join(REDUCTIONS)}")
+        raise OptionError(
+            f"there is no reduction {name!r}",
+            hint=f"did you mean {near[0]}?" if near else f"one of {', '.join(REDUCTIONS)}",
+        )
     parameters = settings_of(REDUCTIONS[name])
     usage = name + (":" + ",".join(f"{s}=..." for s in parameters) if parameters else "")
     settings: dict[str, float | int] = {}
     for part in filter(None, (part.strip() for part in rest.split(","))):
         setting, equals, value = (piece.strip() for piece in part.partition("="))
         if setting not in parameters or not equals or setting in settings:
-            raise OptionError(f"cannot read {part!r} in the reduction {text!r}", hint=f"write it as {usage}")
+            raise OptionError(
+                f"cannot read {part!r} in the reduction {text!r}", hint=f"write it as {usage}"
+            )
         try:
-            settings[setting] = int(value) if parameters[setting].annotation == "int" else float(value)
+            settings[setting] = (
+                int(value) if parameters[setting].annotation == "int" else float(value)
+            )
         except ValueError:
-            raise OptionError(f"{setting} is {value!r} in the reduction {text!r}, not a number", hint=f"write it as {usage}") from None
+            raise OptionError(
+                f"{setting} is {value!r} in the reduction {text!r}, not a number",
+                hint=f"write it as {usage}",
+            ) from None
     missing = [s for s, p in parameters.items() if p.default is p.empty and s not in settings]
     if missing:
-        raise OptionError(f"the reduction {name} wants {', '.join(missing)}", hint=f"write it as {usage}")
+        raise OptionError(
+            f"the reduction {name} wants {', '.join(missing)}", hint=f"write it as {usage}"
+        )
     return REDUCTIONS[name](**settings)

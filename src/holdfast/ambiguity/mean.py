@@ -14,8 +14,8 @@ def mean() -> Reduction:
 
     Equation: sum_i p_i c_i, with p_i = weight_i / sum of weights (1/N without weights).
 
-    The gradient in the costs is p itself, known before the costs are: `linear`. So batches may be split for gradient accumulation and
-    summed again exactly.
+    The gradient in the costs is p itself, known before the costs are: `linear`. So batches may be
+    split for gradient accumulation and summed again exactly.
 
     Raises:
         DataError: the weights of a batch are negative, not finite or all zero.

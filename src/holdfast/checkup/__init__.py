@@ -1,1 +1,3 @@
-"""The check-up: what is wrong with these preferences, with intervals, before anything is trained."""
+"""The check-up: what is wrong with these preferences, with intervals, before anything is
+trained.
+"""

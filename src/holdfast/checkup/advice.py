@@ -1,8 +1,10 @@
 """From findings to a method: the rules, all of them, in the order in which they are tried.
 
-A rule reads findings and nothing else. It applies where its `because` gives a reason, with the numbers that led to it; the first one that
-applies is the advice, the others that apply are alternatives. Each rule rests on a claim of the lab: where the claim came out against the
-paper, the rule follows the claim. What a rule says when it does not apply is what the reader sees as ruled out.
+A rule reads findings and nothing else. It applies where its `because` gives a reason, with the
+numbers that led to it; the first one that applies is the advice, the others that apply are
+alternatives. Each rule rests on a claim of the lab: where the claim came out against the paper, the
+rule follows the claim. What a rule says when it does not apply is what the reader sees as ruled
+out.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from holdfast.checkup.finding import Finding, Status
 from holdfast.checkup.words import percent
 
 LOUD = (Status.WARN, Status.BAD)
-SURE = 0.05  # half-width of a flip rate's interval up to which its value is passed on; beyond it, its lower end
+# half-width of a flip rate's interval up to which its value is passed on; beyond it, its lower end
+SURE = 0.05
 WORTH_TELLING = 0.05  # a flip rate below which nothing is gained by telling it
 PLANTED = 0.2  # the rate at which `--confirm` plants the flaw that a method is advised against
 MOST = 0.4  # the highest rate that it plants where the check-up cannot tell
@@ -44,10 +47,16 @@ class Facts:
 
     @property
     def flip(self) -> float | None:
-        """The flip rate to tell a method: as it was found, or the lower end where the interval is wide, since too little told does no
-        harm and too much does; None where it was not identified."""
+        """The flip rate to tell a method: as it was found, or the lower end where the interval is
+        wide, since too little told does no harm and too much does; None where it was not
+        identified."""
         found = self.number("label_noise", "flip")
-        if not self.number("label_noise", "identified") or not found or found["value"] is None or found["low"] is None:
+        if (
+            not self.number("label_noise", "identified")
+            or not found
+            or found["value"] is None
+            or found["low"] is None
+        ):
             return None
         wide = found["high"] - found["low"] > 2 * SURE
         return round(min(found["low"] if wide else found["value"], 0.49), 2)
@@ -55,7 +64,9 @@ class Facts:
 
 @dataclass(frozen=True)
 class Rule:
-    """`because(facts)` is the reason why it applies, None where it does not; `otherwise(facts)` is then why not."""
+    """`because(facts)` is the reason why it applies, None where it does not; `otherwise(facts)` is
+    then why not.
+    """
 
     method: str
     because: Callable[[Facts], str | None]
@@ -64,8 +75,15 @@ class Rule:
     rests_on: str  # what that claim says, in a sentence
     settings: Callable[[Facts], dict[str, Any]] = lambda facts: {}
     reduction: str | None = None
-    flaw: str | None = "uniform"  # what `--confirm` plants to try it, as `holdfast lab stress` names it; None: what is there is enough
-    rates: Callable[[Facts], tuple[float, float]] = lambda facts: (PLANTED, PLANTED)  # the lowest and the highest rate that it plants
+    flaw: str | None = (
+        # what `--confirm` plants to try it, as `holdfast lab stress` names it; None: what is there
+        # is enough
+        "uniform"
+    )
+    rates: Callable[[Facts], tuple[float, float]] = lambda facts: (
+        PLANTED,
+        PLANTED,
+    )  # the lowest and the highest rate that it plants
 
 
 @dataclass(frozen=True)
@@ -91,26 +109,44 @@ class Choice:
     def arm(self) -> str:
         """As `holdfast lab stress` writes it: "rdpo:flip=0.21"."""
         settings = [f"{name}={value:g}" for name, value in self.settings.items()]
-        return ":".join(filter(None, [self.method, ",".join(settings + ([f"reduction={self.reduction}"] if self.reduction else []))]))
+        return ":".join(
+            filter(
+                None,
+                [
+                    self.method,
+                    ",".join(
+                        settings + ([f"reduction={self.reduction}"] if self.reduction else [])
+                    ),
+                ],
+            )
+        )
 
     @property
     def flags(self) -> list[str]:
-        flags = [word for name, value in self.settings.items() for word in (f"--{name.replace('_', '-')}", f"{value:g}")]
+        flags = [
+            word
+            for name, value in self.settings.items()
+            for word in (f"--{name.replace('_', '-')}", f"{value:g}")
+        ]
         return flags + (["--reduction", self.reduction] if self.reduction else [])
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What to train, why, what else would do, what was ruled out, what to do to the data first, and the command.
+    """What to train, why, what else would do, what was ruled out, what to do to the data first, and
+    the command.
 
-    `choices[0]` is the advice. `ruled_out` and `first` are sentences. `command` can be pasted into a shell as it is, M aside.
+    `choices[0]` is the advice. `ruled_out` and `first` are sentences. `command` can be pasted into
+    a shell as it is, M aside.
     """
 
     choices: tuple[Choice, ...]
     ruled_out: tuple[tuple[str, str], ...] = ()  # method, why not
     first: tuple[str, ...] = ()
     command: str = ""
-    open_questions: tuple[str, ...] = field(default=())  # what could not be told, and so did not speak for or against anything
+    open_questions: tuple[str, ...] = field(
+        default=()
+    )  # what could not be told, and so did not speak for or against anything
 
     @property
     def best(self) -> Choice:
@@ -122,7 +158,9 @@ class Advice:
             "settings": dict(self.best.settings),
             "reduction": self.best.reduction,
             "command": self.command,
-            "choices": [{**vars(choice), "settings": dict(choice.settings)} for choice in self.choices],
+            "choices": [
+                {**vars(choice), "settings": dict(choice.settings)} for choice in self.choices
+            ],
             "ruled_out": [{"method": method, "why": why} for method, why in self.ruled_out],
             "first": list(self.first),
             "open_questions": list(self.open_questions),
@@ -133,13 +171,23 @@ class Advice:
 
 
 def _opposed_groups(facts: Facts) -> str | None:
-    return facts.says("camps") if facts.loud("camps") and facts.number("camps", "opposed_column") == "group" else None
+    return (
+        facts.says("camps")
+        if facts.loud("camps") and facts.number("camps", "opposed_column") == "group"
+        else None
+    )
 
 
 def _no_groups(facts: Facts) -> str:
     if facts.loud("camps"):
-        return "there are camps, but no `group` column that tells them apart, and this reduction weighs known groups"
-    return "no known groups with opposed tastes were found; where groups merely differ in noise it does harm"
+        return (
+            "there are camps, but no `group` column that tells them apart, and this reduction "
+            "weighs known groups"
+        )
+    return (
+        "no known groups with opposed tastes were found; where groups merely differ in noise "
+        "it does harm"
+    )
 
 
 def _careless_raters(facts: Facts) -> str | None:
@@ -159,19 +207,35 @@ def _few_circles(facts: Facts) -> str:
 def _known_flips(facts: Facts) -> str | None:
     if facts.flip is None or facts.flip < WORTH_TELLING or facts.loud("length_bias"):
         return None
-    return f"{facts.says('label_noise')} At a beta that is fixed, a method that is told {percent(facts.flip, 0)} ends closer to the truth."
+    return (
+        f"{facts.says('label_noise')} At a beta that is fixed, a method that is told "
+        f"{percent(facts.flip, 0)} ends closer to the truth."
+    )
 
 
 def _no_flips(facts: Facts) -> str:
     if facts.flip is None:
-        return "the flip rate could not be identified, and a rate told too high does harm: plain DPO with its beta tuned does as well"
+        return (
+            "the flip rate could not be identified, and a rate told too high does harm: plain "
+            "DPO with its beta tuned does as well"
+        )
     if facts.loud("length_bias"):
-        return "the verdicts lean on length, and its theory needs flips that do not depend on the row"
+        return (
+            "the verdicts lean on length, and its theory needs flips that do not depend on the row"
+        )
     found = facts.number("label_noise", "flip")
     if found["high"] >= WORTH_TELLING:
-        between = f"{percent(found['low'], 0)} to {percent(found['high'], 0)} of the labels may be flipped"
-        return f"{between}: what is sure of that is not worth telling, and a rate told too high does harm"
-    return f"only {percent(facts.flip, 0)} of the labels are flipped: nothing is gained by telling it"
+        between = (
+            f"{percent(found['low'], 0)} to {percent(found['high'], 0)} of the labels may be "
+            "flipped"
+        )
+        return (
+            f"{between}: what is sure of that is not worth telling, and a rate told too high "
+            "does harm"
+        )
+    return (
+        f"only {percent(facts.flip, 0)} of the labels are flipped: nothing is gained by telling it"
+    )
 
 
 def _length(facts: Facts) -> str | None:
@@ -179,10 +243,12 @@ def _length(facts: Facts) -> str | None:
 
 
 def _still_allowed(facts: Facts) -> tuple[float, float]:
-    """Flips to plant where plain DPO is advised: the situation that this advice was given for, at its worst.
+    """Flips to plant where plain DPO is advised: the situation that this advice was given for, at
+    its worst.
 
-    Where the rate f was found, and is too low to be worth telling: what brings f to the upper end of its interval, or, if that is more, to
-    `WORTH_TELLING`, the rate up to which this advice is given. Flips p that are planted and f that are there make f + p - 2 f p. Where the
+    Where the rate f was found, and is too low to be worth telling: what brings f to the upper end
+    of its interval, or, if that is more, to `WORTH_TELLING`, the rate up to which this advice is
+    given. Flips p that are planted and f that are there make f + p - 2 f p. Where the
     rate cannot be told: from none to the most that there may be.
     """
     found = facts.number("label_noise", "flip")
@@ -201,7 +267,8 @@ RULES: tuple[Rule, ...] = (
         _opposed_groups,
         _no_groups,
         "worst_group",
-        "With opposed tastes the worse-off group has less regret under `groups`; people on average pay for it.",
+        "With opposed tastes the worse-off group has less regret under `groups`; people "
+        "on average pay for it.",
         reduction="groups",
         flaw=None,
         rates=lambda facts: (0.0, 0.0),
@@ -209,9 +276,13 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "lcpo_dpo",
         _careless_raters,
-        lambda facts: "raters are unknown, or their reliabilities are not told apart, and then it learns nothing that DPO does not know",
+        lambda facts: (
+            "raters are unknown, or their reliabilities are not told apart, and then it "
+            "learns nothing that DPO does not know"
+        ),
         "lcpo_learns_reliability",
-        "Told who labeled, it learns the raters' reliabilities and ends closer to the clean optimum than rDPO told their mean.",
+        "Told who labeled, it learns the raters' reliabilities and ends closer to the "
+        "clean optimum than rDPO told their mean.",
         flaw="rater",
     ),
     Rule(
@@ -219,7 +290,8 @@ RULES: tuple[Rule, ...] = (
         _circles,
         _few_circles,
         "srpo_behavior",
-        "With circular preferences what it learns depends less on which answers happened to be compared than DPO's policy does.",
+        "With circular preferences what it learns depends less on which answers happened "
+        "to be compared than DPO's policy does.",
         flaw="cycle",
     ),
     Rule(
@@ -235,12 +307,15 @@ RULES: tuple[Rule, ...] = (
         _known_flips,
         _no_flips,
         "rdpo_survives_flips",
-        "Told the rate, or a little less, it ends closer to the clean optimum than DPO at the same beta; DPO with its beta tuned ties.",
+        "Told the rate, or a little less, it ends closer to the clean optimum than DPO at "
+        "the same beta; DPO with its beta tuned ties.",
         settings=lambda facts: {"flip": facts.flip},
     ),
     Rule(
         "dpo",
-        lambda facts: "With its beta tuned on held-out rows it is what every other choice has to beat.",
+        lambda facts: (
+            "With its beta tuned on held-out rows it is what every other choice has to beat."
+        ),
         lambda facts: "",
         "baselines_at_matched_kl",
         "At the same KL, cDPO, IPO and KTO are within 0.05 of it on clean labels.",
@@ -250,7 +325,8 @@ RULES: tuple[Rule, ...] = (
 NEVER = (
     (
         "dpo --reduction kl, chi_square, cvar",
-        "a flipped row is a costly row: every worst case ends farther from the clean optimum than the plain mean",
+        "a flipped row is a costly row: every worst case ends farther from the clean "
+        "optimum than the plain mean",
     ),
 )
 
@@ -259,16 +335,22 @@ NAMES_ALONE = Choice(
     "lab games",
     {},
     None,
-    "The rows say which names beat which, and hold no texts to train a language model on. Who should be chosen how often is a game.",
+    "The rows say which names beat which, and hold no texts to train a language model on. "
+    "Who should be chosen how often is a game.",
     "selfplay_cycles",
-    "Where preferences go around, the equilibrium of the game is harder to beat than what DPO ends at.",
+    "Where preferences go around, the equilibrium of the game is harder to beat than what "
+    "DPO ends at.",
     None,
     verb="run",
 )
 
 
 def advise(
-    findings: Mapping[str, Finding], *, data: str | Sequence[str] = "prefs.jsonl", reading: tuple[str, ...] = (), named: bool = False
+    findings: Mapping[str, Finding],
+    *,
+    data: str | Sequence[str] = "prefs.jsonl",
+    reading: tuple[str, ...] = (),
+    named: bool = False,
 ) -> Advice:
     """The advice that follows from these findings.
 
@@ -279,17 +361,38 @@ def advise(
         named: whether the rows hold names that met, and no texts
     """
     facts, files = Facts(findings), [data] if isinstance(data, str) else list(data)
-    first = tuple(f"{finding.title}: {finding.remedy}" for finding in findings.values() if finding.remedy and finding.status in LOUD)
-    unsure = tuple(f"{f.title}: {f.cannot}" for f in findings.values() if f.cannot and f.status is Status.UNKNOWN)
+    first = tuple(
+        f"{finding.title}: {finding.remedy}"
+        for finding in findings.values()
+        if finding.remedy and finding.status in LOUD
+    )
+    unsure = tuple(
+        f"{f.title}: {f.cannot}"
+        for f in findings.values()
+        if f.cannot and f.status is Status.UNKNOWN
+    )
     if named:
-        return Advice((NAMES_ALONE,), (), first, shlex.join(["holdfast", "lab", "games", *files]), unsure)
+        return Advice(
+            (NAMES_ALONE,), (), first, shlex.join(["holdfast", "lab", "games", *files]), unsure
+        )
     reasons = [(rule, rule.because(facts)) for rule in RULES]
     choices = tuple(
-        Choice(rule.method, rule.settings(facts), rule.reduction, reason, rule.claim, rule.rests_on, rule.flaw, rule.rates(facts))
+        Choice(
+            rule.method,
+            rule.settings(facts),
+            rule.reduction,
+            reason,
+            rule.claim,
+            rule.rests_on,
+            rule.flaw,
+            rule.rates(facts),
+        )
         for rule, reason in reasons
         if reason is not None
     )
-    ruled_out = tuple((_name(rule), rule.otherwise(facts)) for rule, reason in reasons if reason is None)
+    ruled_out = tuple(
+        (_name(rule), rule.otherwise(facts)) for rule, reason in reasons if reason is None
+    )
     words = [
         "holdfast",
         "train",

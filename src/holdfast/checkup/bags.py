@@ -14,31 +14,43 @@ from holdfast.checkup.comparisons import Comparisons, Floats, Ints, coded
 from holdfast.types import Text
 
 RARE = 3  # texts that a word must stand in
-LONGEST = 20_000  # characters of an answer that are looked at: a book in one cell must not cost minutes
+LONGEST = (
+    20_000  # characters of an answer that are looked at: a book in one cell must not cost minutes
+)
 ASKED = 4_000  # characters of a prompt that are looked at
 TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
 def bags(texts: Iterable[str]) -> tuple[sparse.csr_matrix, list[str]]:
-    """Which words each text holds, 0 or 1, and the words: those that stand in at least `RARE` texts. Marks are words."""
+    """Which words each text holds, 0 or 1, and the words: those that stand in at least `RARE`
+    texts. Marks are words.
+    """
     number: dict[str, int] = {}
     columns, ends = array("i"), array("q", [0])
     for text in texts:
-        for word in dict.fromkeys(TOKEN.findall(text[:LONGEST].lower())):  # once each, in an order that no hash decides
+        for word in dict.fromkeys(
+            TOKEN.findall(text[:LONGEST].lower())
+        ):  # once each, in an order that no hash decides
             columns.append(number.setdefault(word, len(number)))
         ends.append(len(columns))
     held_NV = sparse.csr_matrix(
-        (np.ones(len(columns), np.float32), np.frombuffer(columns, np.int32), np.frombuffer(ends, np.int64)),
+        (
+            np.ones(len(columns), np.float32),
+            np.frombuffer(columns, np.int32),
+            np.frombuffer(ends, np.int64),
+        ),
         shape=(len(ends) - 1, len(number)),
     )
     often = np.bincount(held_NV.indices, minlength=len(number)) >= RARE
-    kept = sorted((word, column) for word, column in number.items() if often[column])  # sets have no order of their own
+    kept = sorted(
+        (word, column) for word, column in number.items() if often[column]
+    )  # sets have no order of their own
     return held_NV[:, [column for _, column in kept]], [word for word, _ in kept]
 
 
 class Held(NamedTuple):
-    """Which words the chosen and then the rejected answers hold (2N, V), and which the P distinct prompts (P, V); the prompt of each
-    comparison; the words."""
+    """Which words the chosen and then the rejected answers hold (2N, V), and which the P distinct
+    prompts (P, V); the prompt of each comparison; the words."""
 
     answers_NV: sparse.csr_matrix
     prompts_PV: sparse.csr_matrix
@@ -59,7 +71,9 @@ def held(data: Comparisons) -> Held:
 
 
 def asked_last(prompt: Text) -> str:
-    """What is to be answered: of a conversation, what the user said last. Of a long text its beginning and its end."""
+    """What is to be answered: of a conversation, what the user said last. Of a long text its
+    beginning and its end.
+    """
     if not isinstance(prompt, str):
         said = [message for message in prompt if message.get("role") == "user"] or prompt
         prompt = str(said[-1].get("content") or "") if said else ""

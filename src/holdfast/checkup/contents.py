@@ -1,4 +1,6 @@
-"""What is there: how many rows became comparisons, what was set aside and why, how much was asked, in which languages."""
+"""What is there: how many rows became comparisons, what was set aside and why, how much was asked,
+in which languages.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ WORDS = {name: frozenset(words.split()) for name, words in COMMON.items()}
 
 
 def contents(data: Comparisons, asked: Asked) -> Finding:
-    """Rows read, set aside by reason, ties, comparisons; prompts, answers, raters, groups, sources; languages, by common words."""
+    """Rows read, set aside by reason, ties, comparisons; prompts, answers, raters, groups, sources;
+    languages, by common words.
+    """
     report = data.report
     read = report.read if report else data.total + data.ties + data.others
     aside = dict(report.set_aside) if report else {}
@@ -50,7 +54,9 @@ def contents(data: Comparisons, asked: Asked) -> Finding:
     examined = len(data)
     distinct = data.distinct
     prompts = distinct["prompts"]
-    answers = len(data.models_N2[1]) if data.named and data.models_N2 else len(np.unique(data.answers_N2))
+    answers = (
+        len(data.models_N2[1]) if data.named and data.models_N2 else len(np.unique(data.answers_N2))
+    )
     languages = {} if data.named else _languages(data, asked.seed)
     numbers: dict[str, Any] = {
         "read": read,
@@ -68,19 +74,28 @@ def contents(data: Comparisons, asked: Asked) -> Finding:
         "languages": languages,
         "columns": list(report.columns) if report else [],
         "whole": dict(report.counts) if report else {},
-        "of_the_sample": [*(["names"] if data.named else []), "answers", "models", "languages"] if data.note else [],
+        "of_the_sample": [*(["names"] if data.named else []), "answers", "models", "languages"]
+        if data.note
+        else [],
     }
     status = Status.BAD if share > MANY else Status.WARN if share > SOME else Status.GOOD
     about = (
-        f"between {count(answers, 'name')}{' (in the sample)' if data.note else ''}" if data.named else f"about {count(prompts, 'prompt')}"
+        f"between {count(answers, 'name')}{' (in the sample)' if data.note else ''}"
+        if data.named
+        else f"about {count(prompts, 'prompt')}"
     )
     says = f"{count(read, 'row')} hold {count(data.total, 'comparison')} {about}"
     says += f", and {count(data.ties, 'tie')}" if data.ties else ""
-    says += f"; {count(lost, 'row')} ({percent(share)}) {'was' if lost == 1 else 'were'} set aside." if lost else "; none was set aside."
+    says += (
+        f"; {count(lost, 'row')} ({percent(share)}) {'was' if lost == 1 else 'were'} set aside."
+        if lost
+        else "; none was set aside."
+    )
     says += f" Examined: {data.note}." if data.note else ""
     main = next(iter(languages), None)
     says += (
-        f" Most answers{' of the sample' if data.note else ''} are {main} ({percent(languages[main], 0)})."
+        f" Most answers{' of the sample' if data.note else ''} are {main} "
+        f"({percent(languages[main], 0)})."
         if main and languages[main] < 0.98
         else ""
     )
@@ -90,16 +105,28 @@ def contents(data: Comparisons, asked: Asked) -> Finding:
         says,
         Estimate(share, n=read),
         "share of rows that were set aside",
-        remedy="Look at the rows that were set aside, and cure them at the source." if status is not Status.GOOD else "",
-        cannot="Findings are about the sample; what they say of the whole carries its intervals." if data.note else "",
+        remedy="Look at the rows that were set aside, and cure them at the source."
+        if status is not Status.GOOD
+        else "",
+        cannot="Findings are about the sample; what they say of the whole carries its intervals."
+        if data.note
+        else "",
         numbers=numbers,
         charts=[_chart(data, aside)] + ([_language_chart(languages)] if len(languages) > 1 else []),
-        tables=[_table(numbers, data)] + ([Table(["set aside because", "rows"], [[why, n] for why, n in aside.items()])] if aside else []),
+        tables=[_table(numbers, data)]
+        + (
+            [Table(["set aside because", "rows"], [[why, n] for why, n in aside.items()])]
+            if aside
+            else []
+        ),
     )
 
 
 def _table(numbers: dict[str, Any], data: Comparisons) -> Table:
-    rows: list[list[Any]] = [["rows read", numbers["read"]], ["set aside", sum(numbers["set_aside"].values())]]
+    rows: list[list[Any]] = [
+        ["rows read", numbers["read"]],
+        ["set aside", sum(numbers["set_aside"].values())],
+    ]
     rows += [["ties, which have no winner", data.ties]] if data.ties else []
     rows += [["rows that compare nothing", data.others]] if data.others else []
     rows += [["comparisons", data.total], ["examined", len(data)]]
@@ -116,18 +143,24 @@ def _table(numbers: dict[str, Any], data: Comparisons) -> Table:
 
 
 def _languages(data: Comparisons, seed: int) -> dict[str, float]:
-    """Share of answers in each language, most common first, of a sample of those long enough to tell."""
+    """Share of answers in each language, most common first, of a sample of those long enough to
+    tell.
+    """
     places = np.random.default_rng(seed).permutation(len(data))[:LOOKED_AT]
     told = Counter(filter(None, (language_of(data.chosen[i][:2000]) for i in places.tolist())))
     return {name: n / told.total() for name, n in told.most_common(8)}
 
 
 def language_of(text: str) -> str | None:
-    """By script, or by the most common words of the large languages in Latin script; None where there is too little to tell."""
+    """By script, or by the most common words of the large languages in Latin script; None where
+    there is too little to tell.
+    """
     letters = [ord(letter) for letter in text if letter.isalpha()]
     foreign = [code for code in letters if code > 0x24F]
     if len(foreign) * 2 > len(letters):
-        found = Counter(name for code in foreign for name, low, high in SCRIPTS if low <= code <= high)
+        found = Counter(
+            name for code in foreign for name, low, high in SCRIPTS if low <= code <= high
+        )
         if found["Japanese"] > 0.1 * len(foreign):
             return "Japanese"
         return found.most_common(1)[0][0].replace(" or Japanese", "") if found else "another script"
@@ -140,7 +173,12 @@ def language_of(text: str) -> str | None:
 
 
 def _chart(data: Comparisons, aside: dict[str, int]) -> Chart:
-    parts = [("comparisons", data.total), ("ties", data.ties), ("compare nothing", data.others), *aside.items()]
+    parts = [
+        ("comparisons", data.total),
+        ("ties", data.ties),
+        ("compare nothing", data.others),
+        *aside.items(),
+    ]
     shown = [(name, number) for name, number in parts if number]
     rows = [{"kind": name.replace("`", ""), "rows": number} for name, number in shown]
     chart = (
@@ -149,12 +187,19 @@ def _chart(data: Comparisons, aside: dict[str, int]) -> Chart:
         .encode(
             y=alt.Y("kind:N", sort=None, title=None, axis=alt.Axis(labelLimit=320)),
             x=alt.X("rows:Q", title="rows", axis=alt.Axis(format=",d", tickMinStep=1)),
-            color=alt.condition("datum.kind == 'comparisons'", alt.value("#3d8f5f"), alt.value("#7a7f87")),
+            color=alt.condition(
+                "datum.kind == 'comparisons'", alt.value("#3d8f5f"), alt.value("#7a7f87")
+            ),
             tooltip=["kind:N", alt.Tooltip("rows:Q", format=",")],
         )
         .properties(height=28 * max(2, len(rows)))
     )
-    return Chart(chart, "contents", "What became of the rows.", "; ".join(f"{number:,} {name}" for name, number in shown))
+    return Chart(
+        chart,
+        "contents",
+        "What became of the rows.",
+        "; ".join(f"{number:,} {name}" for name, number in shown),
+    )
 
 
 def _language_chart(languages: dict[str, float]) -> Chart:
@@ -170,7 +215,12 @@ def _language_chart(languages: dict[str, float]) -> Chart:
         .properties(height=24 * max(2, len(rows)))
     )
     said = "; ".join(f"{name} {share:.0%}" for name, share in languages.items())
-    return Chart(chart, "languages", "Languages of a sample of the chosen answers, guessed by script and common words.", said)
+    return Chart(
+        chart,
+        "languages",
+        "Languages of a sample of the chosen answers, guessed by script and common words.",
+        said,
+    )
 
 
 PROBE = Probe("What is there?", contents, whole=True)

@@ -17,10 +17,11 @@ SOME, MANY = 0.02, 0.25  # shares of pairs of answers judged more than once
 
 
 def contradictions(data: Comparisons, asked: Asked) -> Finding:
-    """Of the unordered pairs of answers that were judged at least twice, the share with verdicts both ways.
+    """Of the unordered pairs of answers that were judged at least twice, the share with verdicts
+    both ways.
 
-    Also the chance that two verdicts on one pair disagree, which does not grow with the number of verdicts, and the same for verdicts of
-    one rater: those cannot be a difference of taste.
+    Also the chance that two verdicts on one pair disagree, which does not grow with the number of
+    verdicts, and the same for verdicts of one rater: those cannot be a difference of taste.
     """
     title, of = "Contradictions", "share of pairs judged more than once that are labeled both ways"
     code_N, forward_N = data.pair.code_N, data.forward_N
@@ -46,28 +47,45 @@ def contradictions(data: Comparisons, asked: Asked) -> Finding:
         status = Status.WARN  # games end both ways without anyone being wrong
     worst = again_P[np.argsort(-np.minimum(k_P, n_P - k_P) - 0.5 * disagree_P)][:10]
     examples = [
-        Example(int(first_row_P[p]), float(min(forward_P[p], judged_P[p] - forward_P[p])), _why(forward_P[p], judged_P[p]))
+        Example(
+            int(first_row_P[p]),
+            float(min(forward_P[p], judged_P[p] - forward_P[p])),
+            _why(forward_P[p], judged_P[p]),
+        )
         for p in worst
         if 0 < forward_P[p] < judged_P[p]
     ]
     said_own = (
-        f" Raters who judged the same pair again contradicted themselves in {percent(own['share'])} of {own['pairs']:,} cases."
+        " Raters who judged the same pair again contradicted themselves in "
+        f"{percent(own['share'])} of {own['pairs']:,} cases."
         if own["pairs"]
         else ""
     )
     whole = data.whole
-    said_whole = f" Over the whole file, {count(whole['both_ways'], what + ' is', many + ' are')} labeled both ways." if whole else ""
+    said_whole = (
+        f" Over the whole file, {count(whole['both_ways'], what + ' is', many + ' are')} "
+        "labeled both ways."
+        if whole
+        else ""
+    )
     return Finding(
         title,
         status,
-        f"{count(len(again_P), what, many)} {'was' if len(again_P) == 1 else 'were'} judged more than once; {percent(share)} of them are "
-        f"labeled both ways{span(share)}. Two verdicts on one pair disagree in {percent(disagree)} of cases.{said_own}{said_whole}",
+        f"{count(len(again_P), what, many)} {'was' if len(again_P) == 1 else 'were'} "
+        f"judged more than once; {percent(share)} of them are "
+        f"labeled both ways{span(share)}. Two verdicts on one pair disagree in "
+        f"{percent(disagree)} of cases.{said_own}{said_whole}",
         share,
         of,
-        remedy="Collapse repeated verdicts into one row with `confidence`, the share of verdicts on its side."
+        remedy=(
+            "Collapse repeated verdicts into one row with `confidence`, the share of verdicts "
+            "on its side."
+        )
         if status is not Status.GOOD
         else "",
-        cannot="In contests between names a result both ways may be chance and no mistake." if data.named else "",
+        cannot="In contests between names a result both ways may be chance and no mistake."
+        if data.named
+        else "",
         numbers={
             "judged_again": len(again_P),
             "both_ways": int(both_P.sum()),
@@ -86,7 +104,9 @@ def _why(forward: float, judged: int) -> str:
 
 
 def _own(data: Comparisons) -> dict[str, float | int | None]:
-    """Pairs that one rater judged more than once, and the share of them that the rater judged both ways."""
+    """Pairs that one rater judged more than once, and the share of them that the rater judged both
+    ways.
+    """
     known_N = data.rater.code_N >= 0
     if not known_N.any():
         return {"pairs": 0, "share": None}
@@ -94,7 +114,10 @@ def _own(data: Comparisons) -> dict[str, float | int | None]:
     _, code_N = np.unique(both_N2, axis=0, return_inverse=True)
     n, k = np.bincount(code_N), np.bincount(code_N, weights=data.forward_N[known_N])
     again = n > 1
-    return {"pairs": int(again.sum()), "share": float(((k > 0) & (k < n))[again].mean()) if again.any() else None}
+    return {
+        "pairs": int(again.sum()),
+        "share": float(((k > 0) & (k < n))[again].mean()) if again.any() else None,
+    }
 
 
 def _table(n_P: np.ndarray, both_P: np.ndarray) -> Table:
@@ -104,7 +127,11 @@ def _table(n_P: np.ndarray, both_P: np.ndarray) -> Table:
         for low, high, name in edges
         if (inside := (n_P >= low) & (n_P <= high)).any()
     ]
-    return Table(["verdicts", "pairs", "labeled both ways", "share"], rows, "Pairs by how often they were judged")
+    return Table(
+        ["verdicts", "pairs", "labeled both ways", "share"],
+        rows,
+        "Pairs by how often they were judged",
+    )
 
 
 def _chart(n_P: np.ndarray, k_P: np.ndarray) -> Chart:
@@ -112,22 +139,46 @@ def _chart(n_P: np.ndarray, k_P: np.ndarray) -> Chart:
     most_P = np.maximum(k_P, n_P - k_P) / n_P
     counts, edges = np.histogram(most_P[most_P < 1], bins=np.linspace(0.5, 1.0, 11))
     names = [f"{edge:.0%}" for edge in edges[:-1]]
-    kinds = [*zip(names, [f"{low} to {high}" for low, high in pairwise([*names, "100%"])], counts, strict=True)]
+    kinds = [
+        *zip(
+            names,
+            [f"{low} to {high}" for low, high in pairwise([*names, "100%"])],
+            counts,
+            strict=True,
+        )
+    ]
     kinds.append(("all agree", "all agree", (most_P == 1).sum()))
-    rows = [{"from": name, "side": side, "pairs": int(c), "share": float(c / len(n_P))} for name, side, c in kinds]
+    rows = [
+        {"from": name, "side": side, "pairs": int(c), "share": float(c / len(n_P))}
+        for name, side, c in kinds
+    ]
     chart = (
         alt.Chart(alt.Data(values=rows))
         .mark_bar(cornerRadiusEnd=2)
         .encode(
-            x=alt.X("from:O", title="share of a pair's verdicts on its more popular side, from", sort=None, axis=alt.Axis(labelAngle=0)),
+            x=alt.X(
+                "from:O",
+                title="share of a pair's verdicts on its more popular side, from",
+                sort=None,
+                axis=alt.Axis(labelAngle=0),
+            ),
             y=alt.Y("share:Q", title="share of pairs", axis=alt.Axis(format="%")),
-            tooltip=[alt.Tooltip("side:N", title="on one side"), alt.Tooltip("pairs:Q", format=","), alt.Tooltip("share:Q", format=".1%")],
+            tooltip=[
+                alt.Tooltip("side:N", title="on one side"),
+                alt.Tooltip("pairs:Q", format=","),
+                alt.Tooltip("share:Q", format=".1%"),
+            ],
         )
         .properties(height=220)
     )
     unanimous = float((most_P == 1).mean())
     alt_text = f"{unanimous:.0%} of the pairs judged more than once are unanimous."
-    return Chart(chart, "contradictions", "Pairs judged more than once: how one-sided their verdicts are.", alt_text)
+    return Chart(
+        chart,
+        "contradictions",
+        "Pairs judged more than once: how one-sided their verdicts are.",
+        alt_text,
+    )
 
 
 PROBE = Probe("Is the same comparison labeled both ways?", contradictions)

@@ -1,4 +1,6 @@
-"""How a model ranks the pairs before any training, which of them no training at this beta could mend, and how far they lie from it."""
+"""How a model ranks the pairs before any training, which of them no training at this beta could
+mend, and how far they lie from it.
+"""
 
 from __future__ import annotations
 
@@ -22,40 +24,61 @@ from holdfast.report.marks import intervals
 if TYPE_CHECKING:
     from holdfast.checkup.view import View
 
-MOST, ENOUGH = 0.9, 0.7  # share of pairs that a perfect optimizer ranks as labeled, below which the light is WARN, BAD
+MOST, ENOUGH = (
+    0.9,
+    0.7,
+)  # share of pairs that a perfect optimizer ranks as labeled, below which the light is WARN, BAD
 LEVEL = 1e6  # a of a Beta(a, a) that is one half
 BINS = 40
 QUANTILES = {"5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95}
-TITLE, OF = "Difficulty for this model", "share of pairs that a perfect optimizer would rank as labeled at this beta"
+TITLE, OF = (
+    "Difficulty for this model",
+    "share of pairs that a perfect optimizer would rank as labeled at this beta",
+)
 
 
 def difficulty(data: Comparisons, asked: Asked) -> Finding:
-    """Ranking accuracy of the model, and the share of pairs that the exact optimum of KL-regularized training ranks as labeled:
+    """Ranking accuracy of the model, and the share of pairs that the exact optimum of
+    KL-regularized training ranks as labeled:
 
         logit(alpha) > beta c,    c = log ref(y_l|x) - log ref(y_w|x)            (arXiv 2405.19534; `evaluation/difficulty.py`)
 
-    c is the pair's difficulty in nats; alpha the share of raters who prefer the chosen answer: estimated from several verdicts on the pair
-    where there are any (`agreement`), else the row's own `confidence`, else 1, which counts as odds of 1000. Distance is the
-    log-probability a token of chosen and rejected answers, beside that of answers which the model wrote itself.
+    c is the pair's difficulty in nats; alpha the share of raters who prefer the chosen answer:
+    estimated from several verdicts on the pair where there are any (`agreement`), else the row's
+    own `confidence`, else 1, which counts as odds of 1000. Distance is the log-probability a token
+    of chosen and rejected answers, beside that of answers which the model wrote itself.
     """
     if asked.model is None or data.named:
         why = "These are contests between names." if data.named else "No model was given."
         cannot = "" if data.named else "How hard the pairs are for your model: --model M."
         return Finding(TITLE, Status.ABSENT, why, cannot=cannot)
-    from holdfast.checkup.view import View  # torch and transformers, which no other finding waits for
+    from holdfast.checkup.view import (
+        View,
+    )  # torch and transformers, which no other finding waits for
 
     view = data.view if data.view is not None else View.read(data.rows, asked)
     known = np.flatnonzero(view.known())
     if not len(known):
-        return Finding(TITLE, Status.UNKNOWN, f"{view.name} can take none of these rows: all are too long for it.")
+        return Finding(
+            TITLE,
+            Status.UNKNOWN,
+            f"{view.name} can take none of these rows: all are too long for it.",
+        )
     scores, clusters = view.scores.take(known), data.cluster_N[known].tolist()
     assert scores.ref_chosen_N is not None and scores.ref_rejected_N is not None
-    c_N, told = reference_error(scores.ref_chosen_N, scores.ref_rejected_N), Verdicts.of(data).take(known)
+    c_N, told = (
+        reference_error(scores.ref_chosen_N, scores.ref_rejected_N),
+        Verdicts.of(data).take(known),
+    )
 
     def mean(values: Floats) -> Estimate:
         return mean_interval(values, clusters, level=asked.level, seed=asked.seed)
 
-    ranking = {name: mean(values) for name, values in accuracies(scores).items() if name != "policy_minus_reference"}
+    ranking = {
+        name: mean(values)
+        for name, values in accuracies(scores).items()
+        if name != "policy_minus_reference"
+    }
     betas = sorted({*BETAS, asked.beta})
     ideal = {beta: idealized(c_N, told, beta=beta, mean=mean) for beta in betas}
     share_N = told.share_N(mean_interval(told.alike_N, resamples=0).value)
@@ -74,7 +97,10 @@ def difficulty(data: Comparisons, asked: Asked) -> Finding:
         _says(view, ranking, best, far, asked.beta),
         best,
         OF,
-        remedy="Train at a smaller beta, or compare answers that are nearer to what the model would write itself."
+        remedy=(
+            "Train at a smaller beta, or compare answers that are nearer to what the model "
+            "would write itself."
+        )
         if status is not Status.GOOD
         else "",
         cannot=_cannot(len(data) - len(known)),
@@ -89,14 +115,20 @@ def difficulty(data: Comparisons, asked: Asked) -> Finding:
             "log_probability_a_token": {name: estimate.to_dict() for name, estimate in far.items()},
             "scored": len(known),
         },
-        charts=[_spread(c_N, share_N, asked.beta), _ideal(ideal, ranking["policy"], asked.beta), _far(far)],
+        charts=[
+            _spread(c_N, share_N, asked.beta),
+            _ideal(ideal, ranking["policy"], asked.beta),
+            _far(far),
+        ],
         tables=[_ranking_table(ranking, ideal), _nats_table(quantiles, far)],
         examples=_examples(known, c_N, share_N, asked.beta),
     )
 
 
 class Verdicts(NamedTuple):
-    """How many of a row's pair there are, how many of them choose as the row does, and what the row says itself."""
+    """How many of a row's pair there are, how many of them choose as the row does, and what the row
+    says itself.
+    """
 
     n_N: Floats
     k_N: Floats
@@ -115,15 +147,20 @@ class Verdicts(NamedTuple):
 
     @property
     def alike_N(self) -> Floats:
-        """The share of the pair's other verdicts that agree with the row's; NaN where there are none."""
+        """The share of the pair's other verdicts that agree with the row's; NaN where there are
+        none.
+        """
         return np.where(self.n_N > 1, (self.k_N - 1) / np.maximum(self.n_N - 1, 1), np.nan)
 
     def share_N(self, alike: float | None) -> Floats:
-        """How many of all raters would choose as the row does, where two verdicts on a pair agree with the chance `alike`.
+        """How many of all raters would choose as the row does, where two verdicts on a pair agree
+        with the chance `alike`.
 
-        Of a pair with n verdicts, k of them for this side, it is (k + a) / (n + 2a): raters' shares follow a Beta(a, a), the same on both
-        sides since which of them comes first says nothing, and alike = (a + 1) / (2a + 1). Three who are of one mind are then no
-        certainty, unless raters always are (alike = 1, a = 0). Where a pair was judged once it is the row's own confidence, or 1.
+        Of a pair with n verdicts, k of them for this side, it is (k + a) / (n + 2a): raters' shares
+        follow a Beta(a, a), the same on both sides since which of them comes first says nothing,
+        and alike = (a + 1) / (2a + 1). Three who are of one mind are then no certainty, unless
+        raters always are (alike = 1, a = 0). Where a pair was judged once it is the row's own
+        confidence, or 1.
         """
         if alike is None:
             return self.own_N
@@ -132,20 +169,28 @@ class Verdicts(NamedTuple):
 
 
 def agreement(data: Comparisons) -> Floats:
-    """(N,): the share of raters who would choose as the row does, by the agreement that these rows show."""
+    """(N,): the share of raters who would choose as the row does, by the agreement that these rows
+    show.
+    """
     told = Verdicts.of(data)
     return told.share_N(mean_interval(told.alike_N, resamples=0).value)
 
 
-def idealized(c_N: Floats, told: Verdicts, *, beta: float, mean: Callable[[Floats], Estimate]) -> Estimate:
-    """The mean of `ideal_ranking`. How alike raters are is an estimate itself: its doubt enters by the slope on it, taken over two
-    standard errors, so that each row pulls by its own agreement, too."""
+def idealized(
+    c_N: Floats, told: Verdicts, *, beta: float, mean: Callable[[Floats], Estimate]
+) -> Estimate:
+    """The mean of `ideal_ranking`. How alike raters are is an estimate itself: its doubt enters by
+    the slope on it, taken over two standard errors, so that each row pulls by its own agreement,
+    too."""
     alike = mean(told.alike_N)
     ideal_N = ideal_ranking(c_N, told.share_N(alike.value), beta=beta)
     if alike.value is None or alike.low is None or alike.high is None:
         return mean(ideal_N)
     step = max((alike.high - alike.low) / 4, 1e-6)
-    ends = [ideal_ranking(c_N, told.share_N(float(np.clip(alike.value + by, 0, 1))), beta=beta).mean() for by in (-step, step)]
+    ends = [
+        ideal_ranking(c_N, told.share_N(float(np.clip(alike.value + by, 0, 1))), beta=beta).mean()
+        for by in (-step, step)
+    ]
     many = told.n_N > 1
     pull_N = np.where(many, np.nan_to_num(told.alike_N) - alike.value, 0.0) / many.mean()
     found = mean(ideal_N + float(ends[1] - ends[0]) / (2 * step) * pull_N)
@@ -154,20 +199,33 @@ def idealized(c_N: Floats, told: Verdicts, *, beta: float, mean: Callable[[Float
     return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 
-def _says(view: View, ranking: dict[str, Estimate], best: Estimate, far: dict[str, Estimate], beta: float) -> str:
+def _says(
+    view: View, ranking: dict[str, Estimate], best: Estimate, far: dict[str, Estimate], beta: float
+) -> str:
     now = ranking["policy"]
-    says = f"{view.name} finds the chosen answer more likely in {percent(now)} of pairs{span(now)}. Trained perfectly at beta {beta:g} it "
+    says = (
+        f"{view.name} finds the chosen answer more likely in {percent(now)} of "
+        f"pairs{span(now)}. Trained perfectly at beta {beta:g} it "
+    )
     says += f"would in {percent(best)}{span(best)}; the rest is out of its reach."
     chosen, own = far["chosen"].value, far["its own answers"].value
     if chosen is not None and own is not None:
         less = "likelier" if chosen > own else "less likely"
-        says += f" A token of a chosen answer is {abs(own - chosen):.2f} nats {less} to it than one of its own."
+        says += (
+            f" A token of a chosen answer is {abs(own - chosen):.2f} nats {less} to it than "
+            "one of its own."
+        )
     return says
 
 
 def _cannot(left_out: int) -> str:
-    words = "A label that is one rater's counts as certain (odds of 1000); several verdicts, or a column `confidence`, would say more."
-    return words + (f" {left_out:,} rows are too long for the model and were left out." if left_out else "")
+    words = (
+        "A label that is one rater's counts as certain (odds of 1000); several verdicts, or a "
+        "column `confidence`, would say more."
+    )
+    return words + (
+        f" {left_out:,} rows are too long for the model and were left out." if left_out else ""
+    )
 
 
 def _examples(known: np.ndarray, c_N: Floats, share_N: Floats, beta: float) -> list[Example]:
@@ -177,9 +235,14 @@ def _examples(known: np.ndarray, c_N: Floats, share_N: Floats, beta: float) -> l
 
     def why(i: int) -> str:
         reach = "out of reach" if need_N[i] > 0 else "within reach"
-        return f"{reach}: the rejected answer is {abs(c_N[i]):,.0f} nats {'more' if c_N[i] > 0 else 'less'} likely to the model"
+        return (
+            f"{reach}: the rejected answer is {abs(c_N[i]):,.0f} nats "
+            f"{'more' if c_N[i] > 0 else 'less'} likely to the model"
+        )
 
-    return [Example(int(known[i]), float(need_N[i]), why(i)) for i in (*order[:7], *order[::-1][:3])][: len(order)]
+    return [
+        Example(int(known[i]), float(need_N[i]), why(i)) for i in (*order[:7], *order[::-1][:3])
+    ][: len(order)]
 
 
 # ------------------------------------------------------------ shown
@@ -199,47 +262,92 @@ def _spread(c_N: Floats, share_N: Floats, beta: float) -> Chart:
     for name, chosen in kinds.items():
         counts, _ = np.histogram(np.clip(c_N[chosen], edges[0], edges[-1]), bins=edges)
         bars = zip(edges.tolist(), edges[1:].tolist(), counts.tolist(), strict=False)
-        rows += [{"kind": name, "from": start, "to": stop, "pairs": n} for start, stop, n in bars if n]
+        rows += [
+            {"kind": name, "from": start, "to": stop, "pairs": n} for start, stop, n in bars if n
+        ]
     chart = (
         alt.Chart(alt.Data(values=rows))
         .mark_bar(binSpacing=1)
         .encode(
-            x=alt.X("from:Q", bin="binned", title="nats by which the model prefers the rejected answer"),
+            x=alt.X(
+                "from:Q", bin="binned", title="nats by which the model prefers the rejected answer"
+            ),
             x2="to:Q",
             y=alt.Y("pairs:Q", title="pairs"),
-            color=alt.Color("kind:N", scale=alt.Scale(domain=list(kinds), range=[PALETTE[2], PALETTE[0], PALETTE[4]])),
-            tooltip=["kind:N", alt.Tooltip("from:Q", format=".1f"), alt.Tooltip("to:Q", format=".1f"), alt.Tooltip("pairs:Q", format=",")],
+            color=alt.Color(
+                "kind:N",
+                scale=alt.Scale(domain=list(kinds), range=[PALETTE[2], PALETTE[0], PALETTE[4]]),
+            ),
+            tooltip=[
+                "kind:N",
+                alt.Tooltip("from:Q", format=".1f"),
+                alt.Tooltip("to:Q", format=".1f"),
+                alt.Tooltip("pairs:Q", format=","),
+            ],
         )
         .properties(height=220)
     )
-    shares = "; ".join(f"{name} {percent(float(chosen.mean()), 0)}" for name, chosen in kinds.items())
-    return Chart(chart, "difficulty", f"How wrong the model is about each pair, and what training at beta {beta:g} could do.", shares)
+    shares = "; ".join(
+        f"{name} {percent(float(chosen.mean()), 0)}" for name, chosen in kinds.items()
+    )
+    return Chart(
+        chart,
+        "difficulty",
+        f"How wrong the model is about each pair, and what training at beta {beta:g} could do.",
+        shares,
+    )
 
 
 def _ideal(ideal: dict[float, Estimate], now: Estimate, beta: float) -> Chart:
-    rows = [{"beta": b, "value": e.value, "low": e.value, "high": e.value, "asked": b == beta} for b, e in ideal.items()]
+    rows = [
+        {"beta": b, "value": e.value, "low": e.value, "high": e.value, "asked": b == beta}
+        for b, e in ideal.items()
+    ]
     for row, estimate in zip(rows, ideal.values(), strict=True):
         if estimate.low is not None:
             row |= {"low": estimate.low, "high": estimate.high}
-    x = alt.X("beta:Q", scale=alt.Scale(type="log"), axis=alt.Axis(values=[row["beta"] for row in rows], format="~g"))
-    y = alt.Y("value:Q", title="ranked as labeled", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False))
+    x = alt.X(
+        "beta:Q",
+        scale=alt.Scale(type="log"),
+        axis=alt.Axis(values=[row["beta"] for row in rows], format="~g"),
+    )
+    y = alt.Y(
+        "value:Q", title="ranked as labeled", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False)
+    )
     base = alt.Chart(alt.Data(values=rows)).encode(x=x)
     tip = ["beta:Q", *(alt.Tooltip(f"{key}:Q", format=".1%") for key in ("value", "low", "high"))]
-    band = base.mark_area(opacity=0.18, color=PALETTE[0]).encode(y=alt.Y("low:Q", title="ranked as labeled"), y2="high:Q")
+    band = base.mark_area(opacity=0.18, color=PALETTE[0]).encode(
+        y=alt.Y("low:Q", title="ranked as labeled"), y2="high:Q"
+    )
     line = base.mark_line(color=PALETTE[0]).encode(y=y)
     shape = alt.condition("datum.asked", alt.value("diamond"), alt.value("circle"))
     size = alt.condition("datum.asked", alt.value(220), alt.value(60))
     dots = base.mark_point(color=PALETTE[0]).encode(y=y, tooltip=tip, size=size, shape=shape)
-    level = alt.Chart(alt.Data(values=[{"at": now.value}])).mark_rule(strokeDash=[5, 4], color="#888888").encode(y="at:Q")
-    caption = "What a perfect optimizer could reach, by beta; the diamond is yours. The dashed line is the model as it is."
+    level = (
+        alt.Chart(alt.Data(values=[{"at": now.value}]))
+        .mark_rule(strokeDash=[5, 4], color="#888888")
+        .encode(y="at:Q")
+    )
+    caption = (
+        "What a perfect optimizer could reach, by beta; the diamond is yours. The dashed line "
+        "is the model as it is."
+    )
     said = "; ".join(f"beta {row['beta']:g}: {percent(row['value'])}" for row in rows)
-    return Chart(alt.layer(band, line, level, dots).properties(height=220), "difficulty-beta", caption, said)
+    return Chart(
+        alt.layer(band, line, level, dots).properties(height=220), "difficulty-beta", caption, said
+    )
 
 
 def _far(far: dict[str, Estimate]) -> Chart:
-    rows = [{"name": name, "value": e.value, "low": e.low, "high": e.high} for name, e in far.items()]
+    rows = [
+        {"name": name, "value": e.value, "low": e.low, "high": e.high} for name, e in far.items()
+    ]
     chart = intervals(rows, names=list(far), title="log-probability a token, nats")
-    return Chart(chart, "difficulty-distance", "How likely the model finds these answers, beside those it writes itself.")
+    return Chart(
+        chart,
+        "difficulty-distance",
+        "How likely the model finds these answers, beside those it writes itself.",
+    )
 
 
 def _ranking_table(ranking: dict[str, Estimate], ideal: dict[float, Estimate]) -> Table:
@@ -250,15 +358,23 @@ def _ranking_table(ranking: dict[str, Estimate], ideal: dict[float, Estimate]) -
         "reference_per_token": "its reference, per token",
         "implicit_reward": "their difference (implicit reward)",
     }
-    rows: list[list[Any]] = [[names[name], percent(e), percent(e.low), percent(e.high)] for name, e in ranking.items()]
-    rows += [[f"a perfect optimizer at beta {beta:g}", percent(e), percent(e.low), percent(e.high)] for beta, e in ideal.items()]
+    rows: list[list[Any]] = [
+        [names[name], percent(e), percent(e.low), percent(e.high)] for name, e in ranking.items()
+    ]
+    rows += [
+        [f"a perfect optimizer at beta {beta:g}", percent(e), percent(e.low), percent(e.high)]
+        for beta, e in ideal.items()
+    ]
     return Table(["who ranks", "as labeled", "low", "high"], rows)
 
 
 def _nats_table(quantiles: list[float], far: dict[str, Estimate]) -> Table:
     named = zip(QUANTILES, quantiles, strict=True)
     rows: list[list[Any]] = [[f"difficulty, {name}", round(value, 1)] for name, value in named]
-    rows += [[f"{name}, a token", None if e.value is None else round(e.value, 2)] for name, e in far.items()]
+    rows += [
+        [f"{name}, a token", None if e.value is None else round(e.value, 2)]
+        for name, e in far.items()
+    ]
     return Table(["nats", ""], rows)
 
 

@@ -49,31 +49,56 @@ KINDS = {
 
 
 def empties(data: Comparisons, asked: Asked) -> Finding:
-    """Rows with an empty answer, an answer without a letter or one that is a placeholder, and rows whose two answers are (nearly) the same.
+    """Rows with an empty answer, an answer without a letter or one that is a placeholder, and rows
+    whose two answers are (nearly) the same.
 
-    Truly empty and identical answers are set aside while the file is read; they are counted here all the same. Names are not looked into.
+    Truly empty and identical answers are set aside while the file is read; they are counted here
+    all the same. Names are not looked into.
     """
     aside = dict(data.report.set_aside) if data.report else {}
-    found = {kind: np.zeros(len(data), bool) for kind in ("letterless", "placeholder", "alike", "nearly")}
+    found = {
+        kind: np.zeros(len(data), bool) for kind in ("letterless", "placeholder", "alike", "nearly")
+    }
     for i in range(0 if data.named else len(data)):
         kind = _kind(data.chosen[i], data.rejected[i])
         if kind:
             found[kind][i] = True
     numbers: dict[str, int] = {
-        "aside": sum(n for reason, n in aside.items() if (named := EMPTY.fullmatch(reason)) and is_answer(named[1])),
+        "aside": sum(
+            n
+            for reason, n in aside.items()
+            if (named := EMPTY.fullmatch(reason)) and is_answer(named[1])
+        ),
         "same": aside.get(SAME, 0),
         **{kind: int(at_N.sum()) for kind, at_N in found.items()},
     }
     any_N = np.any([at_N for kind, at_N in found.items() if kind != "nearly"], axis=0)
     read_aside = numbers["aside"] + numbers["same"]
     share = mean_interval(any_N, data.cluster_N.tolist(), level=asked.level, seed=asked.seed)
-    whole = (int(any_N.sum()) + read_aside) / (len(data) + read_aside) if not data.note else float(any_N.mean())
+    whole = (
+        (int(any_N.sum()) + read_aside) / (len(data) + read_aside)
+        if not data.note
+        else float(any_N.mean())
+    )
     status = Status.BAD if whole > MANY else Status.WARN if whole > SOME else Status.GOOD
-    examples = [Example(int(i), 1.0, KINDS[kind]) for kind, at_N in found.items() for i in np.flatnonzero(at_N)[:5]]
-    counted = {kind: number for kind, number in numbers.items() if not (data.note and kind in READING)}  # of the same rows
+    examples = [
+        Example(int(i), 1.0, KINDS[kind])
+        for kind, at_N in found.items()
+        for i in np.flatnonzero(at_N)[:5]
+    ]
+    counted = {
+        kind: number for kind, number in numbers.items() if not (data.note and kind in READING)
+    }  # of the same rows
     total = sum(number for kind, number in counted.items() if kind != "nearly")
-    parts = "; ".join(f"{number:,} {KINDS[kind]}" for kind, number in counted.items() if number and kind != "nearly")
-    says = f"{count(total, 'comparison')} {'has' if total == 1 else 'have'} an answer that says nothing, or two that say the same: {parts}."
+    parts = "; ".join(
+        f"{number:,} {KINDS[kind]}"
+        for kind, number in counted.items()
+        if number and kind != "nearly"
+    )
+    says = (
+        f"{count(total, 'comparison')} {'has' if total == 1 else 'have'} an answer that says "
+        f"nothing, or two that say the same: {parts}."
+    )
     fine = (
         "Both sides of every contest have a name, and none met itself."
         if data.named
@@ -90,11 +115,18 @@ def empties(data: Comparisons, asked: Asked) -> Finding:
         status,
         says,
         share,
-        "share of the examined comparisons with an answer that says nothing, or two that say the same",
-        remedy="Remove these rows: a label between equal answers is a coin, and an empty answer teaches silence."
+        "share of the examined comparisons with an answer that says nothing, or two that "
+        "say the same",
+        remedy=(
+            "Remove these rows: a label between equal answers is a coin, and an empty answer "
+            "teaches silence."
+        )
         if status is not Status.GOOD
         else "",
-        cannot="Whether answers that are nearly the same were judged by the few words that differ: read them before you remove any."
+        cannot=(
+            "Whether answers that are nearly the same were judged by the few words that "
+            "differ: read them before you remove any."
+        )
         if numbers["nearly"]
         else "",
         numbers={
@@ -107,8 +139,12 @@ def empties(data: Comparisons, asked: Asked) -> Finding:
         tables=[
             Table(
                 ["kind", "comparisons"],
-                [[KINDS[kind] + (", of the whole file" if kind not in counted else ""), number] for kind, number in numbers.items()],
-                f"All kinds together: {percent(whole)} of the {'comparisons examined' if data.note else 'rows'}",
+                [
+                    [KINDS[kind] + (", of the whole file" if kind not in counted else ""), number]
+                    for kind, number in numbers.items()
+                ],
+                f"All kinds together: {percent(whole)} of the "
+                f"{'comparisons examined' if data.note else 'rows'}",
             )
         ],
         examples=examples,
@@ -124,11 +160,17 @@ def _kind(chosen: str, rejected: str) -> str | None:
             return "alike"
         if similar(one, two) >= NEARLY:
             return "nearly"
-    return "placeholder" if any(len(text) < 20 and bare(text) in NOTHING for text in (one, two)) else None
+    return (
+        "placeholder"
+        if any(len(text) < 20 and bare(text) in NOTHING for text in (one, two))
+        else None
+    )
 
 
 def _chart(numbers: dict[str, int]) -> Chart:
-    rows = [{"kind": KINDS[kind], "comparisons": number} for kind, number in numbers.items() if number]
+    rows = [
+        {"kind": KINDS[kind], "comparisons": number} for kind, number in numbers.items() if number
+    ]
     chart = (
         alt.Chart(alt.Data(values=rows))
         .mark_bar(height=18, cornerRadiusEnd=3)
@@ -139,7 +181,12 @@ def _chart(numbers: dict[str, int]) -> Chart:
         )
         .properties(height=30 * max(2, len(rows)))
     )
-    return Chart(chart, "empties", "Answers that say nothing, by kind.", "; ".join(f"{r['comparisons']:,} {r['kind']}" for r in rows))
+    return Chart(
+        chart,
+        "empties",
+        "Answers that say nothing, by kind.",
+        "; ".join(f"{r['comparisons']:,} {r['kind']}" for r in rows),
+    )
 
 
 PROBE = Probe("Do answers say nothing, or both the same?", empties)

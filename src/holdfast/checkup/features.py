@@ -1,7 +1,9 @@
-"""Cheap features of answers, as differences between the chosen and the rejected one, and a preference model on them.
+"""Cheap features of answers, as differences between the chosen and the rejected one, and a
+preference model on them.
 
-A comparison is a difference x = f(chosen) - f(rejected); turned around it is -x. A Bradley-Terry model P(chosen wins) = sigma(w x) is
-therefore a logistic regression without an intercept in which each row is shown in a random one of its two orders.
+A comparison is a difference x = f(chosen) - f(rejected); turned around it is -x. A Bradley-Terry
+model P(chosen wins) = sigma(w x) is therefore a logistic regression without an intercept in which
+each row is shown in a random one of its two orders.
 """
 
 from __future__ import annotations
@@ -24,17 +26,34 @@ STATES = 128  # dimensions that a model's hidden states are reduced to
 FOLDS = 5
 FARTHEST = 3.0
 
-# ------------------------------------------------------------ what an answer looks like, whatever it says
+# ------------------------------------------------------------ what an answer looks like, whatever
+# it says
 
 LIST_ITEM = re.compile(r"^[ \t]*(?:[-*\u2022]|\d{1,3}[.)])[ \t]", re.M)
 HEADING = re.compile(r"^#{1,6}[ \t]", re.M)
-SORRY = ("sorry", "apologi", "i can't", "i can\u2019t", "i cannot", "unable to", "not able to", "as an ai")
+SORRY = (
+    "sorry",
+    "apologi",
+    "i can't",
+    "i can\u2019t",
+    "i cannot",
+    "unable to",
+    "not able to",
+    "as an ai",
+)
 DIGITS, CAPITALS = b"0123456789", bytes(range(ord("A"), ord("Z") + 1))
 BEYOND_ASCII = bytes(range(128, 256))
 ENDS = (".", "!", "?", ")", '"')
 
 LAYOUT = ("length", "words", "lines", "list items", "headings", "bold", "code")
-MARKS = ("question marks", "exclamation marks", "commas", "quotation marks", "links", "refusal or apology")
+MARKS = (
+    "question marks",
+    "exclamation marks",
+    "commas",
+    "quotation marks",
+    "links",
+    "refusal or apology",
+)
 COUNTED = (*LAYOUT, *MARKS)  # as log(1 + count)
 SHARES = ("digits", "capitals", "non-ASCII", "starts in lower case", "ends in a full stop")
 SURFACE = (*COUNTED, *SHARES)
@@ -70,10 +89,14 @@ def surface_of(text: str) -> tuple[float, ...]:
 
 
 def surface_2ND(data: Comparisons) -> Floats:
-    """`SURFACE` features of the chosen (0) and the rejected (1) answers; counts as log(1 + count)."""
+    """`SURFACE` features of the chosen (0) and the rejected (1) answers; counts as log(1 +
+    count).
+    """
 
     def make() -> Floats:
-        out = np.array([[surface_of(text) for text in side] for side in (data.chosen, data.rejected)], float)
+        out = np.array(
+            [[surface_of(text) for text in side] for side in (data.chosen, data.rejected)], float
+        )
         out = out.reshape(2, len(data), len(SURFACE))
         out[..., : len(COUNTED)] = np.log1p(out[..., : len(COUNTED)])
         return out
@@ -89,12 +112,17 @@ def surface_ND(data: Comparisons) -> Floats:
 
 
 def words_2NV(data: Comparisons) -> tuple[sparse.csr_matrix, list[str]]:
-    """Bags of words of all chosen and then all rejected answers, weighed by inverse document frequency, each of unit length."""
+    """Bags of words of all chosen and then all rejected answers, weighed by inverse document
+    frequency, each of unit length.
+    """
 
     def make() -> tuple[sparse.csr_matrix, list[str]]:
         all_NV, _, _, everything = held(data)
         often = np.bincount(all_NV.indices, minlength=len(everything)) >= RARE
-        held_NV, words = all_NV[:, np.flatnonzero(often)], [word for word, yes in zip(everything, often, strict=True) if yes]
+        held_NV, words = (
+            all_NV[:, np.flatnonzero(often)],
+            [word for word, yes in zip(everything, often, strict=True) if yes],
+        )
         times_V = np.bincount(held_NV.indices, minlength=len(words))
         return weighed(held_NV, 1 + np.log((1 + held_NV.shape[0]) / (1 + times_V))), words
 
@@ -109,16 +137,22 @@ def words_ND(data: Comparisons) -> sparse.csr_matrix:
 
 
 def leading_ND(data: Comparisons, most: int, *, seed: int = 0) -> Floats:
-    """Along at most so many leading directions of a model's hidden states where one was given, else of `words_ND`."""
+    """Along at most so many leading directions of a model's hidden states where one was given, else
+    of `words_ND`.
+    """
     from sklearn.decomposition import TruncatedSVD
 
     words = words_ND(data) if data.view is None else data.view.states(data.rows)
     kept = min(most, words.shape[1] - 1)
     if kept < 1 or abs(words).sum() == 0:
         return np.zeros((len(data), 0))
-    with np.errstate(divide="ignore", invalid="ignore"):  # of rows that are all the same, it divides by their variance
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # of rows that are all the same, it divides by their variance
         some = np.random.default_rng(seed).permutation(len(data))[:LEARNED_FROM]
-        found: Floats = TruncatedSVD(kept, random_state=seed, n_iter=2).fit(words[some]).transform(words)
+        found: Floats = (
+            TruncatedSVD(kept, random_state=seed, n_iter=2).fit(words[some]).transform(words)
+        )
     return found
 
 
@@ -129,16 +163,21 @@ def standardized(x_ND: Floats) -> Floats:
 
 
 def dense_ND(data: Comparisons, *, seed: int = 0) -> Floats:
-    """The features of preference models: standardized `surface_ND`; the leading directions of a model's hidden states where one was given,
-    else of `words_ND`; and how well each answer fits its prompt, `fit_ND`.
+    """The features of preference models: standardized `surface_ND`; the leading directions of a
+    model's hidden states where one was given, else of `words_ND`; and how well each answer fits its
+    prompt, `fit_ND`.
 
-    No column is centered: a difference turned around must be its own negative. Values are cut at `FARTHEST` standard deviations, so that
-    no row is judged by the error of one weight.
+    No column is centered: a difference turned around must be its own negative. Values are cut at
+    `FARTHEST` standard deviations, so that no row is judged by the error of one weight.
     """
 
     def make() -> Floats:
         topics = min(TOPICS if data.view is None else STATES, len(data) // 10)
-        return standardized(np.hstack([surface_ND(data), leading_ND(data, topics, seed=seed), fit_ND(data, seed=seed)]))
+        return standardized(
+            np.hstack(
+                [surface_ND(data), leading_ND(data, topics, seed=seed), fit_ND(data, seed=seed)]
+            )
+        )
 
     return data.once(("dense", seed), make)
 
@@ -147,7 +186,9 @@ def dense_ND(data: Comparisons, *, seed: int = 0) -> Floats:
 
 
 class CrossFitted(NamedTuple):
-    """What models fitted on other prompts say of each row. `logit_N` is the log-odds that the label is right, in nats."""
+    """What models fitted on other prompts say of each row. `logit_N` is the log-odds that the label
+    is right, in nats.
+    """
 
     logit_N: Floats
     fold_N: Ints
@@ -183,7 +224,9 @@ def fit_logistic(x_ND: Any, *, c: float, seed: int, weight_N: Floats | None = No
     return np.asarray(model.fit(turned, sign_N > 0, sample_weight=weight_N).coef_[0])
 
 
-def cross_fit(x_ND: Any, cluster_N: Ints, *, seed: int = 0, fit: Fit = Fit(), folds: int = FOLDS) -> CrossFitted:
+def cross_fit(
+    x_ND: Any, cluster_N: Ints, *, seed: int = 0, fit: Fit = Fit(), folds: int = FOLDS
+) -> CrossFitted:
     """Each row judged by a model that saw no row of its prompt."""
     fold_N = folds_by(cluster_N, folds, seed)
     logit_N = np.zeros(len(fold_N))
@@ -195,12 +238,19 @@ def cross_fit(x_ND: Any, cluster_N: Ints, *, seed: int = 0, fit: Fit = Fit(), fo
 
 
 def preference_model(data: Comparisons, *, seed: int = 0) -> CrossFitted:
-    """The check-up's own model: logistic on `dense_ND`, cross-fitted by prompt. Shared by the findings."""
-    return data.once(("preference", seed), lambda: cross_fit(dense_ND(data, seed=seed), data.cluster_N, seed=seed))
+    """The check-up's own model: logistic on `dense_ND`, cross-fitted by prompt. Shared by the
+    findings.
+    """
+    return data.once(
+        ("preference", seed),
+        lambda: cross_fit(dense_ND(data, seed=seed), data.cluster_N, seed=seed),
+    )
 
 
 def word_model(data: Comparisons, *, seed: int = 0) -> CrossFitted:
-    """The same on `words_ND`, at a mean squared length of 1: it sees single words that the topics of `dense_ND` cannot hold."""
+    """The same on `words_ND`, at a mean squared length of 1: it sees single words that the topics
+    of `dense_ND` cannot hold.
+    """
 
     def make() -> CrossFitted:
         words = words_ND(data)

@@ -1,7 +1,9 @@
-"""What a check-up says of one thing: a number with its interval, a plain sentence, the rows that show it best, and a picture.
+"""What a check-up says of one thing: a number with its interval, a plain sentence, the rows that
+show it best, and a picture.
 
-One finding is one file, `checkup/NAME.py`: a function `NAME(data, asked) -> Finding`, and below it `PROBE = Probe(question, NAME)`. The
-table of probes is `checkup/table.py`. What a finding found is in `numbers`, in JSON's own types: advice reads that, and nothing else does.
+One finding is one file, `checkup/NAME.py`: a function `NAME(data, asked) -> Finding`, and below it
+`PROBE = Probe(question, NAME)`. The table of probes is `checkup/table.py`. What a finding found is
+in `numbers`, in JSON's own types: advice reads that, and nothing else does.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from holdfast.report import Chart, Table
 
 
 class Status(StrEnum):
-    """How loud a finding speaks. `UNKNOWN` says that these data cannot tell; `ABSENT` that there is nothing to look at."""
+    """How loud a finding speaks. `UNKNOWN` says that these data cannot tell; `ABSENT` that there is
+    nothing to look at.
+    """
 
     GOOD = "good"
     WARN = "warn"
@@ -28,7 +32,9 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Example:
-    """A row that shows a finding: its place among the comparisons, how strongly it shows it (larger first), and why in a few words."""
+    """A row that shows a finding: its place among the comparisons, how strongly it shows it (larger
+    first), and why in a few words.
+    """
 
     place: int
     score: float
@@ -41,12 +47,15 @@ class Finding:
 
     Attributes:
         title: a few words: "Label noise"
-        status: the traffic light. WARN and BAD rest on an interval: data without the flaw show them in at most 5% of cases
-        says: one to three plain sentences with the numbers in them, for a reader who knows no statistics
+        status: the traffic light. WARN and BAD rest on an interval: data without the flaw show them
+            in at most 5% of cases
+        says: one to three plain sentences with the numbers in them, for a reader who knows no
+            statistics
         estimate: the number that matters most, with its interval
         of: what that number is, in words: "share of labels that are flipped"
         percent: whether it is a share, to be printed in percent
-        remedy: what to do about it in the data, before anything is trained, in one sentence; empty if nothing is to be done there
+        remedy: what to do about it in the data, before anything is trained, in one sentence; empty
+            if nothing is to be done there
         cannot: what these data cannot tell, and what would; empty if nothing is left open
         numbers: everything found, in JSON's own types
         charts: pictures, best first
@@ -78,10 +87,14 @@ class Asked:
     model: Any = None  # a path, a name, or a loaded model: for the findings that need one
     reference: Any = None
     tokenizer: Any = None
-    template: str | None = None  # how rows become text for the model; as it was trained, unless given
+    template: str | None = (
+        None  # how rows become text for the model; as it was trained, unless given
+    )
     accept_loss: Sequence[str] = ()  # what the chat template may drop of a row
     beta: float = 0.1  # of the objective to be trained: how hard a pair is depends on it
-    population: Mapping[str, float] | None = None  # the raters' groups as they should be: name -> share
+    population: Mapping[str, float] | None = (
+        None  # the raters' groups as they should be: name -> share
+    )
     epsilon: float = 0.05  # how well each group is to be known
     trust_remote_code: bool = False
     quiet: bool = False  # no progress
@@ -93,7 +106,9 @@ class Probe:
 
     asks: str  # in plain words, ends in a question mark
     run: Callable[[Comparisons, Asked], Finding]
-    whole: bool = False  # it counts over the whole source, and says where it does not; the others count what was examined
+    # it counts over the whole source, and says where it does not; the others count what was
+    # examined
+    whole: bool = False
 
     @property
     def name(self) -> str:

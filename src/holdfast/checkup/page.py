@@ -1,4 +1,6 @@
-"""A check-up as a page: a summary in plain sentences, the advice, then every finding with its picture, numbers and rows."""
+"""A check-up as a page: a summary in plain sentences, the advice, then every finding with its
+picture, numbers and rows.
+"""
 
 from __future__ import annotations
 
@@ -33,25 +35,37 @@ QUIET = {
 
 def page_of(checkup: Checkup) -> Page:
     """The whole page, worst finding first; within a light in the order of the table."""
-    names = sorted((n for n, f in checkup.findings.items() if f.status is not Status.ABSENT), key=lambda n: _rank(checkup.findings[n]))
+    names = sorted(
+        (n for n, f in checkup.findings.items() if f.status is not Status.ABSENT),
+        key=lambda n: _rank(checkup.findings[n]),
+    )
     sections = [_advice(checkup.advice)]
     if checkup.confirmation is not None:
         sections.append(checkup.confirmation.section())
-    sections += [_finding(checkup.findings[name], ASKS.get(name, ""), checkup.data) for name in names]
+    sections += [
+        _finding(checkup.findings[name], ASKS.get(name, ""), checkup.data) for name in names
+    ]
     sections.append(_making(checkup))
-    return Page(f"Check-up of {short(checkup.name)}", lead(checkup), _apart(sections), _tiles(checkup))
+    return Page(
+        f"Check-up of {short(checkup.name)}", lead(checkup), _apart(sections), _tiles(checkup)
+    )
 
 
 def lead(checkup: Checkup) -> str:
     """What was looked at, how many lights of each kind, and the advice, in sentences."""
     data, lights = checkup.data, Counter(finding.status for finding in checkup.findings.values())
-    looked = count(data.total, "comparison") if len(data) == data.total else f"{len(data):,} of {count(data.total, 'comparison')}"
+    looked = (
+        count(data.total, "comparison")
+        if len(data) == data.total
+        else f"{len(data):,} of {count(data.total, 'comparison')}"
+    )
     loud = [count(lights[status], *words) for status, words in LOUD.items() if lights[status]]
     verdict = f"{' and '.join(loud)} in {looked}." if loud else f"No fault was found in {looked}."
     quiet = [count(lights[status], *words) for status, words in QUIET.items() if lights[status]]
     rest = f" {', but '.join(quiet) if not loud else ' and '.join(quiet)}." if quiet else ""
-    return f"{verdict[:1].upper()}{verdict[1:]}{rest} The advice: {checkup.advice.best.verb} {checkup.advice.best.label}." + (
-        f"\n\nExamined: {data.note}." if data.note else ""
+    return (
+        f"{verdict[:1].upper()}{verdict[1:]}{rest} The advice: {checkup.advice.best.verb} "
+        f"{checkup.advice.best.label}." + (f"\n\nExamined: {data.note}." if data.note else "")
     )
 
 
@@ -70,10 +84,16 @@ def _tiles(checkup: Checkup) -> list[Tile]:
     said += [f"{count(data.ties, 'tie')} left out"] if data.ties else []
     tiles = [Tile("Comparisons", f"{data.total:,}", ", ".join(said))]
     if data.named and data.models_N2:
-        tiles.append(Tile("Names", f"{len(data.models_N2[1]):,}", "in the sample" if data.note else ""))
+        tiles.append(
+            Tile("Names", f"{len(data.models_N2[1]):,}", "in the sample" if data.note else "")
+        )
     else:
         tiles.append(Tile("Prompts", f"{distinct['prompts']:,}"))
-    tiles += [Tile(what.capitalize(), f"{distinct[what]:,}") for what in ("raters", "groups", "sources") if distinct[what] > 1]
+    tiles += [
+        Tile(what.capitalize(), f"{distinct[what]:,}")
+        for what in ("raters", "groups", "sources")
+        if distinct[what] > 1
+    ]
     return tiles
 
 
@@ -91,11 +111,19 @@ def _advice(advice: Advice) -> Section:
     tables = []
     if advice.choices[1:]:
         rows = [[choice.label, choice.reason, _rests(choice)] for choice in advice.choices[1:]]
-        tables.append(Table(["otherwise", "because", "rests on"], rows, "What else applies, in order"))
+        tables.append(
+            Table(["otherwise", "because", "rests on"], rows, "What else applies, in order")
+        )
     if advice.ruled_out:
-        tables.append(Table(["not", "because"], [list(pair) for pair in advice.ruled_out], "Ruled out"))
+        tables.append(
+            Table(["not", "because"], [list(pair) for pair in advice.ruled_out], "Ruled out")
+        )
     return Section(
-        "What to do", f"{best.verb.capitalize()} {best.label}.\n\n{best.reason}", command=advice.command, aside=aside, table=tables
+        "What to do",
+        f"{best.verb.capitalize()} {best.label}.\n\n{best.reason}",
+        command=advice.command,
+        aside=aside,
+        table=tables,
     )
 
 
@@ -119,7 +147,10 @@ def _finding(finding: Finding, asks: str, data: Comparisons) -> Section:
         light=finding.status.value,
         asks=asks,
         aside=aside,
-        pairs=[pair_of(data.rows[example.place], example) for example in _distinct(finding.examples, data)[:SHOWN]],
+        pairs=[
+            pair_of(data.rows[example.place], example)
+            for example in _distinct(finding.examples, data)[:SHOWN]
+        ],
     )
 
 
@@ -142,10 +173,21 @@ def _measure(estimate: Estimate, of: str, percent: bool) -> Tile | None:
 
 def pair_of(row: Row, example: Example) -> Pair:
     """A row as a reader wants to see it."""
-    facts = {"rater": row.rater, "group": row.group, "source": row.source, "strength": row.strength, "confidence": row.confidence}
+    facts = {
+        "rater": row.rater,
+        "group": row.group,
+        "source": row.source,
+        "strength": row.strength,
+        "confidence": row.confidence,
+    }
     about = [(name, str(value)) for name, value in facts.items() if value is not None]
     return Pair(
-        f"{Path(row.where.file).name}:{row.where.line}", example.why, turns(row.prompt), turns(row.chosen), turns(row.rejected), about=about
+        f"{Path(row.where.file).name}:{row.where.line}",
+        example.why,
+        turns(row.prompt),
+        turns(row.chosen),
+        turns(row.rejected),
+        about=about,
     )
 
 
@@ -155,19 +197,34 @@ def turns(text: Text | None) -> str:
         return text or ""
     if len(text) == 1 and text[0].get("role") == "assistant":
         return str(text[0].get("content") or "")
-    return "\n\n".join(f"{message.get('role', '')}: {message.get('content') or ''}" for message in text)
+    return "\n\n".join(
+        f"{message.get('role', '')}: {message.get('content') or ''}" for message in text
+    )
 
 
 # ------------------------------------------------------------ the rest
 
 
 def _making(checkup: Checkup) -> Section:
-    absent = [(f.title, f.says + (f" {f.cannot}" if f.cannot else "")) for f in checkup.findings.values() if f.status is Status.ABSENT]
-    tables = [Table(["not asked", "why"], absent, "Questions with nothing to look at")] if absent else []
+    absent = [
+        (f.title, f.says + (f" {f.cannot}" if f.cannot else ""))
+        for f in checkup.findings.values()
+        if f.status is Status.ABSENT
+    ]
+    tables = (
+        [Table(["not asked", "why"], absent, "Questions with nothing to look at")] if absent else []
+    )
     slow = sorted(checkup.seconds.items(), key=lambda one: -one[1])
-    seconds = Table(["question", "seconds"], [[ASKS.get(name, name), round(taken, 2)] for name, taken in slow])
+    seconds = Table(
+        ["question", "seconds"], [[ASKS.get(name, name), round(taken, 2)] for name, taken in slow]
+    )
     details = [Details("How long each question took", table=seconds)]
-    tables.insert(0, Table(["step by step"], [[line] for line in checkup.report.lines()], "How the rows were read"))
+    tables.insert(
+        0,
+        Table(
+            ["step by step"], [[line] for line in checkup.report.lines()], "How the rows were read"
+        ),
+    )
     return Section("How this was made", table=tables, details=details)
 
 
@@ -179,6 +236,10 @@ def _apart(sections: list[Section]) -> list[Section]:
         charts = []
         for chart in section.charts:
             seen[chart.name] += 1
-            charts.append(chart if seen[chart.name] == 1 else replace(chart, name=f"{chart.name}-{seen[chart.name]}"))
+            charts.append(
+                chart
+                if seen[chart.name] == 1
+                else replace(chart, name=f"{chart.name}-{seen[chart.name]}")
+            )
         out.append(replace(section, chart=charts))
     return out

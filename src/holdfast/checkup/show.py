@@ -10,7 +10,12 @@ from rich.text import Text
 from holdfast.checkup.checkup import Checkup
 from holdfast.checkup.finding import Status
 
-LIGHTS = {Status.BAD: ("●", "bold red"), Status.WARN: ("▲", "yellow"), Status.UNKNOWN: ("?", "cyan"), Status.GOOD: ("✓", "green")}
+LIGHTS = {
+    Status.BAD: ("●", "bold red"),
+    Status.WARN: ("▲", "yellow"),
+    Status.UNKNOWN: ("?", "cyan"),
+    Status.GOOD: ("✓", "green"),
+}
 
 
 def show(checkup: Checkup, console: Console) -> None:
@@ -23,14 +28,20 @@ def show(checkup: Checkup, console: Console) -> None:
             if finding.status is status:
                 table.add_row(Text(mark, style), Text(finding.title, "bold"), Text(finding.says))
     console.print(table)
-    absent = [finding.title for finding in checkup.findings.values() if finding.status is Status.ABSENT]
+    absent = [
+        finding.title for finding in checkup.findings.values() if finding.status is Status.ABSENT
+    ]
     if absent:
         console.print(f"nothing to look at for: {', '.join(absent)}", style="dim", highlight=False)
     advice = checkup.advice
     console.print("\nAdvice", style="bold")
     for step in advice.first:
         console.print(f"  first: {step}", highlight=False)
-    console.print(Text.assemble(f"  {advice.best.verb} ", (advice.best.label, "bold"), f": {advice.best.reason}"))
+    console.print(
+        Text.assemble(
+            f"  {advice.best.verb} ", (advice.best.label, "bold"), f": {advice.best.reason}"
+        )
+    )
     for other in advice.choices[1:]:
         console.print(Text.assemble("  or ", (other.label, "bold"), f": {other.reason}"))
     for method, why in advice.ruled_out:

@@ -1,4 +1,6 @@
-"""Stretches of a file whose labels run against the rest, wherever they begin and end, and which stretches would have been seen."""
+"""Stretches of a file whose labels run against the rest, wherever they begin and end, and which
+stretches would have been seen.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +11,30 @@ import numpy as np
 from holdfast.checkup.against import Labels, Places, agreeing
 from holdfast.checkup.comparisons import Floats, Ints
 
-SHORTEST = 24  # comparisons: fewer can hardly be sure, since the score of m prompts is at most sqrt(m)
-GROWTH, STEPS = 1.2, 8  # of the grid of stretches: the next length over this one, and starts in a length
+SHORTEST = (
+    24  # comparisons: fewer can hardly be sure, since the score of m prompts is at most sqrt(m)
+)
+GROWTH, STEPS = (
+    1.2,
+    8,
+)  # of the grid of stretches: the next length over this one, and starts in a length
 NUDGES = np.arange(-4, 5) / 32  # of the ends of the lowest stretch of the grid, in its lengths
 NUDGED = 8  # of these stretches, the likeliest, whose spread is worked out
 WALKS = 999  # random walks that a scan is compared with
 LOOKED_AT = 16  # times the file's rows that are read to work out spreads
 MOST = 5  # stretches
-TRIED, EVERY, NEARLY_ALL = 40, 3, 0.8  # stretches of a length, of every third length, and the share of them that would have been seen
+TRIED, EVERY, NEARLY_ALL = (
+    40,
+    3,
+    0.8,
+)  # stretches of a length, of every third length, and the share of them that would have been seen
 
 
 @dataclass(frozen=True)
 class Stretches:
-    """Stretches [from, to) with their p-values, in the order of the file; the p-value of the first that was looked for; and the least
-    length at which nearly all stretches would have been found had they been turned around, None if there is none."""
+    """Stretches [from, to) with their p-values, in the order of the file; the p-value of the first
+    that was looked for; and the least length at which nearly all stretches would have been found
+    had they been turned around, None if there is none."""
 
     found: list[tuple[int, int, float]]
     p: float
@@ -30,18 +42,23 @@ class Stretches:
 
 
 def scan(labels: Labels, *, sure: float, seed: int) -> Stretches:
-    """The stretch of the lowest score is compared with the maximum of as many standardized sums of a random walk: where the scores of all
-    stretches have mean zero, the worst case of the null hypothesis, they move together like such sums, since a stretch is scored by the
-    sum of its rows. What was found is taken out of everything, and the scan is repeated, so that one stretch does not hide another.
+    """The stretch of the lowest score is compared with the maximum of as many standardized sums of
+    a random walk: where the scores of all stretches have mean zero, the worst case of the null
+    hypothesis, they move together like such sums, since a stretch is scored by the sum of its rows.
+    What was found is taken out of everything, and the scan is repeated, so that one stretch does
+    not hide another.
 
-    Turned around, a stretch would have the negative of its score (`against`); so it would have been found if its score is large enough.
+    Turned around, a stretch would have the negative of its score (`against`); so it would have been
+    found if its score is large enough.
     """
     n = len(labels.cluster_N)
     from_W, to_W = windows(n)
     if not len(from_W):
         return Stretches([], 1.0, None)
     null_B = walks(n, from_W, to_W, seed)
-    needed = float(null_B[-max(1, int(sure * (WALKS + 1)))])  # the p-value of a larger score is at most `sure`
+    needed = float(
+        null_B[-max(1, int(sure * (WALKS + 1)))]
+    )  # the p-value of a larger score is at most `sure`
     left, found, p_first = labels, [], 1.0
     for turn in range(MOST):
         a, b, score = lowest(left, from_W, to_W)
@@ -59,7 +76,9 @@ def scan(labels: Labels, *, sure: float, seed: int) -> Stretches:
 
 
 def windows(n: int) -> tuple[Ints, Ints]:
-    """Stretches [from, to) of rising length up to half the file, O(n) of them. No stretch differs much from all of these."""
+    """Stretches [from, to) of rising length up to half the file, O(n) of them. No stretch differs
+    much from all of these.
+    """
     from_, to, size = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], SHORTEST
     while size <= n // 2:
         first = np.unique(np.append(np.arange(0, n - size + 1, size // STEPS), n - size))
@@ -70,7 +89,9 @@ def windows(n: int) -> tuple[Ints, Ints]:
 
 
 def walks(n: int, from_W: Ints, to_W: Ints, seed: int) -> Floats:
-    """The largest standardized sum over the stretches, its ends nudged, in each of `WALKS` sequences of n normal numbers, sorted."""
+    """The largest standardized sum over the stretches, its ends nudged, in each of `WALKS`
+    sequences of n normal numbers, sorted.
+    """
     rng, root_W = np.random.default_rng(seed), np.sqrt(to_W - from_W).astype(np.float32)
     largest = []
     for _ in range(WALKS):
@@ -83,19 +104,33 @@ def walks(n: int, from_W: Ints, to_W: Ints, seed: int) -> Floats:
 
 def nudged(n: int, a: int, b: int) -> tuple[Ints, Ints]:
     """[a, b) and what comes of it when each end is moved a little."""
-    from_K, to_K = (at.ravel() for at in np.meshgrid(a + np.rint(NUDGES * (b - a)), b + np.rint(NUDGES * (b - a))))
-    fits = (from_K >= 0) & (to_K <= n) & (to_K - from_K >= SHORTEST) & (to_K - from_K <= max(b - a, n // 2))
+    from_K, to_K = (
+        at.ravel()
+        for at in np.meshgrid(a + np.rint(NUDGES * (b - a)), b + np.rint(NUDGES * (b - a)))
+    )
+    fits = (
+        (from_K >= 0)
+        & (to_K <= n)
+        & (to_K - from_K >= SHORTEST)
+        & (to_K - from_K <= max(b - a, n // 2))
+    )
     return from_K[fits].astype(np.int64), to_K[fits].astype(np.int64)
 
 
 def lowest(labels: Labels, from_W: Ints, to_W: Ints) -> tuple[int, int, float]:
     """The stretch of the lowest score, with its ends nudged, and its score.
 
-    Spreads are worked out where the score is likely to be lowest, by S_W S_R / sqrt(rows), which running sums give for all stretches. To
-    look at fewer can only make the lowest score larger, and no false alarm.
+    Spreads are worked out where the score is likely to be lowest, by S_W S_R / sqrt(rows), which
+    running sums give for all stretches. To look at fewer can only make the lowest score larger, and
+    no false alarm.
     """
     n = len(labels.cluster_N)
-    sums = np.concatenate([np.zeros((1, labels.z_ND.shape[1]), np.float32), np.cumsum(labels.z_ND, axis=0, dtype=np.float32)])
+    sums = np.concatenate(
+        [
+            np.zeros((1, labels.z_ND.shape[1]), np.float32),
+            np.cumsum(labels.z_ND, axis=0, dtype=np.float32),
+        ]
+    )
 
     def likeliest(from_W: Ints, to_W: Ints) -> Ints:
         rough_W = np.empty(len(from_W))
@@ -119,7 +154,9 @@ def lowest(labels: Labels, from_W: Ints, to_W: Ints) -> tuple[int, int, float]:
 
 
 def edges(s_N: Floats, a: int, b: int) -> tuple[int, int]:
-    """The stretch around [a, b) with the lowest sum (Kadane), so that its ends fall on rows and not on a grid."""
+    """The stretch around [a, b) with the lowest sum (Kadane), so that its ends fall on rows and not
+    on a grid.
+    """
     low, high = max(0, a - (b - a) // 2), min(len(s_N), b + (b - a) // 2)
     total = np.concatenate([[0.0], np.cumsum(s_N[low:high])])
     peak = np.maximum.accumulate(total)
@@ -128,12 +165,17 @@ def edges(s_N: Floats, a: int, b: int) -> tuple[int, int]:
 
 
 def would_be_seen(labels: Labels, from_W: Ints, to_W: Ints, needed: float, seed: int) -> int | None:
-    """The least length at which nearly all of the stretches that are tried have a score of which the negative would have been found."""
+    """The least length at which nearly all of the stretches that are tried have a score of which
+    the negative would have been found.
+    """
     rng, size_W = np.random.default_rng(seed), to_W - from_W
 
     def seen(size: int) -> bool:
         some = np.sort(rng.permutation(np.flatnonzero(size_W == size))[:TRIED])
-        return float((agreeing(labels, Places.stretches(from_W[some], to_W[some])) > needed).mean()) >= NEARLY_ALL
+        return (
+            float((agreeing(labels, Places.stretches(from_W[some], to_W[some])) > needed).mean())
+            >= NEARLY_ALL
+        )
 
     sizes = np.unique(size_W)[::-1][::EVERY].tolist()  # from half the file down
     return next((size for size in sizes[::-1] if seen(size)), None) if seen(sizes[0]) else None

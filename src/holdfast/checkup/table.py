@@ -1,4 +1,6 @@
-"""The one table of findings, typed by hand, in the order of the report. A new finding is one file and one line here."""
+"""The one table of findings, typed by hand, in the order of the report. A new finding is one file
+and one line here.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,11 @@
-"""Whose taste is whose: mixtures of preference models over raters, and preference models of known groups, both judged on held-out rows.
+"""Whose taste is whose: mixtures of preference models over raters, and preference models of known
+groups, both judged on held-out rows.
 
-Tastes that differ must be told from two things that look alike. Raters who differ in care have one taste at several strengths: so one
-taste and several are compared with strengths free in both. And the verdicts of a rater on pairs that share an answer are alike whatever
-his camp, since an answer may be good for reasons that no feature shows: so of a rater's pairs those are kept that share no answer.
+Tastes that differ must be told from two things that look alike. Raters who differ in care have one
+taste at several strengths: so one taste and several are compared with strengths free in both. And
+the verdicts of a rater on pairs that share an answer are alike whatever his camp, since an answer
+may be good for reasons that no feature shows: so of a rater's pairs those are kept that share no
+answer.
 """
 
 from __future__ import annotations
@@ -19,9 +22,15 @@ from holdfast.checkup.features import SURFACE, dense_ND, folds_by, surface_ND
 from holdfast.checkup.fit import names_of_fit
 from holdfast.pluralism.mixture import Mixture, by_rater, log_right, mixture
 
-COLUMNS, ROWS_A_COLUMN = 40, 60  # of the features: the surface, and as many leading topics as there are rows for
+COLUMNS, ROWS_A_COLUMN = (
+    40,
+    60,
+)  # of the features: the surface, and as many leading topics as there are rows for
 FEW_ANSWERS, MEETINGS = 30, 20  # with so few answers, met so often, an answer is its own feature
-ROWS, EACH = 20_000, 300  # that are looked at, in all and of a rater; of more raters, some are drawn
+ROWS, EACH = (
+    20_000,
+    300,
+)  # that are looked at, in all and of a rater; of more raters, some are drawn
 STRENGTHS = np.array([0.0, 0.25, 0.5, 1.0, 1.5, 2.5, 4.0])  # of a taste, beside the fitted one
 FOLDS = 5
 RIDGE = 10.0  # of a taste, towards 0
@@ -34,26 +43,49 @@ class Features(NamedTuple):
 
 
 def features(data: Comparisons, seed: int) -> Features:
-    """The check-up's features, fewer; what other raters make of the same answers and the same pair, where they met them."""
+    """The check-up's features, fewer; what other raters make of the same answers and the same pair,
+    where they met them.
+    """
     answers = int(data.answers_N2.max()) + 1
     if answers <= FEW_ANSWERS and len(data) >= MEETINGS * answers:
         x_ND = np.eye(answers)[data.answers_N2[:, 0]] - np.eye(answers)[data.answers_N2[:, 1]]
-        texts = dict(zip(data.answers_N2.ravel().tolist(), np.stack([data.chosen, data.rejected], 1).ravel().tolist(), strict=True))
+        texts = dict(
+            zip(
+                data.answers_N2.ravel().tolist(),
+                np.stack([data.chosen, data.rejected], 1).ravel().tolist(),
+                strict=True,
+            )
+        )
         return Features(x_ND * np.sqrt(answers / 2), tuple(texts[a] for a in range(answers)))
     x_ND = dense_ND(data, seed=seed)
     there = np.sqrt((surface_ND(data) ** 2).mean(0)) > 1e-9
-    names, fits = [name for name, yes in zip(SURFACE, there, strict=True) if yes], names_of_fit(data, seed=seed)
+    names, fits = (
+        [name for name, yes in zip(SURFACE, there, strict=True) if yes],
+        names_of_fit(data, seed=seed),
+    )
     kept = min(x_ND.shape[1], max(len(names), min(COLUMNS, len(data) // ROWS_A_COLUMN)))
-    names = [*names, *(f"topic {i + 1}" for i in range(x_ND.shape[1] - len(names) - len(fits))), *fits][:kept]
+    names = [
+        *names,
+        *(f"topic {i + 1}" for i in range(x_ND.shape[1] - len(names) - len(fits))),
+        *fits,
+    ][:kept]
     others_N2 = others(data)
     told = np.sqrt((others_N2**2).mean(0)) > 0.05
     scaled_N2 = others_N2[:, told] / np.sqrt((others_N2[:, told] ** 2).mean(0))
-    said = tuple(name for name, yes in zip(("others chose this answer", "others chose so in this pair"), told, strict=True) if yes)
+    said = tuple(
+        name
+        for name, yes in zip(
+            ("others chose this answer", "others chose so in this pair"), told, strict=True
+        )
+        if yes
+    )
     return Features(np.hstack([x_ND[:, :kept], scaled_N2]), (*names, *said))
 
 
 def drawn(data: Comparisons) -> Ints:
-    """What is drawn again: raters, where they are more than prompts (or pairs of one prompt); else those."""
+    """What is drawn again: raters, where they are more than prompts (or pairs of one prompt); else
+    those.
+    """
     clusters = data.cluster_N
     if len(data.rater.names) <= clusters.max() + 1:
         return clusters
@@ -62,7 +94,9 @@ def drawn(data: Comparisons) -> Ints:
 
 
 def others(data: Comparisons) -> Floats:
-    """What other raters say, N x 2: the difference of the answers' shares of wins, and the lead of this verdict within its pair."""
+    """What other raters say, N x 2: the difference of the answers' shares of wins, and the lead of
+    this verdict within its pair.
+    """
     rater_N, n = data.rater.code_N, len(data)
     if data.rater.given == 0:
         return np.zeros((n, 2))
@@ -78,7 +112,10 @@ def others(data: Comparisons) -> Floats:
 def _without_own(code_M: Ints, rater_M: Ints, value_M: Floats, one_M: Floats) -> Floats:
     """The mean of a code's values, without this rater's, drawn to 0 by two more of them."""
     own_M = np.unique(code_M * (rater_M.max() + 2) + rater_M + 1, return_inverse=True)[1]
-    value, size = (np.bincount(code_M, weights=w)[code_M] - np.bincount(own_M, weights=w)[own_M] for w in (value_M, one_M))
+    value, size = (
+        np.bincount(code_M, weights=w)[code_M] - np.bincount(own_M, weights=w)[own_M]
+        for w in (value_M, one_M)
+    )
     return np.asarray(value / (size + 2))
 
 
@@ -87,7 +124,9 @@ def _without_own(code_M: Ints, rater_M: Ints, value_M: Floats, one_M: Floats) ->
 
 @dataclass(frozen=True)
 class Camps:
-    """Hidden camps among U units (raters, or prompts). Arrays with S are of the rows looked at, at their places `row_S`."""
+    """Hidden camps among U units (raters, or prompts). Arrays with S are of the rows looked at, at
+    their places `row_S`.
+    """
 
     units: str  # "raters" or "prompts"
     unit_S: Ints
@@ -105,7 +144,9 @@ class Units(NamedTuple):
 
 
 def units_of(data: Comparisons, seed: int, *, least: int = 3, enough: int = 10) -> Units | None:
-    """Raters, else prompts, with at least `least` verdicts on pairs that share no answer; None where fewer than `enough` have them."""
+    """Raters, else prompts, with at least `least` verdicts on pairs that share no answer; None
+    where fewer than `enough` have them.
+    """
     for name, code_N in (("raters", data.rater.code_N), ("prompts", data.prompt.code_N)):
         row_S = some_of_each(disjoint(data.answers_N2, code_N, seed), code_N, seed)
         count = np.bincount(code_N[row_S], minlength=1)
@@ -126,7 +167,9 @@ def disjoint(answers_N2: Ints, code_N: Ints, seed: int) -> Ints:
     order = np.random.default_rng([seed, 5]).permutation(len(code_N))
     used: set[tuple[int, int]] = set()
     kept = []
-    for i, code, a, b in zip(order.tolist(), code_N[order].tolist(), *answers_N2[order].T.tolist(), strict=True):
+    for i, code, a, b in zip(
+        order.tolist(), code_N[order].tolist(), *answers_N2[order].T.tolist(), strict=True
+    ):
         if code >= 0 and (code, a) not in used and (code, b) not in used:
             used |= {(code, a), (code, b)}
             kept.append(i)
@@ -141,7 +184,9 @@ def some_of_each(row_S: Ints, code_N: Ints, seed: int) -> Ints:
     return np.sort(mixed_S[np.arange(len(mixed_S)) - np.repeat(first, size) < EACH])
 
 
-def camps_of(x_ND: Floats, units: Units, k: int, *, seed: int, before: Camps | None = None) -> Camps:
+def camps_of(
+    x_ND: Floats, units: Units, k: int, *, seed: int, before: Camps | None = None
+) -> Camps:
     """Fit k tastes, and one fewer, to units of other folds; judge by units held out."""
     x_SD, unit_S = x_ND[units.row_S], units.unit_S
     count = int(unit_S.max()) + 1
@@ -158,7 +203,9 @@ def camps_of(x_ND: Floats, units: Units, k: int, *, seed: int, before: Camps | N
             joint_UC = np.log(weight_C) + by_rater(right_HC, own_H[1], len(own_H[0]))
             total.append(logsumexp(joint_UC, axis=1))
             without_HC = joint_UC[own_H[1]] - right_HC
-            ways_KS[way, held] = np.exp(logsumexp(without_HC + right_HC, axis=1) - logsumexp(without_HC, axis=1))
+            ways_KS[way, held] = np.exp(
+                logsumexp(without_HC + right_HC, axis=1) - logsumexp(without_HC, axis=1)
+            )
         gain_U[own_H[0]] = total[1] - total[0]
     model = mixture(x_SD, unit_S, k=k, ridge=RIDGE, restarts=6, seed=seed)
     single_S = ways_KS[0] if before is None else before.single_S
@@ -173,7 +220,9 @@ def _each(x_SD: Floats, fitted: Mixture) -> Floats:
 
 
 def _weights(joint_UC: Floats, rounds: int = 60) -> Floats:
-    """The shares of units of each taste at each strength that make what they said likeliest, by expectation maximization."""
+    """The shares of units of each taste at each strength that make what they said likeliest, by
+    expectation maximization.
+    """
     share_UC = np.exp(joint_UC - joint_UC.max(1, keepdims=True))
     weight_C = np.full(joint_UC.shape[1], 1 / joint_UC.shape[1])
     for _ in range(rounds):
@@ -187,9 +236,11 @@ def _weights(joint_UC: Floats, rounds: int = 60) -> Floats:
 
 @dataclass(frozen=True)
 class Known:
-    """Groups of a column, each judged by everybody's taste at its own strength, by its own, and by each other group's.
+    """Groups of a column, each judged by everybody's taste at its own strength, by its own, and by
+    each other group's.
 
-    Arrays with S are of the rows looked at, at their places `row_S`; all log-odds are of models that saw no row of the row's prompt.
+    Arrays with S are of the rows looked at, at their places `row_S`; all log-odds are of models
+    that saw no row of the row's prompt.
     """
 
     names: tuple[str, ...]
@@ -206,7 +257,9 @@ class Known:
         return np.asarray(np.logaddexp(0, -self.shared_S) - np.logaddexp(0, -self.own_S))
 
 
-def known_groups(x_ND: Floats, column: Coded, cluster_N: Ints, *, seed: int, least: int, most: int) -> Known | None:
+def known_groups(
+    x_ND: Floats, column: Coded, cluster_N: Ints, *, seed: int, least: int, most: int
+) -> Known | None:
     """The largest `most` groups of at least `least` rows; None where there are fewer than two."""
     sizes = np.bincount(column.code_N[column.code_N >= 0], minlength=len(column.names))
     kept = [int(g) for g in np.argsort(-sizes, kind="stable")[:most] if sizes[g] >= least]
@@ -217,9 +270,17 @@ def known_groups(x_ND: Floats, column: Coded, cluster_N: Ints, *, seed: int, lea
     row_S = np.flatnonzero(place[column.code_N] >= 0)
     if len(row_S) > ROWS:
         row_S = np.sort(np.random.default_rng([seed, 9]).choice(row_S, ROWS, replace=False))
-    x_SD, group_S, cluster_S = x_ND[row_S], place[column.code_N[row_S]], np.unique(cluster_N[row_S], return_inverse=True)[1]
+    x_SD, group_S, cluster_S = (
+        x_ND[row_S],
+        place[column.code_N[row_S]],
+        np.unique(cluster_N[row_S], return_inverse=True)[1],
+    )
     fold_S = folds_by(cluster_S, FOLDS, seed)
-    shared_S, own_S, by_GS = np.zeros(len(row_S)), np.zeros(len(row_S)), np.zeros((len(kept), len(row_S)))
+    shared_S, own_S, by_GS = (
+        np.zeros(len(row_S)),
+        np.zeros(len(row_S)),
+        np.zeros((len(kept), len(row_S))),
+    )
     for fold in range(FOLDS):
         held, train = fold_S == fold, fold_S != fold
         if not held.any() or not train.any():
@@ -227,20 +288,28 @@ def known_groups(x_ND: Floats, column: Coded, cluster_N: Ints, *, seed: int, lea
         all_D = tied(x_SD[train], np.zeros(x_SD.shape[1]), RIDGE)
         for g in range(len(kept)):
             mine = train & (group_S == g)
-            strength = tied((x_SD[mine] @ all_D)[:, None], np.ones(1), 1.0)[0] if mine.any() else 1.0
+            strength = (
+                tied((x_SD[mine] @ all_D)[:, None], np.ones(1), 1.0)[0] if mine.any() else 1.0
+            )
             own_D = tied(x_SD[mine], strength * all_D, TIE)
             alone_D = tied(x_SD[mine], np.zeros_like(all_D), RIDGE)
             by_GS[g, held] = x_SD[held] @ alone_D
             ours = held & (group_S == g)
             shared_S[ours], own_S[ours] = strength * (x_SD[ours] @ all_D), x_SD[ours] @ own_D
-    return Known(tuple(str(column.names[g]) for g in kept), group_S, row_S, cluster_S, shared_S, own_S, by_GS)
+    return Known(
+        tuple(str(column.names[g]) for g in kept), group_S, row_S, cluster_S, shared_S, own_S, by_GS
+    )
 
 
 def tied(x_ND: Floats, to_D: Floats, ridge: float, steps: int = 12) -> Floats:
-    """argmax over theta of sum log sigma(theta . x) - ridge/2 |theta - to|^2, by Newton's method with halved steps."""
+    """argmax over theta of sum log sigma(theta . x) - ridge/2 |theta - to|^2, by Newton's method
+    with halved steps.
+    """
 
     def value(theta_D: Floats) -> float:
-        return float(-np.logaddexp(0.0, -(x_ND @ theta_D)).sum() - ridge / 2 * ((theta_D - to_D) ** 2).sum())
+        return float(
+            -np.logaddexp(0.0, -(x_ND @ theta_D)).sum() - ridge / 2 * ((theta_D - to_D) ** 2).sum()
+        )
 
     theta_D, here = to_D.copy(), value(to_D)
     for _ in range(steps):

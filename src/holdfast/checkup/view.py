@@ -1,4 +1,6 @@
-"""Comparisons as a model sees them: how likely it finds each answer, and its hidden states, read once for every finding that asks."""
+"""Comparisons as a model sees them: how likely it finds each answer, and its hidden states, read
+once for every finding that asks.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +28,24 @@ from holdfast.terminal import Terminal
 from holdfast.types import Row, Tokenized
 
 TOKENS = 8192  # of one batch
-PROMPTS, LONGEST = 32, 64  # prompts that the model answers itself, and the longest of these answers in tokens
+PROMPTS, LONGEST = (
+    32,
+    64,
+)  # prompts that the model answers itself, and the longest of these answers in tokens
 SIDES = ("chosen", "rejected")
 
 
 @dataclass(frozen=True)
 class View:
-    """What a model says of N comparisons. Rows that it cannot take (too long for it, say) are NaN, with states of 0.
+    """What a model says of N comparisons. Rows that it cannot take (too long for it, say) are NaN,
+    with states of 0.
 
     Attributes:
-        scores: sums of log-probabilities in nats under the model and its reference (itself unless one was given), lengths in tokens
+        scores: sums of log-probabilities in nats under the model and its reference (itself unless
+            one was given), lengths in tokens
         state_ND: chosen minus rejected mean hidden state
-        own: mean log-probability a token of each answer that the model wrote itself, to some of the prompts
+        own: mean log-probability a token of each answer that the model wrote itself, to some of the
+            prompts
         place: of each row, by the row's own identity
         name: of the model
         reference: its name
@@ -62,9 +70,17 @@ class View:
     @classmethod
     def read(cls, rows: Sequence[Row], asked: Asked) -> View:
         """Load what was asked for and read the rows, with progress."""
-        how: dict[str, Any] = {"device": device_for("auto"), "dtype": torch.float32, "trust_remote_code": asked.trust_remote_code}
+        how: dict[str, Any] = {
+            "device": device_for("auto"),
+            "dtype": torch.float32,
+            "trust_remote_code": asked.trust_remote_code,
+        }
         policy = load(asked.model, tokenizer=asked.tokenizer, **how)
-        reference = policy if asked.reference is None else load(asked.reference, tokenizer=policy.tokenizer, **how)
+        reference = (
+            policy
+            if asked.reference is None
+            else load(asked.reference, tokenizer=policy.tokenizer, **how)
+        )
         same_tokens(policy, reference)
         rendering = {
             "template": asked.template or policy.template or "auto",
@@ -76,7 +92,11 @@ class View:
         ref = sums
         if reference is not policy:
             ref = _spread(_sums(reference, items), kept, len(rows))
-        lengths = _spread({side: np.array([len(item.branches[side]) for item in items], float) for side in SIDES}, kept, len(rows))
+        lengths = _spread(
+            {side: np.array([len(item.branches[side]) for item in items], float) for side in SIDES},
+            kept,
+            len(rows),
+        )
         state_ND = np.zeros((len(rows), found["state"].shape[1]), np.float32)
         state_ND[kept] = found["state"]
         scores = PairScores(*(columns[side] for columns in (sums, lengths, ref) for side in SIDES))
@@ -85,30 +105,59 @@ class View:
         return cls(scores, state_ND, own, place, policy.name, reference.name, scoring)
 
 
-def _tokenized(rows: Sequence[Row], policy: Loaded, rendering: Mapping[str, Any]) -> tuple[list[Tokenized], np.ndarray]:
-    """Items, and the place of each among the rows. A row that is too long is left out. Raises DataError for one that loses words."""
+def _tokenized(
+    rows: Sequence[Row], policy: Loaded, rendering: Mapping[str, Any]
+) -> tuple[list[Tokenized], np.ndarray]:
+    """Items, and the place of each among the rows. A row that is too long is left out. Raises
+    DataError for one that loses words.
+    """
     place = {id(row): i for i, row in enumerate(rows)}
     with TemporaryDirectory() as scratch:
         aside = Path(scratch) / "aside.jsonl"
         window = context_length(policy.model)
-        hint = "the rows must be rendered whole: accept the loss (--accept-loss), or render them otherwise (--template)"
+        hint = (
+            "the rows must be rendered whole: accept the loss (--accept-loss), or render them "
+            "otherwise (--template)"
+        )
         try:
-            made = tokenize(rows, policy.tokenizer, max_tokens=window, quarantine=aside, progress=False, **rendering)
+            made = tokenize(
+                rows,
+                policy.tokenizer,
+                max_tokens=window,
+                quarantine=aside,
+                progress=False,
+                **rendering,
+            )
         except DataError as error:
             raise DataError(str(error).partition("\nhint: ")[0], hint=hint) from error
     if made.report.refused:
-        said = "; ".join(f"{n:,} of {len(rows):,} comparisons: {reason}" for reason, n in made.report.refused.items())
+        said = "; ".join(
+            f"{n:,} of {len(rows):,} comparisons: {reason}"
+            for reason, n in made.report.refused.items()
+        )
         raise DataError(f"{policy.name}: {said}", hint=hint)
     return made.items, np.array([place[id(row)] for row in made.rows], np.int64)
 
 
-def _pass(policy: Loaded, items: Sequence[Tokenized], *, quiet: bool) -> tuple[dict[str, np.ndarray], str]:
+def _pass(
+    policy: Loaded, items: Sequence[Tokenized], *, quiet: bool
+) -> tuple[dict[str, np.ndarray], str]:
     scorer = StateScorer(policy.model)
     scoring = said_of(scorer.check(items)) if items else ""
     sums = {side: np.zeros(len(items)) for side in SIDES}
     state_ND = np.zeros((len(items), 0), np.float32)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,} rows"), TimeElapsedColumn())
-    with Progress(*columns, console=Terminal(stderr=True), disable=quiet, transient=True) as progress, torch.no_grad():
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,}/{task.total:,} rows"),
+        TimeElapsedColumn(),
+    )
+    with (
+        Progress(
+            *columns, console=Terminal(stderr=True), disable=quiet, transient=True
+        ) as progress,
+        torch.no_grad(),
+    ):
         task = progress.add_task(f"reading under {policy.name}", total=len(items))
         for batch in chunks_by_tokens(items, tokens=TOKENS):
             parts = scorer([items[i] for i in batch])
@@ -136,15 +185,36 @@ def _spread(columns: dict[str, np.ndarray], kept: np.ndarray, rows: int) -> dict
     return out
 
 
-def _own(policy: Loaded, items: Sequence[Tokenized], rows: Sequence[Row], rendering: Mapping[str, Any], seed: int) -> Array:
-    """What the model writes itself, and how likely it finds that: log-probability a token, of each answer that is not empty."""
+def _own(
+    policy: Loaded,
+    items: Sequence[Tokenized],
+    rows: Sequence[Row],
+    rendering: Mapping[str, Any],
+    seed: int,
+) -> Array:
+    """What the model writes itself, and how likely it finds that: log-probability a token, of each
+    answer that is not empty.
+    """
     window = context_length(policy.model) or 2**30
-    prompts = {tuple(item.prompt): row for item, row in zip(items, rows, strict=True) if len(item.prompt) + LONGEST <= window}
-    drawn = [list(prompts.values())[i] for i in np.random.default_rng(seed).permutation(len(prompts))[:PROMPTS]]
+    prompts = {
+        tuple(item.prompt): row
+        for item, row in zip(items, rows, strict=True)
+        if len(item.prompt) + LONGEST <= window
+    }
+    drawn = [
+        list(prompts.values())[i]
+        for i in np.random.default_rng(seed).permutation(len(prompts))[:PROMPTS]
+    ]
     if not drawn:
         return np.zeros(0)
     some = tokenized_prompts(drawn, policy.tokenizer, **rendering)
-    answers = generate(policy.model, policy.tokenizer, some, max_new_tokens=LONGEST, seed=seed, batch=PROMPTS)
-    written = [Tokenized(prompt, {"answer": list(row[0].ids)}) for prompt, row in zip(some, answers, strict=True) if len(row[0].ids)]
+    answers = generate(
+        policy.model, policy.tokenizer, some, max_new_tokens=LONGEST, seed=seed, batch=PROMPTS
+    )
+    written = [
+        Tokenized(prompt, {"answer": list(row[0].ids)})
+        for prompt, row in zip(some, answers, strict=True)
+        if len(row[0].ids)
+    ]
     logp = score_in_chunks(TextScorer(policy.model), written, tokens=TOKENS)
     return np.array([float(row["answer"].double().mean()) for row in logp])

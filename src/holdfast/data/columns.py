@@ -1,8 +1,10 @@
-"""What columns are called, what kind of thing they hold, and which belong to the first and to the second of two sides.
+"""What columns are called, what kind of thing they hold, and which belong to the first and to the
+second of two sides.
 
-Names are matched without regard to case, spaces and hyphens. A kind is read off one value: "text", "number", "bool", "messages" (a list
-of messages), "message", "texts" (a list of strings), "objects", "scored" (objects with a score or rank each), "list" or "object". An
-empty cell and null have none.
+Names are matched without regard to case, spaces and hyphens. A kind is read off one value: "text",
+"number", "bool", "messages" (a list of messages), "message", "texts" (a list of strings),
+"objects", "scored" (objects with a score or rank each), "list" or "object". An empty cell and null
+have none.
 """
 
 from __future__ import annotations
@@ -15,20 +17,73 @@ from typing import Any, NamedTuple
 from holdfast.data import fields
 from holdfast.data.conservation import PICTURES
 
-PROMPT_TEXTS = ("prompt", "instruction", "question", "query", "user_input", "user_prompt", "user_message", "user_query")
-CONVERSATIONS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns", "trajectory")
-LESS_SURE = ("context", "history", "input", "post", "problem", "request")  # the prompt only where nothing above is there
+PROMPT_TEXTS = (
+    "prompt",
+    "instruction",
+    "question",
+    "query",
+    "user_input",
+    "user_prompt",
+    "user_message",
+    "user_query",
+)
+CONVERSATIONS = (
+    "messages",
+    "conversations",
+    "conversation",
+    "dialogue",
+    "dialog",
+    "chat",
+    "turns",
+    "trajectory",
+)
+LESS_SURE = (
+    "context",
+    "history",
+    "input",
+    "post",
+    "problem",
+    "request",
+)  # the prompt only where nothing above is there
 SYSTEM = ("system", "system_prompt", "system_message", "system_instruction", "sys_prompt")
-HISTORY = ("history", "chat_history", "conversation_history", "dialogue_history", "dialog_history", "previous_turns")
+HISTORY = (
+    "history",
+    "chat_history",
+    "conversation_history",
+    "dialogue_history",
+    "dialog_history",
+    "previous_turns",
+)
 INPUT = "input"
 
-ANSWER = ("completion", "answer", "response", "output", "reply", "generation", "solution")  # a single answer
-ANSWERS = ("answers", "completions", "responses", "generations", "outputs", "candidates", "replies")  # a list of them
+ANSWER = (
+    "completion",
+    "answer",
+    "response",
+    "output",
+    "reply",
+    "generation",
+    "solution",
+)  # a single answer
+ANSWERS = (
+    "answers",
+    "completions",
+    "responses",
+    "generations",
+    "outputs",
+    "candidates",
+    "replies",
+)  # a list of them
 SCORE_LISTS = ("scores", "ratings", "rewards")  # a number for each answer of the list, high is good
 ORDERS = (*SCORE_LISTS, "ranks", "ranking")
 ENTRY_TEXT = ("text", "answer", "response", "completion", "content", "generation", "output")
 ENTRY_SCORE = ("score", "overall_score", "rating", "reward", "pm_score")
-RENDERED = ("tools", "documents", "chat_template_kwargs", *PICTURES)  # what a chat template takes beside the messages
+RENDERED = (
+    "tools",
+    "documents",
+    "chat_template_kwargs",
+    *PICTURES,
+)  # what a chat template takes beside the messages
 PAIRS = (
     ("chosen", "rejected"),
     ("chosen_response", "rejected_response"),
@@ -105,7 +160,15 @@ VERDICTS = (
     "label",
     "labels",
 )
-BY_INDEX = frozenset(VERDICTS) - {"label", "labels", "human_label", "gold_label", "preference", "result", "outcome"}  # name one of the two
+BY_INDEX = frozenset(VERDICTS) - {
+    "label",
+    "labels",
+    "human_label",
+    "gold_label",
+    "preference",
+    "result",
+    "outcome",
+}  # name one of the two
 KNOWN = frozenset(
     {
         *PROMPT_TEXTS, *CONVERSATIONS, *LESS_SURE, *SYSTEM, *HISTORY, INPUT, *ANSWER, *ANSWERS, *ORDERS, *LABELS, *OPTIONAL, *VERDICTS,
@@ -113,7 +176,14 @@ KNOWN = frozenset(
     }
 )  # fmt: skip
 
-TEXT, NUMBER, BOOL, MESSAGES, MESSAGE, TEXTS = "text", "number", "bool", "messages", "message", "texts"
+TEXT, NUMBER, BOOL, MESSAGES, MESSAGE, TEXTS = (
+    "text",
+    "number",
+    "bool",
+    "messages",
+    "message",
+    "texts",
+)
 OBJECTS, SCORED, LIST, OBJECT = "objects", "scored", "list", "object"
 SAID = (TEXT, MESSAGES, MESSAGE)  # what an answer may be
 CODED = (TEXT, NUMBER, BOOL)  # what a verdict may be
@@ -123,14 +193,20 @@ Roles = Mapping[str, str]  # what a format reads: role -> column
 
 
 def canonical(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The row with columns such as `Prompt` or `Chosen-Response` under the names that formats know."""
+    """The row with columns such as `Prompt` or `Chosen-Response` under the names that formats
+    know.
+    """
     moved = _moved(tuple(value))
     return {moved.get(name, name): item for name, item in value.items()} if moved else value
 
 
 @lru_cache(maxsize=4096)
 def _moved(columns: tuple[str, ...]) -> Mapping[str, str]:
-    moved = {name: plain for name in columns if name not in KNOWN and (plain := _plain_name(name)) in KNOWN and plain not in columns}
+    moved = {
+        name: plain
+        for name in columns
+        if name not in KNOWN and (plain := _plain_name(name)) in KNOWN and plain not in columns
+    }
     return moved if len(set(moved.values())) == len(moved) else {}
 
 
@@ -155,7 +231,9 @@ def kind_of(value: Any) -> str | None:
         if all(isinstance(item, Mapping) for item in value):
             if any(map(_is_message, value)):
                 return MESSAGES
-            return SCORED if any({"rank", *ENTRY_SCORE} & item.keys() for item in value) else OBJECTS
+            return (
+                SCORED if any({"rank", *ENTRY_SCORE} & item.keys() for item in value) else OBJECTS
+            )
         return LIST
     return OBJECT
 
@@ -172,9 +250,18 @@ def kinds_of(value: Mapping[str, Any]) -> dict[str, str]:
 
 
 def prompted(kinds: Kinds) -> dict[str, str] | None:
-    """The roles that make up a prompt ("prompt", and "system", "history", "input" where they are there), or None without one."""
+    """The roles that make up a prompt ("prompt", and "system", "history", "input" where they are
+    there), or None without one.
+    """
     asked = ((*PROMPT_TEXTS, *CONVERSATIONS, *LESS_SURE), (*PROMPT_TEXTS, *LESS_SURE))
-    base = next((name for name in asked[0] if kinds.get(name) == MESSAGES or (name in asked[1] and kinds.get(name) == TEXT)), None)
+    base = next(
+        (
+            name
+            for name in asked[0]
+            if kinds.get(name) == MESSAGES or (name in asked[1] and kinds.get(name) == TEXT)
+        ),
+        None,
+    )
     if base is None:
         return None
     return {"prompt": base, **prompt_extras(kinds, base)}
@@ -185,7 +272,14 @@ def prompt_extras(kinds: Kinds, base: str) -> dict[str, str]:
     found = {"prompt": base}
     if system := next((name for name in SYSTEM if kinds.get(name) == TEXT), None):
         found["system"] = system
-    earlier = next((name for name in HISTORY if name != base and name in kinds and kinds[name] not in (NUMBER, BOOL)), None)
+    earlier = next(
+        (
+            name
+            for name in HISTORY
+            if name != base and name in kinds and kinds[name] not in (NUMBER, BOOL)
+        ),
+        None,
+    )
     if earlier is None and base != "context" and kinds.get("context") == MESSAGES:
         earlier = "context"
     if earlier:
@@ -199,17 +293,72 @@ def prompt_extras(kinds: Kinds, base: str) -> dict[str, str]:
 
 
 SIDES = (("a", "b"), ("0", "1"), ("1", "2"), ("first", "second"), ("left", "right"))
-TOKENS = frozenset(token for pair in SIDES for token in pair) | set("23456789") | {"c", "d", "third"}
+TOKENS = (
+    frozenset(token for pair in SIDES for token in pair) | set("23456789") | {"c", "d", "third"}
+)
 TEXT_STEMS = (
     "response", "answer", "completion", "output", "text", "summary", "reply", "generation", "candidate", "message", "assistant",
     "human_ref", "response_text", "answer_text", "model_response", "model_output", "translation", "option", "choice", "",
 )  # fmt: skip
-NAME_STEMS = ("model", "generator", "player", "team", "name", "model_name", "system", "generator_name", "")
-WON_STEMS = frozenset({"winner", "winner_model", "win", "wins", "won", "is_winner", "is_better", "better", "preferred", "is_preferred"})
-WON_WORDS = frozenset({"better", "win", "wins", "won", "prefer", "prefers", "preferred", "winner", "best"})
-FILLER = frozenset({"is", "the", "was", "response", "answer", "model", "output", "completion", "chosen", "than", "over"})
+NAME_STEMS = (
+    "model",
+    "generator",
+    "player",
+    "team",
+    "name",
+    "model_name",
+    "system",
+    "generator_name",
+    "",
+)
+WON_STEMS = frozenset(
+    {
+        "winner",
+        "winner_model",
+        "win",
+        "wins",
+        "won",
+        "is_winner",
+        "is_better",
+        "better",
+        "preferred",
+        "is_preferred",
+    }
+)
+WON_WORDS = frozenset(
+    {"better", "win", "wins", "won", "prefer", "prefers", "preferred", "winner", "best"}
+)
+FILLER = frozenset(
+    {
+        "is",
+        "the",
+        "was",
+        "response",
+        "answer",
+        "model",
+        "output",
+        "completion",
+        "chosen",
+        "than",
+        "over",
+    }
+)
 SCORE_WORDS = frozenset(
-    ("score", "scores", "rating", "ratings", "reward", "rewards", "points", "goals", "votes", "upvotes", "grade", "quality", "rank")
+    (
+        "score",
+        "scores",
+        "rating",
+        "ratings",
+        "reward",
+        "rewards",
+        "points",
+        "goals",
+        "votes",
+        "upvotes",
+        "grade",
+        "quality",
+        "rank",
+    )
 )
 SCORED_WHAT = frozenset(  # words beside these that leave it at that: high is good
     {
@@ -234,12 +383,16 @@ def words_of(column: str) -> list[str]:
 
 
 def sides_of(columns: Iterable[str]) -> list[Sides]:
-    """Every pair of such columns. Where there are three or more sides (`response_1` to `response_4`) there is none."""
+    """Every pair of such columns. Where there are three or more sides (`response_1` to
+    `response_4`) there is none.
+    """
     stems: dict[str, dict[str, str]] = {}
     for column in columns:
         words = words_of(column)
         for at in [at for at, word in enumerate(words) if word in TOKENS]:
-            stems.setdefault("_".join(words[:at] + words[at + 1 :]), {}).setdefault(words[at], column)
+            stems.setdefault("_".join(words[:at] + words[at + 1 :]), {}).setdefault(
+                words[at], column
+            )
     found = []
     for stem, by_token in stems.items():
         pair = next((pair for pair in SIDES if set(pair) == set(by_token)), None)
@@ -250,15 +403,28 @@ def sides_of(columns: Iterable[str]) -> list[Sides]:
             found.append(Sides("player", first, second, ("first", "second")))
         for word in ("goals", "score"):
             if f"{first}_{word}" in columns and f"{second}_{word}" in columns:
-                found.append(Sides(f"{word}", f"{first}_{word}", f"{second}_{word}", ("first", "second")))
+                found.append(
+                    Sides(f"{word}", f"{first}_{word}", f"{second}_{word}", ("first", "second"))
+                )
     return found
 
 
 def text_sides(kinds: Kinds) -> Sides | None:
-    """The two columns that hold the answers: by the order of `TEXT_STEMS`, then any other pair of texts."""
-    pairs = [pair for pair in sides_of(kinds) if kinds[pair.first] in SAID and kinds[pair.second] in SAID]
-    known = sorted((pair for pair in pairs if pair.stem in TEXT_STEMS), key=lambda pair: TEXT_STEMS.index(pair.stem))
-    other = [pair for pair in pairs if pair.stem not in (*TEXT_STEMS, *NAME_STEMS, *WON_STEMS) and not is_remark(pair.stem)]
+    """The two columns that hold the answers: by the order of `TEXT_STEMS`, then any other pair of
+    texts.
+    """
+    pairs = [
+        pair for pair in sides_of(kinds) if kinds[pair.first] in SAID and kinds[pair.second] in SAID
+    ]
+    known = sorted(
+        (pair for pair in pairs if pair.stem in TEXT_STEMS),
+        key=lambda pair: TEXT_STEMS.index(pair.stem),
+    )
+    other = [
+        pair
+        for pair in pairs
+        if pair.stem not in (*TEXT_STEMS, *NAME_STEMS, *WON_STEMS) and not is_remark(pair.stem)
+    ]
     other = [pair for pair in other if not _is_score(pair.stem)]
     return known[0] if known else other[0] if len(other) == 1 else None
 
@@ -266,13 +432,21 @@ def text_sides(kinds: Kinds) -> Sides | None:
 def is_answer(column: str) -> bool:
     """Whether a column's name says that it holds an answer or several."""
     words = words_of(column)
-    stems = {"_".join(words[:at] + words[at + 1 :]) for at, word in enumerate(words) if word in TOKENS}
-    return column in {*ANSWER, *ANSWERS, *(name for pair in PAIRS for name in pair)} or bool(stems & set(TEXT_STEMS))
+    stems = {
+        "_".join(words[:at] + words[at + 1 :]) for at, word in enumerate(words) if word in TOKENS
+    }
+    return column in {*ANSWER, *ANSWERS, *(name for pair in PAIRS for name in pair)} or bool(
+        stems & set(TEXT_STEMS)
+    )
 
 
 def name_sides(kinds: Kinds) -> Sides | None:
     """The two columns that hold the names of who met."""
-    pairs = [pair for pair in sides_of(kinds) if pair.stem in NAME_STEMS and {kinds[pair.first], kinds[pair.second]} <= {TEXT, NUMBER}]
+    pairs = [
+        pair
+        for pair in sides_of(kinds)
+        if pair.stem in NAME_STEMS and {kinds[pair.first], kinds[pair.second]} <= {TEXT, NUMBER}
+    ]
     return min(pairs, key=lambda pair: NAME_STEMS.index(pair.stem), default=None)
 
 
@@ -281,37 +455,71 @@ def _is_score(stem: str) -> bool:
     return bool(words & SCORE_WORDS) and words <= SCORE_WORDS | SCORED_WHAT
 
 
-TIES = ("tie_won", "second_tie_won", "third_tie_won")  # columns that say so: a tie, both bad, both good
+TIES = (
+    "tie_won",
+    "second_tie_won",
+    "third_tie_won",
+)  # columns that say so: a tie, both bad, both good
 TIE_WORDS = frozenset({"tie", "tied", "draw", "both", "bothbad", "bothgood", "neither", "none"})
 
 
-def verdict_roles(kinds: Kinds, taken: Iterable[str], texts: Sides | None = None) -> dict[str, str] | None:
-    """Which columns say who won: a coded one ("verdict"), one a side ("first_won", "second_won", "tie_won"), one that speaks of one side
-    ("directed"), or two scores ("first_score", "second_score"). Scores beside another verdict are read too."""
+def verdict_roles(
+    kinds: Kinds, taken: Iterable[str], texts: Sides | None = None
+) -> dict[str, str] | None:
+    """Which columns say who won: a coded one ("verdict"), one a side ("first_won", "second_won",
+    "tie_won"), one that speaks of one side ("directed"), or two scores ("first_score",
+    "second_score"). Scores beside another verdict are read too."""
     free = {name: kind for name, kind in kinds.items() if name not in set(taken)}
     pairs = sides_of(free)
     roles: dict[str, str] = {}
-    scores = [p for p in pairs if _is_score(p.stem) and {free[p.first], free[p.second]} <= {TEXT, NUMBER}]
-    whole = [p for p in scores if p.stem.split("_")[-1].removesuffix("s") in ("score", "goal", "rating", "overall")] or scores
+    scores = [
+        p for p in pairs if _is_score(p.stem) and {free[p.first], free[p.second]} <= {TEXT, NUMBER}
+    ]
+    whole = [
+        p
+        for p in scores
+        if p.stem.split("_")[-1].removesuffix("s") in ("score", "goal", "rating", "overall")
+    ] or scores
     if len(whole) == 1 or (whole and whole[0].stem == "score"):
         roles = {"first_score": whole[0].first, "second_score": whole[0].second}
     coded = next((name for name in VERDICTS if free.get(name) in CODED), None)
     if coded is not None:
         return {"verdict": coded, **roles}
-    hot = next((p for p in pairs if _says_won(p.stem) and {free[p.first], free[p.second]} <= set(CODED)), None)
+    hot = next(
+        (p for p in pairs if _says_won(p.stem) and {free[p.first], free[p.second]} <= set(CODED)),
+        None,
+    )
     if hot is not None:
-        ties = [name for name, kind in free.items() if kind in CODED and name not in (hot.first, hot.second) and _says_tie(name, hot.stem)]
-        return {"first_won": hot.first, "second_won": hot.second, **dict(zip(TIES, ties, strict=False)), **roles}
-    directed = [name for name, kind in free.items() if kind in CODED and side_spoken_of(name) is not None]
+        ties = [
+            name
+            for name, kind in free.items()
+            if kind in CODED and name not in (hot.first, hot.second) and _says_tie(name, hot.stem)
+        ]
+        return {
+            "first_won": hot.first,
+            "second_won": hot.second,
+            **dict(zip(TIES, ties, strict=False)),
+            **roles,
+        }
+    directed = [
+        name for name, kind in free.items() if kind in CODED and side_spoken_of(name) is not None
+    ]
     if len(directed) == 1:
         return {"directed": directed[0], **roles}
     return roles or None
 
 
 def _says_tie(column: str, stem: str) -> bool:
-    """`winner_tie`, `is_draw`, `winner_both_bad`: a column beside those of the two sides that says that neither won."""
+    """`winner_tie`, `is_draw`, `winner_both_bad`: a column beside those of the two sides that says
+    that neither won.
+    """
     words = set(words_of(column))
-    return bool(words & TIE_WORDS) and words <= TIE_WORDS | set(stem.split("_")) | {"is", "winner", "good", "bad"}
+    return bool(words & TIE_WORDS) and words <= TIE_WORDS | set(stem.split("_")) | {
+        "is",
+        "winner",
+        "good",
+        "bad",
+    }
 
 
 def _says_won(stem: str) -> bool:
@@ -320,13 +528,18 @@ def _says_won(stem: str) -> bool:
 
 
 def side_spoken_of(column: str) -> int | None:
-    """0 for `a_is_better` or `first_wins`, 1 for `prefers_b`; None for a column that speaks of no side."""
+    """0 for `a_is_better` or `first_wins`, 1 for `prefers_b`; None for a column that speaks of no
+    side.
+    """
     words = words_of(column)
     tokens = [word for word in words if word in TOKENS]
     rest = {word for word in words if word not in TOKENS}
     if len(tokens) != 1 or not rest & WON_WORDS or not rest <= WON_WORDS | FILLER:
         return None
-    return next((pair.index(tokens[0]) for pair in (SIDES[0], SIDES[3], SIDES[4]) if tokens[0] in pair), None)
+    return next(
+        (pair.index(tokens[0]) for pair in (SIDES[0], SIDES[3], SIDES[4]) if tokens[0] in pair),
+        None,
+    )
 
 
 # ----------------------------------------------------------------------------- columns that explain
@@ -343,5 +556,9 @@ REMARKS = frozenset(
 
 
 def is_remark(column: str) -> bool:
-    """Whether a column's name says that it comments on the row or files it, so that its text is neither prompt nor answer."""
-    return bool(REMARKS & {word for part in words_of(column) for word in (part, part.removesuffix("s"))})
+    """Whether a column's name says that it comments on the row or files it, so that its text is
+    neither prompt nor answer.
+    """
+    return bool(
+        REMARKS & {word for part in words_of(column) for word in (part, part.removesuffix("s"))}
+    )

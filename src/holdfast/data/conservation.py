@@ -1,10 +1,12 @@
-"""Whether the words of a conversation stand in the text that was made of it: nothing may be lost in rendering without being said.
+"""Whether the words of a conversation stand in the text that was made of it: nothing may be lost in
+rendering without being said.
 
-A conversation is taken apart into pieces: the words of each turn, the thinking of an assistant turn, its tool calls, the tools on offer. A
-piece is lost where its words are not in the text. White space does not count, nor order, nor whether words were escaped as JSON or HTML:
-templates strip, move a system turn into the first user turn, and write tool calls as JSON. Every piece needs a place of its own, so two
-equal turns must be written twice. Short words can stand in a text by chance; `probe` makes a conversation of the same structure out of
-words that cannot.
+A conversation is taken apart into pieces: the words of each turn, the thinking of an assistant
+turn, its tool calls, the tools on offer. A piece is lost where its words are not in the text. White
+space does not count, nor order, nor whether words were escaped as JSON or HTML: templates strip,
+move a system turn into the first user turn, and write tool calls as JSON. Every piece needs a place
+of its own, so two equal turns must be written twice. Short words can stand in a text by chance;
+`probe` makes a conversation of the same structure out of words that cannot.
 """
 
 from __future__ import annotations
@@ -22,7 +24,11 @@ Loss = Literal["system", "turns", "thinking", "tool_calls", "tools", "documents"
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 SHORT = 24  # characters without white space: a shorter piece may stand in a text by chance
 
-THINKING = ("reasoning_content", "reasoning", "thinking")  # fields of a message, in the order in which they are read
+THINKING = (
+    "reasoning_content",
+    "reasoning",
+    "thinking",
+)  # fields of a message, in the order in which they are read
 THOUGHTS = (  # how a thought is marked within an answer
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -33,18 +39,28 @@ THOUGHTS = (  # how a thought is marked within an answer
     ("<|START_THINKING|>", "<|END_THINKING|>"),
 )
 SYSTEM = ("system", "developer")
-PICTURES = ("image", "images", "audio", "audios", "video", "videos")  # fields and columns that are no text
+PICTURES = (
+    "image",
+    "images",
+    "audio",
+    "audios",
+    "video",
+    "videos",
+)  # fields and columns that are no text
 READ = {"role", "content", "tool_calls", "tool_call_id", *THINKING, *PICTURES}
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Something that a conversation says: its kind, what to call it, and the words that must stand in the text."""
+    """Something that a conversation says: its kind, what to call it, and the words that must stand
+    in the text.
+    """
 
     kind: Loss
     what: str
     words: tuple[str, ...]
-    exact: bool = True  # False of names and numbers, which may stand in a text by chance however long they are
+    # False of names and numbers, which may stand in a text by chance however long they are
+    exact: bool = True
 
 
 def listed(lost: Sequence[Piece]) -> str:
@@ -54,8 +70,8 @@ def listed(lost: Sequence[Piece]) -> str:
 
 
 def thoughts(content: str) -> tuple[list[str], list[str]]:
-    """(thinking, the rest) of an assistant's words, each as the stretches of text that the marks leave. A thought that was opened before
-    the text begins runs up to the first closing mark."""
+    """(thinking, the rest) of an assistant's words, each as the stretches of text that the marks
+    leave. A thought that was opened before the text begins runs up to the first closing mark."""
     if "<" not in content and "[" not in content:
         return [], [content]
     for opening, closing in THOUGHTS:
@@ -64,13 +80,22 @@ def thoughts(content: str) -> tuple[list[str], list[str]]:
         if closing in content and opening not in content[: content.index(closing)]:
             content = opening + content
         inside = re.compile(f"{re.escape(opening)}(.*?)(?:{re.escape(closing)}|\\Z)", re.DOTALL)
-        return inside.findall(content), [part for part in inside.sub("\0", content).split("\0") if part.strip()]
+        return inside.findall(content), [
+            part for part in inside.sub("\0", content).split("\0") if part.strip()
+        ]
     return [], [content]
 
 
 def pieces(messages: Sequence[Message], *, answer: bool = False) -> list[Piece]:
-    """What these messages say, in their order. `answer` says that they are the answer, not the conversation before it."""
-    return [piece for message in messages for piece in _of_message(message, answer) if any(map(str.strip, piece.words))]
+    """What these messages say, in their order. `answer` says that they are the answer, not the
+    conversation before it.
+    """
+    return [
+        piece
+        for message in messages
+        for piece in _of_message(message, answer)
+        if any(map(str.strip, piece.words))
+    ]
 
 
 def _of_message(message: Message, answer: bool) -> Iterator[Piece]:
@@ -80,13 +105,19 @@ def _of_message(message: Message, answer: bool) -> Iterator[Piece]:
         inside, content = thoughts(content)
         of = "of the answer" if answer else "of earlier assistant turns"
         yield Piece("thinking", f"the thinking {of}", (thinking, *inside))
-        yield Piece("turns", "words of the answer" if answer else "an assistant turn", tuple(content))
+        yield Piece(
+            "turns", "words of the answer" if answer else "an assistant turn", tuple(content)
+        )
         for call in message.get("tool_calls") or ():
             yield Piece("tool_calls", f"the tool calls {of}", tuple(_call_words(call)), exact=False)
     else:
         yield Piece("thinking", f"the thinking of a turn of role {role[:40]!r}", (thinking,))
         kind: Loss = "system" if role in SYSTEM else "turns"
-        yield Piece(kind, f"the {role} turn" if role in SYSTEM else f"a turn of role {role[:40]!r}", (content,))
+        yield Piece(
+            kind,
+            f"the {role} turn" if role in SYSTEM else f"a turn of role {role[:40]!r}",
+            (content,),
+        )
     for name in PICTURES:
         if message.get(name):
             yield Piece("images", f"`{name}` of a message", ("\ufffe",))  # no text can hold it
@@ -110,7 +141,9 @@ def _leaves(value: Any) -> Iterator[str]:
 
 
 def tool_pieces(tools: Sequence[Any]) -> list[Piece]:
-    """What the tools on offer say: the name and the description of each, and the names of its parameters."""
+    """What the tools on offer say: the name and the description of each, and the names of its
+    parameters.
+    """
     words: list[str] = []
     for tool in tools:
         function = tool.get("function", tool) if isinstance(tool, Mapping) else {"name": str(tool)}
@@ -122,7 +155,12 @@ def tool_pieces(tools: Sequence[Any]) -> list[Piece]:
 
 
 def document_pieces(documents: Sequence[Mapping[str, Any]]) -> list[Piece]:
-    words = tuple(str(document[key]) for document in documents for key in ("title", "text") if document.get(key))
+    words = tuple(
+        str(document[key])
+        for document in documents
+        for key in ("title", "text")
+        if document.get(key)
+    )
     return [Piece("documents", "the column `documents`", words)] if words else []
 
 
@@ -133,7 +171,9 @@ def missing(said: Sequence[Piece], text: str) -> list[int]:
     text = _bare(text)
     taken: list[tuple[int, int]] = []
     lost = set()
-    words = [(word, place) for place, piece in enumerate(said) for word in piece.words if word.strip()]
+    words = [
+        (word, place) for place, piece in enumerate(said) for word in piece.words if word.strip()
+    ]
     for word, place in sorted(words, key=lambda pair: -len(pair[0])):
         if said[place].exact:
             span = next(filter(None, (_free(text, form, taken) for form in _forms(word))), None)
@@ -147,7 +187,9 @@ def missing(said: Sequence[Piece], text: str) -> list[int]:
 
 
 def _in_order(said: Iterable[Piece], text: str) -> bool:
-    """Whether all words stand in the text, one after another: the quick answer for most conversations."""
+    """Whether all words stand in the text, one after another: the quick answer for most
+    conversations.
+    """
     at = 0
     for piece in said:
         for word in map(str.strip, piece.words):
@@ -185,7 +227,8 @@ def _free(text: str, word: str, taken: Sequence[tuple[int, int]]) -> tuple[int, 
     return None
 
 
-# ------------------------------------------------------------------------------------------------------------------------------ probes
+# ------------------------------------------------------------------------------------------------------------------------------
+# probes
 
 
 def by_chance(said: Sequence[Piece]) -> bool:
@@ -198,11 +241,15 @@ def _short(piece: Piece) -> bool:
 
 
 def structure(messages: Sequence[Message]) -> tuple[Any, ...]:
-    """What a template may go by besides the words: roles, which fields hold something, where a thought stands."""
+    """What a template may go by besides the words: roles, which fields hold something, where a
+    thought stands.
+    """
     return tuple(
         (
             message["role"],
-            tuple(bool(part) for part in thoughts(message["content"])) if message["role"] == "assistant" else (),
+            tuple(bool(part) for part in thoughts(message["content"]))
+            if message["role"] == "assistant"
+            else (),
             bool(message["content"].strip()),
             tuple(sorted(key for key, value in message.items() if value)),
             len(message.get("tool_calls") or ()),
@@ -271,4 +318,8 @@ class Probe:
             return tool
         if isinstance(tool.get("function"), Mapping):
             return {**tool, "function": self._tool(tool["function"])}
-        return {**tool, "name": self.word(), **({"description": self.word()} if tool.get("description") else {})}
+        return {
+            **tool,
+            "name": self.word(),
+            **({"description": self.word()} if tool.get("description") else {}),
+        }

@@ -1,7 +1,7 @@
 """Records out of one file, streamed: JSONL, JSON, CSV, TSV, Parquet, Arrow, each also compressed.
 
-A file that cannot be read at all is a `DataError`; a place in it that cannot is a `Record` with its trouble. Compression is known by the
-first bytes, so a compressed file may keep its plain name.
+A file that cannot be read at all is a `DataError`; a place in it that cannot is a `Record` with its
+trouble. Compression is known by the first bytes, so a compressed file may keep its plain name.
 """
 
 from __future__ import annotations
@@ -52,7 +52,11 @@ def records(path: Path, name: str | None = None) -> Iterator[Record]:
             empty = False
             yield record
         if empty:
-            hint = f"write {WRITE_JSONL}" if ending == ".jsonl" else "put rows with `prompt`, `chosen` and `rejected` into it"
+            hint = (
+                f"write {WRITE_JSONL}"
+                if ending == ".jsonl"
+                else "put rows with `prompt`, `chosen` and `rejected` into it"
+            )
             raise DataError(f"{name}: the file holds no rows", hint=hint)
 
 
@@ -69,14 +73,20 @@ def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
             head = raw.peek(8)[:8]
             if path.suffix.lower() in PACKED and head and _packing(head) is None:
                 hint = "rename the file, or fetch it again"
-                raise DataError(f"{name}: ends in {path.suffix} but is not {_packing_of(path.suffix.lower())}", hint=hint)
+                raise DataError(
+                    f"{name}: ends in {path.suffix} but is not {_packing_of(path.suffix.lower())}",
+                    hint=hint,
+                )
             yield _unpacked(raw, _packing(head), name)
     except (EOFError, zlib.error, lzma.LZMAError) as error:
         raise _cut_short(name, error) from error
     except OSError as error:
         if error.errno is None:  # not of the system: of a decompressor
             raise _cut_short(name, error) from error
-        raise DataError(f"{name}: cannot be read ({error.strerror or error})", hint="check the path and its permissions") from error
+        raise DataError(
+            f"{name}: cannot be read ({error.strerror or error})",
+            hint="check the path and its permissions",
+        ) from error
     except Exception as error:
         if type(error).__name__ != "ZstdError":  # of a module that may not be there
             raise
@@ -84,7 +94,10 @@ def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
 
 
 def _cut_short(name: str, error: Exception) -> DataError:
-    return DataError(f"{name}: the compressed stream is cut short or broken ({error})", hint="the file is incomplete: fetch it again")
+    return DataError(
+        f"{name}: the compressed stream is cut short or broken ({error})",
+        hint="the file is incomplete: fetch it again",
+    )
 
 
 MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
@@ -111,29 +124,45 @@ def _unpacked(raw: IO[bytes], kind: str | None, name: str) -> IO[bytes]:
 
 
 def _zstd(name: str) -> Any:
-    """The module that says so where a stream was cut short: of Python from 3.14 on, and of a package before."""
+    """The module that says so where a stream was cut short: of Python from 3.14 on, and of a
+    package before.
+    """
     for module in ("compression.zstd", "backports.zstd"):
         try:
             return import_module(module)
         except ImportError:
             continue
-    raise DataError(f"{name}: to read .zst, a package is needed that is not installed", hint="pip install backports.zstd")
+    raise DataError(
+        f"{name}: to read .zst, a package is needed that is not installed",
+        hint="pip install backports.zstd",
+    )
 
 
 def _text(stream: IO[bytes], name: str) -> IO[bytes]:
-    """A stream of lines of UTF-8. Refuses what is no text, or text in another encoding; CR alone ends a line where no LF does."""
-    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, stream), HEAD)
+    """A stream of lines of UTF-8. Refuses what is no text, or text in another encoding; CR alone
+    ends a line where no LF does.
+    """
+    buffered = (
+        stream
+        if isinstance(stream, io.BufferedReader)
+        else io.BufferedReader(cast(io.RawIOBase, stream), HEAD)
+    )
     head = buffered.peek(HEAD)[:HEAD]
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or (b"\x00" in head[:4] and head[:4].strip(b"\x00")):
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or (
+        b"\x00" in head[:4] and head[:4].strip(b"\x00")
+    ):
         raise DataError(f"{name}: this looks like UTF-16 or UTF-32", hint="save the file as UTF-8")
     if head.startswith(b"version https://git-lfs"):
         raise DataError(f"{name}: a pointer of Git LFS, not the file itself", hint="git lfs pull")
     if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
         raise DataError(
-            f"{name}: a web page, not data", hint="fetch the file itself (on the hub: resolve/ instead of blob/ in its address)"
+            f"{name}: a web page, not data",
+            hint="fetch the file itself (on the hub: resolve/ instead of blob/ in its address)",
         )
     if head and not head.strip(b"\x00"):
-        raise DataError(f"{name}: begins with null bytes", hint="the download was cut short: fetch it again")
+        raise DataError(
+            f"{name}: begins with null bytes", hint="the download was cut short: fetch it again"
+        )
     if b"\r" in head and b"\n" not in head:
         return io.BufferedReader(_CarriageReturns(buffered), HEAD)
     return buffered

@@ -1,8 +1,10 @@
 """The table of formats: what each is called, its columns, how a row of it is read, and an example.
 
-A new format is one entry of `FORMATS`: its name, its columns in words, `fits` (which columns play which role, or None), the parser, and an
-example row with what it gives. Examples are tested and printed in docs/reference/data-formats.md. Verdict columns whose code is documented
-by whoever published the format have it in `code`; all others are judged by their values (`holdfast.data.verdicts`).
+A new format is one entry of `FORMATS`: its name, its columns in words, `fits` (which columns play
+which role, or None), the parser, and an example row with what it gives. Examples are tested and
+printed in docs/reference/data-formats.md. Verdict columns whose code is documented by whoever
+published the format have it in `code`; all others are judged by their values
+(`holdfast.data.verdicts`).
 """
 
 from __future__ import annotations
@@ -40,12 +42,16 @@ from holdfast.data.parsers import Form, Parsed
 from holdfast.data.verdicts import Code, Tally, graded, signed, spelled
 
 Fits = Callable[[Kinds], dict[str, str] | None]
-PAIR, MATCH, SINGLE, DOCUMENT = range(4)  # tiers: of two formats that fit, the one that says more about the row is taken
+PAIR, MATCH, SINGLE, DOCUMENT = range(
+    4
+)  # tiers: of two formats that fit, the one that says more about the row is taken
 
 
 @dataclass(frozen=True, eq=False)
 class Format:
-    """One way of writing rows. `fits` gives the columns by their role in a row, or None; `notes` what is worth saying of such columns."""
+    """One way of writing rows. `fits` gives the columns by their role in a row, or None; `notes`
+    what is worth saying of such columns.
+    """
 
     name: str
     tier: int
@@ -54,10 +60,18 @@ class Format:
     parse: Callable[[Mapping[str, Any], Roles, Form], Parsed]
     example: Mapping[str, Any]
     gives: Mapping[str, Any] = field(default_factory=dict)  # fields of the example's first row
-    code: Callable[[str, Tally], Code | None] | None = None  # where what a verdict means is documented
-    needs: tuple[str, ...] = ("prompt", "chosen", "rejected")  # what a row must have, for complaints
+    code: Callable[[str, Tally], Code | None] | None = (
+        None  # where what a verdict means is documented
+    )
+    needs: tuple[str, ...] = (
+        "prompt",
+        "chosen",
+        "rejected",
+    )  # what a row must have, for complaints
     notes: Callable[[Kinds], str | None] = lambda kinds: None
-    plain: bool = False  # `needs` are columns by their own names, so that others can be mapped onto them
+    plain: bool = (
+        False  # `needs` are columns by their own names, so that others can be mapped onto them
+    )
     asked: bool = False  # read only where it is asked for by name
 
 
@@ -69,7 +83,9 @@ def _without(kinds: Kinds, *names: str) -> Kinds:
 
 
 def _pair(kinds: Kinds, of: tuple[str, ...] = SAID) -> dict[str, str] | None:
-    pair = next((pair for pair in PAIRS if kinds.get(pair[0]) in of and kinds.get(pair[1]) in of), None)
+    pair = next(
+        (pair for pair in PAIRS if kinds.get(pair[0]) in of and kinds.get(pair[1]) in of), None
+    )
     return {"chosen": pair[0], "rejected": pair[1]} if pair else None
 
 
@@ -82,7 +98,9 @@ def preference(kinds: Kinds) -> dict[str, str] | None:
 def implicit(kinds: Kinds) -> dict[str, str] | None:
     pair = _pair(kinds) if "prompt" not in kinds else None
     extras = prompt_extras(kinds, "") if pair else {}
-    return {**pair, **({"system": extras["system"]} if "system" in extras else {})} if pair else None
+    return (
+        {**pair, **({"system": extras["system"]} if "system" in extras else {})} if pair else None
+    )
 
 
 def several(kinds: Kinds) -> dict[str, str] | None:
@@ -92,14 +110,21 @@ def several(kinds: Kinds) -> dict[str, str] | None:
 
 def last_turn(kinds: Kinds) -> dict[str, str] | None:
     talk = conversation(kinds)
-    rejected = next((name for name in ("rejected_response", "rejected_messages") if kinds.get(name) in SAID), None)
+    rejected = next(
+        (name for name in ("rejected_response", "rejected_messages") if kinds.get(name) in SAID),
+        None,
+    )
     return {**talk, "rejected": rejected} if talk and rejected and not _pair(kinds) else None
 
 
 def two_answers(kinds: Kinds) -> dict[str, str] | None:
     asked = prompted(kinds)
     sides = text_sides(_without(kinds, *asked.values())) if asked else None
-    return {**asked, **_compared(kinds, sides.first, sides.second, asked.values())} if asked and sides else None
+    return (
+        {**asked, **_compared(kinds, sides.first, sides.second, asked.values())}
+        if asked and sides
+        else None
+    )
 
 
 def _compared(kinds: Kinds, first: str, second: str, asked: Any = ()) -> dict[str, str]:
@@ -114,7 +139,11 @@ def decided(fits: Fits) -> Fits:
 
     def roles(kinds: Kinds) -> dict[str, str] | None:
         found = fits(kinds)
-        return found if found and {"verdict", "first_won", "directed", "first_score"} & found.keys() else None
+        return (
+            found
+            if found and {"verdict", "first_won", "directed", "first_score"} & found.keys()
+            else None
+        )
 
     return roles
 
@@ -163,13 +192,18 @@ def document(kinds: Kinds) -> dict[str, str] | None:
 
 
 def having(fits: Fits, *columns: str, **roles: str | tuple[str, ...]) -> Fits:
-    """The same roles, only where these columns are there too and these roles are played by these columns."""
+    """The same roles, only where these columns are there too and these roles are played by these
+    columns.
+    """
 
     def narrower(kinds: Kinds) -> dict[str, str] | None:
         if not all(name in kinds for name in columns):
             return None
         found = fits(kinds)
-        if found is None or any(found.get(role) not in ((name,) if isinstance(name, str) else name) for role, name in roles.items()):
+        if found is None or any(
+            found.get(role) not in ((name,) if isinstance(name, str) else name)
+            for role, name in roles.items()
+        ):
             return None
         return found
 
@@ -181,7 +215,11 @@ def of_kind(fits: Fits, **kinds_of_roles: str) -> Fits:
 
     def narrower(kinds: Kinds) -> dict[str, str] | None:
         found = fits(kinds)
-        return found if found and all(kinds[found[role]] == kind for role, kind in kinds_of_roles.items()) else None
+        return (
+            found
+            if found and all(kinds[found[role]] == kind for role, kind in kinds_of_roles.items())
+            else None
+        )
 
     return narrower
 
@@ -217,13 +255,16 @@ def _pku_notes(kinds: Kinds) -> str | None:
     if "safer_response_id" not in kinds:
         return None
     return (
-        "`better_response_id` (helpfulness) says who won; --columns better_response_id=safer_response_id reads which answer is "
-        "safer instead. Rows whose answers are both unsafe are read too: is_response_0_safe and is_response_1_safe are carried along"
+        "`better_response_id` (helpfulness) says who won; --columns "
+        "better_response_id=safer_response_id reads which answer is "
+        "safer instead. Rows whose answers are both unsafe are read too: "
+        "is_response_0_safe and is_response_1_safe are carried along"
     )
 
 
 FORMATS: tuple[Format, ...] = (
-    # ------------------------------------------------------------ a prompt, the chosen and the rejected answer
+    # ------------------------------------------------------------ a prompt, the chosen and the
+    # rejected answer
     Format(
         "orca",
         PAIR,
@@ -236,7 +277,8 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "alpaca_preference",
         PAIR,
-        "instruction, input, chosen, rejected (LLaMA-Factory); system and history where they are there",
+        "instruction, input, chosen, rejected (LLaMA-Factory); system and history where "
+        "they are there",
         having(preference, prompt="instruction"),
         parsers.preference,
         {"instruction": "Answer.", "input": "Why?", "chosen": "Since.", "rejected": "No."},
@@ -245,7 +287,8 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "llama_factory",
         PAIR,
-        "conversations (from, value) up to the user's turn, chosen and rejected as one such turn each",
+        "conversations (from, value) up to the user's turn, chosen and rejected as one "
+        "such turn each",
         having(preference, prompt="conversations"),
         parsers.preference,
         {
@@ -285,7 +328,11 @@ FORMATS: tuple[Format, ...] = (
         "ultrafeedback_binarized",
         PAIR,
         "prompt, and chosen and rejected as whole conversations",
-        having(of_kind(preference, prompt=TEXT, chosen=MESSAGES, rejected=MESSAGES), "score_chosen", "score_rejected"),
+        having(
+            of_kind(preference, prompt=TEXT, chosen=MESSAGES, rejected=MESSAGES),
+            "score_chosen",
+            "score_rejected",
+        ),
         parsers.preference,
         {
             "prompt": "Why?",
@@ -311,10 +358,18 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "rewardbench2",
         PAIR,
-        "prompt, and lists of texts as chosen and rejected: each chosen one against each rejected one",
+        "prompt, and lists of texts as chosen and rejected: each chosen one against each "
+        "rejected one",
         several,
         parsers.several,
-        {"id": "1", "prompt": "Why?", "chosen": ["Since."], "rejected": ["No.", "Never.", "Not."], "num_correct": 1, "subset": "Focus"},
+        {
+            "id": "1",
+            "prompt": "Why?",
+            "chosen": ["Since."],
+            "rejected": ["No.", "Never.", "Not."],
+            "num_correct": 1,
+            "subset": "Focus",
+        },
         YES_NO,
     ),
     Format(
@@ -333,7 +388,11 @@ FORMATS: tuple[Format, ...] = (
         "input (an object with messages), preferred_output, non_preferred_output",
         exactly(input=OBJECT, preferred_output=MESSAGES, non_preferred_output=MESSAGES),
         layouts.openai_preference,
-        {"input": {"messages": [_user("Why?")]}, "preferred_output": [_said("Since.")], "non_preferred_output": [_said("No.")]},
+        {
+            "input": {"messages": [_user("Why?")]},
+            "preferred_output": [_said("Since.")],
+            "non_preferred_output": [_said("No.")],
+        },
         TALK,
         needs=("input", "preferred_output", "non_preferred_output"),
     ),
@@ -343,7 +402,10 @@ FORMATS: tuple[Format, ...] = (
         "chosen, rejected: two transcripts that share a beginning",
         implicit,
         parsers.implicit,
-        {"chosen": "\n\nHuman: Why?\n\nAssistant: Since.", "rejected": "\n\nHuman: Why?\n\nAssistant: No."},
+        {
+            "chosen": "\n\nHuman: Why?\n\nAssistant: Since.",
+            "rejected": "\n\nHuman: Why?\n\nAssistant: No.",
+        },
         TALK,
         needs=("chosen", "rejected"),
         plain=True,
@@ -353,7 +415,12 @@ FORMATS: tuple[Format, ...] = (
         "pku_saferlhf",
         PAIR,
         "prompt, response_0, response_1, better_response_id (0 or 1)",
-        having(two_answers, first="response_0", second="response_1", verdict=("better_response_id", "safer_response_id")),
+        having(
+            two_answers,
+            first="response_0",
+            second="response_1",
+            verdict=("better_response_id", "safer_response_id"),
+        ),
         parsers.two_answers,
         {
             "prompt": "Why?",
@@ -381,7 +448,8 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "helpsteer3",
         PAIR,
-        "context (messages), response1, response2, overall_preference (-3: the first is much better, to 3)",
+        "context (messages), response1, response2, overall_preference (-3: the first is "
+        "much better, to 3)",
         having(two_answers, first="response1", verdict="overall_preference"),
         parsers.two_answers,
         {
@@ -398,10 +466,19 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "shp",
         PAIR,
-        "history, human_ref_A, human_ref_B, labels (1: A is preferred, 0: B); score_ratio is the strength",
+        "history, human_ref_A, human_ref_B, labels (1: A is preferred, 0: B); score_ratio "
+        "is the strength",
         having(two_answers, first="human_ref_A", second="human_ref_B", verdict="labels"),
         layouts.shp,
-        {"history": "Why?", "human_ref_A": "Since.", "human_ref_B": "No.", "labels": 1, "score_A": 8, "score_B": 2, "score_ratio": 4.0},
+        {
+            "history": "Why?",
+            "human_ref_A": "Since.",
+            "human_ref_B": "No.",
+            "labels": 1,
+            "score_A": 8,
+            "score_B": 2,
+            "score_ratio": 4.0,
+        },
         {**YES_NO, "strength": 4.0},
         code=spelled("as published", {1.0: "first", 0.0: "second"}),
     ),
@@ -411,7 +488,13 @@ FORMATS: tuple[Format, ...] = (
         "question (an object with full_text), answer_0, answer_1, score_0, score_1",
         exactly(question=OBJECT, answer_0=TEXT, answer_1=TEXT, score_0="number", score_1="number"),
         layouts.webgpt,
-        {"question": {"full_text": "Why?", "dataset": "eli5"}, "answer_0": "Since.", "answer_1": "No.", "score_0": 1.0, "score_1": -1.0},
+        {
+            "question": {"full_text": "Why?", "dataset": "eli5"},
+            "answer_0": "Since.",
+            "answer_1": "No.",
+            "score_0": 1.0,
+            "score_1": -1.0,
+        },
         {**YES_NO, "strength": 2.0},
         needs=("question", "answer_0", "answer_1", "score_0", "score_1"),
     ),
@@ -427,15 +510,27 @@ FORMATS: tuple[Format, ...] = (
             "choice": 1,
             "worker": "w1",
         },
-        {"prompt": "SUBREDDIT: r/AskReddit\nTITLE: Help\nPOST: Why?\nTL;DR:", "chosen": "Since.", "rejected": "No.", "rater": "w1"},
+        {
+            "prompt": "SUBREDDIT: r/AskReddit\nTITLE: Help\nPOST: Why?\nTL;DR:",
+            "chosen": "Since.",
+            "rejected": "No.",
+            "rater": "w1",
+        },
         code=spelled("as published", {0.0: "first", 1.0: "second"}),
         needs=("info", "summaries", "choice"),
     ),
     Format(
         "arena_55k",
         PAIR,
-        "prompt, response_a, response_b (lists of turns as JSON text), winner_model_a, winner_model_b, winner_tie (0 or 1)",
-        having(two_answers, "model_a", "model_b", first_won="winner_model_a", second_won="winner_model_b"),
+        "prompt, response_a, response_b (lists of turns as JSON text), winner_model_a, "
+        "winner_model_b, winner_tie (0 or 1)",
+        having(
+            two_answers,
+            "model_a",
+            "model_b",
+            first_won="winner_model_a",
+            second_won="winner_model_b",
+        ),
         layouts.arena_55k,
         {
             "id": 1,
@@ -453,7 +548,8 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "arena_33k",
         PAIR,
-        "model_a, model_b, winner (model_a, model_b, tie, tie (bothbad)), conversation_a, conversation_b, judge",
+        "model_a, model_b, winner (model_a, model_b, tie, tie (bothbad)), conversation_a, "
+        "conversation_b, judge",
         having(decided(conversations), "judge", first="conversation_a"),
         layouts.arena,
         {
@@ -472,7 +568,8 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "arena_140k",
         PAIR,
-        "model_a, model_b, winner (model_a, model_b, tie, both_bad), conversation_a, conversation_b",
+        "model_a, model_b, winner (model_a, model_b, tie, both_bad), conversation_a, "
+        "conversation_b",
         decided(conversations),
         layouts.arena,
         {
@@ -495,7 +592,8 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "arena_first_turn",
         PAIR,
-        "the three arena formats, of conversations with several turns the first question and its two answers alone",
+        "the three arena formats, of conversations with several turns the first question "
+        "and its two answers alone",
         layouts.first_turn_columns(decided(conversations), two_answers),
         layouts.first_turn,
         {
@@ -514,17 +612,26 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "alpaca_eval",
         PAIR,
-        "instruction, generator_1, generator_2, output_1, output_2, preference (1: the first, to 2: the second)",
+        "instruction, generator_1, generator_2, output_1, output_2, preference (1: the "
+        "first, to 2: the second)",
         having(two_answers, "generator_1", "generator_2", first="output_1", verdict="preference"),
         parsers.two_answers,
-        {"instruction": "Why?", "generator_1": "m", "output_1": "No.", "generator_2": "n", "output_2": "Since.", "preference": 1.75},
+        {
+            "instruction": "Why?",
+            "generator_1": "m",
+            "output_1": "No.",
+            "generator_2": "n",
+            "output_2": "Since.",
+            "preference": 1.75,
+        },
         {**YES_NO, "strength": 0.5},
         code=graded,
     ),
     Format(
         "pairwise",
         PAIR,
-        "prompt, two answers (response_a, response_b; answer_1, answer_2; ...) and who won (winner, preference, choice, scores, ...)",
+        "prompt, two answers (response_a, response_b; answer_1, answer_2; ...) and who "
+        "won (winner, preference, choice, scores, ...)",
         decided(two_answers),
         parsers.two_answers,
         {"prompt": "Why?", "response_a": "No.", "response_b": "Since.", "winner": "b"},
@@ -541,7 +648,10 @@ FORMATS: tuple[Format, ...] = (
         parsers.ranked,
         {
             "prompt": "Why?",
-            "answers": [{"answer": "No.", "model": "m", "rank": 2.0}, {"answer": "Since.", "model": "n", "rank": 1.0}],
+            "answers": [
+                {"answer": "No.", "model": "m", "rank": 2.0},
+                {"answer": "Since.", "model": "n", "rank": 1.0},
+            ],
             "source": ["web"],
         },
         {**YES_NO, "strength": 1.0},

@@ -1,4 +1,6 @@
-"""The page docs/reference/data-formats.md, out of the table of formats: `python -m holdfast.data.formats_page FILE`."""
+"""The page docs/reference/data-formats.md, out of the table of formats: `python -m
+holdfast.data.formats_page FILE`.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,10 @@ refused. `--quarantine` leaves them out, `--format arena_first_turn` reads the f
 
 def page() -> str:
     """The page as markdown."""
-    rows = "".join(f"| `{known.name}` | {known.says} | `{_cell(known.example)}` | {_gives(known)} |\n" for known in FORMATS)
+    rows = "".join(
+        f"| `{known.name}` | {known.says} | `{_cell(known.example)}` | {_gives(known)} |\n"
+        for known in FORMATS
+    )
     return (
         TOP
         + rows
@@ -98,9 +103,18 @@ def _cell(value: Any) -> str:
 
 def _gives(known: Format) -> str:
     gives: Mapping[str, Any] = known.gives
-    said = [f"{name} {_shown(gives[name])}" for name in ("prompt", "chosen", "rejected", "answer") if gives.get(name)]
+    said = [
+        f"{name} {_shown(gives[name])}"
+        for name in ("prompt", "chosen", "rejected", "answer")
+        if gives.get(name)
+    ]
     said += ["good" if gives["desirable"] else "bad"] if "desirable" in gives else []
-    return ", ".join([*said, *(f"{name} {gives[name]}" for name in ("strength", "rater", "source") if name in gives)])
+    return ", ".join(
+        [
+            *said,
+            *(f"{name} {gives[name]}" for name in ("strength", "rater", "source") if name in gives),
+        ]
+    )
 
 
 def _shown(text: Text) -> str:

@@ -1,4 +1,6 @@
-"""Datasets of the `datasets` library: objects, folders that it saved, and names on the Hugging Face hub."""
+"""Datasets of the `datasets` library: objects, folders that it saved, and names on the Hugging Face
+hub.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 def is_saved_dataset(folder: Path) -> bool:
     """True for a folder written by `save_to_disk`."""
-    return (folder / "dataset_dict.json").exists() or ((folder / "state.json").exists() and (folder / "dataset_info.json").exists())
+    return (folder / "dataset_dict.json").exists() or (
+        (folder / "state.json").exists() and (folder / "dataset_info.json").exists()
+    )
 
 
 def saved_dataset(folder: Path, split: str | None) -> tuple[Iterator[Record], str]:
@@ -27,7 +31,10 @@ def saved_dataset(folder: Path, split: str | None) -> tuple[Iterator[Record], st
     try:
         loaded = datasets.load_from_disk(str(folder))
     except Exception as error:
-        raise DataError(f"{folder}: the saved dataset cannot be loaded ({error})", hint="save it again with save_to_disk") from error
+        raise DataError(
+            f"{folder}: the saved dataset cannot be loaded ({error})",
+            hint="save it again with save_to_disk",
+        ) from error
     return of_split(loaded, str(folder), split)
 
 
@@ -39,10 +46,19 @@ def hub_dataset(name: str, split: str | None) -> tuple[Iterator[Record], str]:
         loaded = datasets.load_dataset(name)
     except Exception as error:
         if "Config name is missing" in str(error):
-            hint = "load the configuration yourself and pass it: holdfast.read(datasets.load_dataset(name, configuration))"
-            raise DataError(f"{name}: the dataset has several configurations ({error})", hint=hint) from error
+            hint = (
+                "load the configuration yourself and pass it: "
+                "holdfast.read(datasets.load_dataset(name, configuration))"
+            )
+            raise DataError(
+                f"{name}: the dataset has several configurations ({error})", hint=hint
+            ) from error
         hint = "check the spelling of the path, or of the name on the hub (owner/name)"
-        raise DataError(f"{name}: no such file or folder here, and the hub gave no dataset of this name ({error})", hint=hint) from error
+        raise DataError(
+            f"{name}: no such file or folder here, and the hub gave no dataset of this "
+            f"name ({error})",
+            hint=hint,
+        ) from error
     return of_split(loaded, name, split)
 
 

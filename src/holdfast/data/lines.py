@@ -16,7 +16,9 @@ WRITE_JSONL = 'one JSON object a line, as in {"prompt": ..., "chosen": ..., "rej
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row before anyone knows its format. `cells` is True where every value arrives as text (CSV)."""
+    """One row before anyone knows its format. `cells` is True where every value arrives as text
+    (CSV).
+    """
 
     where: Where
     value: Mapping[str, Any] | None
@@ -26,7 +28,9 @@ class Record:
 
 
 def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
-    """Numbered lines, from 1; None for one longer than `LONGEST`. A byte-order mark at the start is taken off."""
+    """Numbered lines, from 1; None for one longer than `LONGEST`. A byte-order mark at the start is
+    taken off.
+    """
     number = 0
     while line := stream.readline(LONGEST + 1):
         number += 1
@@ -40,11 +44,18 @@ def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
 
 def too_long(where: Where) -> Record:
     trouble = RowError(
-        "the line is too long", detail=f"more than {LONGEST >> 20} MiB", cure="check that the file has line breaks, or split the row"
+        "the line is too long",
+        detail=f"more than {LONGEST >> 20} MiB",
+        cure="check that the file has line breaks, or split the row",
     )
     return Record(where, None, trouble, raw="")
 
 
 def bad_utf8(where: Where, raw: bytes, error: UnicodeDecodeError | None = None) -> Record:
     detail = f"byte {error.start + 1} of the line" if error else ""
-    return Record(where, None, RowError("invalid UTF-8", detail=detail, cure="save the file as UTF-8"), raw=raw)
+    return Record(
+        where,
+        None,
+        RowError("invalid UTF-8", detail=detail, cure="save the file as UTF-8"),
+        raw=raw,
+    )

@@ -1,13 +1,15 @@
 """Head-to-head results: who beat whom, by name, without the texts that met.
 
     winner, loser                              the order of the sides is not known
-    first, second, winner                      winner names a side, its place (first, 1, a, model_a, ...) or a tie
+    first, second, winner                      winner names a side, its place (first, 1, a, model_a,
+                                               ...) or a tie
     generator_1, generator_2, preference       1 (the first) to 2 (the second), 1.5 or 0 is a tie
     home, away, home_goals, away_goals         the higher score wins
 
-The first side named is the one shown first. The names themselves are what won and lost, and `Row.named` says so. The row keeps both names
-as `chosen_model` and `rejected_model`, and whether the winner came first as `chosen_first`. With a prompt and both texts such a row is a
-comparison of these texts, whoever wrote them (format `pairwise`).
+The first side named is the one shown first. The names themselves are what won and lost, and
+`Row.named` says so. The row keeps both names as `chosen_model` and `rejected_model`, and whether
+the winner came first as `chosen_first`. With a prompt and both texts such a row is a comparison of
+these texts, whoever wrote them (format `pairwise`).
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ ABOUT = ("item", "question_id", *PROMPTS)  # what a match was about, if it says
 def columns(kinds: Kinds) -> dict[str, str] | None:
     """The columns of who met and who won; `won` and `lost` where these are named themselves."""
     if {kinds.get("winner"), kinds.get("loser")} <= {TEXT, NUMBER}:
-        return None if "prompt" in kinds else {"won": "winner", "lost": "loser"}  # with a prompt, they may be texts: ask
+        return (
+            None if "prompt" in kinds else {"won": "winner", "lost": "loser"}
+        )  # with a prompt, they may be texts: ask
     names = name_sides(kinds)
     if names is None:
         return None
@@ -35,7 +39,12 @@ def columns(kinds: Kinds) -> dict[str, str] | None:
     roles = verdict_roles(kinds, {names.first, names.second, *([about] if about else [])})
     if roles is None:
         return None
-    return {"first_name": names.first, "second_name": names.second, **({"about": about} if about else {}), **roles}
+    return {
+        "first_name": names.first,
+        "second_name": names.second,
+        **({"about": about} if about else {}),
+        **roles,
+    }
 
 
 def match(record: Mapping[str, Any], roles: Roles, form: Form) -> Parsed:
@@ -44,7 +53,13 @@ def match(record: Mapping[str, Any], roles: Roles, form: Form) -> Parsed:
     if "won" in roles:
         won, lost = (_name(record, roles[role]) for role in ("won", "lost"))
         _refuse_itself(won, lost, roles["won"])
-        parts = {"prompt": about, "chosen": won, "rejected": lost, "named": True, "extra": {"chosen_model": won, "rejected_model": lost}}
+        parts = {
+            "prompt": about,
+            "chosen": won,
+            "rejected": lost,
+            "named": True,
+            "extra": {"chosen_model": won, "rejected_model": lost},
+        }
         return Parsed([parts], frozenset(roles.values()))
     names = _name(record, roles["first_name"]), _name(record, roles["second_name"])
     _refuse_itself(*names, roles["first_name"])

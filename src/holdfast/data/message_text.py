@@ -1,4 +1,6 @@
-"""Message lists that were stored as text: JSON, Python's repr, or numpy's repr, as `pandas.to_csv` leaves them. Read, never evaluated."""
+"""Message lists that were stored as text: JSON, Python's repr, or numpy's repr, as `pandas.to_csv`
+leaves them. Read, never evaluated.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +14,38 @@ from holdfast.data.trouble import RowError
 
 LONGEST = 4 * 2**20  # characters of one list
 BEGINS = re.compile(r"""\s*"?\s*\[?\s*\{\s*\\?['"](role|from|content|value)\\?['"]\s*:""")
-OUTSIDE = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|\}\s*\{|\barray\(|,\s*dtype=object\)""", re.DOTALL)
+OUTSIDE = re.compile(
+    r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|\}\s*\{|\barray\(|,\s*dtype=object\)""", re.DOTALL
+)
 
 
 def messages_in(text: str, name: str) -> list[Any] | None:
-    """The messages that a text holds, None if it is text. Raises RowError for what begins and ends as a message list and cannot be read."""
+    """The messages that a text holds, None if it is text. Raises RowError for what begins and ends
+    as a message list and cannot be read.
+    """
     if BEGINS.match(text) is None or text.rstrip()[-1:] not in ("]", "}", '"'):
         return None
     found = _read(text) if len(text) <= LONGEST else None
     if isinstance(found, Mapping):
         found = [found]
-    if isinstance(found, list | tuple) and found and all(isinstance(m, Mapping) and {"role", "from"} & m.keys() for m in found):
+    if (
+        isinstance(found, list | tuple)
+        and found
+        and all(isinstance(m, Mapping) and {"role", "from"} & m.keys() for m in found)
+    ):
         return list(found)
     if found is not None:
         return None  # some other list of objects
-    cure = "store conversations as JSON Lines or Parquet; CSV holds their text only, and numpy cuts long arrays (...) in it"
-    raise RowError(f"`{name}` looks like a message list stored as text, and cannot be read", field=name, detail=repr(text[:40]), cure=cure)
+    cure = (
+        "store conversations as JSON Lines or Parquet; CSV holds their text only, and numpy "
+        "cuts long arrays (...) in it"
+    )
+    raise RowError(
+        f"`{name}` looks like a message list stored as text, and cannot be read",
+        field=name,
+        detail=repr(text[:40]),
+        cure=cure,
+    )
 
 
 def _read(text: str) -> Any:

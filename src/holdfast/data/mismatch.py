@@ -1,8 +1,9 @@
 """Another row's answer under this row's prompt: what KTO measures its reference point with.
 
-The rows are laid out prompt by prompt and turned by a random number of places that no prompt's rows can bridge: a derangement in which no
-row keeps its prompt. It exists unless one prompt has more than half of the rows; then each row draws from the other prompts' rows, with
-replacement. An answer that does not fit beside a prompt in `max_tokens` is drawn again.
+The rows are laid out prompt by prompt and turned by a random number of places that no prompt's rows
+can bridge: a derangement in which no row keeps its prompt. It exists unless one prompt has more
+than half of the rows; then each row draws from the other prompts' rows, with replacement. An answer
+that does not fit beside a prompt in `max_tokens` is drawn again.
 """
 
 from __future__ import annotations
@@ -26,13 +27,17 @@ class Across:
 
 
 def partners(groups: Sequence[int], rng: random.Random) -> tuple[list[int], bool]:
-    """For each place another place of another group, and whether they were drawn with replacement. Needs two groups."""
+    """For each place another place of another group, and whether they were drawn with replacement.
+    Needs two groups.
+    """
     order = list(range(len(groups)))
     rng.shuffle(order)
     first: dict[int, int] = {}
     for place, i in enumerate(order):
         first.setdefault(groups[i], place)
-    order.sort(key=lambda i: first[groups[i]])  # groups in random order, and the rows of a group too
+    order.sort(
+        key=lambda i: first[groups[i]]
+    )  # groups in random order, and the rows of a group too
     most, total = max(Counter(groups).values()), len(groups)
     partner = [0] * total
     if 2 * most <= total:
@@ -49,7 +54,9 @@ def partners(groups: Sequence[int], rng: random.Random) -> tuple[list[int], bool
 
 
 def mismatch(items: Sequence[Tokenized], *, seed: int, max_tokens: int | None) -> Across:
-    """The items, each with a branch "mismatched": another prompt's first answer. There must be two prompts at least."""
+    """The items, each with a branch "mismatched": another prompt's first answer. There must be two
+    prompts at least.
+    """
     numbers: dict[tuple[int, ...], int] = {}
     groups = [numbers.setdefault(tuple(item.prompt), len(numbers)) for item in items]
     if len(numbers) < 2:
@@ -62,12 +69,18 @@ def mismatch(items: Sequence[Tokenized], *, seed: int, max_tokens: int | None) -
     for place, item in enumerate(items):
         other = partner[place]
         if max_tokens is not None and len(item.prompt) + len(answers[other]) > max_tokens:
-            fits = [i for i in by_length if groups[i] != groups[place] and len(item.prompt) + len(answers[i]) <= max_tokens]
+            fits = [
+                i
+                for i in by_length
+                if groups[i] != groups[place] and len(item.prompt) + len(answers[i]) <= max_tokens
+            ]
             if not fits:
                 unfit.append(place)
                 continue
             other, drawn = rng.choice(fits), drawn + 1
         out.append(replace(item, branches={**item.branches, mismatched.name: answers[other]}))
     notes = [f"{drawn:,} mismatched answers were drawn again to fit max_tokens"] if drawn else []
-    notes += ["mismatched answers repeat: one prompt has more than half of the rows"] if replaced else []
+    notes += (
+        ["mismatched answers repeat: one prompt has more than half of the rows"] if replaced else []
+    )
     return Across(out, unfit, notes)

@@ -1,4 +1,6 @@
-"""Records out of Python objects: dicts, columns, data frames, tables, with NumPy's and pandas' values as Python's own."""
+"""Records out of Python objects: dicts, columns, data frames, tables, with NumPy's and pandas'
+values as Python's own.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,24 @@ def from_rows(rows: Iterable[Any], name: str) -> Iterator[Record]:
         if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
             yield Record(where, {str(key): native(item) for key, item in value.items()})
         else:
-            detail = "a column name is no text" if isinstance(value, Mapping) else f"a {type(value).__name__}"
-            trouble = RowError("not a row", detail=detail, cure='give rows as dicts, as in {"prompt": ..., "chosen": ..., "rejected": ...}')
+            detail = (
+                "a column name is no text"
+                if isinstance(value, Mapping)
+                else f"a {type(value).__name__}"
+            )
+            trouble = RowError(
+                "not a row",
+                detail=detail,
+                cure='give rows as dicts, as in {"prompt": ..., "chosen": ..., "rejected": ...}',
+            )
             yield Record(where, None, trouble, raw=written(value))
 
 
 def is_table(value: Any) -> bool:
     """A data frame of pandas or Polars, or an Arrow table."""
-    return (hasattr(value, "to_dict") and hasattr(value, "columns")) or (hasattr(value, "to_pylist") and hasattr(value, "column_names"))
+    return (hasattr(value, "to_dict") and hasattr(value, "columns")) or (
+        hasattr(value, "to_pylist") and hasattr(value, "column_names")
+    )
 
 
 def from_table(frame: Any) -> Iterator[Record]:
@@ -41,19 +53,31 @@ def from_table(frame: Any) -> Iterator[Record]:
     Raises:
         DataError: two columns of one name.
     """
-    names = [str(name) for name in (frame.column_names if hasattr(frame, "column_names") else frame.columns)]
+    names = [
+        str(name)
+        for name in (frame.column_names if hasattr(frame, "column_names") else frame.columns)
+    ]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(f"the data frame names columns twice: {listed(twice)}", hint="give every column a name of its own")
+        raise DataError(
+            f"the data frame names columns twice: {listed(twice)}",
+            hint="give every column a name of its own",
+        )
     if hasattr(frame, "to_batches"):
-        rows: Iterable[Any] = (row for batch in frame.to_batches(max_chunksize=1024) for row in batch.to_pylist())
+        rows: Iterable[Any] = (
+            row for batch in frame.to_batches(max_chunksize=1024) for row in batch.to_pylist()
+        )
     elif hasattr(frame, "iter_rows"):
         rows = frame.iter_rows(named=True)
     else:
         columns = [frame.iloc[:, place] for place in range(len(names))]
         rows = (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
     for record in from_rows(rows, "data frame"):
-        yield record if record.value is None else Record(record.where, {name: _known(item) for name, item in record.value.items()})
+        yield (
+            record
+            if record.value is None
+            else Record(record.where, {name: _known(item) for name, item in record.value.items()})
+        )
 
 
 def from_columns(columns: Mapping[str, Any], name: str) -> Iterator[Record]:
@@ -67,25 +91,36 @@ def rows_of_columns(columns: Mapping[str, Any], name: str) -> Iterator[dict[str,
     lengths = {key: len(column) for key, column in columns.items()}
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{key} has {length:,}" for key, length in lengths.items())
-        raise DataError(f"{name}: the columns are of different lengths: {said}", hint="give every column a value for every row")
-    return (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+        raise DataError(
+            f"{name}: the columns are of different lengths: {said}",
+            hint="give every column a value for every row",
+        )
+    return (
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    )
 
 
 def are_columns(value: Mapping[str, Any]) -> bool:
-    """Whether a dict holds columns rather than one row: nothing but lists, and no list of messages, which one row may hold."""
+    """Whether a dict holds columns rather than one row: nothing but lists, and no list of messages,
+    which one row may hold.
+    """
     return bool(value) and all(_is_column(column) for column in value.values())
 
 
 def _is_column(value: Any) -> bool:
-    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__len__") or not hasattr(value, "__iter__"):
+    if (
+        isinstance(value, str | bytes | Mapping)
+        or not hasattr(value, "__len__")
+        or not hasattr(value, "__iter__")
+    ):
         return False
     first = next(iter(value), None)
     return not (isinstance(first, Mapping) and ("role" in first or "from" in first))
 
 
 def native(value: Any, depth: int = 0) -> Any:
-    """The same value with NumPy's arrays and scalars, tensors, and containers of them as Python's own. What is nested deeper than anyone
-    reads stays as it is."""
+    """The same value with NumPy's arrays and scalars, tensors, and containers of them as Python's
+    own. What is nested deeper than anyone reads stays as it is."""
     if (isinstance(value, PLAIN) and type(value) in PLAIN) or isinstance(value, float):
         return value
     if depth > NESTED:
@@ -102,7 +137,10 @@ def native(value: Any, depth: int = 0) -> Any:
 
 
 def _known(value: Any) -> Any:
-    missing = (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in ("NAType", "NaTType")
+    missing = (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in (
+        "NAType",
+        "NaTType",
+    )
     return None if missing else value
 
 

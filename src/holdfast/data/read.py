@@ -1,7 +1,8 @@
 """From a file, a folder, a dataset or an iterable to rows: `read`.
 
-Nothing is dropped silently. A row that cannot be used is an error that names file, line, field and cure, or, when a quarantine file is
-named, is written there and counted. What was read, as which format and why, is the `ReadReport` that a run keeps.
+Nothing is dropped silently. A row that cannot be used is an error that names file, line, field and
+cure, or, when a quarantine file is named, is written there and counted. What was read, as which
+format and why, is the `ReadReport` that a run keeps.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ STAGE = "read"
 
 @dataclass(frozen=True)
 class ReadReport:
-    """What a read saw. `read == kept + sum(set_aside.values())` always; `rows` differs from `kept` where one row gave several pairs."""
+    """What a read saw. `read == kept + sum(set_aside.values())` always; `rows` differs from `kept`
+    where one row gave several pairs.
+    """
 
     files: tuple[str, ...]
     format: str
@@ -48,13 +51,21 @@ class ReadReport:
     notes: tuple[str, ...] = ()
     quarantine: str | None = None
     content_hash: str = ""
-    counts: Mapping[str, int] = field(default_factory=dict)  # over the whole source: see `Tally.counts`
+    counts: Mapping[str, int] = field(
+        default_factory=dict
+    )  # over the whole source: see `Tally.counts`
     sampled: str = ""  # how the rows were drawn, in a sentence; empty if all were kept
 
     def lines(self) -> list[str]:
         """The report as text, a fact a line."""
-        said = [f"read {self.read:,} rows from {listed(self.files, 10)}", f"format: {self.format}: {self.why}"]
-        said.append(f"kept {self.kept:,}" + (f", giving {self.rows:,} pairs" if self.rows != self.kept else ""))
+        said = [
+            f"read {self.read:,} rows from {listed(self.files, 10)}",
+            f"format: {self.format}: {self.why}",
+        ]
+        said.append(
+            f"kept {self.kept:,}"
+            + (f", giving {self.rows:,} pairs" if self.rows != self.kept else "")
+        )
         said += [f"set aside {n:,}: {reason}" for reason, n in self.set_aside.items()]
         if self.sampled:
             said.append(self.sampled)
@@ -73,7 +84,10 @@ class ReadReport:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's own types, for the run record."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+        }
 
 
 @dataclass(frozen=True)
@@ -91,7 +105,14 @@ class Dataset(Sequence[Row]):
         kept = Reservoir()
         kept.add(rows)
         report = ReadReport(
-            files, "rows", why, len(rows), len(rows), len(rows), content_hash=content_hash(rows), counts=kept.tally.counts()
+            files,
+            "rows",
+            why,
+            len(rows),
+            len(rows),
+            len(rows),
+            content_hash=content_hash(rows),
+            counts=kept.tally.counts(),
         )
         return cls(rows, report)
 
@@ -103,27 +124,51 @@ class Dataset(Sequence[Row]):
     @overload
     def __getitem__(self, index: slice) -> Dataset: ...
     def __getitem__(self, index: int | slice) -> Row | Dataset:
-        return self.select(range(len(self))[index]) if isinstance(index, slice) else self.rows[index]
+        return (
+            self.select(range(len(self))[index]) if isinstance(index, slice) else self.rows[index]
+        )
 
     def select(self, indices: Iterable[int]) -> Dataset:
-        """The rows at these places, in this order. The report says how many they are of how many."""
+        """The rows at these places, in this order. The report says how many they are of how
+        many.
+        """
         rows = tuple(self.rows[index] for index in indices)
         note = f"{len(rows):,} of {len(self):,} rows were selected afterwards"
-        return Dataset(rows, replace(self.report, rows=len(rows), notes=(*self.report.notes, note), content_hash=content_hash(rows)))
+        return Dataset(
+            rows,
+            replace(
+                self.report,
+                rows=len(rows),
+                notes=(*self.report.notes, note),
+                content_hash=content_hash(rows),
+            ),
+        )
 
 
 def content_hash(rows: Iterable[Row]) -> str:
-    """SHA-256 of what the rows say, in order, wherever they came from: equal for the same rows in another file or format."""
+    """SHA-256 of what the rows say, in order, wherever they came from: equal for the same rows in
+    another file or format.
+    """
     digest = hashlib.sha256()
     names = [f.name for f in fields(Row) if f.name != "where"]
     for row in rows:
-        digest.update(json.dumps({name: getattr(row, name) for name in names}, sort_keys=True, default=_jsonable).encode("ascii"))
+        digest.update(
+            json.dumps(
+                {name: getattr(row, name) for name in names}, sort_keys=True, default=_jsonable
+            ).encode("ascii")
+        )
         digest.update(b"\n")
     return digest.hexdigest()
 
 
 def _jsonable(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, Sequence) else repr(value)
+    return (
+        dict(value)
+        if isinstance(value, Mapping)
+        else list(value)
+        if isinstance(value, Sequence)
+        else repr(value)
+    )
 
 
 def read(
@@ -139,62 +184,116 @@ def read(
     """Read preference data, demonstrations or documents into rows.
 
     Args:
-        source: a path (JSONL, JSON, CSV, TSV, Parquet, Arrow, each also as .gz or .zst), several, a pattern (`data/*.jsonl`), a folder
-            written by `datasets.save_to_disk` or holding data files, a name on the Hugging Face hub, a `datasets.Dataset` or `DatasetDict`,
-            a data frame, a dict of columns, an iterable of dicts, or rows made before.
-        format: the format to read rows as; inferred from the columns when not given (see `holdfast.data.formats`).
-        columns: which column is which, ours first: `{"prompt": "question"}`, or `["prompt=question"]`. `{"system": None}`, or
-            `["system="]`, says that a column is none of what its name says: it is carried along and not read.
-        verdicts: what the values of the verdict column mean, where they can mean two things: `{0: "first", 1: "second"}`, or
-            `["0=first,1=second"]`; also "tie" and "skip", and "good" and "bad" of labels (see `holdfast.data.verdicts`).
-        split: for datasets and folders with splits, which to read: the only one or `train` if not given. For files, the rows whose `split`
-            column has this value; all rows if not given.
-        quarantine: a file for rows that cannot be used. Without it the first such row fails the read, once all are counted.
-        sample: keep a uniform sample of the comparisons and nothing else, so that memory is bounded by it. Counts are of the whole.
+        source: a path (JSONL, JSON, CSV, TSV, Parquet, Arrow, each also as .gz or .zst), several, a
+            pattern (`data/*.jsonl`), a folder written by `datasets.save_to_disk` or holding data
+            files, a name on the Hugging Face hub, a `datasets.Dataset` or `DatasetDict`, a data
+            frame, a dict of columns, an iterable of dicts, or rows made before.
+        format: the format to read rows as; inferred from the columns when not given (see
+            `holdfast.data.formats`).
+        columns: which column is which, ours first: `{"prompt": "question"}`, or
+            `["prompt=question"]`. `{"system": None}`, or `["system="]`, says that a column is none
+            of what its name says: it is carried along and not read.
+        verdicts: what the values of the verdict column mean, where they can mean two things: `{0:
+            "first", 1: "second"}`, or `["0=first,1=second"]`; also "tie" and "skip", and "good" and
+            "bad" of labels (see `holdfast.data.verdicts`).
+        split: for datasets and folders with splits, which to read: the only one or `train` if not
+            given. For files, the rows whose `split` column has this value; all rows if not given.
+        quarantine: a file for rows that cannot be used. Without it the first such row fails the
+            read, once all are counted.
+        sample: keep a uniform sample of the comparisons and nothing else, so that memory is bounded
+            by it. Counts are of the whole.
 
     Raises:
-        DataError: a file that cannot be read, columns that no format fits, bad rows without a quarantine, or no row left.
+        DataError: a file that cannot be read, columns that no format fits, bad rows without a
+            quarantine, or no row left.
         OptionError: an unknown format; a quarantine that would overwrite something else.
     """
     if isinstance(source, Dataset):
         if format or columns or verdicts or split:
             raise OptionError(
-                "these rows were read before; format, columns, verdicts and split come too late", hint="pass them to the first read"
+                "these rows were read before; format, columns, verdicts and split come too late",
+                hint="pass them to the first read",
             )
         return _sampled(source, sample) if sample else source
-    if isinstance(source, Sequence) and not isinstance(source, str | bytes) and source and all(isinstance(row, Row) for row in source):
+    if (
+        isinstance(source, Sequence)
+        and not isinstance(source, str | bytes)
+        and source
+        and all(isinstance(row, Row) for row in source)
+    ):
         return read(
-            Dataset.of(source), format=format, columns=columns, verdicts=verdicts, quarantine=quarantine, split=split, sample=sample
+            Dataset.of(source),
+            format=format,
+            columns=columns,
+            verdicts=verdicts,
+            quarantine=quarantine,
+            split=split,
+            sample=sample,
         )
     aside = Path(quarantine).expanduser() if quarantine is not None else None
     opened = open_source(source, split)
     stream, files, said, column_split = opened.records, opened.files, opened.said, opened.by_column
-    if aside is not None and any(Path(file).exists() and aside.exists() and Path(file).samefile(aside) for file in files):
-        raise OptionError(f"the quarantine {aside} is the file being read", hint="name another file")
+    if aside is not None and any(
+        Path(file).exists() and aside.exists() and Path(file).samefile(aside) for file in files
+    ):
+        raise OptionError(
+            f"the quarantine {aside} is the file being read", hint="name another file"
+        )
     renamed = column_pairs(columns) if columns else {}
     stream = _renamed(stream, renamed, files[0]) if renamed else stream
     samples = list(itertools.islice(stream, PROBE))
     if not samples:
         raise DataError(f"{listed(files, 10)}: there are no rows", hint="check the source")
-    if column_split is not None and not any(record.value and "split" in record.value for record in samples):
-        raise DataError(f"{files[0]}: there is no column `split` to choose `{column_split}` by", hint="leave split out")
+    if column_split is not None and not any(
+        record.value and "split" in record.value for record in samples
+    ):
+        raise DataError(
+            f"{files[0]}: there is no column `split` to choose `{column_split}` by",
+            hint="leave split out",
+        )
     rest = _Rest(
         stream,
         source,
-        lambda: _renamed(open_source(source, split).records, renamed, files[0]) if renamed else open_source(source, split).records,
+        lambda: (
+            _renamed(open_source(source, split).records, renamed, files[0])
+            if renamed
+            else open_source(source, split).records
+        ),
     )
-    found = infer(samples, file=files[0], format=format, verdicts=named_verdicts(verdicts), whole=lambda: rest.whole(samples, column_split))
+    found = infer(
+        samples,
+        file=files[0],
+        format=format,
+        verdicts=named_verdicts(verdicts),
+        whole=lambda: rest.whole(samples, column_split),
+    )
     found.unread.cleared.update(f"[{name}]" for name in renamed)
-    return _parse(itertools.chain(samples, rest), found, Troubles(STAGE, aside), files, said, column_split, sample)
+    return _parse(
+        itertools.chain(samples, rest),
+        found,
+        Troubles(STAGE, aside),
+        files,
+        said,
+        column_split,
+        sample,
+    )
 
 
 class _Rest:
-    """The rows after the first ones. They can be looked at before they are read: a source that can be opened again is opened again, any
-    other is held in memory from then on."""
+    """The rows after the first ones. They can be looked at before they are read: a source that can
+    be opened again is opened again, any other is held in memory from then on."""
 
-    def __init__(self, stream: Iterator[Record], source: Any, again: Callable[[], Iterator[Record]]):
+    def __init__(
+        self, stream: Iterator[Record], source: Any, again: Callable[[], Iterator[Record]]
+    ):
         self.stream, self.again = stream, again
-        paths = [source] if isinstance(source, str | Path) else source if isinstance(source, list | tuple) else []
+        paths = (
+            [source]
+            if isinstance(source, str | Path)
+            else source
+            if isinstance(source, list | tuple)
+            else []
+        )
         self.once = isinstance(source, Iterator) or any(
             isinstance(path, str | Path) and _is_pipe(Path(path).expanduser()) for path in paths
         )
@@ -234,7 +333,9 @@ def _parse(
     carried: dict[str, None] = {}
     for record in stream:
         read += 1
-        if column_split is not None and (record.value is None or record.value.get("split") == column_split):
+        if column_split is not None and (
+            record.value is None or record.value.get("split") == column_split
+        ):
             seen.add(record.where)
         if record.trouble is not None:
             troubles.add(BadRow(record.where, record.trouble, raw=record.raw))
@@ -264,11 +365,16 @@ def _parse(
     found.unread.judge()
     whole = frozenset(files)
     _refuse_lost_classes(classes, found, files[0], troubles)
-    troubles.settle(read, seen=lambda where: where.file in whole if column_split is None else where in seen)
+    troubles.settle(
+        read, seen=lambda where: where.file in whole if column_split is None else where in seen
+    )
     kept = read - troubles.total - quiet.total()
     if not made_rows.seen:
         reasons = "; ".join(f"{n} x {reason}" for reason, n in quiet.items())
-        raise DataError(f"{listed(files, 10)}: no row is left of {read} ({reasons})", hint="choose another split, or check the scores")
+        raise DataError(
+            f"{listed(files, 10)}: no row is left of {read} ({reasons})",
+            hint="choose another split, or check the scores",
+        )
     rows, counts = made_rows.rows, made_rows.tally.counts()
     report = ReadReport(
         files=files,
@@ -286,30 +392,54 @@ def _parse(
         quarantine=str(troubles.quarantine) if troubles.quarantine else None,
         content_hash=content_hash(rows),
         counts=counts,
-        sampled=sample.says(counts["comparisons"]) if sample and counts["comparisons"] > sample.rows else "",
+        sampled=sample.says(counts["comparisons"])
+        if sample and counts["comparisons"] > sample.rows
+        else "",
     )
     return Dataset(rows, report)
 
 
-def _refuse_lost_classes(classes: Mapping[Token, Sequence[int]], found: Layout, file: str, troubles: Troubles) -> None:
-    """A verdict of which no row is left is no count: what remains says something else than the file did."""
+def _refuse_lost_classes(
+    classes: Mapping[Token, Sequence[int]], found: Layout, file: str, troubles: Troubles
+) -> None:
+    """A verdict of which no row is left is no count: what remains says something else than the file
+    did.
+    """
     total = sum(read for read, _ in classes.values())
-    lost = [value for value, (read, left) in classes.items() if not left and read >= 2 and read >= SOME * total]
+    lost = [
+        value
+        for value, (read, left) in classes.items()
+        if not left and read >= 2 and read >= SOME * total
+    ]
     if lost and len(classes) < MANY and troubles.quarantine is not None:
         column, value = verdict_column(found.roles), lost[0]
         rows = classes[value][0]
-        message = f"{file}: every row whose `{column}` is {shown(value)} ({rows:,} of {total:,}) would be set aside\n{troubles.text(total)}"
-        raise DataError(message, hint=f"cure these rows, or leave them out on purpose: --verdicts {shown(value)}=skip")
+        message = (
+            f"{file}: every row whose `{column}` is {shown(value)} ({rows:,} of {total:,}) "
+            f"would be set aside\n{troubles.text(total)}"
+        )
+        raise DataError(
+            message,
+            hint=f"cure these rows, or leave them out on purpose: --verdicts {shown(value)}=skip",
+        )
 
 
 def _said_of(found: Layout) -> list[str]:
     """What is to be said of columns once all rows are read."""
     scored, lower = found.ordered
-    odd = [f"in {lower:,} of {scored:,} rows the answer that won has the lower score"] if lower > 0.1 * scored else []
+    odd = (
+        [f"in {lower:,} of {scored:,} rows the answer that won has the lower score"]
+        if lower > 0.1 * scored
+        else []
+    )
     if found.repeated[0]:
-        odd.append(f"in {found.repeated[0]:,} rows every answer repeated the prompt in front; it was taken off")
+        odd.append(
+            f"in {found.repeated[0]:,} rows every answer repeated the prompt in front; it "
+            "was taken off"
+        )
     return odd + [
-        f"column `{name}` is carried along in {n:,} rows and not read as `{name}`: it is of another type"
+        f"column `{name}` is carried along in {n:,} rows and not read as `{name}`: it is "
+        "of another type"
         for name, n in found.misplaced.items()
     ]
 
@@ -318,7 +448,11 @@ def _sampled(known: Dataset, sample: Sample) -> Dataset:
     kept = Reservoir(sample)
     kept.add(known.rows)
     total = kept.tally.comparisons
-    report = replace(known.report, sampled=sample.says(total) if total > sample.rows else "", content_hash=content_hash(kept.rows))
+    report = replace(
+        known.report,
+        sampled=sample.says(total) if total > sample.rows else "",
+        content_hash=content_hash(kept.rows),
+    )
     return Dataset(kept.rows, report)
 
 
@@ -326,11 +460,16 @@ def _bad(record: Record, trouble: RowError) -> BadRow:
     try:
         return BadRow(record.where, trouble, row=plain(record.value, broken=True))
     except RowError:  # too deep to copy
-        return BadRow(record.where, trouble, raw=record.raw if record.raw is not None else written(record.value))
+        return BadRow(
+            record.where,
+            trouble,
+            raw=record.raw if record.raw is not None else written(record.value),
+        )
 
 
 def column_pairs(columns: Mapping[str, str | None] | Sequence[str]) -> dict[str, str]:
-    """Ours -> theirs, from a mapping or from "ours=theirs". Nothing ("system=", None) says that the column is not what it is called.
+    """Ours -> theirs, from a mapping or from "ours=theirs". Nothing ("system=", None) says that the
+    column is not what it is called.
 
     Raises:
         OptionError: something else, or one of our names given twice.
@@ -349,30 +488,46 @@ def column_pairs(columns: Mapping[str, str | None] | Sequence[str]) -> dict[str,
     named: dict[str, str] = {}
     for ours, theirs in found:
         if not (isinstance(ours, str) and isinstance(theirs, str) and ours):
-            raise OptionError(f"columns must be like prompt=question, not {ours!r}: {theirs!r}", hint=hint)
+            raise OptionError(
+                f"columns must be like prompt=question, not {ours!r}: {theirs!r}", hint=hint
+            )
         if named.setdefault(ours, theirs) != theirs:
-            raise OptionError(f"columns gives {ours} twice: {named[ours]} and {theirs}", hint="name one column of the file for it")
+            raise OptionError(
+                f"columns gives {ours} twice: {named[ours]} and {theirs}",
+                hint="name one column of the file for it",
+            )
     return named
 
 
 def _renamed(stream: Iterator[Record], columns: Mapping[str, str], file: str) -> Iterator[Record]:
-    """Records under our names. A column of ours that is displaced stays, under the name it had, in brackets."""
+    """Records under our names. A column of ours that is displaced stays, under the name it had, in
+    brackets.
+    """
     first = list(itertools.islice(stream, PROBE))
     there = list(dict.fromkeys(key for record in first if record.value for key in record.value))
     absent = [(ours, theirs) for ours, theirs in columns.items() if theirs and theirs not in there]
     if absent and there:
         ours, theirs = absent[0]
         hint = (
-            f'write ours first: --columns {theirs}={ours} (in Python: columns={{"{theirs}": "{ours}"}})'
+            f"write ours first: --columns {theirs}={ours} (in Python: "
+            f'columns={{"{theirs}": "{ours}"}})'
             if ours in there
             else "check the spelling"
         )
-        raise DataError(f"{file}: columns= names `{theirs}`, which is not there; columns found: {listed(there)}", hint=hint)
+        raise DataError(
+            f"{file}: columns= names `{theirs}`, which is not there; columns found: "
+            f"{listed(there)}",
+            hint=hint,
+        )
 
     def renamed(record: Record) -> Record:
         if record.value is None:
             return record
-        moved = {ours: record.value[theirs] for ours, theirs in columns.items() if theirs and theirs in record.value}
+        moved = {
+            ours: record.value[theirs]
+            for ours, theirs in columns.items()
+            if theirs and theirs in record.value
+        }
         rest = {key: value for key, value in record.value.items() if key not in columns.values()}
         displaced = {f"[{key}]": rest.pop(key) for key in list(rest) if key in columns}
         return replace(record, value={**moved, **rest, **displaced})

@@ -19,29 +19,46 @@ QUARANTINE = "quarantine.jsonl"
 
 @dataclass(frozen=True)
 class Reading:
-    """What `holdfast.read` and every verb that reads rows take beside the data. Every field is a keyword in Python and a flag.
+    """What `holdfast.read` and every verb that reads rows take beside the data. Every field is a
+    keyword in Python and a flag.
 
-    Columns and verdicts may be given as mappings or as "ours=theirs"; they are kept as the latter. `quarantine` is False (a row that
-    cannot be used is an error), True (such rows go to quarantine.jsonl in the folder that the verb writes, or in the current one), or a
-    file.
+    Columns and verdicts may be given as mappings or as "ours=theirs"; they are kept as the latter.
+    `quarantine` is False (a row that cannot be used is an error), True (such rows go to
+    quarantine.jsonl in the folder that the verb writes, or in the current one), or a file.
     """
 
-    format: Annotated[str | None, "the format to read rows as, where inferring it is not wanted"] = None
+    format: Annotated[
+        str | None, "the format to read rows as, where inferring it is not wanted"
+    ] = None
     columns: Annotated[
-        tuple[str, ...], "which column is which, ours first: prompt=question; name= leaves a column out; may be repeated"
+        tuple[str, ...],
+        "which column is which, ours first: prompt=question; name= leaves a column out; "
+        "may be repeated",
     ] = ()
     verdicts: Annotated[
-        tuple[str, ...], "what a verdict column's values mean: 0=first,1=second (or tie, skip; good, bad of single answers)"
+        tuple[str, ...],
+        "what a verdict column's values mean: 0=first,1=second (or tie, skip; good, bad "
+        "of single answers)",
     ] = ()
     split: Annotated[str | None, "which split of the data to read, where it has several"] = None
-    quarantine: Annotated[bool | str, "set rows that cannot be used aside in quarantine.jsonl and count them, instead of stopping"] = False
+    quarantine: Annotated[
+        bool | str,
+        "set rows that cannot be used aside in quarantine.jsonl and count them, instead "
+        "of stopping",
+    ] = False
 
     def __post_init__(self) -> None:
         columns: Any = self.columns
         pairs = column_pairs(columns if isinstance(columns, Mapping | Sequence) else ())
-        object.__setattr__(self, "columns", tuple(f"{ours}={theirs}" for ours, theirs in pairs.items()))
+        object.__setattr__(
+            self, "columns", tuple(f"{ours}={theirs}" for ours, theirs in pairs.items())
+        )
         verdicts: Any = self.verdicts
-        object.__setattr__(self, "verdicts", tuple(f"{value}={meaning}" for value, meaning in named_verdicts(verdicts).items()))
+        object.__setattr__(
+            self,
+            "verdicts",
+            tuple(f"{value}={meaning}" for value, meaning in named_verdicts(verdicts).items()),
+        )
         if isinstance(self.quarantine, os.PathLike):
             object.__setattr__(self, "quarantine", os.fspath(self.quarantine))
 
@@ -52,7 +69,9 @@ class Reading:
         for name in given:
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean {near[0]}?" if near else f"rows are read by {', '.join(known)}"
+                hint = (
+                    f"did you mean {near[0]}?" if near else f"rows are read by {', '.join(known)}"
+                )
                 raise OptionError(f"{who} does not read {name}", hint=hint)
         return cls(**given)
 
@@ -62,20 +81,36 @@ class Reading:
         return {field.name: getattr(self, field.name) for field in fields(Reading)}
 
     def aside(self, folder: str | os.PathLike[str] = ".", name: str = QUARANTINE) -> Path | None:
-        """The quarantine file of a verb that writes `folder`; None where a row that cannot be used is an error."""
+        """The quarantine file of a verb that writes `folder`; None where a row that cannot be used
+        is an error.
+        """
         if isinstance(self.quarantine, str):
             return Path(self.quarantine)
         return Path(folder) / name if self.quarantine else None
 
-    def rows(self, source: Any, quarantine: Path | None = None, *, sample: Sample | None = None) -> Dataset:
+    def rows(
+        self, source: Any, quarantine: Path | None = None, *, sample: Sample | None = None
+    ) -> Dataset:
         """Read, as `holdfast.read` does."""
         return read(
-            source, **{**self.keywords, "columns": self.columns or None, "verdicts": self.verdicts, "quarantine": quarantine}, sample=sample
+            source,
+            **{
+                **self.keywords,
+                "columns": self.columns or None,
+                "verdicts": self.verdicts,
+                "quarantine": quarantine,
+            },
+            sample=sample,
         )
 
     def flags(self) -> tuple[str, ...]:
         """The flags with which any other verb reads the same rows."""
-        words = [word for name, value in (("--format", self.format), ("--split", self.split)) if value for word in (name, value)]
+        words = [
+            word
+            for name, value in (("--format", self.format), ("--split", self.split))
+            if value
+            for word in (name, value)
+        ]
         words += [word for pair in self.columns for word in ("--columns", pair)]
         words += ["--verdicts", ",".join(self.verdicts)] if self.verdicts else []
         return (*words, *(["--quarantine"] if self.quarantine else []))

@@ -1,7 +1,8 @@
-"""Text answers that repeat their prompt in front, as message lists often do: told for a file as a whole, and taken off both answers.
+"""Text answers that repeat their prompt in front, as message lists often do: told for a file as a
+whole, and taken off both answers.
 
-A single row says little: "Hi" may be answered by "Hi there!". Where most rows of a file begin both answers with the prompt, that is how the
-file is written.
+A single row says little: "Hi" may be answered by "Hi there!". Where most rows of a file begin both
+answers with the prompt, that is how the file is written.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ ANSWERS = ("chosen", "rejected", "answer")
 
 
 def freed(parts: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The parts of a row with the prompt taken off its answers; None unless each of them begins with the prompt and goes on after it.
+    """The parts of a row with the prompt taken off its answers; None unless each of them begins
+    with the prompt and goes on after it.
 
     White space between prompt and answer goes with the prompt.
     """
@@ -42,7 +44,9 @@ def _asked(prompt: Text) -> str:
 
 
 def _behind(asked: str, answer: str) -> str | None:
-    """What stands behind the prompt in an answer; None if the prompt is not in front, or ends within a word."""
+    """What stands behind the prompt in an answer; None if the prompt is not in front, or ends
+    within a word.
+    """
     answer = answer.lstrip()
     if not answer.startswith(asked):
         return None

@@ -1,4 +1,6 @@
-"""What rows are read from: a file, several, a pattern, a folder, a name on the hub, or a Python object."""
+"""What rows are read from: a file, several, a pattern, a folder, a name on the hub, or a Python
+object.
+"""
 
 from __future__ import annotations
 
@@ -29,20 +31,31 @@ class Opened:
 
 
 def open_source(source: Any, split: str | None) -> Opened:
-    """The records of a source. Raises DataError for one that cannot be read, or holds several splits where none was asked for."""
+    """The records of a source. Raises DataError for one that cannot be read, or holds several
+    splits where none was asked for.
+    """
     if isinstance(source, str | os.PathLike):
         return _place(os.fspath(source), split)
-    if isinstance(source, Sequence) and source and all(isinstance(one, str | os.PathLike) for one in source):
+    if (
+        isinstance(source, Sequence)
+        and source
+        and all(isinstance(one, str | os.PathLike) for one in source)
+    ):
         return _several([os.fspath(one) for one in source], split)
     if is_table(source):
         return Opened(from_table(source), ("data frame",), "a data frame", split)
     if hasattr(source, "remove_columns"):  # of the `datasets` library
         records, name = hub.of_split(source, "dataset", split)
-        return Opened(records, (name,), "a datasets object", None if isinstance(source, Mapping) else split)
+        return Opened(
+            records, (name,), "a datasets object", None if isinstance(source, Mapping) else split
+        )
     if isinstance(source, Mapping):
         if are_columns(source):
             return Opened(from_columns(source, "columns"), ("columns",), "a dict of columns", split)
-        raise DataError("a dict is no list of rows", hint="pass a list of dicts, one a row; or a dict of columns, lists of one length")
+        raise DataError(
+            "a dict is no list of rows",
+            hint="pass a list of dicts, one a row; or a dict of columns, lists of one length",
+        )
     if isinstance(source, bytes) or not isinstance(source, Iterable):
         hint = "pass a path, a datasets.Dataset, a data frame, or an iterable of dicts"
         raise DataError(f"rows cannot be read from a {type(source).__name__}", hint=hint)
@@ -61,7 +74,10 @@ def _place(name: str, split: str | None) -> Opened:
             return Opened(_chained(files), tuple(map(str, files)), said)
         there = path.exists()
     except (OSError, ValueError) as error:  # a name too long, or with a null character
-        raise DataError(f"{name}: no name of a file ({getattr(error, 'strerror', None) or error})", hint="check the path") from error
+        raise DataError(
+            f"{name}: no name of a file ({getattr(error, 'strerror', None) or error})",
+            hint="check the path",
+        ) from error
     if there:
         return Opened(records(path, name), (name,), "", split)
     if glob.has_magic(name):
@@ -76,7 +92,10 @@ def _several(names: Sequence[str], split: str | None) -> Opened:
         path = Path(name).expanduser()
         if path.is_dir():
             if hub.is_saved_dataset(path):
-                raise DataError(f"{path}: a folder of the datasets library is not read among several", hint="pass it alone")
+                raise DataError(
+                    f"{path}: a folder of the datasets library is not read among several",
+                    hint="pass it alone",
+                )
             files += folder_files(path, split)[0]
         elif path.exists():
             files.append(path)
@@ -84,15 +103,25 @@ def _several(names: Sequence[str], split: str | None) -> Opened:
             matches = glob.glob(str(path), recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern
             matched = sorted(Path(found) for found in matches if Path(found).is_file())
             if not matched:
-                raise DataError(f"{name}: no file matches this pattern", hint="check the pattern; it is matched from the current folder")
+                raise DataError(
+                    f"{name}: no file matches this pattern",
+                    hint="check the pattern; it is matched from the current folder",
+                )
             files += matched
         else:
             raise DataError(f"{name}: there is no such file or folder", hint=_neighbors(path))
     twice = sorted({str(path) for path in files if files.count(path) > 1})
     if twice:
-        raise DataError(f"{listed(twice)}: named twice", hint="name each file once, or its rows count twice")
+        raise DataError(
+            f"{listed(twice)}: named twice", hint="name each file once, or its rows count twice"
+        )
     by_column = None if any(Path(name).expanduser().is_dir() for name in names) else split
-    return Opened(_chained(files), tuple(map(str, files)), f"{len(files)} files" if len(files) > 1 else "", by_column)
+    return Opened(
+        _chained(files),
+        tuple(map(str, files)),
+        f"{len(files)} files" if len(files) > 1 else "",
+        by_column,
+    )
 
 
 def _chained(paths: Iterable[Path]) -> Iterator[Record]:
@@ -101,7 +130,12 @@ def _chained(paths: Iterable[Path]) -> Iterator[Record]:
 
 
 def _not_here(name: str, path: Path, split: str | None) -> Opened:
-    looks_like_a_file = suffix(path) in READERS or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+    looks_like_a_file = (
+        suffix(path) in READERS
+        or path.is_absolute()
+        or name.startswith((".", "~"))
+        or name.count("/") > 1
+    )
     if looks_like_a_file or not hub.HUB_NAME.fullmatch(name):
         raise DataError(f"{name}: there is no such file or folder", hint=_neighbors(path))
     records_of, label = hub.hub_dataset(name, split)
@@ -109,5 +143,9 @@ def _not_here(name: str, path: Path, split: str | None) -> Opened:
 
 
 def _neighbors(path: Path) -> str:
-    near = sorted(p.name for p in path.parent.glob("*") if suffix(p) in READERS)[:5] if path.parent.is_dir() else []
+    near = (
+        sorted(p.name for p in path.parent.glob("*") if suffix(p) in READERS)[:5]
+        if path.parent.is_dir()
+        else []
+    )
     return f"data files in that folder: {listed(near)}" if near else "check the path"

@@ -17,8 +17,8 @@ DELIMITERS = (",", "\t", ";")
 
 
 def read_csv(stream: IO[bytes], name: str) -> Iterator[Record]:
-    """Cells between commas, tabs or semicolons, whichever makes most of the header, which is the first record. A record may span lines and
-    is named by the line it begins on."""
+    """Cells between commas, tabs or semicolons, whichever makes most of the header, which is the
+    first record. A record may span lines and is named by the line it begins on."""
     return _separated(stream, name, DELIMITERS)
 
 
@@ -38,7 +38,9 @@ def _separated(stream: IO[bytes], name: str, delimiters: Sequence[str]) -> Itera
 def _delimiter(stream: IO[bytes], delimiters: Sequence[str]) -> str:
     """The one that makes the most cells of the header; the first of those that make as many."""
     head = stream.peek(BLOCK) if isinstance(stream, io.BufferedReader) else b""
-    header = head.decode("utf-8", "replace").lstrip("\ufeff \r\n").replace("\r", "\n").partition("\n")[0]
+    header = (
+        head.decode("utf-8", "replace").lstrip("\ufeff \r\n").replace("\r", "\n").partition("\n")[0]
+    )
 
     def cells(delimiter: str) -> int:
         try:
@@ -74,10 +76,16 @@ def _csv_records(stream: IO[bytes], name: str, delimiters: Sequence[str]) -> Ite
         except csv.Error as error:
             if header is None:
                 raise DataError(
-                    f"{name}:{begins}: the header cannot be read ({error})", hint="check the quotes of the first line"
+                    f"{name}:{begins}: the header cannot be read ({error})",
+                    hint="check the quotes of the first line",
                 ) from error
             trouble = RowError(
-                "invalid CSV", detail=str(error), cure='put text with quotes, commas or line breaks in "...", with inner quotes doubled'
+                "invalid CSV",
+                detail=str(error),
+                cure=(
+                    'put text with quotes, commas or line breaks in "...", with inner quotes '
+                    "doubled"
+                ),
             )
             raw = b"".join(taken)
             yield Record(where, None, trouble, raw=raw.decode("utf-8") if _is_utf8(raw) else raw)
@@ -93,14 +101,20 @@ def _csv_records(stream: IO[bytes], name: str, delimiters: Sequence[str]) -> Ite
             as_text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             if header is None:
-                raise DataError(f"{name}:{begins}: the header is not UTF-8", hint="save the file as UTF-8") from error
+                raise DataError(
+                    f"{name}:{begins}: the header is not UTF-8", hint="save the file as UTF-8"
+                ) from error
             yield bad_utf8(where, raw)
             continue
         if header is None:
             header = _header(fields, name, begins)
         elif len(fields) != len(header):
             detail = f"{len(fields)} instead of {len(header)}"
-            trouble = RowError("wrong number of cells", detail=detail, cure='put text with commas or line breaks in "..."')
+            trouble = RowError(
+                "wrong number of cells",
+                detail=detail,
+                cure='put text with commas or line breaks in "..."',
+            )
             yield Record(where, None, trouble, raw=as_text)
         else:
             yield Record(where, dict(zip(header, fields, strict=True)), cells=True)
@@ -118,7 +132,10 @@ def _header(fields: list[str], name: str, line: int) -> list[str]:
     names = [field.strip() for field in fields]
     twice = sorted({field for field in names if names.count(field) > 1})
     if twice:
-        raise DataError(f"{name}:{line}: columns named twice: {listed(twice)}", hint="give every column a name of its own")
+        raise DataError(
+            f"{name}:{line}: columns named twice: {listed(twice)}",
+            hint="give every column a name of its own",
+        )
     return names
 
 
@@ -137,10 +154,16 @@ def read_parquet(stream: IO[bytes], name: str) -> Iterator[Record]:
 
 
 def read_arrow(stream: IO[bytes], name: str) -> Iterator[Record]:
-    """Rows of an Arrow file or an Arrow stream, as the cache of the datasets library holds them, numbered from 1."""
+    """Rows of an Arrow file or an Arrow stream, as the cache of the datasets library holds them,
+    numbered from 1.
+    """
     import pyarrow as pa
 
-    source = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(io.BytesIO(stream.read()))
+    source = (
+        stream
+        if isinstance(stream, io.BufferedReader)
+        else io.BufferedReader(io.BytesIO(stream.read()))
+    )
 
     def batches() -> Iterator[Any]:
         if source.peek(6)[:6] == b"ARROW1":
@@ -174,4 +197,7 @@ def _rows_of(batches: Callable[[], Iterator[Any]], name: str, kind: str) -> Iter
 def _distinct(names: Sequence[str], name: str) -> None:
     twice = sorted({column for column in names if names.count(column) > 1})
     if twice:
-        raise DataError(f"{name}: columns named twice: {listed(twice)}", hint="give every column a name of its own")
+        raise DataError(
+            f"{name}: columns named twice: {listed(twice)}",
+            hint="give every column a name of its own",
+        )

@@ -1,4 +1,6 @@
-"""Counts over every row of a read, and a sample of the rows, in memory that does not grow with the texts."""
+"""Counts over every row of a read, and a sample of the rows, in memory that does not grow with the
+texts.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +16,24 @@ from holdfast.types import Row, Text
 
 @dataclass(frozen=True)
 class Sample:
-    """So many comparisons, each as likely as any other. The same file and seed give the same rows."""
+    """So many comparisons, each as likely as any other. The same file and seed give the same
+    rows.
+    """
 
     rows: int
     seed: int = 0
 
     def says(self, total: int) -> str:
-        return f"a sample of {self.rows:,} of {total:,} comparisons, drawn at random with seed {self.seed}"
+        return (
+            f"a sample of {self.rows:,} of {total:,} comparisons, drawn at random with seed "
+            f"{self.seed}"
+        )
 
 
 @dataclass
 class Tally:
-    """What all rows amount to. Kept are three numbers of 8 bytes a comparison, so that repeats can be counted over the whole,
-    and one for each name of a rater, group or source."""
+    """What all rows amount to. Kept are three numbers of 8 bytes a comparison, so that repeats can
+    be counted over the whole, and one for each name of a rater, group or source."""
 
     comparisons: int = 0
     ties: int = 0
@@ -35,8 +42,12 @@ class Tally:
     groups: set[int] = field(default_factory=set)
     sources: set[int] = field(default_factory=set)
     _prompt: array[int] = field(default_factory=lambda: array("q"))
-    _forward: array[int] = field(default_factory=lambda: array("q"))  # of (prompt, chosen, rejected)
-    _backward: array[int] = field(default_factory=lambda: array("q"))  # of (prompt, rejected, chosen)
+    _forward: array[int] = field(
+        default_factory=lambda: array("q")
+    )  # of (prompt, chosen, rejected)
+    _backward: array[int] = field(
+        default_factory=lambda: array("q")
+    )  # of (prompt, rejected, chosen)
 
     def add(self, row: Row) -> bool:
         """Count a row; whether it is a comparison with a winner."""
@@ -47,19 +58,28 @@ class Tally:
             self.ties += 1
             return False
         self.comparisons += 1
-        for seen, name in ((self.raters, row.rater), (self.groups, row.group), (self.sources, row.source)):
+        for seen, name in (
+            (self.raters, row.rater),
+            (self.groups, row.group),
+            (self.sources, row.source),
+        ):
             if name is not None:
                 seen.add(hash(name))
-        prompt, chosen, rejected = (hash(_frozen(text)) for text in (row.prompt, row.chosen, row.rejected))
+        prompt, chosen, rejected = (
+            hash(_frozen(text)) for text in (row.prompt, row.chosen, row.rejected)
+        )
         self._prompt.append(prompt)
         self._forward.append(hash((prompt, chosen, rejected)))
         self._backward.append(hash((prompt, rejected, chosen)))
         return True
 
     def counts(self) -> dict[str, int]:
-        """Comparisons, ties and others; and of the comparisons: distinct prompts, raters, groups and sources, those that repeat an earlier
-        one, and pairs of answers that were labeled both ways."""
-        prompt_N, forward_N, backward_N = (np.frombuffer(kept, np.int64) for kept in (self._prompt, self._forward, self._backward))
+        """Comparisons, ties and others; and of the comparisons: distinct prompts, raters, groups
+        and sources, those that repeat an earlier one, and pairs of answers that were labeled both
+        ways."""
+        prompt_N, forward_N, backward_N = (
+            np.frombuffer(kept, np.int64) for kept in (self._prompt, self._forward, self._backward)
+        )
         distinct = np.unique(forward_N)
         return {
             "comparisons": self.comparisons,
@@ -75,11 +95,17 @@ class Tally:
 
 
 def _frozen(text: Text) -> str | tuple[tuple[str, str], ...]:
-    return text if isinstance(text, str) else tuple((message["role"], message["content"]) for message in text)
+    return (
+        text
+        if isinstance(text, str)
+        else tuple((message["role"], message["content"]) for message in text)
+    )
 
 
 class Reservoir:
-    """The rows of a read: all of them, or a uniform sample of the comparisons (Vitter's algorithm R), in the order of the file."""
+    """The rows of a read: all of them, or a uniform sample of the comparisons (Vitter's algorithm
+    R), in the order of the file.
+    """
 
     def __init__(self, sample: Sample | None = None):
         self.sample, self.tally = sample, Tally()
@@ -92,7 +118,10 @@ class Reservoir:
             comparison = self.tally.add(row)
             if self.sample is None or (comparison and len(self._kept) < self.sample.rows):
                 self._kept.append((self.seen, row))
-            elif comparison and (place := self._draw.randrange(self.tally.comparisons)) < self.sample.rows:
+            elif (
+                comparison
+                and (place := self._draw.randrange(self.tally.comparisons)) < self.sample.rows
+            ):
                 self._kept[place] = (self.seen, row)
             self.seen += 1
 

@@ -1,7 +1,8 @@
 """Rows that cannot be used: what is wrong, counted, shown by example, or set aside in a file.
 
-Every complaint is a `RowError`: a reason that can be counted ("`chosen` is empty"), the field, and a cure. `Troubles` collects them for one
-pass over the data, so that one error shows every kind at once.
+Every complaint is a `RowError`: a reason that can be counted ("`chosen` is empty"), the field, and
+a cure. `Troubles` collects them for one pass over the data, so that one error shows every kind at
+once.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def empty(name: str) -> str:
 
 
 class RowError(Exception):
-    """One row cannot be used. `reason` is the same for every row with the same fault; `detail` is about this one."""
+    """One row cannot be used. `reason` is the same for every row with the same fault; `detail` is
+    about this one.
+    """
 
     def __init__(self, reason: str, *, field: str | None = None, detail: str = "", cure: str):
         super().__init__(reason)
@@ -46,7 +49,9 @@ class RowError(Exception):
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row set aside: where it was, why, and what it held (the parsed row, the raw line, or the raw bytes)."""
+    """A row set aside: where it was, why, and what it held (the parsed row, the raw line, or the
+    raw bytes).
+    """
 
     where: Where
     trouble: RowError
@@ -56,7 +61,12 @@ class BadRow:
     def entry(self, stage: str) -> dict[str, Any]:
         """What the quarantine file keeps. Bytes that are no UTF-8 are kept as base64."""
         kept: dict[str, Any] = {"file": self.where.file, "line": self.where.line, "stage": stage}
-        kept |= {"reason": self.trouble.reason, "detail": self.trouble.detail, "field": self.trouble.field, "cure": self.trouble.cure}
+        kept |= {
+            "reason": self.trouble.reason,
+            "detail": self.trouble.detail,
+            "field": self.trouble.field,
+            "cure": self.trouble.cure,
+        }
         if isinstance(self.raw, bytes):
             kept["raw_base64"] = base64.b64encode(self.raw).decode("ascii")
         elif self.raw is not None:
@@ -68,8 +78,9 @@ class BadRow:
 
 @dataclass
 class Troubles:
-    """The bad rows of one pass over a `stage`. Examples and counts are held, so that memory stays small; with a quarantine every row is
-    written down as it comes, into a file without a name that is gone with the process, and from there into the quarantine at the end."""
+    """The bad rows of one pass over a `stage`. Examples and counts are held, so that memory stays
+    small; with a quarantine every row is written down as it comes, into a file without a name that
+    is gone with the process, and from there into the quarantine at the end."""
 
     stage: str
     quarantine: Path | None = None
@@ -91,13 +102,17 @@ class Troubles:
         return self.counts.total()
 
     def examples(self) -> list[BadRow]:
-        """The first row of each kind, then further rows in order, up to `EXAMPLES` (or one of each kind, if there are more kinds)."""
+        """The first row of each kind, then further rows in order, up to `EXAMPLES` (or one of each
+        kind, if there are more kinds).
+        """
         first: dict[str, BadRow] = {}
         for bad in self.kept:
             first.setdefault(bad.trouble.reason, bad)
         chosen = list(first.values())
         taken = {id(bad) for bad in chosen}
-        chosen += [bad for bad in self.kept if id(bad) not in taken][: max(0, EXAMPLES - len(chosen))]
+        chosen += [bad for bad in self.kept if id(bad) not in taken][
+            : max(0, EXAMPLES - len(chosen))
+        ]
         return chosen
 
     def text(self, read: int) -> str:
@@ -118,11 +133,18 @@ class Troubles:
         if not self.total:
             return
         if self.quarantine is None:
-            hint = 'cure these rows, or set them aside: --quarantine, or quarantine="quarantine.jsonl" in Python'
+            hint = (
+                "cure these rows, or set them aside: --quarantine, or "
+                'quarantine="quarantine.jsonl" in Python'
+            )
             raise DataError(self.text(read), hint=hint)
         if self.total >= read:
             raise DataError(
-                f"no row is left: {self.text(read)}", hint=f"every row was set aside in {self.quarantine}; cure them there or at the source"
+                f"no row is left: {self.text(read)}",
+                hint=(
+                    f"every row was set aside in {self.quarantine}; cure them there or at the "
+                    "source"
+                ),
             )
 
     def _entries(self) -> Iterator[dict[str, Any]]:
@@ -133,7 +155,9 @@ class Troubles:
 
 
 def _unnamed(folder: Path) -> IO[str]:
-    """A file beside the quarantine, where there is room for it: a machine's folder for temporary files may be memory."""
+    """A file beside the quarantine, where there is room for it: a machine's folder for temporary
+    files may be memory.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     return tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n", dir=folder)
 
@@ -143,19 +167,29 @@ def _writable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OptionError(f"the quarantine {path} cannot be written ({error.strerror or error})", hint="name another file") from error
+        raise OptionError(
+            f"the quarantine {path} cannot be written ({error.strerror or error})",
+            hint="name another file",
+        ) from error
 
 
-def write_quarantine(path: Path, entries: Iterable[Mapping[str, Any]], *, stage: str, seen: Callable[[Where], bool]) -> None:
+def write_quarantine(
+    path: Path, entries: Iterable[Mapping[str, Any]], *, stage: str, seen: Callable[[Where], bool]
+) -> None:
     """Put `entries` in the quarantine, atomically, one after another. What an earlier pass of this
     `stage` said about places `seen` again is replaced; the rest stays.
 
-    So a second run does not double the file, and training and evaluation data can share one quarantine. A device is refused: the file
-    is renamed into place, and would stand where /dev/null was.
+    So a second run does not double the file, and training and evaluation data can share one
+    quarantine. A device is refused: the file is renamed into place, and would stand where /dev/null
+    was.
     """
     if path.exists() and not path.is_file():
         raise OptionError(f"the quarantine {path} is no regular file", hint="name another file")
-    old = (e for e in _read_quarantine(path) if not (e["stage"] == stage and seen(Where(e["file"], e["line"]))))
+    old = (
+        e
+        for e in _read_quarantine(path)
+        if not (e["stage"] == stage and seen(Where(e["file"], e["line"])))
+    )
     with _writable(path):
         _write(path, itertools.chain(old, entries))
 
@@ -175,11 +209,15 @@ def _write(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _line(entry: Mapping[str, Any]) -> str:
-    return json_text(entry, default=repr)  # half a surrogate pair, which no file can hold, as its escape
+    return json_text(
+        entry, default=repr
+    )  # half a surrogate pair, which no file can hold, as its escape
 
 
 def _read_quarantine(path: Path) -> Iterator[dict[str, Any]]:
-    """The entries of a quarantine, none where there is no file. Raises OptionError at the first line that is none."""
+    """The entries of a quarantine, none where there is no file. Raises OptionError at the first
+    line that is none.
+    """
     if not path.exists():
         return
     try:
@@ -191,5 +229,6 @@ def _read_quarantine(path: Path) -> Iterator[dict[str, Any]]:
                 yield entry
     except (ValueError, AttributeError, OSError):
         raise OptionError(
-            f"{path} exists and is no quarantine file of ours, so it is not overwritten", hint="name another file for quarantine=..."
+            f"{path} exists and is no quarantine file of ours, so it is not overwritten",
+            hint="name another file for quarantine=...",
         ) from None

@@ -1,4 +1,6 @@
-"""What a method consumes, out of what the rows hold: comparisons for a `PairMethod`, single answers for an `AnswerMethod`."""
+"""What a method consumes, out of what the rows hold: comparisons for a `PairMethod`, single answers
+for an `AnswerMethod`.
+"""
 
 from __future__ import annotations
 
@@ -39,18 +41,22 @@ class Unfolded(Sequence[Row]):
         return {"read": self.read, "unfolded": len(self.rows), **self.set_aside}
 
     def lines(self) -> list[str]:
-        return [f"{self.read:,} rows give {len(self.rows):,}"] + [f"set aside {n:,}: {reason}" for reason, n in self.set_aside.items()]
+        return [f"{self.read:,} rows give {len(self.rows):,}"] + [
+            f"set aside {n:,}: {reason}" for reason, n in self.set_aside.items()
+        ]
 
 
 def unfold(rows: Iterable[Row], method: Method, *, needs: Iterable[Input] = ()) -> Unfolded:
     """The rows as `method` consumes them.
 
-    A `PairMethod` reads comparisons. An `AnswerMethod` that needs a label reads judged answers, and makes two of each comparison (the
-    chosen one desirable, the rejected one not); one that needs none reads every answer that was not judged undesirable, and of a
-    comparison the chosen one. Ties have no winner and are set aside. `needs` adds to those of the card and of its reduction.
+    A `PairMethod` reads comparisons. An `AnswerMethod` that needs a label reads judged answers, and
+    makes two of each comparison (the chosen one desirable, the rejected one not); one that needs
+    none reads every answer that was not judged undesirable, and of a comparison the chosen one.
+    Ties have no winner and are set aside. `needs` adds to those of the card and of its reduction.
 
     Raises:
-        NeedError: the rows hold nothing the method can read, or lack a column that it needs; names the need.
+        NeedError: the rows hold nothing the method can read, or lack a column that it needs; names
+            the need.
     """
     rows = tuple(rows)
     wanted = tuple(dict.fromkeys((*method.card.needs, *method.reduction.needs, *needs)))
@@ -59,17 +65,31 @@ def unfold(rows: Iterable[Row], method: Method, *, needs: Iterable[Input] = ()) 
     reads = _pairs if isinstance(method, PairMethod) else _judged if label in wanted else _answers
     found = tuple(reads(rows, aside))
     if not found:
-        raise _nothing(method, rows, aside, "label" if reads is _judged else "pairs" if reads is _pairs else "answers")
+        raise _nothing(
+            method,
+            rows,
+            aside,
+            "label" if reads is _judged else "pairs" if reads is _pairs else "answers",
+        )
     for need in wanted:
         need.check_rows(found, method.name)
     return Unfolded(found, len(rows), dict(aside))
 
 
 def refuse_names(rows: Sequence[Row], who: str) -> None:
-    """Raises NeedError where the rows are matches between names and nothing else; `who` is "rdpo trains on", say."""
+    """Raises NeedError where the rows are matches between names and nothing else; `who` is "rdpo
+    trains on", say.
+    """
     if rows and all(row.named for row in rows):
-        hint = "`holdfast check` reads who beat whom; for this, give `prompt`, `chosen` and `rejected` as texts"
-        raise NeedError("texts", f"{who} texts; the rows say who beat whom, by name, first {rows[0].where}", hint=hint)
+        hint = (
+            "`holdfast check` reads who beat whom; for this, give `prompt`, `chosen` and "
+            "`rejected` as texts"
+        )
+        raise NeedError(
+            "texts",
+            f"{who} texts; the rows say who beat whom, by name, first {rows[0].where}",
+            hint=hint,
+        )
 
 
 def _pairs(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
@@ -121,9 +141,13 @@ def _nothing(method: Method, rows: Sequence[Row], aside: Mapping[str, int], need
         return label.missing(method.name, f"the data have none ({seen})")
     if isinstance(method, AnswerMethod):
         return NeedError(
-            need, f"{method.name} reads answers that were not judged bad; the data have none ({seen})", hint="check the labels"
+            need,
+            f"{method.name} reads answers that were not judged bad; the data have none ({seen})",
+            hint="check the labels",
         )
     judged = any(row.desirable is not None for row in rows)
     other = "kto reads answers with a label" if judged else "sft reads single answers"
     hint = f"add `chosen` and `rejected`; {other}"
-    return NeedError(need, f"{method.name} reads comparisons; the data have none ({seen})", hint=hint)
+    return NeedError(
+        need, f"{method.name} reads comparisons; the data have none ({seen})", hint=hint
+    )

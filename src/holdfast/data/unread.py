@@ -1,9 +1,12 @@
-"""Columns that no format read: harmless ones, and those that could carry the prompt, the answers or the verdict.
+"""Columns that no format read: harmless ones, and those that could carry the prompt, the answers or
+the verdict.
 
-Ids, dates, links, numbers, categories and remarks are carried along in `Row.extra`. A column is refused when its name says that it is part
-of a conversation, an answer or a verdict, and when a prompt would be invented beside it from words that two answers share. What stands in
-the texts that were read already (a `messages` column that repeats prompt and chosen answer) is harmless whatever it is called. The way out
-is always the same: name what the column is, or `columns={"name": None}` (`--columns name=`), which leaves it out.
+Ids, dates, links, numbers, categories and remarks are carried along in `Row.extra`. A column is
+refused when its name says that it is part of a conversation, an answer or a verdict, and when a
+prompt would be invented beside it from words that two answers share. What stands in the texts that
+were read already (a `messages` column that repeats prompt and chosen answer) is harmless whatever
+it is called. The way out is always the same: name what the column is, or `columns={"name": None}`
+(`--columns name=`), which leaves it out.
 """
 
 from __future__ import annotations
@@ -26,9 +29,17 @@ PART_OF_PROMPT = frozenset(
         "document", "documents", "background", "persona", "preamble", "premise", "scenario", "choices", "options",
     )
 )  # fmt: skip
-ANSWERS = frozenset((*(name for pair in named.PAIRS for name in pair), *named.ANSWER, *named.ANSWERS))
+ANSWERS = frozenset(
+    (*(name for pair in named.PAIRS for name in pair), *named.ANSWER, *named.ANSWERS)
+)
 REJECTED = frozenset(pair[1] for pair in named.PAIRS)
-VERDICT = frozenset((*named.VERDICTS, *named.LABELS)) - {"result", "outcome", "selection", "selected", "pick"}
+VERDICT = frozenset((*named.VERDICTS, *named.LABELS)) - {
+    "result",
+    "outcome",
+    "selection",
+    "selected",
+    "pick",
+}
 GOODNESS = frozenset(  # words of a column's name
     {
         "safe", "helpful", "harmless", "passed", "accepted", "approved", "liked", "like", "upvoted", "thumb", "thumbs", "good", "correct",
@@ -52,7 +63,9 @@ MARK = "\N{SECTION SIGN}"
 
 
 def words_in(value: Any) -> str:
-    """All text of a value, its white space made even, so that it can be looked for in other text."""
+    """All text of a value, its white space made even, so that it can be looked for in other
+    text.
+    """
     parts: list[str] = []
 
     def collect(item: Any) -> None:
@@ -76,9 +89,13 @@ def count_words(text: str) -> int:
 
 
 def _stands_in(said: str, read: str) -> bool:
-    """Whether every text of one value stands in the other; a single word (a verdict, say) only as a text of its own."""
+    """Whether every text of one value stands in the other; a single word (a verdict, say) only as a
+    text of its own.
+    """
     texts = read.split(MARK)
-    return all(part in texts or (part in read and count_words(part) > 1) for part in said.split(MARK))
+    return all(
+        part in texts or (part in read and count_words(part) > 1) for part in said.split(MARK)
+    )
 
 
 @dataclass
@@ -103,7 +120,9 @@ class Column:
     @property
     def conversation(self) -> bool:
         talks = self.kinds[MESSAGES] + self.kinds[MESSAGE]
-        return (talks + self.kinds[LIST] * (self.words >= 2 * self.seen)) * 2 > self.seen  # a list of lists of texts may be turns
+        return (
+            talks + self.kinds[LIST] * (self.words >= 2 * self.seen)
+        ) * 2 > self.seen  # a list of lists of texts may be turns
 
     @property
     def prose(self) -> bool:
@@ -116,7 +135,9 @@ class Column:
 
 @dataclass
 class Unread:
-    """The unread columns of one read. `see` each row; `judge` raises DataError at the first column that is not harmless."""
+    """The unread columns of one read. `see` each row; `judge` raises DataError at the first column
+    that is not harmless.
+    """
 
     file: str
     single: bool  # rows hold one answer
@@ -129,11 +150,18 @@ class Unread:
     columns: dict[str, Column] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def see(self, value: Mapping[str, Any], used: Iterable[str], read: Iterable[Text | None]) -> None:
+    def see(
+        self, value: Mapping[str, Any], used: Iterable[str], read: Iterable[Text | None]
+    ) -> None:
         """One row: its columns, those that were read, and the texts that became of them."""
         whole = None
         for name, item in value.items():
-            if name in used or name in self.cleared or name.startswith("[") or name in named.OPTIONAL:
+            if (
+                name in used
+                or name in self.cleared
+                or name.startswith("[")
+                or name in named.OPTIONAL
+            ):
                 continue
             kind = named.kind_of(item)
             if kind is None:
@@ -147,7 +175,9 @@ class Unread:
                 said = words_in(item)
                 if whole is None:
                     whole = words_in([text for text in read if text is not None])
-                column.repeated += bool(said) and (_stands_in(said, whole) or all(part in said for part in whole.split(MARK)))
+                column.repeated += bool(said) and (
+                    _stands_in(said, whole) or all(part in said for part in whole.split(MARK))
+                )
                 column.values[said[:200]] += 1
                 column.words += count_words(said[:2000])
             if column.seen >= LOOKED_AT:
@@ -170,7 +200,8 @@ class Unread:
         else:
             message, hint = why
             raise DataError(
-                f"{self.file}: column `{shown}` is not read, though {message}", hint=f"{hint}, or leave it out: --columns {shown}="
+                f"{self.file}: column `{shown}` is not read, though {message}",
+                hint=f"{hint}, or leave it out: --columns {shown}=",
             )
         del self.columns[name]
 
@@ -181,14 +212,23 @@ class Unread:
         plain = name.lower()
         name = one_line(name)
         said = (
-            column.kinds[TEXT] + column.kinds[MESSAGES] + column.kinds[MESSAGE] + column.kinds[TEXTS] + column.kinds[OBJECT]
+            column.kinds[TEXT]
+            + column.kinds[MESSAGES]
+            + column.kinds[MESSAGE]
+            + column.kinds[TEXTS]
+            + column.kinds[OBJECT]
         ) * 2 > column.seen
         if self.names_only:
             text = plain in ANSWERS or any(
-                name in (p.first, p.second) for p in named.sides_of(self.columns.keys() | {name}) if p.stem in named.TEXT_STEMS
+                name in (p.first, p.second)
+                for p in named.sides_of(self.columns.keys() | {name})
+                if p.stem in named.TEXT_STEMS
             )
             if text and said and (column.prose or column.conversation):
-                return "it could hold the texts that were compared", "name the texts and their prompt: --columns prompt=MINE"
+                return (
+                    "it could hold the texts that were compared",
+                    "name the texts and their prompt: --columns prompt=MINE",
+                )
             return None
         if (
             plain in PART_OF_PROMPT
@@ -199,10 +239,19 @@ class Unread:
             if plain in named.SYSTEM:
                 return "it could be the system prompt", "give each row one prompt"
             return "it could be part of the prompt", self._as_prompt(name, column)
-        answer = column.prose or (plain in REJECTED and column.words > column.seen)  # refusals are often alike
+        answer = column.prose or (
+            plain in REJECTED and column.words > column.seen
+        )  # refusals are often alike
         if plain in ANSWERS and said and answer and not self.document:
-            ours = "chosen=MINE --columns rejected=MINE" if plain in REJECTED or not self.single else f"completion={name}"
-            return "it could be an answer", f"say which columns hold the answers, as in --columns {ours}"
+            ours = (
+                "chosen=MINE --columns rejected=MINE"
+                if plain in REJECTED or not self.single
+                else f"completion={name}"
+            )
+            return (
+                "it could be an answer",
+                f"say which columns hold the answers, as in --columns {ours}",
+            )
         coded = sum(column.kinds[kind] for kind in named.CODED) * 2 > column.seen
         if (
             (plain in VERDICT or (self.single and _of_goodness(name)))
@@ -212,15 +261,28 @@ class Unread:
             and not self.names_only
         ):
             if self.document:
-                return "it could say which texts are good", "documents have no verdict: name a prompt and a completion"
+                return (
+                    "it could say which texts are good",
+                    "documents have no verdict: name a prompt and a completion",
+                )
             if self.single:
-                return "it could say which answers are good", f"read it as their label: {self._as_label(name, column)}"
-            return "it could say which answer is better", "give the two answers and this verdict in columns of their own"
+                return (
+                    "it could say which answers are good",
+                    f"read it as their label: {self._as_label(name, column)}",
+                )
+            return (
+                "it could say which answer is better",
+                "give the two answers and this verdict in columns of their own",
+            )
         if plain in SCORE and column.varies and self.single and not self.document:
-            return "it could say how good each answer is", "make a column `label` of it (true or false)"
+            return (
+                "it could say how good each answer is",
+                "make a column `label` of it (true or false)",
+            )
         if self.invented and (column.conversation or (column.prose and not named.is_remark(name))):
             return (
-                "it could be the prompt: there is no column `prompt`, and one would be made of the words that both answers begin with",
+                "it could be the prompt: there is no column `prompt`, and one would be "
+                "made of the words that both answers begin with",
                 f"name it: --columns prompt={name}",
             )
         if column.conversation and not named.is_remark(name):
@@ -241,12 +303,17 @@ class Unread:
         """How to read it as a label that is true of good answers, whatever the column speaks of."""
         if not BADNESS & set(named.words_of(name)):
             return f"--columns label={name}"
-        values = ",".join(f"{value.lower()}={'bad' if value.lower() in TRUE else 'good'}" for value in sorted(column.values))
+        values = ",".join(
+            f"{value.lower()}={'bad' if value.lower() in TRUE else 'good'}"
+            for value in sorted(column.values)
+        )
         return f"--columns label={name} --verdicts {values}"
 
 
 def _of_goodness(name: str) -> bool:
-    return bool((GOODNESS | BADNESS - {"not", "down"}) & set(named.words_of(name))) and not named.is_remark(name)
+    return bool(
+        (GOODNESS | BADNESS - {"not", "down"}) & set(named.words_of(name))
+    ) and not named.is_remark(name)
 
 
 __all__ = ["Unread", "words_in"]

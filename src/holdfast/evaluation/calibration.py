@@ -1,12 +1,15 @@
-"""Does a model of pairs know how sure it may be? Accuracy, surprise, and calibration, with intervals over prompts.
+"""Does a model of pairs know how sure it may be? Accuracy, surprise, and calibration, with
+intervals over prompts.
 
-A pair's log-odds s that its chosen answer wins give a prediction (the sign of s) made with confidence q = sigma(|s|), 0.5 to 1. Rows are
-put into bins of equal width in q; in each, the share of right predictions should be the mean confidence.
+A pair's log-odds s that its chosen answer wins give a prediction (the sign of s) made with
+confidence q = sigma(|s|), 0.5 to 1. Rows are put into bins of equal width in q; in each, the share
+of right predictions should be the mean confidence.
 
     expected calibration error     ECE = sum_b (n_b / N) |share right_b - mean confidence_b|          (Naeini et al. 2015; Guo et al. 2017)
 
-ECE is above 0 even for a perfect model, the more so the fewer the rows. Beside it stands what such a model would show on these very rows:
-outcomes drawn anew with probability q, many times, and the share of draws with as large an ECE (a p-value of perfect calibration).
+ECE is above 0 even for a perfect model, the more so the fewer the rows. Beside it stands what such
+a model would show on these very rows: outcomes drawn anew with probability q, many times, and the
+share of draws with as large an ECE (a p-value of perfect calibration).
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ DRAWS = 1000
 
 @dataclass(frozen=True)
 class Bin:
-    """Predictions of confidence `low` to `high`: how many, their mean confidence, the share of them that was right."""
+    """Predictions of confidence `low` to `high`: how many, their mean confidence, the share of them
+    that was right.
+    """
 
     low: float
     high: float
@@ -49,8 +54,8 @@ class Calibration:
         ece: expected calibration error
         ece_perfect: the mean ECE of a perfectly calibrated model on these rows
         ece_p: share of such a model's draws with as large an ECE
-        scale: what log-odds should be multiplied by to surprise least; below 1 is overconfident. None where none is best: all right or
-            all wrong
+        scale: what log-odds should be multiplied by to surprise least; below 1 is overconfident.
+            None where none is best: all right or all wrong
         bins: the reliability curve; empty bins are left out
     """
 
@@ -68,7 +73,13 @@ class Calibration:
         return asdict(self)
 
 
-def calibration(logit_N: ArrayLike, clusters: Sequence[Hashable] | None = None, *, resamples: int = 1000, seed: int = 0) -> Calibration:
+def calibration(
+    logit_N: ArrayLike,
+    clusters: Sequence[Hashable] | None = None,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Calibration:
     """Measure a model of pairs on rows it was not trained on.
 
     Args:
@@ -79,7 +90,13 @@ def calibration(logit_N: ArrayLike, clusters: Sequence[Hashable] | None = None, 
     """
     logit = np.asarray(logit_N, dtype=float)
     kept = np.isfinite(logit)
-    labels = [label for label, keep in zip(clusters if clusters is not None else range(len(logit)), kept, strict=True) if keep]
+    labels = [
+        label
+        for label, keep in zip(
+            clusters if clusters is not None else range(len(logit)), kept, strict=True
+        )
+        if keep
+    ]
     logit = logit[kept]
     if not len(logit):
         raise ValueError("no pair to measure calibration on")
@@ -91,7 +108,15 @@ def calibration(logit_N: ArrayLike, clusters: Sequence[Hashable] | None = None, 
     for b in np.unique(of_N).tolist():
         at = np.flatnonzero(of_N == b)
         right = mean_interval(right_N[at], [labels[i] for i in at], **how)
-        bins.append(Bin(0.5 + b / (2 * BINS), 0.5 + (b + 1) / (2 * BINS), len(at), float(q_N[at].mean()), right))
+        bins.append(
+            Bin(
+                0.5 + b / (2 * BINS),
+                0.5 + (b + 1) / (2 * BINS),
+                len(at),
+                float(q_N[at].mean()),
+                right,
+            )
+        )
     ece = float(_ece(right_N[None], q_N, of_N)[0])
     drawn = np.random.default_rng([seed, 0xCA1]).random((DRAWS, len(q_N))) < q_N
     perfect = _ece(drawn.astype(float), q_N, of_N)
@@ -118,7 +143,9 @@ def _ece(right_DN: Floats, q_N: Floats, of_N: NDArray[np.int64]) -> Floats:
 
 
 def best_scale(logit_N: Floats) -> float | None:
-    """The a that minimizes sum log(1 + exp(-a s)): Platt scaling without an offset, which a symmetric question has not."""
+    """The a that minimizes sum log(1 + exp(-a s)): Platt scaling without an offset, which a
+    symmetric question has not.
+    """
     if (logit_N >= 0).all() or (logit_N <= 0).all():
         return None
 

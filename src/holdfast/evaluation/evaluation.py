@@ -1,9 +1,11 @@
-"""`evaluate`: everything about a policy that held-out rows can tell, against its reference, with intervals, for each group.
+"""`evaluate`: everything about a policy that held-out rows can tell, against its reference, with
+intervals, for each group.
 
     evaluate("runs/rdpo", data="held_out.jsonl").table()
 
-Ranking and margins come from the rows' own answers; lengths, divergence and win rate from answers that the models write to the rows'
-prompts. What cannot be told (one prompt, no reference, no reward) is said to be n/a, and nothing is set aside without a count.
+Ranking and margins come from the rows' own answers; lengths, divergence and win rate from answers
+that the models write to the rows' prompts. What cannot be told (one prompt, no reference, no
+reward) is said to be n/a, and nothing is set aside without a count.
 """
 
 from __future__ import annotations
@@ -39,10 +41,12 @@ from holdfast.visible import json_text
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found. `all` is over every row, `groups` over each group's, `worst_group` names the lowest group of each number.
+    """What `evaluate` found. `all` is over every row, `groups` over each group's, `worst_group`
+    names the lowest group of each number.
 
-    `texts` keeps the prompts, the answers written to them and their rewards, for whoever wants to read them. `per_row` keeps the verdict of
-    each ranking on each comparison (1, 1/2 or 0), and is not part of the JSON.
+    `texts` keeps the prompts, the answers written to them and their rewards, for whoever wants to
+    read them. `per_row` keeps the verdict of each ranking on each comparison (1, 1/2 or 0), and is
+    not part of the JSON.
     """
 
     model: dict[str, Any]
@@ -59,9 +63,25 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: no NaN, no infinity."""
-        out = {name: getattr(self, name) for name in ("model", "reference", "against", "data", "settings", "worst_group", "notes")}
+        out = {
+            name: getattr(self, name)
+            for name in (
+                "model",
+                "reference",
+                "against",
+                "data",
+                "settings",
+                "worst_group",
+                "notes",
+            )
+        }
         return plain_json(
-            out | {"all": vars(self.all), "groups": {name: vars(part) for name, part in self.groups.items()}, "texts": self.texts}
+            out
+            | {
+                "all": vars(self.all),
+                "groups": {name: vars(part) for name, part in self.groups.items()},
+                "texts": self.texts,
+            }
         )
 
     def to_json(self) -> str:
@@ -77,7 +97,9 @@ class Evaluation:
         return tables(self)
 
     def report(self, path: str | Path) -> list[Path]:
-        """Write a page that works from disk alone, with its charts as pictures beside it. Returns every path written, the page first."""
+        """Write a page that works from disk alone, with its charts as pictures beside it. Returns
+        every path written, the page first.
+        """
         from holdfast.evaluation.page import page_of
 
         return page_of(self).write(path)
@@ -114,34 +136,39 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a policy on rows it was not trained on.
 
-    Every interval is a 95% bootstrap over prompts (rows that share a prompt are drawn together). The divergence KL(policy || reference) is
-    estimated from answers sampled at temperature 1, in nats an answer, by three estimators under their names. The global random
-    state is left alone.
+    Every interval is a 95% bootstrap over prompts (rows that share a prompt are drawn together).
+    The divergence KL(policy || reference) is estimated from answers sampled at temperature 1, in
+    nats an answer, by three estimators under their names. The global random state is left alone.
 
     Args:
-        model: a run's folder, a model folder or hub name, or a loaded model (then give `tokenizer` too).
+        model: a run's folder, a model folder or hub name, or a loaded model (then give `tokenizer`
+            too).
         data: rows as `holdfast.read` takes them, or what it returned.
         reference: the model to measure from; default: a run's own reference, from its record.
         against: the opponent of the win rate; default: the reference.
-        reward: who scores answers: a function `reward(prompts, answers) -> scores`, "package.module:function", "file.py:function", or the
-            folder of a reward model.
-        judge: who compares answers, asked in both orders: a function `judge(prompts, first, second) -> P(first is better)`, its name, or
-            the folder of a preference model that `train_reward` left.
-        best_of: draw so many answers for each one of the policy's that is judged, and keep the best under `select`. The opponent draws
-            one. The divergence stays that of the policy itself.
-        select: who chooses among them, named as `reward` is; another than judges, or the choice is judged by its own errors.
+        reward: who scores answers: a function `reward(prompts, answers) -> scores`,
+            "package.module:function", "file.py:function", or the folder of a reward model.
+        judge: who compares answers, asked in both orders: a function `judge(prompts, first, second)
+            -> P(first is better)`, its name, or the folder of a preference model that
+            `train_reward` left.
+        best_of: draw so many answers for each one of the policy's that is judged, and keep the best
+            under `select`. The opponent draws one. The divergence stays that of the policy itself.
+        select: who chooses among them, named as `reward` is; another than judges, or the choice is
+            judged by its own errors.
         by: the column that tells groups apart: group, rater, source, or one of the file's own.
-        beta: of the KL penalty at which an exact optimum is asked how well it would rank; default: the run's own, from its record, where
-            its method has one. A range of betas is always shown.
+        beta: of the KL penalty at which an exact optimum is asked how well it would rank; default:
+            the run's own, from its record, where its method has one. A range of betas is always
+            shown.
         prompts: how many of the data's prompts the models answer, drawn by `seed`; 0 for none.
         samples: answers to each of those prompts.
         max_new_tokens: longest answer, in tokens.
         temperature: of the answers that are compared and measured; 0 takes the most probable token.
         bootstrap: resamples of each interval; 0 for no intervals.
         seed: of the drawing of prompts, answers and resamples.
-        template: how prompts are rendered; default: as the run was trained, else as the data room decides.
-        accept_loss: what the chat template may drop of a row, besides what the run accepted; a row that loses anything else is an error, or
-            goes to the quarantine.
+        template: how prompts are rendered; default: as the run was trained, else as the data room
+            decides.
+        accept_loss: what the chat template may drop of a row, besides what the run accepted; a row
+            that loses anything else is an error, or goes to the quarantine.
         tokenizer: the policy's, where `model` is a loaded model or brings none.
         max_tokens: longest row; a longer one is an error, or goes to the quarantine.
         batch: answers generated at once.
@@ -152,9 +179,11 @@ def evaluate(
         **reading: how rows are read, as for `holdfast.read`: fields of `holdfast.data.Reading`.
 
     Raises:
-        DataError: rows that cannot be used. ModelError: models that are not what they say, or do not share a vocabulary.
+        DataError: rows that cannot be used. ModelError: models that are not what they say, or do
+            not share a vocabulary.
         NeedError: the rows are contests between names, without texts.
-        OptionError: a judge and a reward together, a reward that returns no finite numbers, an unknown `by`.
+        OptionError: a judge and a reward together, a reward that returns no finite numbers, an
+            unknown `by`.
     """
     how_read = Reading.of(reading, "evaluate")
     _check(reward, judge, samples, prompts, temperature, bootstrap)
@@ -162,7 +191,11 @@ def evaluate(
     if beta is not None:
         check("beta", beta, 0 < beta < math.inf, "be above 0 and finite")
     place = device_for(device)
-    how: dict[str, Any] = {"device": place, "dtype": getattr(torch, dtype), "trust_remote_code": trust_remote_code}
+    how: dict[str, Any] = {
+        "device": place,
+        "dtype": getattr(torch, dtype),
+        "trust_remote_code": trust_remote_code,
+    }
     policy = load(model, tokenizer=tokenizer, **how)
     ref_source = reference if reference is not None else policy.own_reference
     ref = load(ref_source, tokenizer=policy.tokenizer, **how) if ref_source is not None else None
@@ -171,27 +204,55 @@ def evaluate(
         same_tokens(policy, ref)
     how_rendered = template or policy.template or "auto"
     losses = tuple(dict.fromkeys((*accept_loss, *policy.accept_loss)))
-    rendering: dict[str, Any] = {"template": how_rendered, "accept_loss": losses, "max_tokens": max_tokens}
+    rendering: dict[str, Any] = {
+        "template": how_rendered,
+        "accept_loss": losses,
+        "max_tokens": max_tokens,
+    }
     held = held_rows(data, policy.tokenizer, by=by, reading=how_read, seed=seed, **rendering)
     scores, said = held.scores(policy, ref)
     window = smallest_window([loaded for loaded in (policy, ref, rival) if loaded is not None])
-    writer = Writer(held, prompts, samples, max_new_tokens, seed, batch, how_rendered, losses, progress, window)
+    writer = Writer(
+        held, prompts, samples, max_new_tokens, seed, batch, how_rendered, losses, progress, window
+    )
     drawn = writer.write(policy, temperature, "policy", times=best_of)
     written = (
         drawn
         if chooser is None or not writer.chosen
-        else best_of_samples(drawn, reward_from(chooser, device=place, accept_loss=losses), name_of(chooser), best_of)
+        else best_of_samples(
+            drawn, reward_from(chooser, device=place, accept_loss=losses), name_of(chooser), best_of
+        )
     )
     ref_written = writer.write(ref, temperature, "reference", stream=1) if ref is not None else None
-    rival_written = writer.write(rival, temperature, "opponent", stream=1, own_tokens=True) if rival is not None else ref_written
+    rival_written = (
+        writer.write(rival, temperature, "opponent", stream=1, own_tokens=True)
+        if rival is not None
+        else ref_written
+    )
     divergence = None
     if ref is not None and writer.chosen:
-        honest = drawn if temperature == 1.0 else writer.write(policy, 1.0, "policy at temperature 1", stream=2)
+        honest = (
+            drawn
+            if temperature == 1.0
+            else writer.write(policy, 1.0, "policy at temperature 1", stream=2)
+        )
         divergence = honest.clusters, sample_kl(policy.model, ref.model, honest.flat)
     match = _match(reward, judge, place, losses, written, rival_written) if writer.chosen else None
     own = policy.own
     beta = beta if beta is not None else own.beta if own is not None else None
-    found = Found(held, scores, written, ref_written, rival_written if rival else None, divergence, match, beta, own, bootstrap, seed)
+    found = Found(
+        held,
+        scores,
+        written,
+        ref_written,
+        rival_written if rival else None,
+        divergence,
+        match,
+        beta,
+        own,
+        bootstrap,
+        seed,
+    )
     groups = {name: found.part(held.rows_of(name), writer.prompts_of(name)) for name in held.groups}
     settings = {
         "by": by,
@@ -222,44 +283,77 @@ def evaluate(
         all=found.part(np.arange(len(held.pairs)), np.arange(len(writer.chosen))),
         groups=groups,
         worst_group=worst_groups(groups),
-        notes=[*filter(None, [policy.note if ref is None else ""]), *held.notes, *said, *writer.notes, *([] if ref else [NO_REFERENCE])],
+        notes=[
+            *filter(None, [policy.note if ref is None else ""]),
+            *held.notes,
+            *said,
+            *writer.notes,
+            *([] if ref else [NO_REFERENCE]),
+        ],
         texts=_texts(written, rival_written, match),
         per_row=accuracies(scores),
     )
 
 
-NO_REFERENCE = "no reference: divergence, implicit reward and movements are n/a; hint: --reference MODEL"
+NO_REFERENCE = (
+    "no reference: divergence, implicit reward and movements are n/a; hint: --reference MODEL"
+)
 
 
-def _check(reward: Any, judge: Any, samples: int, prompts: int, temperature: float, bootstrap: int) -> None:
+def _check(
+    reward: Any, judge: Any, samples: int, prompts: int, temperature: float, bootstrap: int
+) -> None:
     if reward is not None and judge is not None:
-        raise OptionError("a reward and a judge were both given", hint="evaluate twice, once with each")
+        raise OptionError(
+            "a reward and a judge were both given", hint="evaluate twice, once with each"
+        )
     if (reward is not None or judge is not None) and prompts == 0:
-        raise OptionError("a reward or a judge was given, but no prompts are to be answered", hint="--prompts 256")
+        raise OptionError(
+            "a reward or a judge was given, but no prompts are to be answered", hint="--prompts 256"
+        )
     if samples < 1 or prompts < 0 or temperature < 0 or bootstrap < 0:
         raise OptionError(
-            f"samples {samples}, prompts {prompts}, temperature {temperature} and bootstrap {bootstrap} cannot be negative, nor samples 0"
+            f"samples {samples}, prompts {prompts}, temperature {temperature} and "
+            f"bootstrap {bootstrap} cannot be negative, nor samples 0"
         )
 
 
 def _chooser(best_of: int, select: Any) -> Any:
     """Who chooses among several answers, None where there is one."""
-    check("best_of", best_of, isinstance(best_of, int) and best_of >= 1, "be a whole number of at least 1")
+    check(
+        "best_of",
+        best_of,
+        isinstance(best_of, int) and best_of >= 1,
+        "be a whole number of at least 1",
+    )
     if best_of > 1 and select is None:
-        raise OptionError(f"best_of is {best_of}, but nobody says which answer is best", hint="--select REWARD")
+        raise OptionError(
+            f"best_of is {best_of}, but nobody says which answer is best", hint="--select REWARD"
+        )
     if best_of == 1 and select is not None:
-        raise OptionError("select chooses among several answers, and best_of is 1", hint="--best-of 5")
+        raise OptionError(
+            "select chooses among several answers, and best_of is 1", hint="--best-of 5"
+        )
     return select
 
 
 def _match(
-    reward: Any, judge: Any, device: torch.device, accept_loss: Sequence[str], policy: Samples, rival: Samples | None
+    reward: Any,
+    judge: Any,
+    device: torch.device,
+    accept_loss: Sequence[str],
+    policy: Samples,
+    rival: Samples | None,
 ) -> Match | None:
     if judge is not None:
-        return play_judge(judge_from(judge, device=device, accept_loss=accept_loss), name_of(judge), policy, rival)
+        return play_judge(
+            judge_from(judge, device=device, accept_loss=accept_loss), name_of(judge), policy, rival
+        )
     if reward is None:
         return None
-    return play_reward(reward_from(reward, device=device, accept_loss=accept_loss), name_of(reward), policy, rival)
+    return play_reward(
+        reward_from(reward, device=device, accept_loss=accept_loss), name_of(reward), policy, rival
+    )
 
 
 def _texts(policy: Samples, rival: Samples | None, match: Match | None) -> list[dict[str, Any]]:

@@ -1,9 +1,11 @@
-"""A trained reward or preference model at work: what it says of answers, of pairs, and of all pairs of a prompt's answers at once.
+"""A trained reward or preference model at work: what it says of answers, of pairs, and of all pairs
+of a prompt's answers at once.
 
 model = RewardModel.load("runs/rewards")
 model.reward(prompts, answers)                  # one number an answer, where the kind has one
 model.prefer(prompts, first, second)            # P(first is better): a judge
-model.logits(prompts, answers_PG)               # (P, G, G) log-odds of every pair, in G passes a prompt
+model.logits(prompts, answers_PG)               # (P, G, G) log-odds of every pair, in G passes a
+                                                prompt
 model.games(prompts, answers_PG)                # a preference game for each prompt
 """
 
@@ -56,29 +58,47 @@ class RewardModel:
         trust_remote_code: bool = False,
         accept_loss: Sequence[str] = (),
     ) -> RewardModel:
-        """From a run's folder, or the model folder in it. `accept_loss` adds to what its training accepted that the chat template drops of
-        a prompt. Raises ModelError for a model that was not trained by Holdfast."""
-        model = load_judge(source, trust_remote_code=trust_remote_code, trainable_adapter=False).to(device).eval()
+        """From a run's folder, or the model folder in it. `accept_loss` adds to what its training
+        accepted that the chat template drops of a prompt. Raises ModelError for a model that was
+        not trained by Holdfast."""
+        model = (
+            load_judge(source, trust_remote_code=trust_remote_code, trainable_adapter=False)
+            .to(device)
+            .eval()
+        )
         known = kind_of(model)
         if known is None:
-            raise ModelError(f"{source} does not say what kind of reward model it is", hint="train one with `holdfast train-reward`")
+            raise ModelError(
+                f"{source} does not say what kind of reward model it is",
+                hint="train one with `holdfast train-reward`",
+            )
         name, settings, template, accept = known
         kind = get(name)
         tokenizer = load_tokenizer(source, model=model, trust_remote_code=trust_remote_code)
         scorer = JudgeScorer(model, prompt=PROMPT if kind.reads_prompt else None)
-        return cls(str(source), kind, settings, template, (*accept, *accept_loss), scorer, tokenizer)
+        return cls(
+            str(source), kind, settings, template, (*accept, *accept_loss), scorer, tokenizer
+        )
 
-    def outputs(self, prompts: Sequence[Text], answers: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor | None]:
-        """(out_PGH, prompt_PH or None): the head's outputs for G answers to each of P prompts. Every prompt has as many answers.
+    def outputs(
+        self, prompts: Sequence[Text], answers: Sequence[Sequence[str]]
+    ) -> tuple[Tensor, Tensor | None]:
+        """(out_PGH, prompt_PH or None): the head's outputs for G answers to each of P prompts.
+        Every prompt has as many answers.
 
         Raises:
             OptionError: prompts with different numbers of answers.
-            ModelError: a prompt with an answer that is longer than the model takes. Nothing is cut off.
+            ModelError: a prompt with an answer that is longer than the model takes. Nothing is cut
+                off.
         """
         counts = {len(row) for row in answers}
         if len(counts) != 1 or 0 in counts:
-            raise OptionError(f"prompts must have as many answers, one or more; here they have {sorted(counts)}")
-        items = written_answers(prompts, answers, self.tokenizer, template=self.template, accept_loss=self.accept_loss)
+            raise OptionError(
+                f"prompts must have as many answers, one or more; here they have {sorted(counts)}"
+            )
+        items = written_answers(
+            prompts, answers, self.tokenizer, template=self.template, accept_loss=self.accept_loss
+        )
         self._check_lengths(items)
         names = [str(g) for g in range(counts.pop())]
         out: list[Tensor | None] = [None] * len(items)
@@ -91,7 +111,9 @@ class RewardModel:
                     out[i] = torch.stack([parts[name].logp_NT[n] for name in names]).double().cpu()
                     gates[i] = parts[PROMPT].logp_NT[n].double().cpu() if PROMPT in parts else None
         made = [gate for gate in gates if gate is not None]
-        return torch.stack([row for row in out if row is not None]), torch.stack(made) if made else None
+        return torch.stack([row for row in out if row is not None]), torch.stack(
+            made
+        ) if made else None
 
     def logits(self, prompts: Sequence[Text], answers: Sequence[Sequence[str]]) -> Floats:
         """(P, G, G): log-odds that the row's answer beats the column's."""
@@ -99,26 +121,42 @@ class RewardModel:
         p, g, h = out_PGH.shape
         first = out_PGH[:, :, None].expand(p, g, g, h).reshape(-1, h)
         second = out_PGH[:, None].expand(p, g, g, h).reshape(-1, h)
-        gate = None if prompt_PH is None else prompt_PH[:, None, None].expand(p, g, g, h).reshape(-1, h)
-        made: Floats = self.kind.score(first, second, gate, **self.settings).reshape(p, g, g).numpy()
+        gate = (
+            None
+            if prompt_PH is None
+            else prompt_PH[:, None, None].expand(p, g, g, h).reshape(-1, h)
+        )
+        made: Floats = (
+            self.kind.score(first, second, gate, **self.settings).reshape(p, g, g).numpy()
+        )
         return made
 
-    def games(self, prompts: Sequence[Text], answers: Sequence[Sequence[str]], *, beta: float = 0.0) -> list[Game]:
-        """A preference game over each prompt's answers, for `holdfast.games.solve`. `beta` is the strength of its KL term."""
+    def games(
+        self, prompts: Sequence[Text], answers: Sequence[Sequence[str]], *, beta: float = 0.0
+    ) -> list[Game]:
+        """A preference game over each prompt's answers, for `holdfast.games.solve`. `beta` is the
+        strength of its KL term.
+        """
         tables = 1 / (1 + np.exp(-self.logits(prompts, answers)))
-        return [Game(table, beta=beta, names=tuple(row)) for table, row in zip(tables, answers, strict=True)]
+        return [
+            Game(table, beta=beta, names=tuple(row))
+            for table, row in zip(tables, answers, strict=True)
+        ]
 
     def reward(self, prompts: Sequence[Text], answers: Sequence[str]) -> Floats:
         """One number an answer (N,). Raises OptionError where the kind has none."""
         if not self.kind.scalar:
             raise OptionError(
-                f"{self.name} is a {self.kind.name} model: it compares answers and has no reward for one",
+                f"{self.name} is a {self.kind.name} model: it compares answers and has no "
+                "reward for one",
                 hint="give it as the judge (--judge) instead of the reward",
             )
         out_PGH, _ = self.outputs(prompts, [[answer] for answer in answers])
         return out_PGH[:, 0, 0].numpy()
 
-    def prefer(self, prompts: Sequence[Text], first: Sequence[str], second: Sequence[str]) -> Floats:
+    def prefer(
+        self, prompts: Sequence[Text], first: Sequence[str], second: Sequence[str]
+    ) -> Floats:
         """P(first is better), shape (N,)."""
         logit_NGG = self.logits(prompts, list(zip(first, second, strict=True)))
         return 1 / (1 + np.exp(-logit_NGG[:, 0, 1]))
@@ -129,7 +167,9 @@ class RewardModel:
             tokens = len(item.prompt) + max(map(len, item.branches.values()))
             if longest is not None and tokens > longest:
                 raise ModelError(
-                    f"prompt {number} with an answer is {tokens} tokens, the reward model takes {longest}", hint="shorter answers"
+                    f"prompt {number} with an answer is {tokens} tokens, the reward model "
+                    f"takes {longest}",
+                    hint="shorter answers",
                 )
 
 

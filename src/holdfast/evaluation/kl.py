@@ -1,14 +1,17 @@
-"""How far the policy has gone from its reference: KL(pi || pi_ref) in nats an answer, from the policy's own samples y ~ pi(.|x).
+"""How far the policy has gone from its reference: KL(pi || pi_ref) in nats an answer, from the
+policy's own samples y ~ pi(.|x).
 
-Three estimators of the same number, each named wherever it is shown. With l = log pi(y|x) - log pi_ref(y|x), summed over the answer:
+Three estimators of the same number, each named wherever it is shown. With l = log pi(y|x) - log
+pi_ref(y|x), summed over the answer:
 
     k1                 l                                   unbiased, large variance, may be negative
     k3                 exp(-l) - 1 + l                     unbiased, never negative (Schulman 2020); beyond a few nats its rare
                                                  huge values are missed and it comes out low
     rao-blackwellized  sum_t KL(pi(.|x, y_<t) || pi_ref(.|x, y_<t))   exact in each next token; the smallest variance (Amini et al. 2025)
 
-All hold for the policy as it was sampled: temperature 1, no truncation of the distribution, answers cut at the token limit counted as
-they are. Standard errors and intervals take samples of one prompt as one cluster.
+All hold for the policy as it was sampled: temperature 1, no truncation of the distribution, answers
+cut at the token limit counted as they are. Standard errors and intervals take samples of one prompt
+as one cluster.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ TOKENS = 8192  # scored at once
 
 @dataclass(frozen=True)
 class SampleKL:
-    """Per sample (N,): the log-ratio of the whole answer, and the sum of the exact next-token divergences along it, nats."""
+    """Per sample (N,): the log-ratio of the whole answer, and the sum of the exact next-token
+    divergences along it, nats.
+    """
 
     log_ratio_N: NDArray[np.float64]
     exact_N: NDArray[np.float64]
@@ -47,7 +52,9 @@ class SampleKL:
 
     @property
     def k3_N(self) -> NDArray[np.float64]:
-        return np.expm1(np.minimum(-self.log_ratio_N, 700.0)) + self.log_ratio_N  # beyond 700 a float64 overflows
+        return (
+            np.expm1(np.minimum(-self.log_ratio_N, 700.0)) + self.log_ratio_N
+        )  # beyond 700 a float64 overflows
 
 
 def sample_kl(policy: Any, reference: Any, samples: Sequence[Generated]) -> SampleKL:
@@ -63,7 +70,9 @@ def sample_kl(policy: Any, reference: Any, samples: Sequence[Generated]) -> Samp
     reference.eval()
     try:
         ours = TextScorer(policy)
-        theirs = LiveScorer(reference, wants=(token_kl,), reference=Standing(policy))  # KL of what stands, from what is scored
+        theirs = LiveScorer(
+            reference, wants=(token_kl,), reference=Standing(policy)
+        )  # KL of what stands, from what is scored
         for scorer in (ours, theirs):
             scorer.verify(items)
         for index in chunks_by_tokens(items, tokens=TOKENS):
@@ -79,7 +88,9 @@ def sample_kl(policy: Any, reference: Any, samples: Sequence[Generated]) -> Samp
     return SampleKL(ratio, exact)
 
 
-def kl_estimates(kl: SampleKL, clusters: Sequence[Hashable], *, resamples: int, seed: int) -> dict[str, dict[str, Any]]:
+def kl_estimates(
+    kl: SampleKL, clusters: Sequence[Hashable], *, resamples: int, seed: int
+) -> dict[str, dict[str, Any]]:
     """Each estimator by name: its mean with interval and standard error."""
     named = {"rao-blackwellized": kl.exact_N, "k1": kl.k1_N, "k3": kl.k3_N}
     return {
@@ -90,7 +101,9 @@ def kl_estimates(kl: SampleKL, clusters: Sequence[Hashable], *, resamples: int, 
 
 
 def standard_error(values: NDArray[np.float64], clusters: Sequence[Hashable]) -> float | None:
-    """Of the mean of rows when whole clusters are drawn: sqrt(C/(C-1) sum_c (sum_{i in c} (v_i - mean))^2) / N. None for one cluster."""
+    """Of the mean of rows when whole clusters are drawn: sqrt(C/(C-1) sum_c (sum_{i in c} (v_i -
+    mean))^2) / N. None for one cluster.
+    """
     numbers: dict[Hashable, int] = {}
     of_N = np.array([numbers.setdefault(label, len(numbers)) for label in clusters], dtype=int)
     if len(numbers) < 2:

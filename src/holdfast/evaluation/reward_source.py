@@ -3,9 +3,10 @@
     reward(prompts, answers) -> one score an answer, higher is better
     judge(prompts, first, second) -> one probability a pair that the first answer is better
 
-Prompts come as the rows have them, text or messages. A name is "package.module:function" or "path/to/file.py:function". A folder that
-`holdfast train-reward` left is read as it was trained, and is a judge too. Any other folder or hub name is a sequence-classification model
-with one output; prompt and answer are put through its own chat template if it has one.
+Prompts come as the rows have them, text or messages. A name is "package.module:function" or
+"path/to/file.py:function". A folder that `holdfast train-reward` left is read as it was trained,
+and is a judge too. Any other folder or hub name is a sequence-classification model with one output;
+prompt and answer are put through its own chat template if it has one.
 """
 
 from __future__ import annotations
@@ -35,10 +36,14 @@ Judge = Callable[[Sequence[Text], Sequence[str], Sequence[str]], Any]
 
 
 def reward_from(
-    source: str | Path | Reward, *, device: torch.device | str = "cpu", batch: int = 16, accept_loss: Sequence[str] = ()
+    source: str | Path | Reward,
+    *,
+    device: torch.device | str = "cpu",
+    batch: int = 16,
+    accept_loss: Sequence[str] = (),
 ) -> Reward:
-    """A reward function from whatever the user named; `accept_loss` is what its chat template may drop of a prompt. Raises OptionError or
-    ModelError that says what is missing."""
+    """A reward function from whatever the user named; `accept_loss` is what its chat template may
+    drop of a prompt. Raises OptionError or ModelError that says what is missing."""
     if callable(source):
         return source
     if _names_function(str(source)):
@@ -48,8 +53,15 @@ def reward_from(
     return reward_model(source, device=device, batch=batch, accept_loss=accept_loss)
 
 
-def judge_from(source: str | Path | Judge, *, device: torch.device | str = "cpu", accept_loss: Sequence[str] = ()) -> Judge:
-    """A pairwise judge: a function, the name of one, or the folder of a reward or preference model trained here."""
+def judge_from(
+    source: str | Path | Judge,
+    *,
+    device: torch.device | str = "cpu",
+    accept_loss: Sequence[str] = (),
+) -> Judge:
+    """A pairwise judge: a function, the name of one, or the folder of a reward or preference model
+    trained here.
+    """
     if callable(source):
         return source
     if _names_function(str(source)):
@@ -58,7 +70,10 @@ def judge_from(source: str | Path | Judge, *, device: torch.device | str = "cpu"
         return RewardModel.load(source, device=device, accept_loss=accept_loss).prefer
     raise OptionError(
         f"{str(source)!r} does not name a judge",
-        hint='"package.module:function", "file.py:function", or a folder that `holdfast train-reward` left; other reward models: --reward',
+        hint=(
+            '"package.module:function", "file.py:function", or a folder that `holdfast '
+            "train-reward` left; other reward models: --reward"
+        ),
     )
 
 
@@ -70,40 +85,61 @@ def name_of(source: object) -> str:
 
 
 def checked(values: Any, n: int, who: str) -> NDArray[np.float64]:
-    """What a reward or judge returned, as N finite numbers, or an error that says what is wrong with it."""
+    """What a reward or judge returned, as N finite numbers, or an error that says what is wrong
+    with it.
+    """
     if isinstance(values, torch.Tensor):
         values = values.detach().float().cpu().numpy()
     try:
         out = np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:
-        raise OptionError(f"{who} did not return numbers: {error}", hint="return one number for each answer") from error
+        raise OptionError(
+            f"{who} did not return numbers: {error}", hint="return one number for each answer"
+        ) from error
     if out.shape != (n,):
         raise OptionError(
-            f"{who} was asked about {n} answers and returned an array of shape {out.shape}", hint="return one number for each answer"
+            f"{who} was asked about {n} answers and returned an array of shape {out.shape}",
+            hint="return one number for each answer",
         )
     bad = np.flatnonzero(~np.isfinite(out))
     if len(bad):
-        raise OptionError(f"{who} returned {out[bad[0]]} for answer {int(bad[0]) + 1} of {n}", hint="every score must be finite")
+        raise OptionError(
+            f"{who} returned {out[bad[0]]} for answer {int(bad[0]) + 1} of {n}",
+            hint="every score must be finite",
+        )
     return out
 
 
 def _names_function(source: str) -> bool:
     module, colon, function = source.rpartition(":")
-    return bool(colon) and function.isidentifier() and (module.endswith(".py") or all(part.isidentifier() for part in module.split(".")))
+    return (
+        bool(colon)
+        and function.isidentifier()
+        and (module.endswith(".py") or all(part.isidentifier() for part in module.split(".")))
+    )
 
 
 def _function(source: str) -> Callable[..., Any]:
     module_name, _, function = source.rpartition(":")
-    module = _file_module(Path(module_name)) if module_name.endswith(".py") else _named_module(module_name)
+    module = (
+        _file_module(Path(module_name))
+        if module_name.endswith(".py")
+        else _named_module(module_name)
+    )
     found = getattr(module, function, None)
     if not callable(found):
-        raise OptionError(f"{module_name} has no function {function!r}", hint=f"it has: {', '.join(_functions(module)) or 'none'}")
+        raise OptionError(
+            f"{module_name} has no function {function!r}",
+            hint=f"it has: {', '.join(_functions(module)) or 'none'}",
+        )
     return found
 
 
 def _functions(module: Any) -> list[str]:
     return sorted(
-        name for name, value in vars(module).items() if callable(value) and not name.startswith("_") and not isinstance(value, type)
+        name
+        for name, value in vars(module).items()
+        if callable(value) and not name.startswith("_") and not isinstance(value, type)
     )
 
 
@@ -111,12 +147,17 @@ def _named_module(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise OptionError(f"there is no module {name!r} ({error})", hint="is it installed, or did you mean file.py:function?") from error
+        raise OptionError(
+            f"there is no module {name!r} ({error})",
+            hint="is it installed, or did you mean file.py:function?",
+        ) from error
 
 
 def _file_module(path: Path) -> Any:
     if not path.exists():
-        raise OptionError(f"{path}: no such file", hint="file.py:function, relative to where you are")
+        raise OptionError(
+            f"{path}: no such file", hint="file.py:function, relative to where you are"
+        )
     name = f"holdfast_reward_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
@@ -126,9 +167,16 @@ def _file_module(path: Path) -> Any:
     return module
 
 
-def reward_model(source: str | Path, *, device: torch.device | str = "cpu", batch: int = 16, accept_loss: Sequence[str] = ()) -> Reward:
-    """The score of a sequence-classification model with one output for prompt and answer. Nothing is cut off: over-long is an error, and so
-    is a prompt of which its chat template drops what `accept_loss` does not name."""
+def reward_model(
+    source: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    batch: int = 16,
+    accept_loss: Sequence[str] = (),
+) -> Reward:
+    """The score of a sequence-classification model with one output for prompt and answer. Nothing
+    is cut off: over-long is an error, and so is a prompt of which its chat template drops what
+    `accept_loss` does not name."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     try:
@@ -136,23 +184,35 @@ def reward_model(source: str | Path, *, device: torch.device | str = "cpu", batc
         model = AutoModelForSequenceClassification.from_pretrained(source).to(device).eval()
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{source}: not a reward model that can be read ({error})", hint="a sequence-classification folder, or module:function"
+            f"{source}: not a reward model that can be read ({error})",
+            hint="a sequence-classification folder, or module:function",
         ) from error
     if model.config.num_labels != 1:
-        raise ModelError(f"{source} has {model.config.num_labels} outputs", hint="a reward model has one; train it with num_labels=1")
+        raise ModelError(
+            f"{source} has {model.config.num_labels} outputs",
+            hint="a reward model has one; train it with num_labels=1",
+        )
     if model.config.pad_token_id is None:
         if tokenizer.pad_token_id is None:
-            raise ModelError(f"{source}: neither model nor tokenizer has a padding token", hint="set pad_token_id in its config.json")
+            raise ModelError(
+                f"{source}: neither model nor tokenizer has a padding token",
+                hint="set pad_token_id in its config.json",
+            )
         model.config.pad_token_id = tokenizer.pad_token_id  # the model finds the last token by it
     longest = getattr(model.config, "max_position_embeddings", None)
 
     def score(prompts: Sequence[Text], answers: Sequence[str]) -> NDArray[np.float64]:
         accept = accepted(accept_loss)
-        rows = [reward_ids(tokenizer, prompt, answer, accept) for prompt, answer in zip(prompts, answers, strict=True)]
+        rows = [
+            reward_ids(tokenizer, prompt, answer, accept)
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
         for i, ids in enumerate(rows):
             if longest is not None and len(ids) > longest:
                 raise ModelError(
-                    f"prompt and answer {i + 1} are {len(ids)} tokens, the reward model takes {longest}", hint="lower --max-new-tokens"
+                    f"prompt and answer {i + 1} are {len(ids)} tokens, the reward model "
+                    f"takes {longest}",
+                    hint="lower --max-new-tokens",
                 )
         return padded.score(rows, batch)
 
@@ -161,7 +221,9 @@ def reward_model(source: str | Path, *, device: torch.device | str = "cpu", batc
 
 
 class _PaddedReward:
-    """Outputs of a sequence classifier, in padded batches where padding does not change them, else row by row."""
+    """Outputs of a sequence classifier, in padded batches where padding does not change them, else
+    row by row.
+    """
 
     def __init__(self, model: Any, tokenizer: Any):
         self.model, self.tokenizer, self.sides = model, tokenizer, Sides.of_model(model)
@@ -183,7 +245,9 @@ class _PaddedReward:
         return out
 
     def _check(self, short: Sequence[int], long: Sequence[int]) -> None:
-        """The short row beside the long one, against the short one alone; in float32, where the difference is no rounding."""
+        """The short row beside the long one, against the short one alone; in float32, where the
+        difference is no rounding.
+        """
         if self.alone:
             return
         with in_float32(self.model):
@@ -192,28 +256,47 @@ class _PaddedReward:
             self.alone = True
             name = type(self.model).__name__
             logging.getLogger("holdfast").warning(
-                f"scoring: {name} reads answers one by one, because padding changes its output by {off:.3g}"
+                f"scoring: {name} reads answers one by one, because padding changes its "
+                f"output by {off:.3g}"
             )
 
     def _forward(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float64]:
-        made = self.tokenizer.pad({"input_ids": [list(row) for row in rows]}, padding_side="right", return_tensors="pt")
+        made = self.tokenizer.pad(
+            {"input_ids": [list(row) for row in rows]}, padding_side="right", return_tensors="pt"
+        )
         device = next(self.model.parameters()).device
         forget_lengths(self.model)
         with torch.no_grad():
-            logits = self.model(input_ids=made["input_ids"].to(device), attention_mask=made["attention_mask"].to(device)).logits
+            logits = self.model(
+                input_ids=made["input_ids"].to(device),
+                attention_mask=made["attention_mask"].to(device),
+            ).logits
         found: NDArray[np.float64] = logits[:, 0].double().cpu().numpy()
         return found
 
 
 def reward_ids(tokenizer: Any, prompt: Text, answer: str, accept: frozenset[Loss]) -> list[int]:
     if tokenizer.chat_template:
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        text = tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": answer}], tokenize=False)
+        messages = (
+            [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        )
+        text = tokenizer.apply_chat_template(
+            [*messages, {"role": "assistant", "content": answer}], tokenize=False
+        )
         said = [piece for piece in pieces(messages) if piece.kind not in accept]
         if lost := [said[i] for i in missing(said, text)]:
-            hint = f"accept the loss: {' '.join(f'--accept-loss {kind}' for kind in dict.fromkeys(piece.kind for piece in lost))}"
-            raise DataError(f"the reward model's chat template drops {listed(lost)} of a prompt", hint=hint)
+            hint = (
+                "accept the loss: "
+                f"{' '.join(f'--accept-loss {kind}' for kind in dict.fromkeys(piece.kind for piece in lost))}"
+            )
+            raise DataError(
+                f"the reward model's chat template drops {listed(lost)} of a prompt", hint=hint
+            )
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    text = prompt if isinstance(prompt, str) else "\n".join(str(message["content"]) for message in prompt)
+    text = (
+        prompt
+        if isinstance(prompt, str)
+        else "\n".join(str(message["content"]) for message in prompt)
+    )
     separator = "" if not text or text[-1].isspace() else " "
     return list(tokenizer(text + separator + answer)["input_ids"])

@@ -1,4 +1,6 @@
-"""The rows of an evaluation: comparisons to score, prompts to answer, and the groups that both belong to."""
+"""The rows of an evaluation: comparisons to score, prompts to answer, and the groups that both
+belong to.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ NO_GROUP = "(none)"
 
 @dataclass(frozen=True)
 class Held:
-    """Held-out rows, tokenized for the policy. `pairs` are the comparisons that are no ties; prompts are told apart by their tokens."""
+    """Held-out rows, tokenized for the policy. `pairs` are the comparisons that are no ties;
+    prompts are told apart by their tokens.
+    """
 
     rows: Sequence[Row]
     items: Sequence[Tokenized]
@@ -49,7 +53,9 @@ class Held:
 
     def rows_of(self, group: str) -> NDArray[np.int64]:
         """Positions in `pairs` of the comparisons of a group."""
-        return np.array([n for n, i in enumerate(self.pairs) if self.group_of[i] == group], dtype=np.int64)
+        return np.array(
+            [n for n, i in enumerate(self.pairs) if self.group_of[i] == group], dtype=np.int64
+        )
 
     @property
     def share_N(self) -> NDArray[np.float64]:
@@ -59,7 +65,12 @@ class Held:
 
     def describe(self) -> dict[str, Any]:
         prompts = len({tuple(item.prompt) for item in self.items})
-        return {**self.source, "rows": len(self.rows), "comparisons": len(self.pairs), "prompts": prompts}
+        return {
+            **self.source,
+            "rows": len(self.rows),
+            "comparisons": len(self.pairs),
+            "prompts": prompts,
+        }
 
     def scores(self, policy: Loaded, reference: Loaded | None) -> tuple[PairScores, list[str]]:
         """Every comparison under both models, and what is to be said of how they were scored."""
@@ -72,16 +83,33 @@ class Held:
             if found is not None and found.fell_back:
                 notes.append(f"{loaded.name}: {said_of(found)}")
             logp = score_in_chunks(scorer, items)
-            both = tuple(np.array([float(row[name].double().sum()) for row in logp]) for name in ("chosen", "rejected"))
+            both = tuple(
+                np.array([float(row[name].double().sum()) for row in logp])
+                for name in ("chosen", "rejected")
+            )
             bad = np.flatnonzero(~np.isfinite(np.sum(both, axis=0)))
             if len(bad):  # as NaN they would be left out of every mean
                 where = self.rows[self.pairs[bad[0]]].where
-                said = f"{len(bad)} of {len(items)} comparisons have no finite log-probability under {loaded.name}, the first at {where}"
-                raise ModelError(said, hint="float32, if the model overflows in a smaller type; else its weights are damaged")
+                said = (
+                    f"{len(bad)} of {len(items)} comparisons have no finite log-probability "
+                    f"under {loaded.name}, the first at {where}"
+                )
+                raise ModelError(
+                    said,
+                    hint=(
+                        "float32, if the model overflows in a smaller type; else its weights "
+                        "are damaged"
+                    ),
+                )
             return both  # type: ignore[return-value]
 
-        lengths = (np.array([float(len(item.branches[name])) for item in items]) for name in ("chosen", "rejected"))
-        scores = PairScores(*sums(policy), *lengths, *(sums(reference) if reference is not None else (None, None)))
+        lengths = (
+            np.array([float(len(item.branches[name])) for item in items])
+            for name in ("chosen", "rejected")
+        )
+        scores = PairScores(
+            *sums(policy), *lengths, *(sums(reference) if reference is not None else (None, None))
+        )
         return scores, notes
 
 
@@ -96,38 +124,76 @@ def held_rows(
     reading: Reading,
     seed: int,
 ) -> Held:
-    """Read and tokenize. Raises DataError for a row that cannot be used (unless it can be quarantined), OptionError for an unknown `by`,
-    NeedError for contests between names, of which no text is known."""
+    """Read and tokenize. Raises DataError for a row that cannot be used (unless it can be
+    quarantined), OptionError for an unknown `by`, NeedError for contests between names, of which no
+    text is known."""
     quarantine = reading.aside()
     known = reading.rows(data, quarantine)
     refuse_names(known.rows, "an evaluation reads")
     texts = [row for row in known.rows if not row.named]
     rows, items = _tokenized(
-        texts, tokenizer, template=template, accept_loss=accept_loss, max_tokens=max_tokens, quarantine=quarantine, seed=seed
+        texts,
+        tokenizer,
+        template=template,
+        accept_loss=accept_loss,
+        max_tokens=max_tokens,
+        quarantine=quarantine,
+        seed=seed,
     )
-    pairs = [i for i, item in enumerate(items) if set(item.branches) >= {"chosen", "rejected"} and not rows[i].tie]
+    pairs = [
+        i
+        for i, item in enumerate(items)
+        if set(item.branches) >= {"chosen", "rejected"} and not rows[i].tie
+    ]
     notes = []
     ties = sum(row.tie for row in rows)
     if ties:
-        notes.append(f"{ties:,} ties have no better answer and are not ranked; their prompts are still answered")
+        notes.append(
+            f"{ties:,} ties have no better answer and are not ranked; their prompts are "
+            "still answered"
+        )
     if len(pairs) + ties < len(rows):
-        notes.append(f"{len(rows) - ties - len(pairs):,} rows are single answers and are not ranked; their prompts are still answered")
+        notes.append(
+            f"{len(rows) - ties - len(pairs):,} rows are single answers and are not "
+            "ranked; their prompts are still answered"
+        )
     sure = sum(rows[i].confidence is not None for i in pairs)
     if pairs:
         notes.append(
-            f"idealized ranking: {sure:,} of {len(pairs):,} comparisons say how sure their label is (column `confidence`); one that does "
+            f"idealized ranking: {sure:,} of {len(pairs):,} comparisons say how sure "
+            "their label is (column `confidence`); one that does "
             f"not counts as certain, which is odds of {1 / CERTAIN:,.0f} to 1"
         )
     names = {NAMES: len(known.rows) - len(texts)} if len(texts) < len(known.rows) else {}
-    notes += [f"set aside {count:,}: {reason}" for reason, count in {**known.report.set_aside, **names}.items()]
+    notes += [
+        f"set aside {count:,}: {reason}"
+        for reason, count in {**known.report.set_aside, **names}.items()
+    ]
     if len(rows) < len(texts):
-        notes.append(f"set aside {len(texts) - len(rows):,}: too long or not to be rendered; see {quarantine}")
-    source = {"source": str(data) if isinstance(data, str | Path) else "rows in memory", "content_hash": known.report.content_hash}
-    return Held(rows, items, [group_name(row, by) for row in rows] if _has(rows, by) else [NO_GROUP] * len(rows), pairs, notes, source)
+        notes.append(
+            f"set aside {len(texts) - len(rows):,}: too long or not to be rendered; see "
+            f"{quarantine}"
+        )
+    source = {
+        "source": str(data) if isinstance(data, str | Path) else "rows in memory",
+        "content_hash": known.report.content_hash,
+    }
+    return Held(
+        rows,
+        items,
+        [group_name(row, by) for row in rows] if _has(rows, by) else [NO_GROUP] * len(rows),
+        pairs,
+        notes,
+        source,
+    )
 
 
-def _tokenized(rows: Sequence[Row], tokenizer: Any, **how: Any) -> tuple[list[Row], list[Tokenized]]:
-    """Comparisons first, then single answers: they are tokenized apart, since no method takes both."""
+def _tokenized(
+    rows: Sequence[Row], tokenizer: Any, **how: Any
+) -> tuple[list[Row], list[Tokenized]]:
+    """Comparisons first, then single answers: they are tokenized apart, since no method takes
+    both.
+    """
     kept: list[Row] = []
     items: list[Tokenized] = []
     for kind in (True, False):
@@ -149,7 +215,8 @@ def _has(rows: Sequence[Row], by: str) -> bool:
         return True
     extra = sorted({name for row in rows for name in row.extra})
     raise OptionError(
-        f"the rows have no column {by!r} to tell groups apart by", hint=f"one of {listed(['group', 'rater', 'source', *extra])}"
+        f"the rows have no column {by!r} to tell groups apart by",
+        hint=f"one of {listed(['group', 'rater', 'source', *extra])}",
     )
 
 

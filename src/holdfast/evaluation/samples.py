@@ -1,4 +1,6 @@
-"""Answers of one model to the prompts of the data, and what can be said of them: lengths, ends, rewards."""
+"""Answers of one model to the prompts of the data, and what can be said of them: lengths, ends,
+rewards.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,12 @@ class Samples:
         return [p for p, row in enumerate(self.answers) for _ in row]
 
 
-def lengths(samples: Samples, prompts: NDArray[np.int64], *, resamples: int, seed: int) -> dict[str, Any]:
-    """Length in tokens (an end-of-sequence token counts) of the answers to some prompts, and the share cut off before an end."""
+def lengths(
+    samples: Samples, prompts: NDArray[np.int64], *, resamples: int, seed: int
+) -> dict[str, Any]:
+    """Length in tokens (an end-of-sequence token counts) of the answers to some prompts, and the
+    share cut off before an end.
+    """
     rows = [(answer, p) for p in prompts for answer in samples.answers[p]]
     if not rows:
         return {"n": 0}
@@ -61,8 +67,14 @@ def lengths(samples: Samples, prompts: NDArray[np.int64], *, resamples: int, see
 
 def best_of_samples(drawn: Samples, reward: Reward, name: str, n: int) -> Samples:
     """Of every n answers to a prompt, in the order drawn, the one of highest reward."""
-    score_PSN = checked(reward(drawn.flat_prompts, drawn.flat_texts), len(drawn.flat), name).reshape(len(drawn.prompts), -1, n)
+    score_PSN = checked(
+        reward(drawn.flat_prompts, drawn.flat_texts), len(drawn.flat), name
+    ).reshape(len(drawn.prompts), -1, n)
     place_PS = score_PSN.argmax(2) if score_PSN.size else np.zeros(score_PSN.shape[:2], np.int64)
     kept_PS = (place_PS + n * np.arange(place_PS.shape[1])).tolist()
     answers = [[row[i] for i in kept] for row, kept in zip(drawn.answers, kept_PS, strict=True)]
-    return Samples(drawn.prompts, answers, [[row[i] for i in kept] for row, kept in zip(drawn.texts, kept_PS, strict=True)])
+    return Samples(
+        drawn.prompts,
+        answers,
+        [[row[i] for i in kept] for row, kept in zip(drawn.texts, kept_PS, strict=True)],
+    )

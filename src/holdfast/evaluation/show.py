@@ -35,27 +35,52 @@ LEARNED = {
 }
 
 
-def difficulty_rows(part: Part, own: dict[str, Any] | None) -> list[tuple[str, dict[str, Any], bool]]:
+def difficulty_rows(
+    part: Part, own: dict[str, Any] | None
+) -> list[tuple[str, dict[str, Any], bool]]:
     """(label, estimate, whether it is a share) of everything that says how hard the pairs are."""
     found = part.difficulty
     if not found:
         return []
     rows: list[tuple[str, dict[str, Any], bool]] = [
-        (f"idealized ranking accuracy, {name} over beta (at {value['beta']:g})", value, True) for name, value in found["over_betas"].items()
+        (f"idealized ranking accuracy, {name} over beta (at {value['beta']:g})", value, True)
+        for name, value in found["over_betas"].items()
     ]
     if found["beta"] is not None:
         at = f"{found['beta']:g}"
         rows.append((f"idealized ranking accuracy at beta {at}", found["idealized"][at], True))
-        rows.append((f"alignment gap at beta {at} (idealized minus policy)", found["gap"][at], True))
+        rows.append(
+            (f"alignment gap at beta {at} (idealized minus policy)", found["gap"][at], True)
+        )
     else:
         at = f"{found['over_betas']['median']['beta']:g}"
-        rows.append((f"alignment gap at the median, beta {at} (idealized minus policy)", found["gap"][at], True))
+        rows.append(
+            (
+                f"alignment gap at the median, beta {at} (idealized minus policy)",
+                found["gap"][at],
+                True,
+            )
+        )
     if "idealized_own" in found and own is not None:
-        rows.append((f"a perfect optimizer of {own['method']} would rank rightly", found["idealized_own"], True))
+        rows.append(
+            (
+                f"a perfect optimizer of {own['method']} would rank rightly",
+                found["idealized_own"],
+                True,
+            )
+        )
     rows += [(label, found[name], True) for name, label in LEARNED.items()]
     if "cost" in found:
-        rows.append((f"DPO cost at beta {at} of pairs the reference ranks wrongly", found["cost"], False))
-        rows.append(("cost below which they would be ranked rightly, pair by pair", found["threshold"], False))
+        rows.append(
+            (f"DPO cost at beta {at} of pairs the reference ranks wrongly", found["cost"], False)
+        )
+        rows.append(
+            (
+                "cost below which they would be ranked rightly, pair by pair",
+                found["threshold"],
+                False,
+            )
+        )
     return rows
 
 
@@ -64,7 +89,9 @@ def at_beta(part: Part) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     found = part.difficulty
     if not found:
         return None, None
-    at = f"{found['beta'] if found['beta'] is not None else found['over_betas']['median']['beta']:g}"
+    at = (
+        f"{found['beta'] if found['beta'] is not None else found['over_betas']['median']['beta']:g}"
+    )
     return found["idealized"][at], found["gap"][at]
 
 
@@ -73,7 +100,11 @@ def percent(estimate: dict[str, Any] | None) -> str:
     if not estimate or estimate["value"] is None:
         return MISSING
     value = f"{100 * estimate['value']:.1f}%"
-    return f"{value} (n/a)" if estimate["low"] is None else f"{value} ({100 * estimate['low']:.1f} to {100 * estimate['high']:.1f})"
+    return (
+        f"{value} (n/a)"
+        if estimate["low"] is None
+        else f"{value} ({100 * estimate['low']:.1f} to {100 * estimate['high']:.1f})"
+    )
 
 
 def number(estimate: dict[str, Any] | None, digits: int = 2) -> str:
@@ -81,7 +112,11 @@ def number(estimate: dict[str, Any] | None, digits: int = 2) -> str:
     if not estimate or estimate["value"] is None:
         return MISSING
     value = f"{estimate['value']:.{digits}f}"
-    return f"{value} (n/a)" if estimate["low"] is None else f"{value} ({estimate['low']:.{digits}f} to {estimate['high']:.{digits}f})"
+    return (
+        f"{value} (n/a)"
+        if estimate["low"] is None
+        else f"{value} ({estimate['low']:.{digits}f} to {estimate['high']:.{digits}f})"
+    )
 
 
 def tables(evaluation: Evaluation) -> Group:
@@ -101,9 +136,14 @@ def tables(evaluation: Evaluation) -> Group:
 def _heading(evaluation: Evaluation) -> Line:
     data, text = evaluation.data, Line()
     text.append(str(evaluation.model["name"]), style="bold")
-    text.append(f" against reference {evaluation.reference['name']}" if evaluation.reference else " without a reference")
     text.append(
-        f"\n{data['comparisons']:,} comparisons, {data['prompts']:,} prompts, from {data['source']}; intervals are 95%, over prompts\n"
+        f" against reference {evaluation.reference['name']}"
+        if evaluation.reference
+        else " without a reference"
+    )
+    text.append(
+        f"\n{data['comparisons']:,} comparisons, {data['prompts']:,} prompts, from "
+        f"{data['source']}; intervals are 95%, over prompts\n"
     )
     return text
 
@@ -123,14 +163,21 @@ def _difficulty(evaluation: Evaluation) -> Table:
     table = Table(title="How hard the pairs are", title_justify="left", title_style="bold")
     for column in ("", "mean", "interval"):
         table.add_column(column, justify="left" if not column else "right")
-    for label, estimate, share in difficulty_rows(evaluation.all, evaluation.settings.get("objective")):
-        table.add_row(label, *(_cells(estimate, 100, 1, "%") if share else _cells(estimate, digits=3)))
+    for label, estimate, share in difficulty_rows(
+        evaluation.all, evaluation.settings.get("objective")
+    ):
+        table.add_row(
+            label, *(_cells(estimate, 100, 1, "%") if share else _cells(estimate, digits=3))
+        )
     return table
 
 
 def _written(evaluation: Evaluation) -> Table:
     part, settings = evaluation.all, evaluation.settings
-    title = f"Answers written to {part.prompts_answered:,} prompts, {settings['samples']} each, temperature {settings['temperature']:g}"
+    title = (
+        f"Answers written to {part.prompts_answered:,} prompts, {settings['samples']} each, "
+        f"temperature {settings['temperature']:g}"
+    )
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in ("", "mean", "interval"):
         table.add_column(column, justify="left" if not column else "right")
@@ -141,10 +188,16 @@ def _written(evaluation: Evaluation) -> Table:
     for who, block in part.lengths.items():
         q = " / ".join(f"{value:g}" for value in block["quantiles"].values())
         table.add_row(f"tokens, {who} (10/50/90%: {q})", *_cells(block["mean"], digits=1))
-        table.add_row(f"cut off at {settings['max_new_tokens']} tokens, {who}", *_cells(block["cut_off"], 100, 1, "%"))
+        table.add_row(
+            f"cut off at {settings['max_new_tokens']} tokens, {who}",
+            *_cells(block["cut_off"], 100, 1, "%"),
+        )
     match, opponent = part.win_rate, settings["opponent"]
     if "win_rate" in match:
-        table.add_row(f"win rate against {opponent}, under {match['under']}", *_cells(match["win_rate"], 100, 1, "%"))
+        table.add_row(
+            f"win rate against {opponent}, under {match['under']}",
+            *_cells(match["win_rate"], 100, 1, "%"),
+        )
     for name, label in {
         "reward": "reward, policy",
         "opponent_reward": f"reward, {opponent}",
@@ -153,26 +206,55 @@ def _written(evaluation: Evaluation) -> Table:
         if name in match:
             table.add_row(label, *_cells(match[name]))
     if "order_changed" in match:
-        table.add_row("verdicts that change with the order", *_cells(match["order_changed"], 100, 1, "%"))
+        table.add_row(
+            "verdicts that change with the order", *_cells(match["order_changed"], 100, 1, "%")
+        )
         table.add_row("judge's favor for the first place", *_cells(match["first_place_bonus"]))
     return table
 
 
 def _groups(evaluation: Evaluation) -> Table:
-    table = Table(title=f"By {evaluation.settings['by']} (lowest marked *)", title_justify="left", title_style="bold")
-    for column in ("", "comparisons", "policy", "implicit reward", "idealized", "alignment gap", "win rate"):
+    table = Table(
+        title=f"By {evaluation.settings['by']} (lowest marked *)",
+        title_justify="left",
+        title_style="bold",
+    )
+    for column in (
+        "",
+        "comparisons",
+        "policy",
+        "implicit reward",
+        "idealized",
+        "alignment gap",
+        "win rate",
+    ):
         table.add_column(column, justify="left" if not column else "right")
     for name, part in evaluation.groups.items():
-        cells = [("policy", part.ranking.get("policy")), ("implicit_reward", part.ranking.get("implicit_reward"))]
-        shown = [percent(estimate) + (" *" if evaluation.worst_group.get(key) == name else "") for key, estimate in cells]
-        win = percent(part.win_rate.get("win_rate")) + (" *" if evaluation.worst_group.get("win_rate") == name else "")
-        table.add_row(Line(name), f"{part.comparisons:,}", *shown, *map(percent, at_beta(part)), win)
+        cells = [
+            ("policy", part.ranking.get("policy")),
+            ("implicit_reward", part.ranking.get("implicit_reward")),
+        ]
+        shown = [
+            percent(estimate) + (" *" if evaluation.worst_group.get(key) == name else "")
+            for key, estimate in cells
+        ]
+        win = percent(part.win_rate.get("win_rate")) + (
+            " *" if evaluation.worst_group.get("win_rate") == name else ""
+        )
+        table.add_row(
+            Line(name), f"{part.comparisons:,}", *shown, *map(percent, at_beta(part)), win
+        )
     return table
 
 
-def _cells(estimate: dict[str, Any] | None, scale: float = 1.0, digits: int = 2, unit: str = "") -> tuple[str, str]:
+def _cells(
+    estimate: dict[str, Any] | None, scale: float = 1.0, digits: int = 2, unit: str = ""
+) -> tuple[str, str]:
     if not estimate or estimate["value"] is None:
         return MISSING, ""
     if estimate["low"] is None:
         return f"{scale * estimate['value']:.{digits}f}{unit}", MISSING
-    return f"{scale * estimate['value']:.{digits}f}{unit}", f"{scale * estimate['low']:.{digits}f} to {scale * estimate['high']:.{digits}f}"
+    return (
+        f"{scale * estimate['value']:.{digits}f}{unit}",
+        f"{scale * estimate['low']:.{digits}f} to {scale * estimate['high']:.{digits}f}",
+    )

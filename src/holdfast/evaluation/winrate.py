@@ -1,11 +1,13 @@
 """How often one policy's answers beat another's on the same prompts.
 
-Under a reward, every answer of the first is compared with every answer of the second to the same prompt: 1 for a higher reward, 1/2 for an
-equal one, 0 for a lower. Under a pairwise judge each comparison is asked in both orders, since judges favor a place:
+Under a reward, every answer of the first is compared with every answer of the second to the same
+prompt: 1 for a higher reward, 1/2 for an equal one, 0 for a lower. Under a pairwise judge each
+comparison is asked in both orders, since judges favor a place:
 
     verdict = (judge(x, first, second) + 1 - judge(x, second, first)) / 2
 
-and the share of comparisons whose winner changed with the order is reported beside the win rate. Prompts are the clusters of the interval.
+and the share of comparisons whose winner changed with the order is reported beside the win rate.
+Prompts are the clusters of the interval.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from holdfast.types import Text
 
 
 def under_reward(first_PS: Array, second_PS: Array) -> Array:
-    """Win rate on each prompt (P,), from rewards of S answers of the first and S' of the second to each of P prompts."""
+    """Win rate on each prompt (P,), from rewards of S answers of the first and S' of the second to
+    each of P prompts.
+    """
     return wins(first_PS[:, :, None], second_PS[:, None, :]).mean(axis=(1, 2))
 
 
@@ -36,8 +40,9 @@ def under_judge(
     """Ask in both orders about N pairs of answers.
 
     Returns:
-        the verdict on each pair (N,), the probability that the first is better; whether its winner changed with the order (N,); and how
-        much the judge favored the place that came first (N,): 0 without such a habit, 1 for a judge that looks at nothing else.
+        the verdict on each pair (N,), the probability that the first is better; whether its winner
+        changed with the order (N,); and how much the judge favored the place that came first (N,):
+        0 without such a habit, 1 for a judge that looks at nothing else.
     """
     there = _probabilities(judge, prompts, first, second)
     back = _probabilities(judge, prompts, second, first)
@@ -45,7 +50,9 @@ def under_judge(
     return (there + 1 - back) / 2, changed, there + back - 1
 
 
-def _probabilities(judge: Judge, prompts: Sequence[Text], first: Sequence[str], second: Sequence[str]) -> Array:
+def _probabilities(
+    judge: Judge, prompts: Sequence[Text], first: Sequence[str], second: Sequence[str]
+) -> Array:
     values = checked(judge(prompts, first, second), len(prompts), "the judge")
     outside = np.flatnonzero((values < 0) | (values > 1))
     if len(outside):
@@ -59,7 +66,9 @@ def _probabilities(judge: Judge, prompts: Sequence[Text], first: Sequence[str], 
 
 @dataclass(frozen=True)
 class Match:
-    """Everything a reward or a judge said about two policies' answers to P prompts. `win_P` is None where there was no opponent."""
+    """Everything a reward or a judge said about two policies' answers to P prompts. `win_P` is None
+    where there was no opponent.
+    """
 
     name: str
     kind: str  # "reward" or "judge"
@@ -101,14 +110,25 @@ def play_reward(reward: Reward, name: str, policy: Samples, rival: Samples | Non
 def play_judge(judge: Judge, name: str, policy: Samples, rival: Samples | None) -> Match:
     """Compare the first answers, the second answers, and so on, of each prompt, in both orders."""
     if rival is None:
-        raise OptionError("a judge compares two policies, and there is only one", hint="add --reference or --against")
-    verdicts, changed, place = under_judge(judge, policy.flat_prompts, policy.flat_texts, rival.flat_texts)
+        raise OptionError(
+            "a judge compares two policies, and there is only one",
+            hint="add --reference or --against",
+        )
+    verdicts, changed, place = under_judge(
+        judge, policy.flat_prompts, policy.flat_texts, rival.flat_texts
+    )
     shape = (len(policy.prompts), -1)
     return Match(
-        name, "judge", verdicts.reshape(shape).mean(1), changed_PS=changed.astype(float).reshape(shape), place_PS=place.reshape(shape)
+        name,
+        "judge",
+        verdicts.reshape(shape).mean(1),
+        changed_PS=changed.astype(float).reshape(shape),
+        place_PS=place.reshape(shape),
     )
 
 
 def _scored(reward: Reward, name: str, samples: Samples) -> Array:
-    values = checked(reward(samples.flat_prompts, samples.flat_texts), len(samples.flat), f"the reward {name}")
+    values = checked(
+        reward(samples.flat_prompts, samples.flat_texts), len(samples.flat), f"the reward {name}"
+    )
     return values.reshape(len(samples.prompts), -1)

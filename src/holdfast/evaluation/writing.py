@@ -20,7 +20,9 @@ from holdfast.terminal import Terminal
 
 @dataclass
 class Writer:
-    """Draws up to `prompts` distinct prompts of the rows, once, and has any model answer them. What had to be left out is in `notes`."""
+    """Draws up to `prompts` distinct prompts of the rows, once, and has any model answer them. What
+    had to be left out is in `notes`.
+    """
 
     held: Held
     prompts: int
@@ -37,34 +39,62 @@ class Writer:
 
     def __post_init__(self) -> None:
         asked = distinct_prompts(self.held)
-        fits = [rows for ids, rows in asked.items() if self.window is None or len(ids) + self.max_new_tokens <= self.window]
-        drawn = sorted(random.Random(f"prompts {self.seed}").sample(range(len(fits)), min(self.prompts, len(fits))))
+        fits = [
+            rows
+            for ids, rows in asked.items()
+            if self.window is None or len(ids) + self.max_new_tokens <= self.window
+        ]
+        drawn = sorted(
+            random.Random(f"prompts {self.seed}").sample(
+                range(len(fits)), min(self.prompts, len(fits))
+            )
+        )
         self._rows = [fits[i] for i in drawn]
         self.chosen = [rows[0] for rows in self._rows]
         self.notes = []
         if self.prompts and len(fits) < len(asked):
             room = f"{self.max_new_tokens} tokens of answer in a window of {self.window}"
             self.notes.append(
-                f"{len(asked) - len(fits):,} prompts leave no room for {room} and are not answered; hint: lower --max-new-tokens"
+                f"{len(asked) - len(fits):,} prompts leave no room for {room} and are not "
+                "answered; hint: lower --max-new-tokens"
             )
         if self.prompts and len(self.chosen) < len(fits):
             self.notes.append(
-                f"{len(self.chosen):,} of {len(fits):,} prompts are answered, drawn by seed {self.seed}; hint: --prompts for more"
+                f"{len(self.chosen):,} of {len(fits):,} prompts are answered, drawn by "
+                f"seed {self.seed}; hint: --prompts for more"
             )
 
     def prompts_of(self, group: str) -> NDArray[np.int64]:
         """Positions in `chosen` of the prompts that some row of a group asks."""
-        return np.array([p for p, rows in enumerate(self._rows) if any(self.held.group_of[i] == group for i in rows)], dtype=np.int64)
+        return np.array(
+            [
+                p
+                for p, rows in enumerate(self._rows)
+                if any(self.held.group_of[i] == group for i in rows)
+            ],
+            dtype=np.int64,
+        )
 
-    def write(self, loaded: Loaded, temperature: float, who: str, *, stream: int = 0, own_tokens: bool = False, times: int = 1) -> Samples:
-        """The model's answers. `stream` keeps the random numbers of models apart; `own_tokens` renders prompts for its own tokenizer;
-        `times` as many answers are drawn."""
+    def write(
+        self,
+        loaded: Loaded,
+        temperature: float,
+        who: str,
+        *,
+        stream: int = 0,
+        own_tokens: bool = False,
+        times: int = 1,
+    ) -> Samples:
+        """The model's answers. `stream` keeps the random numbers of models apart; `own_tokens`
+        renders prompts for its own tokenizer; `times` as many answers are drawn."""
         rows = [self.held.rows[i] for i in self.chosen]
         template = (loaded.template if own_tokens else None) or self.template
         accept = (*self.accept_loss, *loaded.accept_loss)
         ids = tokenized_prompts(rows, loaded.tokenizer, template=template, accept_loss=accept)
         console = Terminal(stderr=True)
-        with Progress(console=console, transient=True, disable=not (self.progress and console.is_terminal)) as bar:
+        with Progress(
+            console=console, transient=True, disable=not (self.progress and console.is_terminal)
+        ) as bar:
             task = bar.add_task(f"answers of the {who}", total=len(ids) * self.samples * times)
             answers = generate(
                 loaded.model,

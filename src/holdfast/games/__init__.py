@@ -4,10 +4,12 @@
     found = solve(game, optimistic.step, until=1e-6)     # one loop for every solver; stops by certificate
     found.pi_A, found.exploitability                     # the policy, and a proof of how good it is
 
-Each solver is one file with two faces: `step`, which moves a table's policy, and a *twin*, a pairwise objective in the table of methods
-that moves a language model likewise. On an exact table the twin's minimizer is one step of the solver; the tests check it by numbers.
+Each solver is one file with two faces: `step`, which moves a table's policy, and a *twin*, a
+pairwise objective in the table of methods that moves a language model likewise. On an exact table
+the twin's minimizer is one step of the solver; the tests check it by numbers.
 
-What a twin reads, beside chosen and rejected. Rows are drawn anew each round from the policy the round begins with:
+What a twin reads, beside chosen and rejected. Rows are drawn anew each round from the policy the
+round begins with:
 
     columns of a row                                     field of Pairs        what it is
     chosen_win_rate, rejected_win_rate                   win_rate_N2           P(beats an opponent's answer), 0 to 1
@@ -15,7 +17,8 @@ What a twin reads, beside chosen and rejected. Rows are drawn anew each round fr
     earlier_gap                                          earlier_gap_N         log pi(chosen) - log pi(rejected), nats
     confidence                                           confidence_N          P(chosen beats rejected), 0 to 1
 
-Who the reference is, whose gap `earlier_gap` is, and who the opponent is, says `ROLES` (see `roles.Roles`):
+Who the reference is, whose gap `earlier_gap` is, and who the opponent is, says `ROLES` (see
+`roles.Roles`):
 
     twin             reference  earlier_gap of  win rates against                     labels
     mirror_descent   start      current         current                               not read
@@ -29,7 +32,8 @@ Who the reference is, whose gap `earlier_gap` is, and who the opponent is, says 
     spo_win_rate     current    none            current                               not read
     apo              current    before          none                                  drawn from P
 
-`start` is the policy before round 1, `current` the one a round begins with, `before` the one the last round began with.
+`start` is the policy before round 1, `current` the one a round begins with, `before` the one the
+last round began with.
 """
 
 from __future__ import annotations
@@ -63,7 +67,9 @@ ROLES: Mapping[str, Roles] = {
     "nash_md": Roles("start", "current", "mixture"),
     "egpo": Roles("start", "current", "midpoint"),
     "optimistic": Roles("start", "current", "current"),
-    "halpern": Roles("start", "current", "midpoint", by_round=lambda number: {"anchor": 1 / (number + 1)}),
+    "halpern": Roles(
+        "start", "current", "midpoint", by_round=lambda number: {"anchor": 1 / (number + 1)}
+    ),
     "inpo": Roles("start", "current", pairing="independent"),
     "online_ipo": Roles("start"),
     "sppo": Roles("current", opponent="current"),

@@ -1,4 +1,6 @@
-"""APO: rounds of self-play with momentum, each begun from a point beyond where the last one ended."""
+"""APO: rounds of self-play with momentum, each begun from a point beyond where the last one
+ended.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +20,24 @@ from holdfast.types import Pairs
 
 
 def step(oracle: Oracle, state: State, *, beta: float = 2.0, alpha: float = 0.3) -> State:
-    """hat <- pi exp(P pi / beta) / Z, where pi is the last hat pushed on by alpha times its last move. Delivered is hat. One call.
+    """hat <- pi exp(P pi / beta) / Z, where pi is the last hat pushed on by alpha times its last
+    move. Delivered is hat. One call.
 
     The game's KL term is not played.
     """
     _check(beta, alpha)
-    begin_A = extrapolated(state.log_pi_A, state.memory.get("before_A", state.log_pi_A), alpha=alpha)
-    return state.then(proximal(begin_A, oracle.win_A(np.exp(begin_A)), beta=beta), before_A=state.log_pi_A)
+    begin_A = extrapolated(
+        state.log_pi_A, state.memory.get("before_A", state.log_pi_A), alpha=alpha
+    )
+    return state.then(
+        proximal(begin_A, oracle.win_A(np.exp(begin_A)), beta=beta), before_A=state.log_pi_A
+    )
 
 
 def proximal(log_pi_A: Floats, gain_A: Floats, *, beta: float) -> Floats:
-    """argmax E[gain] - beta KL(. || pi): what a round of training does, of rewards (then it is DPO's) or of win rates (SPPO's)."""
+    """argmax E[gain] - beta KL(. || pi): what a round of training does, of rewards (then it is
+    DPO's) or of win rates (SPPO's).
+    """
     return log_softmax(log_pi_A + gain_A / beta)
 
 
@@ -38,15 +47,17 @@ def extrapolated(log_hat_A: Floats, before_A: Floats, *, alpha: float) -> Floats
 
 
 def apo(pairs: Pairs, *, beta: float = 0.1, alpha: float = 0.3) -> Tensor:
-    """`dpo` with momentum between rounds: its reference is the current policy, pushed on by alpha times the last round's move.
+    """`dpo` with momentum between rounds: its reference is the current policy, pushed on by alpha
+    times the last round's move.
 
         cost = softplus(-beta [h - alpha m]),   h = log pi(w)/pi_t(w) - log pi(l)/pi_t(l),
         m = log pi_t(w)/pi_(t-1)(w) - log pi_t(l)/pi_(t-1)(l)          (He et al. 2024)
 
-    with pi_t the policy the round began with (the reference) and pi_(t-1) that of the round before. Shape (N,), nats, on sums over response
-    tokens. The pushed-on reference is pi_t^(1 + alpha) pi_(t-1)^(-alpha) / Z; Z is not known on text, and not needed in a gap. With exact
-    Bradley-Terry labels of reward r the minimum is that reference times exp(r / beta). **Compare it with iterated dpo at (1 - alpha)
-    beta**: in exact arithmetic the momentum comes to that, one round late.
+    with pi_t the policy the round began with (the reference) and pi_(t-1) that of the round before.
+    Shape (N,), nats, on sums over response tokens. The pushed-on reference is pi_t^(1 + alpha)
+    pi_(t-1)^(-alpha) / Z; Z is not known on text, and not needed in a gap. With exact Bradley-Terry
+    labels of reward r the minimum is that reference times exp(r / beta). **Compare it with iterated
+    dpo at (1 - alpha) beta**: in exact arithmetic the momentum comes to that, one round late.
 
     Args:
         beta: strength of a round's own KL penalty, in reward per nat; 0.01 to 2, usually 0.1
@@ -57,7 +68,8 @@ def apo(pairs: Pairs, *, beta: float = 0.1, alpha: float = 0.3) -> Tensor:
         NeedError: no reference, or no `earlier_gap`, which self-play fills.
 
     Departures:
-        1. The paper also draws a round's answers from the pushed-on policy; here they come from pi_t, and the momentum is in the reference.
+        1. The paper also draws a round's answers from the pushed-on policy; here they come from
+           pi_t, and the momentum is in the reference.
         2. The paper's alpha and beta could not be confirmed: 0.3 and 0.1 are ours.
     """
     _check(beta, alpha)
@@ -69,20 +81,34 @@ def apo(pairs: Pairs, *, beta: float = 0.1, alpha: float = 0.3) -> Tensor:
 
 def _check(beta: float, alpha: float) -> None:
     check("beta", beta, lambda: 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
-    check("alpha", alpha, lambda: 0 <= alpha < 1, "be at least 0 and below 1", hint="0.3 is a start, 0 is iterated dpo")
+    check(
+        "alpha",
+        alpha,
+        lambda: 0 <= alpha < 1,
+        "be at least 0 and below 1",
+        hint="0.3 is a start, 0 is iterated dpo",
+    )
 
 
 METHOD = PairMethod(
     objective=apo,
     reduction=mean(),
     card=Card(
-        paper=Paper("Accelerated Preference Optimization for Large Language Model Alignment", "He, Yuan, Gu", 2024, "2410.06293"),
+        paper=Paper(
+            "Accelerated Preference Optimization for Large Language Model Alignment",
+            "He, Yuan, Gu",
+            2024,
+            "2410.06293",
+        ),
         equation="softplus(-beta [h - alpha m]), m = the last round's move of the gap",
         tokens="sum",
         needs=(reference, earlier_gap),
         departures=departures_of(apo),
         limits=(Limit(at={"alpha": 0.0}, gives="dpo"),),
         not_to_confuse_with="anchored preference optimization, also called APO",
-        status="its minimum on a table of Bradley-Terry labels is one step of the solver; the recursion meets its closed form",
+        status=(
+            "its minimum on a table of Bradley-Terry labels is one step of the solver; the "
+            "recursion meets its closed form"
+        ),
     ),
 )

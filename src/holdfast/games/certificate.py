@@ -1,11 +1,15 @@
-"""Proofs of how good a policy is, whoever found it: one multiplication by the matrix, no solver involved.
+"""Proofs of how good a policy is, whoever found it: one multiplication by the matrix, no solver
+involved.
 
     exploitability(game, p) = max_y A(y, p),   A = 2 P - 1,   which is also the duality gap max_y P(y, p) - min_y P(p, y)
-    gap(game, p)            = max_q J(q, p) - min_q J(p, q) in the game with its KL term, in closed form:
-                              2 beta KL(p || best response),   best response = p_ref exp(P p / beta) / Z
+    gap(game, p)            = max_q J(q, p) - min_q J(p, q) in the game with its KL term, in closed
+                            form:
+                              2 beta KL(p || best response),   best response = p_ref exp(P p / beta)
+                                                               / Z
 
-Both are 0 at an equilibrium and above 0 elsewhere; at beta = 0 they are the same number. In float64 they are good to about 1e-15. What is
-certified must be a policy: probabilities of all answers, at least 0, that sum to 1; anything else, NaN included, is refused.
+Both are 0 at an equilibrium and above 0 elsewhere; at beta = 0 they are the same number. In float64
+they are good to about 1e-15. What is certified must be a policy: probabilities of all answers, at
+least 0, that sum to 1; anything else, NaN included, is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +21,8 @@ from holdfast.games.game import Game, log_softmax
 
 
 def exploitability(game: Game, pi_A: Floats) -> float:
-    """How much a best response wins against the policy, with +1 for a win and -1 for a loss; the KL term is left out.
+    """How much a best response wins against the policy, with +1 for a win and -1 for a loss; the KL
+    term is left out.
 
     Raises:
         DataError: `pi_A` is no distribution over the game's answers.
@@ -42,7 +47,8 @@ def gap(game: Game, pi_A: Floats) -> float:
 def kl(pi_A: Floats, log_ref_A: Floats) -> float:
     """KL(p || p_ref) in nats, of two distributions; answers without probability in p count 0.
 
-    As a sum of terms that are never negative, p log(p / p_ref) - p + p_ref, so that nothing cancels where the two are close.
+    As a sum of terms that are never negative, p log(p / p_ref) - p + p_ref, so that nothing cancels
+    where the two are close.
     """
     on_A = pi_A > 0
     p_A, ref_A = pi_A[on_A], np.exp(log_ref_A)

@@ -1,4 +1,6 @@
-"""Exact answers to compare with: a linear program for the game, Newton's method for the game with its KL term."""
+"""Exact answers to compare with: a linear program for the game, Newton's method for the game with
+its KL term.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,11 @@ from holdfast.games.game import Game, log_softmax
 METHODS = ("highs", "highs-ds", "highs-ipm")
 
 
-def linear_program(game: Game, *, method: str = "highs", max_seconds: float | None = None) -> Floats:
-    """A minimax winner by HiGHS: minimize t over p >= 0, sum p = 1, (P - 1/2) p <= t. The game's KL term is left out.
+def linear_program(
+    game: Game, *, method: str = "highs", max_seconds: float | None = None
+) -> Floats:
+    """A minimax winner by HiGHS: minimize t over p >= 0, sum p = 1, (P - 1/2) p <= t. The game's KL
+    term is left out.
 
     Args:
         game: the game.
@@ -27,7 +32,13 @@ def linear_program(game: Game, *, method: str = "highs", max_seconds: float | No
         RunError: HiGHS found no optimum, or not in time.
     """
     check("method", method, lambda: method in METHODS, f"be one of {', '.join(METHODS)}")
-    check("max_seconds", max_seconds, lambda: max_seconds is None or max_seconds > 0, "be above 0", hint="None never gives up")
+    check(
+        "max_seconds",
+        max_seconds,
+        lambda: max_seconds is None or max_seconds > 0,
+        "be above 0",
+        hint="None never gives up",
+    )
     answers = len(game)
     cost = np.zeros(answers + 1)
     cost[-1] = 1
@@ -36,29 +47,52 @@ def linear_program(game: Game, *, method: str = "highs", max_seconds: float | No
     one_1B[0, -1] = 0
     bounds = [(0, None)] * answers + [(None, None)]
     options = {} if max_seconds is None else {"time_limit": float(max_seconds)}
-    found = linprog(cost, A_ub=below_AB, b_ub=np.zeros(answers), A_eq=one_1B, b_eq=[1], bounds=bounds, method=method, options=options)
+    found = linprog(
+        cost,
+        A_ub=below_AB,
+        b_ub=np.zeros(answers),
+        A_eq=one_1B,
+        b_eq=[1],
+        bounds=bounds,
+        method=method,
+        options=options,
+    )
     if found.status != 0:  # out of time there may be a point, which is no optimum
-        raise RunError(f"HiGHS found no solution: {found.message}", hint="a longer max_seconds, or interior.interior_point")
+        raise RunError(
+            f"HiGHS found no solution: {found.message}",
+            hint="a longer max_seconds, or interior.interior_point",
+        )
     pi_A: Floats = np.clip(found.x[:-1], 0, None)
     return pi_A / pi_A.sum()
 
 
 def regularized(game: Game, *, tolerance: float = 1e-14) -> Floats:
-    """log p* of the only equilibrium of the game with its KL term: log p* = log p_ref + P p* / beta + const.
+    """log p* of the only equilibrium of the game with its KL term: log p* = log p_ref + P p* / beta
+    + const.
 
-    Newton's method on that fixed point, for a beta that falls to the game's by steps, each begun at the last one's solution.
+    Newton's method on that fixed point, for a beta that falls to the game's by steps, each begun at
+    the last one's solution.
 
     Raises:
         OptionError: the game has no KL term.
         RunError: Newton's method stalled, as it does where beta is lost in rounding.
     """
-    check("beta", game.beta, lambda: game.beta > 0, "be above 0 for this", hint="linear_program solves the game itself")
+    check(
+        "beta",
+        game.beta,
+        lambda: game.beta > 0,
+        "be above 0 for this",
+        hint="linear_program solves the game itself",
+    )
     check("tolerance", tolerance, lambda: 0 < tolerance < 1, "be above 0 and below 1")
     beta, log_pi_A = max(1.0, game.beta), game.log_ref_A
     while True:
         log_pi_A, left = _newton(game, log_pi_A, beta, tolerance)
         if not left <= max(1e3 * tolerance, 1e-16 / beta) * 1e3:
-            raise RunError(f"no equilibrium found at beta {beta:g}: Newton's method stalled with a residual of {left:.1e}")
+            raise RunError(
+                f"no equilibrium found at beta {beta:g}: Newton's method stalled with a "
+                f"residual of {left:.1e}"
+            )
         if beta == game.beta:
             return log_pi_A
         beta = max(game.beta, beta / 4)
@@ -80,7 +114,9 @@ def _newton(game: Game, log_pi_A: Floats, beta: float, tolerance: float) -> tupl
         pi_A = np.exp(theta_A)
         jacobian_AA = -(skew_AA * pi_A) / beta
         jacobian_AA += (skew_AA @ pi_A / beta)[:, None] * pi_A
-        jacobian_AA += np.outer(np.ones(len(pi_A)), pi_A @ (skew_AA * pi_A) / beta)  # the normalizer moves too
+        jacobian_AA += np.outer(
+            np.ones(len(pi_A)), pi_A @ (skew_AA * pi_A) / beta
+        )  # the normalizer moves too
         jacobian_AA[np.diag_indices(len(pi_A))] += 1
         try:
             move_A = lu_solve(lu_factor(jacobian_AA), miss_A)

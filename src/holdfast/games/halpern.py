@@ -19,8 +19,8 @@ from holdfast.types import Pairs
 
 
 def step(oracle: Oracle, state: State, *, eta: float = 0.5) -> State:
-    """An anchored extragradient step on logits, anchor 1 / (t + 2): to a midpoint, then from where it began against the midpoint. Two
-    calls.
+    """An anchored extragradient step on logits, anchor 1 / (t + 2): to a midpoint, then from where
+    it began against the midpoint. Two calls.
 
     The anchor is the policy of the first step, and the game's KL term is not played.
     """
@@ -32,16 +32,19 @@ def step(oracle: Oracle, state: State, *, eta: float = 0.5) -> State:
     return state.then(full_A, first_A=first_A)
 
 
-def anchored(log_pi_A: Floats, first_A: Floats, gain_A: Floats, *, eta: float, anchor: float) -> Floats:
+def anchored(
+    log_pi_A: Floats, first_A: Floats, gain_A: Floats, *, eta: float, anchor: float
+) -> Floats:
     """(1 - anchor) log pi + anchor log pi_0 + eta gain, normalized."""
     return log_softmax((1 - anchor) * log_pi_A + anchor * first_A + eta * gain_A)
 
 
 def reduced_step(oracle: Oracle, state: State, *, inner: float = 2.0, seed: int = 0) -> State:
-    """Halpern's iteration on the resolvent, in Euclid's geometry, each resolvent from random columns of the matrix (variance reduction).
+    """Halpern's iteration on the resolvent, in Euclid's geometry, each resolvent from random
+    columns of the matrix (variance reduction).
 
-    One iterate of `inclusions.monotone`; a column costs 1 / A of a call. The game's KL term is not played, and noise is that of the
-    columns.
+    One iterate of `inclusions.monotone`; a column costs 1 / A of a call. The game's KL term is not
+    played, and noise is that of the columns.
     """
     check("inner", inner, lambda: 0 < inner < inf, "be above 0 and finite", hint="2 is a start")
     iterates, before = state.memory.get("iterates"), state.memory.get("calls", 0)
@@ -54,13 +57,16 @@ def reduced_step(oracle: Oracle, state: State, *, inner: float = 2.0, seed: int 
 
 
 def halpern(pairs: Pairs, *, eta: float = 10.0, anchor: float = 0.5) -> Tensor:
-    """An extragradient step with a pull to the start that fades from round to round, in the place of a KL term that stays.
+    """An extragradient step with a pull to the start that fades from round to round, in the place
+    of a KL term that stays.
 
-        cost = {log pi(w)/pi(l) - (1 - anchor) log pi_t(w)/pi_t(l) - anchor log pi_ref(w)/pi_ref(l) - eta [g(w) - g(l)]}^2
+        cost = {log pi(w)/pi(l) - (1 - anchor) log pi_t(w)/pi_t(l) - anchor log pi_ref(w)/pi_ref(l)
+        - eta [g(w) - g(l)]}^2
 
-    with g(y) = P(y beats an answer of the midpoint) and pi_ref the start of all rounds (the anchoring of Cai et al. 2023).
-    Shape (N,), squared nats, on sums over response tokens. With anchor = eta beta it is the cost of `mirror_descent`, row by row; self-play
-    sets anchor to 1 / (round + 1), so the game in the end has no KL term.
+    with g(y) = P(y beats an answer of the midpoint) and pi_ref the start of all rounds (the
+    anchoring of Cai et al. 2023). Shape (N,), squared nats, on sums over response tokens. With
+    anchor = eta beta it is the cost of `mirror_descent`, row by row; self-play sets anchor to 1 /
+    (round + 1), so the game in the end has no KL term.
 
     Args:
         eta: step, nats per unit of win rate; 1 to 200 on text
@@ -71,8 +77,9 @@ def halpern(pairs: Pairs, *, eta: float = 10.0, anchor: float = 0.5) -> Tensor:
         NeedError: no reference, or no `win_rate` or `earlier_gap`, which self-play fills.
 
     Departures:
-        1. The paper iterates on Euclidean points with projections and variance reduction (`holdfast.games.inclusions`); on logits the same
-           anchoring multiplies policies, and the resolvent is one extragradient step.
+        1. The paper iterates on Euclidean points with projections and variance reduction
+           (`holdfast.games.inclusions`); on logits the same anchoring multiplies policies, and the
+           resolvent is one extragradient step.
     """
     check_step(eta, 0.0)
     check("anchor", anchor, lambda: 0 <= anchor <= 1, "be between 0 and 1", hint="1 / (round + 1)")
@@ -91,12 +98,23 @@ METHOD = PairMethod(
             "2310.02987",
             "ICLR 2024",
         ),
-        equation="{log pi(w)/pi(l) - (1 - anchor) log pi_t(w)/pi_t(l) - anchor log pi_ref(w)/pi_ref(l) - eta [g(w) - g(l)]}^2",
+        equation=(
+            "{log pi(w)/pi(l) - (1 - anchor) log pi_t(w)/pi_t(l) - anchor log "
+            "pi_ref(w)/pi_ref(l) - eta [g(w) - g(l)]}^2"
+        ),
         tokens="sum",
         needs=(reference, win_rate, earlier_gap),
         departures=departures_of(halpern),
-        limits=(Limit(at={"anchor": 0.05, "eta": 1.0}, gives="mirror_descent", other_at={"beta": 0.05, "eta": 1.0}),),
-        not_to_confuse_with="`egpo`, whose pull to the start stays, and whose equilibrium is that of another game",
+        limits=(
+            Limit(
+                at={"anchor": 0.05, "eta": 1.0},
+                gives="mirror_descent",
+                other_at={"beta": 0.05, "eta": 1.0},
+            ),
+        ),
+        not_to_confuse_with=(
+            "`egpo`, whose pull to the start stays, and whose equilibrium is that of another game"
+        ),
         status="its minimum on a table is one step of the solver",
     ),
 )

@@ -1,17 +1,24 @@
-"""Halpern's iteration with variance reduction, for 0 in F(u) + G(u) with a monotone F that is a mean of many parts.
+"""Halpern's iteration with variance reduction, for 0 in F(u) + G(u) with a monotone F that is a
+mean of many parts.
 
-Cai, Alacaoglu and Diakonikolas, "Variance Reduced Halpern Iteration for Finite-Sum Monotone Inclusions" (2023). F = (1/N) sum_i F_i; the
-price is counted in evaluations of single parts F_i. Two cases:
+Cai, Alacaoglu and Diakonikolas, "Variance Reduced Halpern Iteration for Finite-Sum Monotone
+Inclusions" (2023). F = (1/N) sum_i F_i; the price is counted in evaluations of single parts F_i.
+Two cases:
 
-    cocoercive    F cocoercive on average, G = 0: one loop, a recursive estimate of F (PAGE), anchor 2 / (k + 4)
-    monotone      F monotone and Lipschitz on average, G with a cheap prox (a projection): Halpern on the resolvent, anchor 1 / (k + 2),
-                  each resolvent computed to a growing accuracy by a variance-reduced forward-reflected-backward method
+    cocoercive    F cocoercive on average, G = 0: one loop, a recursive estimate of F (PAGE), anchor
+                  2 / (k + 4)
+    monotone      F monotone and Lipschitz on average, G with a cheap prox (a projection): Halpern
+                  on the resolvent, anchor 1 / (k + 2),
+                  each resolvent computed to a growing accuracy by a variance-reduced
+                  forward-reflected-backward method
 
-Both promise the last iterate's residual in about N + sqrt(N) L / epsilon evaluations; without variance reduction it is N L / epsilon.
+Both promise the last iterate's residual in about N + sqrt(N) L / epsilon evaluations; without
+variance reduction it is N L / epsilon.
 
 Departures:
-    1. The paper's constants could not be confirmed. Step 1 / (4 L), anchors, batch sqrt(N) and chances are as reported second-hand; the
-       inner step of `monotone` is sqrt(p (1 - p)) / (2 L), found to be stable here.
+    1. The paper's constants could not be confirmed. Step 1 / (4 L), anchors, batch sqrt(N) and
+       chances are as reported second-hand; the inner step of `monotone` is sqrt(p (1 - p)) / (2 L),
+       found to be stable here.
     2. The inner loop has a fixed length that grows with log k, and no stopping rule of its own.
 """
 
@@ -43,10 +50,12 @@ class FiniteSum:
     Attributes:
         parts: N
         whole: F(u)
-        some: `some(index_B, u)`, an estimate of F(u) from these parts: their mean where parts are drawn alike
+        some: `some(index_B, u)`, an estimate of F(u) from these parts: their mean where parts are
+            drawn alike
         lipschitz: L, of F on average over how parts are drawn
         whole_lipschitz: that of F itself, at most L; L unless given
-        prox: of G, the same for every step size where G is an indicator: a projection; nothing if G = 0
+        prox: of G, the same for every step size where G is an indicator: a projection; nothing if G
+            = 0
         chances_N: how parts are drawn; alike unless given (then `some` must divide by them)
     """
 
@@ -60,8 +69,15 @@ class FiniteSum:
 
     def __post_init__(self) -> None:
         check("parts", self.parts, lambda: whole(self.parts, 1), "be a whole number of at least 1")
-        check("lipschitz", self.lipschitz, lambda: 0 < self.lipschitz < inf, "be above 0 and finite")
-        check("whole_lipschitz", self.whole_lipschitz, lambda: 0 < self.whole_L < inf, "be above 0 and finite")
+        check(
+            "lipschitz", self.lipschitz, lambda: 0 < self.lipschitz < inf, "be above 0 and finite"
+        )
+        check(
+            "whole_lipschitz",
+            self.whole_lipschitz,
+            lambda: 0 < self.whole_L < inf,
+            "be above 0 and finite",
+        )
 
     @property
     def whole_L(self) -> float:
@@ -86,11 +102,15 @@ class At:
     calls: int
 
 
-def cocoercive(problem: FiniteSum, u_D: Floats, *, seed: int = 0, eta: float | None = None) -> Iterator[At]:
-    """u_(k+1) = a_k u_0 + (1 - a_k) u_k - eta g_k, a_k = 2 / (k + 4), for a cocoercive F without G. An endless iterator.
+def cocoercive(
+    problem: FiniteSum, u_D: Floats, *, seed: int = 0, eta: float | None = None
+) -> Iterator[At]:
+    """u_(k+1) = a_k u_0 + (1 - a_k) u_k - eta g_k, a_k = 2 / (k + 4), for a cocoercive F without G.
+    An endless iterator.
 
-    g_k is F(u_k) with chance p_k = min(1, 4 / (k + 5)) for k up to sqrt(N), later 4 / (sqrt(N) + 5); otherwise g_(k-1) corrected by the
-    same sqrt(N) random parts at u_k and u_(k-1). sqrt(E ||F(u_k)||^2) <= 16 L ||u_0 - u*|| / (k + 4) at the default step.
+    g_k is F(u_k) with chance p_k = min(1, 4 / (k + 5)) for k up to sqrt(N), later 4 / (sqrt(N) +
+    5); otherwise g_(k-1) corrected by the same sqrt(N) random parts at u_k and u_(k-1). sqrt(E
+    ||F(u_k)||^2) <= 16 L ||u_0 - u*|| / (k + 4) at the default step.
 
     Args:
         problem: F
@@ -112,7 +132,9 @@ def cocoercive(problem: FiniteSum, u_D: Floats, *, seed: int = 0, eta: float | N
             g_D = problem.whole(next_D)
             calls += problem.parts
         else:
-            some_B = problem.draw(rng, batch)  # the same parts at both points, or the variance explodes
+            some_B = problem.draw(
+                rng, batch
+            )  # the same parts at both points, or the variance explodes
             g_D = g_D + problem.some(some_B, next_D) - problem.some(some_B, u_D)
             calls += 2 * batch
         u_D, k = next_D, k + 1
@@ -120,7 +142,8 @@ def cocoercive(problem: FiniteSum, u_D: Floats, *, seed: int = 0, eta: float | N
 
 
 def deterministic(problem: FiniteSum, u_D: Floats, *, relax: float = 2.0) -> Iterator[At]:
-    """Halpern's iteration without variance reduction, for a cocoercive F without G: the control. N evaluations a step. Endless.
+    """Halpern's iteration without variance reduction, for a cocoercive F without G: the control. N
+    evaluations a step. Endless.
 
     u_(k+1) = a_k u_0 + (1 - a_k) (u_k - relax F(u_k) / L_F), a_k = 1 / (k + 2); relax at most 2.
     """
@@ -135,9 +158,16 @@ def deterministic(problem: FiniteSum, u_D: Floats, *, relax: float = 2.0) -> Ite
 
 
 def monotone(
-    problem: FiniteSum, u_D: Floats, *, seed: int = 0, eta: float | None = None, inner: float = 2.0, variance_reduced: bool = True
+    problem: FiniteSum,
+    u_D: Floats,
+    *,
+    seed: int = 0,
+    eta: float | None = None,
+    inner: float = 2.0,
+    variance_reduced: bool = True,
 ) -> Iterator[At]:
-    """u_(k+1) = a_k u_0 + (1 - a_k) J(u_k), a_k = 1 / (k + 2), J the resolvent of eta (F + G). An endless iterator.
+    """u_(k+1) = a_k u_0 + (1 - a_k) J(u_k), a_k = 1 / (k + 2), J the resolvent of eta (F + G). An
+    endless iterator.
 
     Delivered are the points J(u_k), which lie in the domain of G.
 
@@ -156,7 +186,15 @@ def monotone(
     anchor_D, calls, k = u_D, 0, 0
     z_D = u_D
     while True:
-        z_D, spent = resolvent(problem, u_D, z_D, rng, eta=eta, budget=ceil(inner * log(k + 3) * problem.parts), reduced=variance_reduced)
+        z_D, spent = resolvent(
+            problem,
+            u_D,
+            z_D,
+            rng,
+            eta=eta,
+            budget=ceil(inner * log(k + 3) * problem.parts),
+            reduced=variance_reduced,
+        )
         calls += spent
         yield At(z_D, k + 1, calls)
         a = 1 / (k + 2)
@@ -164,12 +202,21 @@ def monotone(
 
 
 def resolvent(
-    problem: FiniteSum, u_D: Floats, z_D: Floats, rng: np.random.Generator, *, eta: float, budget: int, reduced: bool = True
+    problem: FiniteSum,
+    u_D: Floats,
+    z_D: Floats,
+    rng: np.random.Generator,
+    *,
+    eta: float,
+    budget: int,
+    reduced: bool = True,
 ) -> tuple[Floats, int]:
-    """About J(u) = (I + eta (F + G))^(-1) u from z, and the evaluations it took: variance-reduced forward-reflected-backward steps.
+    """About J(u) = (I + eta (F + G))^(-1) u from z, and the evaluations it took: variance-reduced
+    forward-reflected-backward steps.
 
-    z+ = prox[zbar - tau (F(w) + F_i(z) - F_i(w_before))] with the quadratic ||. - u||^2 / (2 eta) inside the prox, zbar = (1 - p) z + p
-    w, and the snapshot w replaced by z+ with chance p = 2 / N.
+    z+ = prox[zbar - tau (F(w) + F_i(z) - F_i(w_before))] with the quadratic ||. - u||^2 / (2 eta)
+    inside the prox, zbar = (1 - p) z + p w, and the snapshot w replaced by z+ with chance p = 2 /
+    N.
     """
     p = min(0.5, 2 / problem.parts)
     tau = sqrt(p * (1 - p)) / (2 * problem.lipschitz) if reduced else 1 / (2 * problem.whole_L)
@@ -197,10 +244,12 @@ def resolvent(
 
 
 def of_game(game: Game) -> FiniteSum:
-    """A preference game as an inclusion on the simplex: F(p) = -(P - 1/2) p, one part an opponent's answer, G the simplex's indicator.
+    """A preference game as an inclusion on the simplex: F(p) = -(P - 1/2) p, one part an opponent's
+    answer, G the simplex's indicator.
 
-    One policy is enough, for the game is symmetric and F skew. Parts are drawn in proportion to their columns' norms, which brings L from
-    sqrt(A) times the largest column's norm down to the Frobenius norm of P - 1/2.
+    One policy is enough, for the game is symmetric and F skew. Parts are drawn in proportion to
+    their columns' norms, which brings L from sqrt(A) times the largest column's norm down to the
+    Frobenius norm of P - 1/2.
     """
     skew_AA = game.skew_AA
     norm_A = np.linalg.norm(skew_AA, axis=0)
@@ -212,7 +261,9 @@ def of_game(game: Game) -> FiniteSum:
         return out
 
     spectral = float(np.linalg.norm(skew_AA, 2)) or 1.0
-    return FiniteSum(len(game), lambda p_A: -(skew_AA @ p_A), some, frobenius, onto_simplex, chance_A, spectral)
+    return FiniteSum(
+        len(game), lambda p_A: -(skew_AA @ p_A), some, frobenius, onto_simplex, chance_A, spectral
+    )
 
 
 def onto_simplex(x_A: Floats) -> Floats:
@@ -224,8 +275,17 @@ def onto_simplex(x_A: Floats) -> Floats:
     return out
 
 
-def run(iterates: Iterator[At], problem: FiniteSum, *, until: float, max_calls: float, spacing: float = 1.1) -> dict[str, Any]:
-    """Residuals along the way, at evaluations `spacing` apart, until one is small enough or the evaluations are used up."""
+def run(
+    iterates: Iterator[At],
+    problem: FiniteSum,
+    *,
+    until: float,
+    max_calls: float,
+    spacing: float = 1.1,
+) -> dict[str, Any]:
+    """Residuals along the way, at evaluations `spacing` apart, until one is small enough or the
+    evaluations are used up.
+    """
     check("until", until, lambda: -inf < until < inf, "be finite")
     check("max_calls", max_calls, lambda: 0 < max_calls < inf, "be above 0 and finite")
     check("spacing", spacing, lambda: 1 <= spacing < inf, "be at least 1 and finite")
@@ -238,5 +298,10 @@ def run(iterates: Iterator[At], problem: FiniteSum, *, until: float, max_calls: 
             residuals.append(problem.residual(at.u_D))
             due = spacing * at.calls
             if residuals[-1] <= until or at.calls >= max_calls:
-                return {"u_D": at.u_D, "calls": calls, "residuals": residuals, "reached": residuals[-1] <= until}
+                return {
+                    "u_D": at.u_D,
+                    "calls": calls,
+                    "residuals": residuals,
+                    "reached": residuals[-1] <= until,
+                }
     raise AssertionError("iterates never end")

@@ -1,15 +1,18 @@
-"""An interior-point method for preference games, whose matrix is its own dual: one factorization of A x A a step.
+"""An interior-point method for preference games, whose matrix is its own dual: one factorization of
+A x A a step.
 
-With S = P - 1/2 (skew) look for p, s > 0 with S p + s = t 1, sum p = 1. Since p^T S p = 0, p^T s = t holds by itself: t is at once the
-bound on what any answer wins and the complementarity to be driven to 0. Newton's step towards p_i s_i = mu is
+With S = P - 1/2 (skew) look for p, s > 0 with S p + s = t 1, sum p = 1. Since p^T S p = 0, p^T s =
+t holds by itself: t is at once the bound on what any answer wins and the complementarity to be
+driven to 0. Newton's step towards p_i s_i = mu is
 
     (diag(s / p) - S) dp + dt 1 = (mu - p s) / p,   sum dp = 0,
 
-so p and t move, s is read off, and no point is ever infeasible: a crude direction costs progress and never correctness. Scaled by (s /
-p)^(1/2) the system is (I - K) y = b with a skew K. Answers with s / p above the norm of S, those that are on their way out, make K small,
-and GMRES does them in a few multiplications; only the others, about half in the end and none at first, are factorized, and precondition it.
-Mehrotra's predictor and corrector share the factors. Near the end the answers with p > s are the support, and one linear system on the
-support alone ends at machine precision.
+so p and t move, s is read off, and no point is ever infeasible: a crude direction costs progress
+and never correctness. Scaled by (s / p)^(1/2) the system is (I - K) y = b with a skew K. Answers
+with s / p above the norm of S, those that are on their way out, make K small, and GMRES does them
+in a few multiplications; only the others, about half in the end and none at first, are factorized,
+and precondition it. Mehrotra's predictor and corrector share the factors. Near the end the answers
+with p > s are the support, and one linear system on the support alone ends at machine precision.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ CRUDE = 1e-4  # above this gap directions are computed in float32
 
 @dataclass(frozen=True)
 class Interior:
-    """`pi_A` and its exploitability; `gaps` has that of each step. `polished`: the last step was the system on the support."""
+    """`pi_A` and its exploitability; `gaps` has that of each step. `polished`: the last step was
+    the system on the support.
+    """
 
     pi_A: Floats
     exploitability: float
@@ -92,7 +97,11 @@ class _System:
         size = len(self.hot)
         self.factors: Any = None
         if size:
-            block = -skew_AA[np.ix_(self.hot, self.hot)] * self.root_A[self.hot, None] * self.root_A[self.hot]
+            block = (
+                -skew_AA[np.ix_(self.hot, self.hot)]
+                * self.root_A[self.hot, None]
+                * self.root_A[self.hot]
+            )
             block[np.diag_indices(size)] += 1
             self.factors = lu_factor(block, overwrite_a=True, check_finite=False)
         shape = (len(weight_A), len(weight_A))

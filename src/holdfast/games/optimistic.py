@@ -1,4 +1,6 @@
-"""Optimistic mirror descent: expect the next round to differ from this one as this one did from the last."""
+"""Optimistic mirror descent: expect the next round to differ from this one as this one did from the
+last.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from holdfast.types import Pairs
 
 
 def step(oracle: Oracle, state: State, *, eta: float = 0.5) -> State:
-    """log pi <- (1 - eta beta) log pi + eta beta log pi_ref + eta (2 g_t - g_(t-1)), g_t = P pi_t. One call.
+    """log pi <- (1 - eta beta) log pi + eta beta log pi_ref + eta (2 g_t - g_(t-1)), g_t = P pi_t.
+    One call.
 
     The last iterate converges, with beta = 0 too, at half the calls of an extragradient step.
     """
@@ -24,22 +27,27 @@ def step(oracle: Oracle, state: State, *, eta: float = 0.5) -> State:
 
 
 def optimistic(pairs: Pairs, *, eta: float = 10.0, beta: float = 0.01) -> Tensor:
-    """`mirror_descent` that counts this round's win rates twice and takes the last round's away: what circles is damped.
+    """`mirror_descent` that counts this round's win rates twice and takes the last round's away:
+    what circles is damped.
 
-        cost = {log pi(w)/pi(l) - (1 - eta beta) log pi_t(w)/pi_t(l) - eta beta log pi_ref(w)/pi_ref(l)
+        cost = {log pi(w)/pi(l) - (1 - eta beta) log pi_t(w)/pi_t(l) - eta beta log
+        pi_ref(w)/pi_ref(l)
                 - eta [2 g_t(w) - 2 g_t(l) - g_(t-1)(w) + g_(t-1)(l)]}^2
 
-    with g_t(y) = P(y beats an answer of pi_t) and g_(t-1) against the round before, whose answers must be kept (Rakhlin and Sridharan
-    2013). Shape (N,), squared nats, on sums over response tokens. The minimum is the exact optimistic step. In the first round the two
-    win rates are the same.
+    with g_t(y) = P(y beats an answer of pi_t) and g_(t-1) against the round before, whose answers
+    must be kept (Rakhlin and Sridharan 2013). Shape (N,), squared nats, on sums over response
+    tokens. The minimum is the exact optimistic step. In the first round the two win rates are the
+    same.
 
     Args:
         eta: step, nats per unit of win rate; 1 to 200 on text
-        beta: strength of the KL term of the game, win rate per nat; at most 1 / eta, 0 plays without a reference
+        beta: strength of the KL term of the game, win rate per nat; at most 1 / eta, 0 plays
+            without a reference
 
     Raises:
         OptionError: eta is not above 0, or beta is negative or above 1 / eta.
-        NeedError: no reference, or no `win_rate`, `earlier_win_rate` or `earlier_gap`, which self-play fills.
+        NeedError: no reference, or no `win_rate`, `earlier_win_rate` or `earlier_gap`, which
+            self-play fills.
     """
     check_step(eta, beta)
     like = pairs.chosen.logp_N
@@ -52,15 +60,24 @@ METHOD = PairMethod(
     objective=optimistic,
     reduction=mean(),
     card=Card(
-        paper=Paper("Online Learning with Predictable Sequences", "Rakhlin, Sridharan", 2013, "1208.3728", "COLT 2013"),
+        paper=Paper(
+            "Online Learning with Predictable Sequences",
+            "Rakhlin, Sridharan",
+            2013,
+            "1208.3728",
+            "COLT 2013",
+        ),
         equation=(
-            "{log pi(w)/pi(l) - (1 - eta beta) log pi_t(w)/pi_t(l) - eta beta log pi_ref(w)/pi_ref(l) "
+            "{log pi(w)/pi(l) - (1 - eta beta) log pi_t(w)/pi_t(l) - eta beta log "
+            "pi_ref(w)/pi_ref(l) "
             "- eta [2 g_t(w) - 2 g_t(l) - g_(t-1)(w) + g_(t-1)(l)]}^2"
         ),
         tokens="sum",
         needs=(reference, win_rate, earlier_win_rate, earlier_gap),
         departures=departures_of(optimistic),
         not_to_confuse_with="`egpo`, which looks ahead by a real half-step, at twice the calls",
-        status="its minimum on a table is one step of the solver; the solver meets hand-worked numbers",
+        status=(
+            "its minimum on a table is one step of the solver; the solver meets hand-worked numbers"
+        ),
     ),
 )

@@ -1,7 +1,9 @@
-"""Predictive regret matching plus: play in proportion to what one regrets not having played, and expect the last regret to come again.
+"""Predictive regret matching plus: play in proportion to what one regrets not having played, and
+expect the last regret to come again.
 
-A solver without a learned twin, kept as the yardstick among first-order methods: it has no step size. Farina, Kroer and Sandholm, "Faster
-Game Solving via Predictive Blackwell Approachability" (2021); regret matching plus is Tammelin's (2014).
+A solver without a learned twin, kept as the yardstick among first-order methods: it has no step
+size. Farina, Kroer and Sandholm, "Faster Game Solving via Predictive Blackwell Approachability"
+(2021); regret matching plus is Tammelin's (2014).
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ from holdfast.games.state import State
 
 
 def step(oracle: Oracle, state: State) -> State:
-    """r <- max(0, r + g - g^T pi), g = P pi; then pi in proportion to max(0, r + g_t - g_t^T pi_t). One call.
+    """r <- max(0, r + g - g^T pi), g = P pi; then pi in proportion to max(0, r + g_t - g_t^T pi_t).
+    One call.
 
-    Average it with weight t squared (`solve(..., average="quadratic")`): the average is what converges.
+    Average it with weight t squared (`solve(..., average="quadratic")`): the average is what
+    converges.
     """
     pi_A = state.pi_A
     win_A = oracle.win_A(pi_A)

@@ -19,12 +19,18 @@ from holdfast.games.game import Game, Oracle, log_softmax
 from holdfast.games.state import State
 
 Step = Callable[[Oracle, State], State]
-WEIGHTS: dict[str, Callable[[int], float]] = {"uniform": lambda t: 1.0, "linear": float, "quadratic": lambda t: float(t) ** 2}
+WEIGHTS: dict[str, Callable[[int], float]] = {
+    "uniform": lambda t: 1.0,
+    "linear": float,
+    "quadratic": lambda t: float(t) ** 2,
+}
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A line of the history. `gap` is that of the game with its KL term; `exploitability` leaves the term out."""
+    """A line of the history. `gap` is that of the game with its KL term; `exploitability` leaves
+    the term out.
+    """
 
     steps: int
     calls: float
@@ -37,7 +43,9 @@ class Moment:
 
 @dataclass(frozen=True)
 class Solution:
-    """Where a solver ended: the last policy, the average of all, and the history of their certificates."""
+    """Where a solver ended: the last policy, the average of all, and the history of their
+    certificates.
+    """
 
     game: Game
     last_A: Floats
@@ -87,10 +95,12 @@ def solve(
         max_calls: evaluations of all answers against one policy, at most
         max_seconds: time of steps, at most
         average: weight of the policy delivered by step t in the average: 1, t, or t squared
-        spacing: certificates are taken at steps this factor apart (each of the first ten at least), because they cost a multiplication
+        spacing: certificates are taken at steps this factor apart (each of the first ten at least),
+            because they cost a multiplication
 
     Raises:
-        OptionError: an option out of range, or a step longer than the game's KL term allows (eta beta above 1).
+        OptionError: an option out of range, or a step longer than the game's KL term allows (eta
+            beta above 1).
         DataError: `start_A` is not one finite number for each answer.
         RunError: a step led to no policy.
     """
@@ -100,7 +110,9 @@ def solve(
     check("spacing", spacing, lambda: 1 <= spacing < inf, "be at least 1 and finite")
     check("average", average, lambda: average in WEIGHTS, f"be one of {', '.join(WEIGHTS)}")
     if not isinstance(game, Game | Oracle):
-        raise OptionError(f"{type(game).__name__} is no game", hint="Game(pref_AA), or an Oracle of one")
+        raise OptionError(
+            f"{type(game).__name__} is no game", hint="Game(pref_AA), or an Oracle of one"
+        )
     oracle = game if isinstance(game, Oracle) else Oracle(game)
     game = oracle.game
     if start_A is None:
@@ -124,7 +136,11 @@ def solve(
             history.append(_moment(game, state, sum_A / total, calls, seconds))
             if min(history[-1].gap, history[-1].average_gap) <= until:
                 return Solution(game, state.pi_A, sum_A / total, True, tuple(history), state)
-            due = state.number + 1 if state.number < 10 else max(state.number + 1, int(state.number * spacing))
+            due = (
+                state.number + 1
+                if state.number < 10
+                else max(state.number + 1, int(state.number * spacing))
+            )
         if over:
             return Solution(game, state.pi_A, sum_A / total, False, tuple(history), state)
 

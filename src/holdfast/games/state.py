@@ -1,4 +1,6 @@
-"""Where a solver is: a policy, and what it remembers. A step is a function `step(oracle, state, *, ...) -> state`."""
+"""Where a solver is: a policy, and what it remembers. A step is a function `step(oracle, state, *,
+...) -> state`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from holdfast.games.game import Oracle, log_softmax
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """`log_pi_A` is what would be delivered now, `pi_A` its exponential; `memory` is the step's own, empty before the first one.
+    """`log_pi_A` is what would be delivered now, `pi_A` its exponential; `memory` is the step's
+    own, empty before the first one.
 
     Raises:
         DataError: the first policy is no distribution.
@@ -44,7 +47,9 @@ class State:
 
 
 def mirror(oracle: Oracle, log_pi_A: Floats, gain_A: Floats, *, eta: float) -> Floats:
-    """The mirror step that all solvers on logits share: (1 - eta beta) log pi + eta beta log pi_ref + eta gain, normalized."""
+    """The mirror step that all solvers on logits share: (1 - eta beta) log pi + eta beta log pi_ref
+    + eta gain, normalized.
+    """
     game = oracle.game
     check_step(eta, game.beta)
     moved_A = log_pi_A + eta * gain_A

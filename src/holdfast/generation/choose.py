@@ -1,9 +1,10 @@
 """The next token of each row from its logits, by noise that belongs to the row.
 
-A token is drawn in two races of exponential clocks, first among blocks of BLOCK tokens, then inside the block that won: a race is won by
-argmax w_i / E_i with probability w_i / sum w (the Gumbel-max trick), so P(block) P(token | block) = P(token) exactly. It needs
-V / BLOCK + BLOCK random numbers a row instead of V, and a change of the logits in their last bit changes the token with a probability of
-that size; inverting the cumulative distribution, cheaper still, would not have that.
+A token is drawn in two races of exponential clocks, first among blocks of BLOCK tokens, then inside
+the block that won: a race is won by argmax w_i / E_i with probability w_i / sum w (the Gumbel-max
+trick), so P(block) P(token | block) = P(token) exactly. It needs V / BLOCK + BLOCK random numbers a
+row instead of V, and a change of the logits in their last bit changes the token with a probability
+of that size; inverting the cumulative distribution, cheaper still, would not have that.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from holdfast.generation.noise import exponentials, streams
 
 BLOCK = 128
 STEPS = 16  # positions for which noise is made at once
-CANDIDATES = 512  # tokens that are sorted for top_p; all of them where these do not hold enough probability
+CANDIDATES = (
+    512  # tokens that are sorted for top_p; all of them where these do not hold enough probability
+)
 
 
 @dataclass
@@ -61,9 +64,13 @@ class Chooser:
         inside_NB = won_N1 * BLOCK + torch.arange(BLOCK, device=won_N1.device)
         last = weight_NV.shape[1] - 1
         weight_NB = weight_NV.gather(1, inside_NB.clamp(max=last)).masked_fill_(inside_NB > last, 0)
-        ids_N = (won_N1 * BLOCK + (weight_NB / noise_NL[:, :BLOCK]).argmax(1, keepdim=True))[:, 0].clamp_(max=last)
+        ids_N = (won_N1 * BLOCK + (weight_NB / noise_NL[:, :BLOCK]).argmax(1, keepdim=True))[
+            :, 0
+        ].clamp_(max=last)
         logp_N = _at(logits_NV, ids_N) - top_N1[:, 0] - total_N.log()
-        sampler_logp_N = logp_N if scaled_NV is logits_NV else (_at(weight_NV, ids_N) / block_NB.sum(1)).log()
+        sampler_logp_N = (
+            logp_N if scaled_NV is logits_NV else (_at(weight_NV, ids_N) / block_NB.sum(1)).log()
+        )
         return Chosen(ids_N, logp_N, sampler_logp_N)
 
     def noise(self, position: int, lanes: int) -> Tensor:
@@ -78,11 +85,17 @@ def block_sums(weight_NV: Tensor) -> Tensor:
     """Sums over BLOCK neighbors each; the last block may be shorter."""
     whole = weight_NV.shape[1] // BLOCK * BLOCK
     sums_NB = weight_NV[:, :whole].unflatten(1, (-1, BLOCK)).sum(2)
-    return sums_NB if whole == weight_NV.shape[1] else torch.cat([sums_NB, weight_NV[:, whole:].sum(1, keepdim=True)], 1)
+    return (
+        sums_NB
+        if whole == weight_NV.shape[1]
+        else torch.cat([sums_NB, weight_NV[:, whole:].sum(1, keepdim=True)], 1)
+    )
 
 
 def truncated(weight_NV: Tensor, how: Sampling) -> Tensor:
-    """Probabilities up to a factor, the largest of a row being 1, with 0 where top_k, top_p or min_p (in this order) cut a token off."""
+    """Probabilities up to a factor, the largest of a row being 1, with 0 where top_k, top_p or
+    min_p (in this order) cut a token off.
+    """
     if 0 < how.top_k < weight_NV.shape[1]:
         least_N1 = weight_NV.topk(how.top_k, 1).values[:, -1:]
         weight_NV = weight_NV.masked_fill(weight_NV < least_N1, 0)
@@ -98,10 +111,14 @@ def _nucleus(weight_NV: Tensor, top_p: float) -> Tensor:
     total_N1 = weight_NV.sum(1, keepdim=True)
     count = min(CANDIDATES, weight_NV.shape[1])
     sorted_NC, order_NC = weight_NV.topk(count, 1)
-    if count < weight_NV.shape[1] and bool((sorted_NC.sum(1, keepdim=True) < top_p * total_N1).any()):
+    if count < weight_NV.shape[1] and bool(
+        (sorted_NC.sum(1, keepdim=True) < top_p * total_N1).any()
+    ):
         sorted_NC, order_NC = weight_NV.sort(dim=1, descending=True, stable=True)
     above_NC = sorted_NC.cumsum(1) - sorted_NC
-    return torch.zeros_like(weight_NV).scatter_(1, order_NC, sorted_NC.masked_fill(above_NC >= top_p * total_N1, 0))
+    return torch.zeros_like(weight_NV).scatter_(
+        1, order_NC, sorted_NC.masked_fill(above_NC >= top_p * total_N1, 0)
+    )
 
 
 def _at(x_NV: Tensor, ids_N: Tensor) -> Tensor:

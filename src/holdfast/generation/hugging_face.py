@@ -1,14 +1,16 @@
 """A Hugging Face causal model in this process, by the fastest way that is right for it.
 
-    shared    the model's own forward over a `PrefixCache`: every prompt is read once for all its answers, rows that are done leave the
-              batch, and nothing of `generate` runs between two tokens
+    shared    the model's own forward over a `PrefixCache`: every prompt is read once for all its
+              answers, rows that are done leave the batch, and nothing of `generate` runs between
+              two tokens
     together  `model.generate` on answers to prompts of one length, so that nothing is padded
     alone     `model.generate` on one answer after the other, for models that mix the rows of a batch
     uncached  the same without a cache, for models whose cache is not what a forward says (dynamic rope) or does not work
 
-A way is verified: log-probabilities of sampled tokens are held against a plain forward of prompt and answer alone, at the first call and
-whenever sequences are longer, or prompts shorter, than those verified. A model that fails, or that a way cannot serve, goes on with the
-next one, and says so. The draws are the same in every way.
+A way is verified: log-probabilities of sampled tokens are held against a plain forward of prompt
+and answer alone, at the first call and whenever sequences are longer, or prompts shorter, than
+those verified. A model that fails, or that a way cannot serve, goes on with the next one, and says
+so. The draws are the same in every way.
 """
 
 from __future__ import annotations
@@ -34,8 +36,15 @@ from holdfast.generation.prefix_cache import PrefixCache, UnservedError, active,
 from holdfast.models.load import context_length
 from holdfast.scorers.branches import causal_model
 
-TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-6, torch.bfloat16: 0.75, torch.float16: 0.1}  # nats a token, by rounding
-ROW_MULTIPLE = 8  # dead rows fill up to it: elementwise kernels round a row by where threads cut the batch
+TOLERANCE = {
+    torch.float32: 2e-3,
+    torch.float64: 1e-6,
+    torch.bfloat16: 0.75,
+    torch.float16: 0.1,
+}  # nats a token, by rounding
+ROW_MULTIPLE = (
+    8  # dead rows fill up to it: elementwise kernels round a row by where threads cut the batch
+)
 DROP_AT = 0.75  # rows that are done leave once no more than this share is left
 WAYS = ("shared", "together", "alone", "uncached")
 MEANS = {
@@ -43,7 +52,16 @@ MEANS = {
     "alone": "by `generate`, one answer after the other",
     "uncached": "by `generate`, one answer after the other and without a cache",
 }
-FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError, AssertionError)
+FAILURES = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    AssertionError,
+)
 
 
 @dataclass(frozen=True)
@@ -64,8 +82,8 @@ class _Work:
 
 @dataclass
 class _Found:
-    """What is known of a model. `lengths` is of the shortest prompt and the longest sequence that were verified, in tokens: of rows alone
-    (False) and of rows beside other ones (True)."""
+    """What is known of a model. `lengths` is of the shortest prompt and the longest sequence that
+    were verified, in tokens: of rows alone (False) and of rows beside other ones (True)."""
 
     way: str = WAYS[0]
     reasons: dict[str, str] = field(default_factory=dict)
@@ -77,23 +95,31 @@ _found: WeakKeyDictionary[Any, _Found] = WeakKeyDictionary()
 
 
 class HuggingFaceGenerator:
-    """A `Generator` of a model as it is at each call: its weights may change between calls. What is found about a model is kept as long as
-    the model, so generators are cheap to make.
+    """A `Generator` of a model as it is at each call: its weights may change between calls. What is
+    found about a model is kept as long as the model, so generators are cheap to make.
 
     Attributes:
         way: how the model is generated at present, a name from WAYS.
         reasons: why each way before it is not used, by its name.
-        worst_nats: largest difference of a sampled token's log-probability from the plain forward's, over all that was verified in this
-            way.
+        worst_nats: largest difference of a sampled token's log-probability from the plain
+            forward's, over all that was verified in this way.
 
     Args:
         model: a causal language model.
-        rows: answers generated at once. Answers to one prompt are kept together, so more are if `samples` is larger.
+        rows: answers generated at once. Answers to one prompt are kept together, so more are if
+            `samples` is larger.
         context: tokens of prompt and answer at most; None for what the model's config says.
         progress: called with the number of answers done.
     """
 
-    def __init__(self, model: Any, *, rows: int = 64, context: int | None = None, progress: Callable[[int], None] | None = None):
+    def __init__(
+        self,
+        model: Any,
+        *,
+        rows: int = 64,
+        context: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ):
         self.model, self.rows, self.progress = model, rows, progress
         self.inner = causal_model(model)
         config = self.inner.config.get_text_config()
@@ -104,7 +130,11 @@ class HuggingFaceGenerator:
         self._found = _found.setdefault(self.inner, _Found())
         unserved = "" if known else _unserved_by_config(self.inner)
         if self._stretches and not known:
-            self._leave("its dynamic rope turns the keys of a cache by the length at which they were written", WAYS[-1])
+            self._leave(
+                "its dynamic rope turns the keys of a cache by the length at which they "
+                "were written",
+                WAYS[-1],
+            )
         elif unserved:
             self._leave(unserved)
 
@@ -121,10 +151,18 @@ class HuggingFaceGenerator:
         return self._found.worst_nats
 
     def __call__(
-        self, prompt_ids: Sequence[Sequence[int]], *, samples: int, seeds: Sequence[int], sampling: Sampling
+        self,
+        prompt_ids: Sequence[Sequence[int]],
+        *,
+        samples: int,
+        seeds: Sequence[int],
+        sampling: Sampling,
     ) -> list[list[Answer]]:
         if samples < 1 or len(seeds) != len(prompt_ids):
-            raise OptionError(f"{samples} samples and {len(seeds)} seeds for {len(prompt_ids)} prompts", hint="one seed a prompt")
+            raise OptionError(
+                f"{samples} samples and {len(seeds)} seeds for {len(prompt_ids)} prompts",
+                hint="one seed a prompt",
+            )
         limits = [self._limit(n, ids, sampling) for n, ids in enumerate(prompt_ids)]
         work = _Work(prompt_ids, limits, samples, seeds, sampling)
         with _evaluating(self.model), torch.no_grad():
@@ -138,7 +176,10 @@ class HuggingFaceGenerator:
         """Go on with another way, the next one if none is named."""
         way = way or WAYS[WAYS.index(self.way) + 1]
         _found[self.inner] = self._found = _Found(way, self.reasons | {self.way: reason})
-        warnings.warn(f"{type(self.inner).__name__} generates {MEANS[way]}, which is slower: {reason}", stacklevel=3)
+        warnings.warn(
+            f"{type(self.inner).__name__} generates {MEANS[way]}, which is slower: {reason}",
+            stacklevel=3,
+        )
 
     @property
     def device(self) -> torch.device:
@@ -147,18 +188,27 @@ class HuggingFaceGenerator:
     def _limit(self, n: int, ids: Sequence[int], sampling: Sampling) -> int:
         """Tokens that the answers to a prompt may have."""
         if not len(ids):
-            raise OptionError(f"prompt {n + 1} has no token", hint="begin it with the tokenizer's bos token")
+            raise OptionError(
+                f"prompt {n + 1} has no token", hint="begin it with the tokenizer's bos token"
+            )
         if self.context is not None and len(ids) >= self.context:
             raise OptionError(
-                f"prompt {n + 1} has {len(ids):,} tokens and the model's context is {self.context:,}: no room for an answer",
+                f"prompt {n + 1} has {len(ids):,} tokens and the model's context is "
+                f"{self.context:,}: no room for an answer",
                 hint="leave out prompts that are too long, or shorten them",
             )
-        return sampling.max_new_tokens if self.context is None else min(sampling.max_new_tokens, self.context - len(ids))
+        return (
+            sampling.max_new_tokens
+            if self.context is None
+            else min(sampling.max_new_tokens, self.context - len(ids))
+        )
 
     # ------------------------------------------------------------ shared
 
     def _shared(self, work: _Work) -> list[list[Answer]]:
-        """Blocks of prompts in order of length, the longest first: what comes after it is mostly verified by it."""
+        """Blocks of prompts in order of length, the longest first: what comes after it is mostly
+        verified by it.
+        """
         order = sorted(range(len(work.prompts)), key=lambda p: (-len(work.prompts[p]), p))
         out: list[list[Answer]] = [[] for _ in order]
         step = max(1, self.rows // work.samples)
@@ -178,13 +228,19 @@ class HuggingFaceGenerator:
         """All answers to some prompts, at once."""
         prompts, samples, how = work.prompts, work.samples, work.sampling
         device, most = self.device, max(work.limits)
-        prompt_M = torch.arange(len(prompts), device=device).repeat_interleave(samples)  # of each of M answers
+        prompt_M = torch.arange(len(prompts), device=device).repeat_interleave(
+            samples
+        )  # of each of M answers
         limit_M = torch.tensor(work.limits, device=device)[prompt_M]
         start_M = torch.tensor([len(ids) for ids in prompts], device=device)[prompt_M]
-        key_M = torch.tensor([key(seed, sample) for seed in work.seeds for sample in range(samples)], device=device)
+        key_M = torch.tensor(
+            [key(seed, sample) for seed in work.seeds for sample in range(samples)], device=device
+        )
         made = _Made.empty(len(prompt_M), most, device)
         stops = torch.tensor(how.stop_ids, dtype=torch.long, device=device)
-        row_N, real = _filled(torch.arange(len(prompt_M), device=device))  # the answer of each row; rows from `real` on are fillers
+        row_N, real = _filled(
+            torch.arange(len(prompt_M), device=device)
+        )  # the answer of each row; rows from `real` on are fillers
         cache = PrefixCache(most)
         with active(cache):
             logits_PV = torch.cat([self._read(cache, ids) for ids in prompts])
@@ -218,7 +274,13 @@ class HuggingFaceGenerator:
 
     def _forward(self, cache: PrefixCache, ids_NL: Tensor, position_NL: Tensor) -> Tensor:
         more = {"logits_to_keep": 1} if self._keeps else {}
-        out = self.inner(input_ids=ids_NL, position_ids=position_NL, past_key_values=cache, use_cache=True, **more)
+        out = self.inner(
+            input_ids=ids_NL,
+            position_ids=position_NL,
+            past_key_values=cache,
+            use_cache=True,
+            **more,
+        )
         logits_NV: Tensor = out.logits[:, -1]
         return logits_NV
 
@@ -227,17 +289,25 @@ class HuggingFaceGenerator:
     def _by_generate(self, work: _Work) -> list[list[Answer]]:
         made: dict[tuple[int, int], Answer] = {}
         tasks = sorted(
-            ((p, s) for p in range(len(work.prompts)) for s in range(work.samples)), key=lambda task: -len(work.prompts[task[0]])
+            ((p, s) for p in range(len(work.prompts)) for s in range(work.samples)),
+            key=lambda task: -len(work.prompts[task[0]]),
         )
         start, rows = 0, self.rows if self.way == "together" else 1
         while start < len(tasks):
             length = len(work.prompts[tasks[start][0]])
-            block = [task for task in tasks[start : start + rows] if len(work.prompts[task[0]]) == length]
+            block = [
+                task for task in tasks[start : start + rows] if len(work.prompts[task[0]]) == length
+            ]
             with contextlib.nullcontext() if self.way == WAYS[-1] else _or_unserved():
                 answers = self._generated(work, block)
             made |= zip(block, answers, strict=True)
             if self.way != WAYS[-1]:
-                self._verify([(work.prompts[p], answer) for (p, _), answer in zip(block, answers, strict=True)])
+                self._verify(
+                    [
+                        (work.prompts[p], answer)
+                        for (p, _), answer in zip(block, answers, strict=True)
+                    ]
+                )
             start += len(block)
             self._report(len(block))
         return [[made[p, s] for s in range(work.samples)] for p in range(len(work.prompts))]
@@ -245,7 +315,9 @@ class HuggingFaceGenerator:
     def _generated(self, work: _Work, block: list[tuple[int, int]]) -> list[Answer]:
         """Some answers (prompt, sample) to prompts of one length."""
         first, how = block[0][0], work.sampling
-        chooser = Chooser(how, torch.tensor([key(work.seeds[p], s) for p, s in block], device=self.device))
+        chooser = Chooser(
+            how, torch.tensor([key(work.seeds[p], s) for p, s in block], device=self.device)
+        )
         choice = _Choice(chooser, len(work.prompts[first]), work.limits[first], how, self.device)
         ids_NL = torch.tensor([list(work.prompts[p]) for p, _ in block], device=self.device)
         end = list(how.stop_ids) or None
@@ -256,16 +328,24 @@ class HuggingFaceGenerator:
             eos_token_id=end,
             pad_token_id=end[0] if end else 0,
         )
-        if self._stretches:  # a longer sequence read before would go on stretching this one; a short one ends that
+        if (
+            self._stretches
+        ):  # a longer sequence read before would go on stretching this one; a short one ends that
             self.inner(input_ids=ids_NL[:1, :1], use_cache=False)
         with _own_settings(self.model, config):
-            self.model.generate(ids_NL, attention_mask=torch.ones_like(ids_NL), generation_config=config, logits_processor=[choice])
+            self.model.generate(
+                ids_NL,
+                attention_mask=torch.ones_like(ids_NL),
+                generation_config=config,
+                logits_processor=[choice],
+            )
         return choice.made.answers()
 
     # ------------------------------------------------------------ verification
 
     def _verify(self, block: Sequence[tuple[Sequence[int], Answer]]) -> None:
-        """Hold the longest sequence and the one of the shortest prompt, where they are beyond those verified, against a plain forward.
+        """Hold the longest sequence and the one of the shortest prompt, where they are beyond those
+        verified, against a plain forward.
 
         Raises:
             UnservedError: rounding does not explain the difference.
@@ -281,22 +361,37 @@ class HuggingFaceGenerator:
             logp_T, tolerance = self._plain_logp(ids, answer.ids_T)
             nats = float((logp_T - answer.logp_T).abs().max())
             if not nats <= tolerance:
-                raise UnservedError(f"log-probabilities of its sampled tokens differ from a plain forward's by up to {nats:.2g} nats")
+                raise UnservedError(
+                    "log-probabilities of its sampled tokens differ from a plain "
+                    f"forward's by up to {nats:.2g} nats"
+                )
             self._found.worst_nats = max(self.worst_nats, nats)
             self._found.lengths[several] = min(low, len(ids)), max(high, tokens)
 
     def _plain_logp(self, prompt: Sequence[int], answer: Sequence[int]) -> tuple[Tensor, float]:
-        """Log-probabilities of an answer's tokens by one forward of prompt and answer, and what rounding may change them by."""
+        """Log-probabilities of an answer's tokens by one forward of prompt and answer, and what
+        rounding may change them by.
+        """
         ids_1L = torch.tensor([[*prompt, *answer]], device=self.device)
         made: list[torch.dtype] = []
-        head = self.inner.get_output_embeddings()  # under autocast its output tells the precision, and the parameters do not
-        handle = head.register_forward_hook(lambda module, args, out: made.append(out.dtype)) if head is not None else None
+        head = (
+            self.inner.get_output_embeddings()
+        )  # under autocast its output tells the precision, and the parameters do not
+        handle = (
+            head.register_forward_hook(lambda module, args, out: made.append(out.dtype))
+            if head is not None
+            else None
+        )
         try:
-            logits_TV = self.inner(input_ids=ids_1L, use_cache=False).logits[0, len(prompt) - 1 : -1]
+            logits_TV = self.inner(input_ids=ids_1L, use_cache=False).logits[
+                0, len(prompt) - 1 : -1
+            ]
         finally:
             if handle is not None:
                 handle.remove()
-        logp_T = logits_TV.float().log_softmax(-1).gather(1, ids_1L[0, len(prompt) :, None])[:, 0].cpu()
+        logp_T = (
+            logits_TV.float().log_softmax(-1).gather(1, ids_1L[0, len(prompt) :, None])[:, 0].cpu()
+        )
         return logp_T, TOLERANCE.get(made[0] if made else logits_TV.dtype, 2e-3)
 
     def _report(self, answers: int) -> None:
@@ -307,11 +402,16 @@ class HuggingFaceGenerator:
 class _Choice(LogitsProcessor):
     """Leaves `generate` one token to take: the one that the chooser takes."""
 
-    def __init__(self, chooser: Chooser, prompt: int, limit: int, how: Sampling, device: torch.device):
+    def __init__(
+        self, chooser: Chooser, prompt: int, limit: int, how: Sampling, device: torch.device
+    ):
         rows = len(chooser.key_N)
         self.chooser, self.prompt = chooser, prompt
         self.made = _Made.empty(rows, limit, device)
-        self.row_N, self.limit_N = torch.arange(rows, device=device), torch.full((rows,), limit, device=device)
+        self.row_N, self.limit_N = (
+            torch.arange(rows, device=device),
+            torch.full((rows,), limit, device=device),
+        )
         self.stops = torch.tensor(how.stop_ids, dtype=torch.long, device=device)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -354,16 +454,30 @@ class _Made:
     def answers(self) -> list[Answer]:
         logp_MT, sampler_logp_MT = self.logp_MT.cpu(), self.sampler_logp_MT.cpu()
         made = []
-        for m, (ids, length, stopped) in enumerate(zip(self.ids_MT.tolist(), self.length_M.tolist(), self.stopped_M.tolist(), strict=True)):
+        for m, (ids, length, stopped) in enumerate(
+            zip(self.ids_MT.tolist(), self.length_M.tolist(), self.stopped_M.tolist(), strict=True)
+        ):
             logp_T = logp_MT[m, :length].clone()
             if not bool(torch.isfinite(logp_T).all()):
-                raise ModelError("the model's logits are not finite while it answers", hint="look for NaN in its weights")
-            made.append(Answer(tuple(ids[:length]), logp_T, sampler_logp_MT[m, :length].clone(), "stop" if stopped else "length"))
+                raise ModelError(
+                    "the model's logits are not finite while it answers",
+                    hint="look for NaN in its weights",
+                )
+            made.append(
+                Answer(
+                    tuple(ids[:length]),
+                    logp_T,
+                    sampler_logp_MT[m, :length].clone(),
+                    "stop" if stopped else "length",
+                )
+            )
         return made
 
 
 def _filled(rows: Tensor) -> tuple[Tensor, int]:
-    """The rows, the last one repeated until their number is a multiple of ROW_MULTIPLE; and how many are real."""
+    """The rows, the last one repeated until their number is a multiple of ROW_MULTIPLE; and how
+    many are real.
+    """
     return torch.cat([rows, rows[-1:].expand(-len(rows) % ROW_MULTIPLE)]), len(rows)
 
 
@@ -377,7 +491,10 @@ def _unserved_by_config(inner: Any) -> str:
         return "it has an encoder"
     if getattr(inner, "_is_stateful", False):
         return "it keeps a recurrent state"
-    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+    kinds = set(getattr(config, "layer_types", None) or ()) - {
+        "full_attention",
+        "sliding_attention",
+    }
     if kinds:
         return f"it has layers of kind {', '.join(sorted(kinds))}"
     if "position_ids" not in inspect.signature(inner.forward).parameters:
@@ -422,7 +539,9 @@ def _evaluating(model: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_settings(model: Any, config: GenerationConfig) -> Iterator[None]:
-    """`generate` fills every unset option from the model's own settings, so those are put out of reach meanwhile."""
+    """`generate` fills every unset option from the model's own settings, so those are put out of
+    reach meanwhile.
+    """
     own, use_cache = model.generation_config, getattr(model.config, "use_cache", None)
     model.generation_config = config
     if use_cache is not None:

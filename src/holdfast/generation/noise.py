@@ -1,7 +1,8 @@
-"""Random numbers that are a function of where they are used: no state, no order, the same in any batch.
+"""Random numbers that are a function of where they are used: no state, no order, the same in any
+batch.
 
-A number is the SplitMix64 output (Steele, Lea and Flood 2014) at counter `lane` of a stream, and the stream is named by (prompt seed,
-sample, position in the answer).
+A number is the SplitMix64 output (Steele, Lea and Flood 2014) at counter `lane` of a stream, and
+the stream is named by (prompt seed, sample, position in the answer).
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def exponentials(stream_N: Tensor, lanes: int) -> Tensor:
 
 
 def streams(key_N: Tensor, position: int) -> Tensor:
-    """The stream of each row at a position of its answer, from the row's key `mixed(prompt seed, sample)` as int64."""
+    """The stream of each row at a position of its answer, from the row's key `mixed(prompt seed,
+    sample)` as int64.
+    """
     return _mix_tensor((key_N ^ position) + _signed(_GOLDEN))
 
 

@@ -1,4 +1,6 @@
-"""What a method may ask for beside the answers that it compares: one object each (see `holdfast.inputs.base`)."""
+"""What a method may ask for beside the answers that it compares: one object each (see
+`holdfast.inputs.base`).
+"""
 
 from holdfast.inputs.base import Code, Column, ExtraPrompt, Input, Online, TokenValue
 from holdfast.inputs.columns import (

@@ -1,7 +1,8 @@
 """What a method may ask for beside the answers that it compares: one object each.
 
-An input says what it is, where it comes from, and what becomes of it when a label is turned. The stages of a run each loop over the kind
-that is theirs to make, and no stage knows an input by its name:
+An input says what it is, where it comes from, and what becomes of it when a label is turned. The
+stages of a run each loop over the kind that is theirs to make, and no stage knows an input by its
+name:
 
     Column        read from rows                  reward_gap, win_rate, confidence, group, ...
     ExtraPrompt   made where rows are rendered    revision, rationale, mismatched, copies
@@ -14,7 +15,8 @@ A method declares its inputs and reads them by calling them:
         gap_N = reward_gap(pairs)
     METHOD = PairMethod(madpo, card=Card(needs=(reference, reward_gap), ...))
 
-To add one: an object here (or in your own file), its producer if it is of no kind above, and the methods that read it.
+To add one: an object here (or in your own file), its producer if it is of no kind above, and the
+methods that read it.
 """
 
 from __future__ import annotations
@@ -43,7 +45,14 @@ def negate(x: Any) -> Any:
     return -x
 
 
-YES_AND_NO = (("true", "false"), ("yes", "no"), ("first", "second"), ("a", "b"), ("left", "right"), ("1", "0"))
+YES_AND_NO = (
+    ("true", "false"),
+    ("yes", "no"),
+    ("first", "second"),
+    ("a", "b"),
+    ("left", "right"),
+    ("1", "0"),
+)
 OPPOSITE = {word: other for pair in YES_AND_NO for word, other in (pair, pair[::-1])}
 
 
@@ -81,7 +90,11 @@ class Input:
 
     def missing(self, who: str = "", seen: str = "this batch has none") -> NeedError:
         """The error of a batch or of rows without it."""
-        return NeedError(self.name, f"{who + ' ' if who else ''}needs {self.name}: {self.says}; {seen}", hint=self.hint or None)
+        return NeedError(
+            self.name,
+            f"{who + ' ' if who else ''}needs {self.name}: {self.says}; {seen}",
+            hint=self.hint or None,
+        )
 
     def check_rows(self, rows: Sequence[Row], who: str) -> None:
         """Refuse rows out of which it cannot be made.
@@ -91,7 +104,9 @@ class Input:
         """
 
     def fill(self, inputs: dict[Input, Tensor], extra: dict[str, Scored], one: Scored) -> None:
-        """Put a made-up value of N = 2 rows into a batch for a dry run; `one` is what two answers of one token look like."""
+        """Put a made-up value of N = 2 rows into a batch for a dry run; `one` is what two answers
+        of one token look like.
+        """
 
 
 # ------------------------------------------------------------ read from rows
@@ -102,10 +117,13 @@ class Column(Input):
     """A number of every row, as a tensor (N,), or (N, 2) where chosen and rejected have one each.
 
     Attributes:
-        columns: the names of the columns it is read from, of `Row` or of its further columns; two for chosen and rejected
-        swap: what becomes of the tensor, and of a row's value where there is one column, when the label is turned
+        columns: the names of the columns it is read from, of `Row` or of its further columns; two
+            for chosen and rejected
+        swap: what becomes of the tensor, and of a row's value where there is one column, when the
+            label is turned
         example: a made-up value of n rows
-        default: in the place of a value that a row lacks, where others have one; NaN if there is none, and then all rows must have it
+        default: in the place of a value that a row lacks, where others have one; NaN if there is
+            none, and then all rows must have it
     """
 
     columns: tuple[str, ...] = ()
@@ -128,18 +146,26 @@ class Column(Input):
         return value
 
     def read(self, rows: Sequence[Row], device: torch.device) -> Tensor | None:
-        """The column of these rows; None where no row has a value, or where some lack it and there is no default."""
+        """The column of these rows; None where no row has a value, or where some lack it and there
+        is no default.
+        """
         sides = [[number_in(row, name) for row in rows] for name in self.columns]
         for values in sides:
             missing = sum(value is None for value in values)
             if missing == len(values) or (missing and math.isnan(self.default)):
                 return None
-        filled = [[self.default if value is None else value for value in values] for values in sides]
+        filled = [
+            [self.default if value is None else value for value in values] for values in sides
+        ]
         value_CN = torch.tensor(filled, dtype=torch.float32, device=device)
         return value_CN[0] if len(sides) == 1 else value_CN.T.contiguous()
 
     def check_rows(self, rows: Sequence[Row], who: str) -> None:
-        self._refuse(rows, [row for row in rows if not all(self.there(row, name) for name in self.columns)], who)
+        self._refuse(
+            rows,
+            [row for row in rows if not all(self.there(row, name) for name in self.columns)],
+            who,
+        )
 
     def there(self, row: Row, name: str) -> bool:
         value = number_in(row, name)
@@ -160,7 +186,9 @@ class Code(Column):
 
     example: Callable[[int], Tensor] = lambda n: torch.zeros(n, dtype=torch.long)
 
-    def coded(self, rows: Sequence[Row], names: Sequence[str | None], device: torch.device) -> Tensor | None:
+    def coded(
+        self, rows: Sequence[Row], names: Sequence[str | None], device: torch.device
+    ) -> Tensor | None:
         """None where there are no names, or where a row's is not among them."""
         number = {name: k for k, name in enumerate(names)}
         own = [getattr(row, self.columns[0]) for row in rows]
@@ -185,7 +213,8 @@ def number_in(row: Row, name: str) -> float | None:
 
 @dataclass(frozen=True, eq=False)
 class ExtraPrompt(Input):
-    """Further sequences of a row, made of its texts or of other rows' answers (by the producers of `holdfast.data.producers`).
+    """Further sequences of a row, made of its texts or of other rows' answers (by the producers of
+    `holdfast.data.producers`).
 
     Attributes:
         branches: the names of all branches it makes, as a batch's `extra` has them
@@ -247,7 +276,8 @@ class TokenValue(Input):
 
 @dataclass(frozen=True, eq=False)
 class Online(Input):
-    """Answers that the policy draws itself, new at every step: the branches `NAME_1`, `NAME_2`, ... of a batch.
+    """Answers that the policy draws itself, new at every step: the branches `NAME_1`, `NAME_2`, ...
+    of a batch.
 
     Attributes:
         branch: NAME

@@ -23,7 +23,8 @@ weight = Column(
 )
 label = Column(
     "label",
-    "unpaired answers with a boolean label, or comparisons (each gives one desirable and one undesirable answer)",
+    "unpaired answers with a boolean label, or comparisons (each gives one desirable and "
+    "one undesirable answer)",
     hint="add a boolean `label` column",
     columns=("desirable",),
     example=lambda n: torch.arange(n) % 2 == 0,
@@ -75,9 +76,19 @@ earlier_gap = Column(
     swap=negate,
 )
 
-# Columns that no method reads and the check-up does: they too are of the answers, and not of the label.
-SHOWN_FIRST = ("chosen_first", "first_shown", "shown_first")  # whether the chosen answer was shown first; 1 is yes
-shown_first = Column("chosen_first", "whether the chosen answer was shown first", columns=SHOWN_FIRST, swap=complement)
+# Columns that no method reads and the check-up does: they too are of the answers, and not of the
+# label.
+SHOWN_FIRST = (
+    "chosen_first",
+    "first_shown",
+    "shown_first",
+)  # whether the chosen answer was shown first; 1 is yes
+shown_first = Column(
+    "chosen_first",
+    "whether the chosen answer was shown first",
+    columns=SHOWN_FIRST,
+    swap=complement,
+)
 
 PAIR_COLUMNS = (weight, confidence, reward_gap, log_odds, win_rate, earlier_win_rate, earlier_gap)
 ANSWER_COLUMNS = (weight, label)

@@ -1,8 +1,9 @@
 """The label the other way round, of a row and of a batch: one definition.
 
-What is of the two answers goes with them: their texts, every column or sequence named after one of them (`chosen_...`, `..._rejected`), a
-difference of the two (`reward_gap`, `earlier_gap`), which of them was shown first. What is of the label, of the prompt or of the rater
-stays: `confidence`, `strength`, `weight`, `group`, `rater`, a rationale.
+What is of the two answers goes with them: their texts, every column or sequence named after one of
+them (`chosen_...`, `..._rejected`), a difference of the two (`reward_gap`, `earlier_gap`), which of
+them was shown first. What is of the label, of the prompt or of the rater stays: `confidence`,
+`strength`, `weight`, `group`, `rater`, a rationale.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from holdfast.types import Pairs, Row
 
 SIDES = {"chosen": "rejected", "rejected": "chosen"}
 _SIDE = re.compile(r"(?<![^_])(chosen|rejected)(?![^_])")
-ONE_COLUMN = {name: column for column in (reward_gap, earlier_gap, shown_first) for name in column.columns}
+ONE_COLUMN = {
+    name: column for column in (reward_gap, earlier_gap, shown_first) for name in column.columns
+}
 
 
 def other_side(name: str) -> str:
-    """`chosen_given_rejected` -> `rejected_given_chosen`; a name that speaks of no side stays as it is."""
+    """`chosen_given_rejected` -> `rejected_given_chosen`; a name that speaks of no side stays as it
+    is.
+    """
     return _SIDE.sub(lambda found: SIDES[found[0]], name)
 
 
@@ -49,6 +54,9 @@ def _is_number(value: object) -> bool:
 
 def swapped(pairs: Pairs) -> Pairs:
     """The batch as if the other answer of every row had been chosen."""
-    inputs = {given: given.swap(x) if isinstance(given, Column) else x for given, x in pairs.inputs.items()}
+    inputs = {
+        given: given.swap(x) if isinstance(given, Column) else x
+        for given, x in pairs.inputs.items()
+    }
     parts = {other_side(name): part for name, part in pairs.parts.items()}
     return replace(pairs.with_parts(parts), inputs=inputs)

@@ -1,4 +1,6 @@
-"""The columns of a `datasets.Dataset` that a pairwise method may read besides its answers, as rows."""
+"""The columns of a `datasets.Dataset` that a pairwise method may read besides its answers, as
+rows.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from holdfast.types import Row, Where
 COLUMNS = ("weight", "group", "rater", "confidence", "reward_gap", "tie")
 
 
-def read_columns(dataset: Any, name: str, method: PairMethod, reduction: Reduction) -> list[Row] | None:
+def read_columns(
+    dataset: Any, name: str, method: PairMethod, reduction: Reduction
+) -> list[Row] | None:
     """One row per example, without its text; None if the dataset has none of `COLUMNS`.
 
     Args:
@@ -26,7 +30,8 @@ def read_columns(dataset: Any, name: str, method: PairMethod, reduction: Reducti
 
     Raises:
         DataError: a value of the wrong type or out of range, or ties, which have no chosen answer.
-        NeedError: the method or the reduction needs a column that is not there, or that some rows leave empty.
+        NeedError: the method or the reduction needs a column that is not there, or that some rows
+            leave empty.
         OptionError: a stream has such a column: rows are numbered, and a stream's cannot be.
     """
     method = replace(method, reduction=reduction)
@@ -36,7 +41,9 @@ def read_columns(dataset: Any, name: str, method: PairMethod, reduction: Reducti
         return None
     if not hasattr(dataset, "add_column") or not hasattr(dataset, "__len__"):
         hint = "pass a datasets.Dataset, or remove the column"
-        raise OptionError(f"{name} is a stream, of which the column {there[0]} is not read", hint=hint)
+        raise OptionError(
+            f"{name} is a stream, of which the column {there[0]} is not read", hint=hint
+        )
     rows: list[Row] = []
     troubles = Troubles("read")
     for line, values in enumerate(dataset.select_columns(there), start=1):
@@ -50,7 +57,8 @@ def read_columns(dataset: Any, name: str, method: PairMethod, reduction: Reducti
     ties = len(rows) - len(unfold(rows, method))
     if ties:
         raise DataError(
-            f"{ties} of {len(rows)} rows of {name} are ties", hint='filter them out: dataset.filter(lambda row: not row["tie"])'
+            f"{ties} of {len(rows)} rows of {name} are ties",
+            hint='filter them out: dataset.filter(lambda row: not row["tie"])',
         )
     return rows
 
@@ -62,7 +70,13 @@ def _names(dataset: Any) -> list[str]:
 
 def _row(values: Any, where: Where) -> Row:
     common = optional_columns(values, cells=False)
-    return Row(where, chosen="", rejected="", **common, extra={name: values[name] for name in ("reward_gap",) if name in values})
+    return Row(
+        where,
+        chosen="",
+        rejected="",
+        **common,
+        extra={name: values[name] for name in ("reward_gap",) if name in values},
+    )
 
 
 def names_of(rows: Sequence[Row], column: str) -> set[str | None]:

@@ -18,7 +18,9 @@ from holdfast.training.setup import try_settings
 SERVED = (reference, group, confidence, reward_gap)
 
 IN_SETTINGS = "the method's own settings go in settings={...}"
-UNREAD: Mapping[str, str] = {  # options of DPOConfig that would go unread or change the method, and the hint for each
+UNREAD: Mapping[
+    str, str
+] = {  # options of DPOConfig that would go unread or change the method, and the hint for each
     "loss_type": "the loss is method=...",
     "loss_weights": "the loss is one method",
     "beta": IN_SETTINGS,
@@ -31,7 +33,10 @@ UNREAD: Mapping[str, str] = {  # options of DPOConfig that would go unread or ch
     "sync_ref_model": "the reference stays where it is",
     "ref_model_mixup_alpha": "the reference stays where it is",
     "ref_model_sync_steps": "the reference stays where it is",
-    "precompute_ref_log_probs": "TRL keeps sums, methods may read tokens; holdfast.train scores a reference once and keeps tokens",
+    "precompute_ref_log_probs": (
+        "TRL keeps sums, methods may read tokens; holdfast.train scores a reference once and "
+        "keeps tokens"
+    ),
     "precompute_ref_batch_size": "leave it out",
     "padding_free": "TRL has switched it off",
 }
@@ -41,7 +46,8 @@ def pairwise(method: str | Method) -> PairMethod:
     method = get(method) if isinstance(method, str) else method
     if not isinstance(method, PairMethod):
         raise OptionError(
-            f"{method.name} takes single answers; DPOTrainer has comparisons", hint=f"holdfast.train({method.name!r}, ...) trains it"
+            f"{method.name} takes single answers; DPOTrainer has comparisons",
+            hint=f"holdfast.train({method.name!r}, ...) trains it",
         )
     return method
 
@@ -51,7 +57,10 @@ def checked_settings(method: PairMethod, given: Mapping[str, Any]) -> dict[str, 
     _, settings = split_options(method, given)
     for name in given:
         if name not in settings:
-            raise OptionError(f"{method.name} does not read {name}", hint="options of training go in args=DPOConfig(...)")
+            raise OptionError(
+                f"{method.name} does not read {name}",
+                hint="options of training go in args=DPOConfig(...)",
+            )
     try_settings(method, settings)
     return settings
 
@@ -62,7 +71,9 @@ def refuse_unread(args: DPOConfig) -> None:
             usual = field.default if field.default_factory is MISSING else field.default_factory()
             if getattr(args, field.name) != usual:
                 value = getattr(args, field.name)
-                raise OptionError(f"{field.name}={value!r} of DPOConfig is not read here", hint=UNREAD[field.name])
+                raise OptionError(
+                    f"{field.name}={value!r} of DPOConfig is not read here", hint=UNREAD[field.name]
+                )
 
 
 def refuse_needs(method: PairMethod, reduction: Reduction) -> None:
@@ -90,10 +101,17 @@ def refuse_cuts(method: PairMethod, reduction: Reduction, args: DPOConfig) -> No
     if why and pieces > 1:
         raise OptionError(
             f"{why}, and here a batch comes in {pieces} pieces (gradient accumulation, processes)",
-            hint="one process with a larger per_device_train_batch_size; or holdfast.train, which takes any batch whole",
+            hint=(
+                "one process with a larger per_device_train_batch_size; or holdfast.train, "
+                "which takes any batch whole"
+            ),
         )
 
 
 def refuse_images(dataset: Any) -> None:
-    if dataset is not None and {"image", "images"} & set(dataset.column_names or next(iter(dataset), {})):
-        raise OptionError("the dataset has images; only text is read here", hint="remove the column")
+    if dataset is not None and {"image", "images"} & set(
+        dataset.column_names or next(iter(dataset), {})
+    ):
+        raise OptionError(
+            "the dataset has images; only text is read here", hint="remove the column"
+        )

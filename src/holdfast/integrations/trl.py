@@ -1,17 +1,21 @@
 """Any pairwise method of ours inside TRL's `DPOTrainer` (TRL 1.16).
 
-    trainer = HoldfastDPOTrainer(model, method="rdpo", settings={"flip": 0.2}, args=DPOConfig(...), train_dataset=..., processing_class=...)
-    trainer.train()
+    trainer = HoldfastDPOTrainer(model, method="rdpo", settings={"flip": 0.2}, args=DPOConfig(...),
+    train_dataset=..., processing_class=...) trainer.train()
 
-TRL reads, tokenizes, batches, scores, steps and saves. It computes its own loss too, and measures; we listen to the log-probabilities per
-token that its forwards give, and return our cost in place of its loss.
+TRL reads, tokenizes, batches, scores, steps and saves. It computes its own loss too, and measures;
+we listen to the log-probabilities per token that its forwards give, and return our cost in place of
+its loss.
 
 Departures from DPOTrainer:
-    1. The loss is the method's, reduced by its reduction. TRL's options of loss, and of a moving or precomputed reference, are refused.
-    2. Microbatches of an optimizer step count by their rows (or row weights), not alike, so that their sum is the gradient of the large
-       batch also where the last one is short. A method whose batch is more than its rows is refused where the batch would be cut up.
+    1. The loss is the method's, reduced by its reduction. TRL's options of loss, and of a moving or
+       precomputed reference, are refused.
+    2. Microbatches of an optimizer step count by their rows (or row weights), not alike, so that
+       their sum is the gradient of the large batch also where the last one is short. A method whose
+       batch is more than its rows is refused where the batch would be cut up.
     3. No reference is loaded for a method that needs none.
-    4. `rewards/*` are log-ratios times the method's `beta`, or times 1 where it has none, and absent without a reference.
+    4. `rewards/*` are log-ratios times the method's `beta`, or times 1 where it has none, and
+       absent without a reference.
 """
 
 from __future__ import annotations
@@ -35,7 +39,14 @@ from holdfast.card import Method, PairMethod, Reduction
 from holdfast.errors import DataError, RunError
 from holdfast.inputs import reference
 from holdfast.integrations.columns import names_of, read_columns
-from holdfast.integrations.refusals import checked_settings, pairwise, refuse_cuts, refuse_images, refuse_needs, refuse_unread
+from holdfast.integrations.refusals import (
+    checked_settings,
+    pairwise,
+    refuse_cuts,
+    refuse_images,
+    refuse_needs,
+    refuse_unread,
+)
 from holdfast.training.checkpoint import flatten, unflatten
 from holdfast.training.metrics import batch_metrics
 from holdfast.training.prepare import raters_of
@@ -52,16 +63,21 @@ class HoldfastDPOTrainer(DPOTrainer):
 
     Args:
         model: as for DPOTrainer.
-        ref_model: as for DPOTrainer. Given to a method that needs none, it is scored for the metrics' sake.
+        ref_model: as for DPOTrainer. Given to a method that needs none, it is scored for the
+            metrics' sake.
         args: a DPOConfig whose options of loss are left alone.
         method: a name of the table (`holdfast methods`), or a `PairMethod`.
         settings: the method's own settings.
-        reduction: how costs are averaged, such as "kl:temperature=0.5"; the method's own unless given.
-        **trl: everything else that DPOTrainer takes. Datasets may have columns weight, group, rater, confidence and reward_gap.
+        reduction: how costs are averaged, such as "kl:temperature=0.5"; the method's own unless
+            given.
+        **trl: everything else that DPOTrainer takes. Datasets may have columns weight, group,
+            rater, confidence and reward_gap.
 
     Raises:
-        OptionError: an option that nobody reads, a value out of range, a method of single answers, or one whose batch would be cut up.
-        NeedError: the method or the reduction needs what the dataset lacks, or what TRL has no place for.
+        OptionError: an option that nobody reads, a value out of range, a method of single answers,
+            or one whose batch would be cut up.
+        NeedError: the method or the reduction needs what the dataset lacks, or what TRL has no
+            place for.
         DataError: a column of ours holds something it must not, or ties.
     """
 
@@ -92,7 +108,9 @@ class HoldfastDPOTrainer(DPOTrainer):
         self._tag_names = ["trl", "holdfast", self.method.name]
 
         self.has_reference = ref_model is not None or reference in self.method.card.needs
-        args.precompute_ref_log_probs = not self.has_reference  # then TRL loads no second model; see _precompute_ref_logps
+        args.precompute_ref_log_probs = (
+            not self.has_reference
+        )  # then TRL loads no second model; see _precompute_ref_logps
         try:
             super().__init__(model, ref_model, args, train_dataset=train_dataset, **trl)
         finally:
@@ -106,15 +124,20 @@ class HoldfastDPOTrainer(DPOTrainer):
         self.question = Question(self.method, settings, reduction, groups, raters_of(self._rows))
         self.memories: Memories = self.question.first_memories()
 
-    # ------------------------------------------------------------------------------------------------------------ rows
+    # ------------------------------------------------------------------------------------------------------------
+    # rows
 
-    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: DPOConfig, dataset_name: str) -> Any:
+    def _prepare_dataset(
+        self, dataset: Any, processing_class: Any, args: DPOConfig, dataset_name: str
+    ) -> Any:
         named = f"{dataset_name} dataset"
         if ROW not in (dataset.column_names or ()):
             rows = read_columns(dataset, named, self.method, self._reduction)
             if rows is not None:
                 self._refuse_strangers(rows, named)
-                dataset = dataset.add_column(ROW, list(range(len(self._rows), len(self._rows) + len(rows))))
+                dataset = dataset.add_column(
+                    ROW, list(range(len(self._rows), len(self._rows) + len(rows)))
+                )
                 self._rows += rows
         prepared = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
         say_what_was_cut(dataset, prepared, args.max_length, named)
@@ -128,7 +151,8 @@ class HoldfastDPOTrainer(DPOTrainer):
             new = names_of(rows, column) - {*known, None}
             if new:
                 raise DataError(
-                    f"{named}: unknown in column {column}: {', '.join(sorted(map(str, new)))}", hint="pass the rows as eval_dataset"
+                    f"{named}: unknown in column {column}: {', '.join(sorted(map(str, new)))}",
+                    hint="pass the rows as eval_dataset",
                 )
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -143,10 +167,14 @@ class HoldfastDPOTrainer(DPOTrainer):
         """The rows of a batch, taken out of what TRL hands to the model."""
         numbers = inputs.pop(ROW, None)
         if numbers is None:
-            return [Row(Where("batch", line), chosen="", rejected="") for line in range(1, len(inputs["completion_mask"]) // 2 + 1)]
+            return [
+                Row(Where("batch", line), chosen="", rejected="")
+                for line in range(1, len(inputs["completion_mask"]) // 2 + 1)
+            ]
         return [self._rows[number] for number in numbers.tolist()]
 
-    # ------------------------------------------------------------------------------------------------------------ loss
+    # ------------------------------------------------------------------------------------------------------------
+    # loss
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
         assert self.question is not None
@@ -160,22 +188,38 @@ class HoldfastDPOTrainer(DPOTrainer):
             heard.append(model(**kwargs))
             return heard[-1]
 
-        listened = self.model if self.ref_model is None else self.ref_model  # the policy itself, where an adapter is switched off
+        listened = (
+            self.model if self.ref_model is None else self.ref_model
+        )  # the policy itself, where an adapter is switched off
         ear = listened.register_forward_hook(lambda module, given, output: said.append(output))
         try:
             theirs = super()._compute_loss(policy, inputs, return_outputs)
         finally:
             ear.remove()
-        ref_logp = [output.log_probs for output in said if getattr(output, "log_probs", None) is not None][-1]
-        parts = split_parts(heard[0].log_probs, ref_logp if self.has_reference else None, inputs["completion_mask"][:, 1:])
+        ref_logp = [
+            output.log_probs for output in said if getattr(output, "log_probs", None) is not None
+        ][-1]
+        parts = split_parts(
+            heard[0].log_probs,
+            ref_logp if self.has_reference else None,
+            inputs["completion_mask"][:, 1:],
+        )
 
         batch = self.question.batch(parts, rows)
         cost_N, _ = self.question.costs(batch, self.memories)
         loss, _ = self.question.reduction.apply(cost_N, batch, self.memories.reduction)
         with torch.enable_grad():
-            still = {name: Scored(part.logp_NT.detach(), part.mask_NT, part.ref_logp_NT) for name, part in parts.items()}
+            still = {
+                name: Scored(part.logp_NT.detach(), part.mask_NT, part.ref_logp_NT)
+                for name, part in parts.items()
+            }
             outcome = judge(self.question, still, rows, self.memories)
-        self._note(mode, batch_metrics(outcome, groups=self.question.groups, robust=not self.question.reduction.linear))
+        self._note(
+            mode,
+            batch_metrics(
+                outcome, groups=self.question.groups, robust=not self.question.reduction.linear
+            ),
+        )
         if self.aux_loss_enabled:
             loss = loss + self.router_aux_loss_coef * heard[0].aux_loss
         if mode == "train":
@@ -184,15 +228,21 @@ class HoldfastDPOTrainer(DPOTrainer):
         return (loss, theirs[1]) if return_outputs else loss
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
-        """The microbatches of one optimizer step; on the way, what they weigh on average, over all processes."""
+        """The microbatches of one optimizer step; on the way, what they weigh on average, over all
+        processes.
+        """
         samples, items = super().get_batch_samples(*args, **kwargs)
         masses = [mass_of(self._take_rows(dict(inputs))) for inputs in samples]
-        mean = torch.tensor(sum(masses) / max(1, len(masses)), dtype=torch.float32, device=self.accelerator.device)
+        mean = torch.tensor(
+            sum(masses) / max(1, len(masses)), dtype=torch.float32, device=self.accelerator.device
+        )
         self._mass = self.accelerator.gather(mean).mean().item()
         return samples, items
 
     def _note(self, mode: str, metrics: dict[str, float]) -> None:
-        """Our metrics among TRL's, which averages them from one logged step to the next. It logs the loss itself."""
+        """Our metrics among TRL's, which averages them from one logged step to the next. It logs
+        the loss itself.
+        """
         everyone = [metrics] if self.accelerator.num_processes == 1 else gather_object([metrics])
         for name in metrics:
             values = [each[name] for each in everyone if name in each]
@@ -202,7 +252,8 @@ class HoldfastDPOTrainer(DPOTrainer):
             for name in [name for name in self._metrics[mode] if name.startswith("rewards/")]:
                 del self._metrics[mode][name]
 
-    # ------------------------------------------------------------------------------------------------------------ memory
+    # ------------------------------------------------------------------------------------------------------------
+    # memory
 
     @property
     def identity(self) -> dict[str, str]:
@@ -211,13 +262,19 @@ class HoldfastDPOTrainer(DPOTrainer):
         assert question is not None
         names = {"groups": list(question.groups), "raters": list(question.raters)}
         said = {"settings": dict(question.settings), **names}
-        return {"method": self.method.name, "reduction": question.reduction.name, **{k: json.dumps(v) for k, v in said.items()}}
+        return {
+            "method": self.method.name,
+            "reduction": question.reduction.name,
+            **{k: json.dumps(v) for k, v in said.items()},
+        }
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
             Path(output_dir).mkdir(parents=True, exist_ok=True)
-            save_file(flatten(asdict(self.memories)), Path(output_dir) / MEMORY, metadata=self.identity)
+            save_file(
+                flatten(asdict(self.memories)), Path(output_dir) / MEMORY, metadata=self.identity
+            )
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -225,20 +282,29 @@ class HoldfastDPOTrainer(DPOTrainer):
             return
         path = Path(checkpoint) / MEMORY
         if not path.is_file():
-            raise RunError(f"{checkpoint} holds no {MEMORY}: another trainer wrote it", hint="load its weights as the model instead")
+            raise RunError(
+                f"{checkpoint} holds no {MEMORY}: another trainer wrote it",
+                hint="load its weights as the model instead",
+            )
         with safe_open(path, "pt") as file:
             saved, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         for name, value in self.identity.items():
             if saved.get(name) != value:
-                raise RunError(f"{checkpoint} was trained with {name} {saved.get(name)}, not {value}", hint="resume with what it had")
+                raise RunError(
+                    f"{checkpoint} was trained with {name} {saved.get(name)}, not {value}",
+                    hint="resume with what it had",
+                )
         self.memories = Memories(**unflatten(asdict(self.memories), tensors))
 
 
-# ------------------------------------------------------------------------------------------------------------------ pieces
+# ------------------------------------------------------------------------------------------------------------------
+# pieces
 
 
 class NoReference(nn.Module):
-    """In the place of a reference model where the method reads none: no weights, zeros for TRL to read."""
+    """In the place of a reference model where the method reads none: no weights, zeros for TRL to
+    read.
+    """
 
     def forward(self, *, input_ids: Tensor, **_: Any) -> SimpleNamespace:
         return SimpleNamespace(log_probs=torch.zeros_like(input_ids[:, 1:], dtype=torch.float32))
@@ -251,19 +317,30 @@ class Carry:
     inner: Callable[[list[dict[str, Any]]], dict[str, Any]]
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        batch = self.inner([{name: value for name, value in example.items() if name != ROW} for example in examples])
+        batch = self.inner(
+            [
+                {name: value for name, value in example.items() if name != ROW}
+                for example in examples
+            ]
+        )
         if ROW in examples[0]:
             batch[ROW] = torch.tensor([example[ROW] for example in examples])
         return batch
 
 
 def split_parts(logp: Tensor, ref_logp: Tensor | None, mask: Tensor) -> dict[str, Scored]:
-    """TRL's stacked batch, chosen answers above rejected ones, as ours. Columns before the real tokens (a learned prefix) fall away."""
+    """TRL's stacked batch, chosen answers above rejected ones, as ours. Columns before the real
+    tokens (a learned prefix) fall away.
+    """
     width = mask.shape[1]
     logps = logp[:, -width:].float().chunk(2)
-    refs: Sequence[Tensor | None] = (None, None) if ref_logp is None else ref_logp[:, -width:].detach().float().chunk(2)
+    refs: Sequence[Tensor | None] = (
+        (None, None) if ref_logp is None else ref_logp[:, -width:].detach().float().chunk(2)
+    )
     parts = zip(("chosen", "rejected"), logps, mask.chunk(2), refs, strict=True)
-    return {name: Scored(logp_NT, mask_NT, ref_logp_NT) for name, logp_NT, mask_NT, ref_logp_NT in parts}
+    return {
+        name: Scored(logp_NT, mask_NT, ref_logp_NT) for name, logp_NT, mask_NT, ref_logp_NT in parts
+    }
 
 
 def mass_of(rows: Sequence[Row]) -> float:
@@ -272,18 +349,30 @@ def mass_of(rows: Sequence[Row]) -> float:
 
 
 def say_what_was_cut(before: Any, after: Any, max_length: int | None, named: str) -> None:
-    """TRL shortens long answers and drops rows whose prompt fills `max_length`; here that is counted aloud."""
+    """TRL shortens long answers and drops rows whose prompt fills `max_length`; here that is
+    counted aloud.
+    """
     if max_length is None or not hasattr(after, "__len__"):
         return
     parts = after.select_columns(["prompt_ids", "chosen_ids", "rejected_ids"])
-    long = sum(len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"])) > max_length for row in parts)
+    long = sum(
+        len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"])) > max_length
+        for row in parts
+    )
     dropped = len(before) - len(after)
     if dropped or long:
-        text = f"{named}: {dropped} rows are dropped and {long} rows have answers cut short, at max_length {max_length} tokens"
+        text = (
+            f"{named}: {dropped} rows are dropped and {long} rows have answers cut short, at "
+            f"max_length {max_length} tokens"
+        )
         warnings.warn(f"{text}; hint: raise max_length, or None for no limit", stacklevel=2)
 
 
 def _paper(method: PairMethod) -> dict[str, str]:
     """For TRL's model card."""
     paper = method.card.paper
-    return {"title": paper.title, "id": paper.arxiv, "citation": f"{paper.authors} ({paper.year}). {paper.title}. {paper.venue}".strip()}
+    return {
+        "title": paper.title,
+        "id": paper.arxiv,
+        "citation": f"{paper.authors} ({paper.year}). {paper.title}. {paper.venue}".strip(),
+    }

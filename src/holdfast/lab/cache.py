@@ -1,5 +1,5 @@
-"""Results kept by the content of everything that made them: a number is computed again when its code or its settings change, and only
-then."""
+"""Results kept by the content of everything that made them: a number is computed again when its
+code or its settings change, and only then."""
 
 from __future__ import annotations
 
@@ -19,30 +19,49 @@ from holdfast.lab import fit
 from holdfast.lab.claim import Claim
 
 # Rooms of what a claim's file imports, whose code its numbers hang on.
-ROOMS = ("holdfast.lab.worlds.", "holdfast.lab.frontier", "holdfast.reward.", "holdfast.pluralism.", "holdfast.sampling.")
+ROOMS = (
+    "holdfast.lab.worlds.",
+    "holdfast.lab.frontier",
+    "holdfast.reward.",
+    "holdfast.pluralism.",
+    "holdfast.sampling.",
+)
 
 
 def default_folder() -> Path:
     """Where results are kept: $HOLDFAST_CACHE/lab, or the user's cache folder."""
     root = os.environ.get("HOLDFAST_CACHE")
-    base = Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "holdfast"
+    base = (
+        Path(root)
+        if root
+        else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "holdfast"
+    )
     return base / "lab"
 
 
 @lru_cache(maxsize=1024)
 def _meaning(path: str) -> str:
-    """A file's code without what cannot change a number: comments, layout, docstrings, and the sentences and rules of claims."""
+    """A file's code without what cannot change a number: comments, layout, docstrings, and the
+    sentences and rules of claims.
+    """
     tree = ast.parse(Path(path).read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if not _is_claims(node)]
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
             body[0].value = ast.Constant("")
     return ast.dump(tree)
 
 
 def _is_claims(node: ast.AST) -> bool:
-    return isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == "CLAIMS" for target in node.targets)
+    return isinstance(node, ast.Assign) and any(
+        isinstance(target, ast.Name) and target.id == "CLAIMS" for target in node.targets
+    )
 
 
 def sources(modules: Iterable[ModuleType]) -> str:
@@ -66,9 +85,23 @@ def key(claim: Claim, point: Mapping[str, Any], seeds: tuple[int, ...]) -> str:
 
     room = [inspect.getmodule(methods.get(name).objective) for name in claim.methods]
     helpers = [m for name, m in sys.modules.items() if name.startswith(ROOMS)]
-    mine = [sys.modules[claim.module], claim.world, fit, card, types, ambiguity, *helpers_of(claim, helpers)]
+    mine = [
+        sys.modules[claim.module],
+        claim.world,
+        fit,
+        card,
+        types,
+        ambiguity,
+        *helpers_of(claim, helpers),
+    ]
     digest = hashlib.sha256(sources([m for m in [*mine, *room] if m is not None]).encode())
-    digest.update(json.dumps([claim.module, claim.measure.__name__, dict(point), list(seeds)], sort_keys=True, default=str).encode())
+    digest.update(
+        json.dumps(
+            [claim.module, claim.measure.__name__, dict(point), list(seeds)],
+            sort_keys=True,
+            default=str,
+        ).encode()
+    )
     return digest.hexdigest()
 
 
@@ -77,7 +110,11 @@ def helpers_of(claim: Claim, candidates: Iterable[ModuleType]) -> list[ModuleTyp
     import sys
 
     text = Path(inspect.getsourcefile(sys.modules[claim.module]) or "").read_text(encoding="utf-8")
-    return [module for module in candidates if module.__name__ in text or f"import {module.__name__.rpartition('.')[2]}" in text]
+    return [
+        module
+        for module in candidates
+        if module.__name__ in text or f"import {module.__name__.rpartition('.')[2]}" in text
+    ]
 
 
 def load(folder: Path, name: str) -> dict[str, Any] | None:

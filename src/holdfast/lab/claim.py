@@ -2,15 +2,17 @@
 
     CLAIMS = (
         Claim(
-            says="With 10 to 30% of labels flipped, rDPO told the rate ends closer to the clean optimum than DPO at the same beta.",
-            methods=("dpo", "rdpo"), world=loglinear, sweep={"flip": (0.1, 0.2, 0.3)}, seeds=range(40),
-            measure=gaps, of="gap to the optimum", verdict=separated("rdpo", "dpo", "gap to the optimum", lower=True), paper_number="...",
+            says="With 10 to 30% of labels flipped, rDPO told the rate ends closer to the clean
+            optimum than DPO at the same beta.", methods=("dpo", "rdpo"), world=loglinear,
+            sweep={"flip": (0.1, 0.2, 0.3)}, seeds=range(40), measure=gaps, of="gap to the optimum",
+            verdict=separated("rdpo", "dpo", "gap to the optimum", lower=True), paper_number="...",
         ),
     )
 
-One file of `lab/claims` is one paper and holds one claim or several. `measure(seeds, **point)` runs every arm on a batch of seeds at one
-point of the sweep and returns arm -> quantity -> one number a seed. Claims that share `measure` and a point share its work. The
-verdict's rule is part of the claim, so it is fixed before anything is run, and the page shows both.
+One file of `lab/claims` is one paper and holds one claim or several. `measure(seeds, **point)` runs
+every arm on a batch of seeds at one point of the sweep and returns arm -> quantity -> one number a
+seed. Claims that share `measure` and a point share its work. The verdict's rule is part of the
+claim, so it is fixed before anything is run, and the page shows both.
 """
 
 from __future__ import annotations
@@ -37,9 +39,11 @@ class Claim:
 
     Attributes:
         says: the sentence
-        methods: names of the table's methods that take part: a change of their code makes results stale
+        methods: names of the table's methods that take part: a change of their code makes results
+            stale
         world: the module of the world, for the same reason
-        measure: `measure(seeds, **point) -> {arm: {quantity: numbers}}`, a function of the claim's own module
+        measure: `measure(seeds, **point) -> {arm: {quantity: numbers}}`, a function of the claim's
+            own module
         of: the quantity that the figure shows
         verdict: the rule
         sweep: the axes; the claim is measured at every combination
@@ -66,7 +70,10 @@ class Claim:
     @property
     def points(self) -> list[Point]:
         """Every combination of the sweep."""
-        return [dict(zip(self.sweep, values, strict=True)) for values in itertools.product(*self.sweep.values())]
+        return [
+            dict(zip(self.sweep, values, strict=True))
+            for values in itertools.product(*self.sweep.values())
+        ]
 
     @property
     def module(self) -> str:
@@ -91,15 +98,25 @@ def papers(names: Iterable[str] = ()) -> list[Paper]:
     """
     from holdfast.lab import claims
 
-    there = sorted(info.name for info in pkgutil.iter_modules(claims.__path__) if not info.name.startswith("_"))
+    there = sorted(
+        info.name for info in pkgutil.iter_modules(claims.__path__) if not info.name.startswith("_")
+    )
     chosen = list(names) or there
     for name in chosen:
         if name not in there:
             near = get_close_matches(name, there, n=1)
-            raise OptionError(f"there is no claim {name!r}", hint=f"did you mean {near[0]}?" if near else f"one of {', '.join(there)}")
+            raise OptionError(
+                f"there is no claim {name!r}",
+                hint=f"did you mean {near[0]}?" if near else f"one of {', '.join(there)}",
+            )
     return [load(importlib.import_module(f"holdfast.lab.claims.{name}")) for name in chosen]
 
 
 def load(module: ModuleType) -> Paper:
     title, _, about = (inspect.getdoc(module) or "").partition("\n")
-    return Paper(module.__name__.rpartition(".")[2], title.strip().rstrip("."), about.strip(), tuple(module.CLAIMS))
+    return Paper(
+        module.__name__.rpartition(".")[2],
+        title.strip().rstrip("."),
+        about.strip(),
+        tuple(module.CLAIMS),
+    )

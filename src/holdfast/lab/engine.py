@@ -1,8 +1,9 @@
 """Many independent pieces of work at once: on this machine's processors, or on a Ray cluster.
 
-Each piece is a module-level function and its keywords; its result must pickle. Every worker computes with one thread, so that numbers do
-not depend on how many workers there are. Worker processes never outlive the one that started them: an error, Ctrl-C or SIGTERM there ends
-them at once, and each of them watches for its end, which covers a death without a last word (SIGKILL).
+Each piece is a module-level function and its keywords; its result must pickle. Every worker
+computes with one thread, so that numbers do not depend on how many workers there are. Worker
+processes never outlive the one that started them: an error, Ctrl-C or SIGTERM there ends them at
+once, and each of them watches for its end, which covers a death without a last word (SIGKILL).
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from multiprocessing.connection import wait
 from time import process_time
 from typing import Any, Literal
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from holdfast.errors import OptionError
 from holdfast.terminal import Terminal
@@ -57,7 +65,8 @@ def run_all(
     Args:
         work: the pieces.
         engine: "local" for processes here, "ray" for a Ray cluster.
-        workers: processes here (default: one a processor), or pieces at a time on Ray (default: as many as it has room for).
+        workers: processes here (default: one a processor), or pieces at a time on Ray (default: as
+            many as it has room for).
         address: of the Ray cluster; a cluster of this machine alone unless given.
         quiet: show no progress.
         on_done: called with the place of each piece and its result as soon as it is there.
@@ -81,8 +90,12 @@ def run_all(
     )
     with (
         unwinding(),
-        Progress(*columns, console=Terminal(stderr=True), disable=quiet, transient=True) as progress,
-        closing(_local(work, workers) if engine == "local" else _ray(work, workers, address)) as results,
+        Progress(
+            *columns, console=Terminal(stderr=True), disable=quiet, transient=True
+        ) as progress,
+        closing(
+            _local(work, workers) if engine == "local" else _ray(work, workers, address)
+        ) as results,
     ):
         bar = progress.add_task("working", total=len(work))
         for i, done in results:
@@ -112,21 +125,29 @@ def _local(work: Sequence[Work], workers: int | None) -> Generator[tuple[int, Do
         for i, piece in enumerate(work):
             yield i, _timed(piece.call, piece.keywords)
         return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent) as pool:
-        places = {pool.submit(_timed, piece.call, piece.keywords): i for i, piece in enumerate(work)}
+    with ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
+    ) as pool:
+        places = {
+            pool.submit(_timed, piece.call, piece.keywords): i for i, piece in enumerate(work)
+        }
         try:
             for future in as_completed(places):
                 yield places[future], future.result()
         except BaseException:
             begun = list(pool._processes.values())
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in begun:  # would otherwise be waited for; a training that is asked politely writes a checkpoint first
+            # would otherwise be waited for; a training that is asked politely writes a checkpoint
+            # first
+            for process in begun:
                 process.kill()
             raise
 
 
 def _end_with_parent() -> None:
-    """In a worker: end when the parent has ended, however it did. Ctrl-C reaches all processes of a terminal; the parent answers it."""
+    """In a worker: end when the parent has ended, however it did. Ctrl-C reaches all processes of a
+    terminal; the parent answers it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -138,19 +159,28 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _ray(work: Sequence[Work], workers: int | None, address: str | None) -> Generator[tuple[int, Done]]:
+def _ray(
+    work: Sequence[Work], workers: int | None, address: str | None
+) -> Generator[tuple[int, Done]]:
     try:
         import ray  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         raise OptionError(
-            "the ray engine needs Ray, which is not installed", hint="pip install 'holdfast[ray]', or --engine local"
+            "the ray engine needs Ray, which is not installed",
+            hint="pip install 'holdfast[ray]', or --engine local",
         ) from None
     started_here = not ray.is_initialized()
     if started_here:
-        ray.init(address=address, log_to_driver=False, **({} if address else {"num_cpus": workers, "include_dashboard": False}))
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            **({} if address else {"num_cpus": workers, "include_dashboard": False}),
+        )
     remote = ray.remote(num_cpus=1)(_timed)
     try:
-        waiting = {remote.remote(piece.call, dict(piece.keywords)): i for i, piece in enumerate(work)}
+        waiting = {
+            remote.remote(piece.call, dict(piece.keywords)): i for i, piece in enumerate(work)
+        }
         while waiting:
             ready, _ = ray.wait(list(waiting), num_returns=1)
             for reference in ready:

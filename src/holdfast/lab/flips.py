@@ -1,6 +1,7 @@
 """The question of the demo: labels were flipped at a known rate. What did each method make of them?
 
-`Arm` is what one training left behind, `story` the page that tells it. Every sentence is chosen by the numbers and their intervals.
+`Arm` is what one training left behind, `story` the page that tells it. Every sentence is chosen by
+the numbers and their intervals.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ PLAIN, ROBUST, YARDSTICK = "DPO", "rDPO", "DPO, no flips"  # the three arms
 class Arm:
     """One training on one draw of the data.
 
-    `gold_PS` and `start_gold_PS` are the gold rewards of S answers to each of P held-out prompts, the arm's own and the starting model's.
-    `kept_flipped` and `kept_honest` are 1, 1/2 or 0 for each training pair of the kind: whether the implicit reward ranks it as its
-    label in the noisy file says, which for a flipped pair is mostly the wrong way.
+    `gold_PS` and `start_gold_PS` are the gold rewards of S answers to each of P held-out prompts,
+    the arm's own and the starting model's. `kept_flipped` and `kept_honest` are 1, 1/2 or 0 for
+    each training pair of the kind: whether the implicit reward ranks it as its label in the noisy
+    file says, which for a flipped pair is mostly the wrong way.
     """
 
     name: str
@@ -40,7 +42,9 @@ class Arm:
     kl: float | None
     tokens: float
     curves: Sequence[Mapping[str, Any]] = field(default_factory=tuple)  # lines of metrics.jsonl
-    answers: Sequence[Mapping[str, Any]] = field(default_factory=tuple)  # as `Evaluation.texts` has them
+    answers: Sequence[Mapping[str, Any]] = field(
+        default_factory=tuple
+    )  # as `Evaluation.texts` has them
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,16 @@ class Checked:
 
     @classmethod
     def of(cls, checkup: Checkup) -> Checked:
-        noise, model = checkup.findings["label_noise"], checkup.findings["label_noise"].numbers["model"]
+        noise, model = (
+            checkup.findings["label_noise"],
+            checkup.findings["label_noise"].numbers["model"],
+        )
         limit = noise.estimate.high if noise.estimate.value is not None else model and model["high"]
         loud = [finding.title for finding in checkup.findings.values() if finding.status in LOUD]
-        told = sum(finding.status not in (Status.ABSENT, Status.UNKNOWN) for finding in checkup.findings.values())
+        told = sum(
+            finding.status not in (Status.ABSENT, Status.UNKNOWN)
+            for finding in checkup.findings.values()
+        )
         best = checkup.advice.best
         return cls(noise.says, noise.estimate, limit, f"{best.verb} {best.label}", told, loud)
 
@@ -84,10 +94,14 @@ def of_arm(arms: Sequence[Arm], name: str) -> list[Arm]:
 def pooled(values: Sequence[Array], *, same_rows: bool = True) -> Estimate:
     """The mean over all seeds, one array each.
 
-    With `same_rows`, row i is the same held-out row under every seed, and one cluster. The interval then speaks of rows and of sampling;
-    the luck of a training is only seen by comparing seeds.
+    With `same_rows`, row i is the same held-out row under every seed, and one cluster. The interval
+    then speaks of rows and of sampling; the luck of a training is only seen by comparing seeds.
     """
-    labels = [i if same_rows else (seed, i) for seed, array in enumerate(values) for i in range(len(array))]
+    labels = [
+        i if same_rows else (seed, i)
+        for seed, array in enumerate(values)
+        for i in range(len(array))
+    ]
     return mean_interval(np.concatenate(list(values)), labels)
 
 
@@ -99,15 +113,20 @@ def win_rate(arms: Sequence[Arm]) -> Estimate:
 def head_to_head(first: Sequence[Arm], second: Sequence[Arm]) -> Verdict:
     """Gold win rate of the first against the second on the same prompts, seed by seed.
 
-    Decided only if the pooled interval leaves out one half, and each seed by itself falls on the same side of it.
+    Decided only if the pooled interval leaves out one half, and each seed by itself falls on the
+    same side of it.
     """
     values = [under_reward(a.gold_PS, b.gold_PS) for a, b in zip(first, second, strict=True)]
     estimate = pooled(values)
     return Verdict(estimate, *_side(estimate, [float(v.mean()) for v in values], 0.5))
 
 
-def difference(first: Sequence[Arm], second: Sequence[Arm], values: str, *, same_rows: bool = True) -> Verdict:
-    """Paired difference of a per-row column of two arms, decided as in `head_to_head` against zero."""
+def difference(
+    first: Sequence[Arm], second: Sequence[Arm], values: str, *, same_rows: bool = True
+) -> Verdict:
+    """Paired difference of a per-row column of two arms, decided as in `head_to_head` against
+    zero.
+    """
     columns = [getattr(a, values) - getattr(b, values) for a, b in zip(first, second, strict=True)]
     estimate = pooled(columns, same_rows=same_rows)
     return Verdict(estimate, *_side(estimate, [float(v.mean()) for v in columns], 0.0))

@@ -1,9 +1,12 @@
-"""Every solver on one game, its certificate over oracle calls, with noise too: who is fastest, who circles, who stalls.
+"""Every solver on one game, its certificate over oracle calls, with noise too: who is fastest, who
+circles, who stalls.
 
-Two groups. Without a KL term the certificate is the exploitability; with one (`beta`) it is the gap of that game, and the solvers made for
-it run there. Step sizes are each solver's best of `STEPS` by the certificate at the end, chosen anew under noise: nobody loses for a bad
-step. Everybody starts from the same random policy, for the uniform one may be the solution. Under noise every answer of the oracle is
-estimated from `opponents` answers drawn from the policy, each meeting decided at random.
+Two groups. Without a KL term the certificate is the exploitability; with one (`beta`) it is the gap
+of that game, and the solvers made for it run there. Step sizes are each solver's best of `STEPS` by
+the certificate at the end, chosen anew under noise: nobody loses for a bad step. Everybody starts
+from the same random policy, for the uniform one may be the solution. Under noise every answer of
+the oracle is estimated from `opponents` answers drawn from the policy, each meeting decided at
+random.
 """
 
 from __future__ import annotations
@@ -61,11 +64,15 @@ class Entrant:
 
 def _etas(step: Callable[..., Any]) -> Callable[[Game], list[Callable[..., Any]]]:
     """Of `STEPS`, those that the KL term allows, and the longest that it does."""
-    return lambda game: [partial(step, eta=eta) for eta in _at_most(STEPS, 1 / game.beta if game.beta else inf)]
+    return lambda game: [
+        partial(step, eta=eta) for eta in _at_most(STEPS, 1 / game.beta if game.beta else inf)
+    ]
 
 
 def _rates(game: Game) -> list[float]:
-    """1/4 is the longest rate at which a gradient step on logits cannot overshoot, whatever the policy."""
+    """1/4 is the longest rate at which a gradient step on logits cannot overshoot, whatever the
+    policy.
+    """
     return _at_most([eta * game.beta for eta in STEPS], 0.25)
 
 
@@ -81,13 +88,17 @@ PLAIN = (
     Entrant("egpo (extragradient)", _etas(egpo.step)),
     Entrant("halpern", _etas(halpern.step)),
     Entrant("halpern, reduced", lambda game: [halpern.reduced_step]),
-    Entrant("regret matching+, average", lambda game: [regret_matching.step], "average", "quadratic"),
+    Entrant(
+        "regret matching+, average", lambda game: [regret_matching.step], "average", "quadratic"
+    ),
 )
 WITH_KL = (
     Entrant("mirror_descent", _etas(mirror_descent.step)),
     Entrant("nash_md", _etas(nash_md.step)),
     Entrant("inpo, schedule", lambda game: [partial(inpo.step, fade=True)]),
-    Entrant("online_ipo", lambda game: [partial(online_ipo.step, rate=rate) for rate in _rates(game)]),
+    Entrant(
+        "online_ipo", lambda game: [partial(online_ipo.step, rate=rate) for rate in _rates(game)]
+    ),
     Entrant("optimistic, KL", _etas(optimistic.step)),
     Entrant("egpo", _etas(egpo.step)),
 )
@@ -147,7 +158,14 @@ class Race:
 
 
 def race(
-    game: Game, *, name: str = "game", beta: float = 0.01, opponents: int = 20, calls: int = 3000, seed: int = 0, progress: bool = True
+    game: Game,
+    *,
+    name: str = "game",
+    beta: float = 0.01,
+    opponents: int = 20,
+    calls: int = 3000,
+    seed: int = 0,
+    progress: bool = True,
 ) -> Race:
     """Run everybody.
 
@@ -161,14 +179,38 @@ def race(
         progress: show a bar, if the terminal can
     """
     check("calls", calls, calls >= 1, "be at least 1")
-    check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.01 is usual; the first group plays without it")
+    check(
+        "beta",
+        beta,
+        0 < beta < inf,
+        "be above 0 and finite",
+        hint="0.01 is usual; the first group plays without it",
+    )
     check("seed", seed, whole(seed, 0), "be a whole number of at least 0")
     games = {False: game, True: Game(game.pref_AA, beta=beta, names=game.names)}
-    todo = [(entrant, kl, noisy) for kl, group in ((False, PLAIN), (True, WITH_KL)) for entrant in group for noisy in (False, True)]
-    todo = [(entrant, kl, noisy) for entrant, kl, noisy in todo if not (noisy and "reduced" in entrant.name)]  # columns are never noisy
+    todo = [
+        (entrant, kl, noisy)
+        for kl, group in ((False, PLAIN), (True, WITH_KL))
+        for entrant in group
+        for noisy in (False, True)
+    ]
+    todo = [
+        (entrant, kl, noisy)
+        for entrant, kl, noisy in todo
+        if not (noisy and "reduced" in entrant.name)
+    ]  # columns are never noisy
     console = Terminal(stderr=True)
-    bar = track(todo, description=f"solvers on {name}", console=console, transient=True, disable=not (progress and console.is_terminal))
-    lines = tuple(_line(entrant, games[kl], kl, opponents if noisy else None, calls, seed) for entrant, kl, noisy in bar)
+    bar = track(
+        todo,
+        description=f"solvers on {name}",
+        console=console,
+        transient=True,
+        disable=not (progress and console.is_terminal),
+    )
+    lines = tuple(
+        _line(entrant, games[kl], kl, opponents if noisy else None, calls, seed)
+        for entrant, kl, noisy in bar
+    )
     winner = interior.interior_point(game)
     pure = int(np.argmax(game.win_A(np.full(len(game), 1 / len(game)))))
     facts = {
@@ -200,23 +242,39 @@ def three_cycles(game: Game) -> float:
     return float(np.trace(beats_AA @ beats_AA @ beats_AA) / 3 / triples) if triples else 0.0
 
 
-def _line(entrant: Entrant, game: Game, kl: bool, opponents: int | None, calls: int, seed: int) -> Line:
+def _line(
+    entrant: Entrant, game: Game, kl: bool, opponents: int | None, calls: int, seed: int
+) -> Line:
     start_A = np.random.default_rng([seed, 0x57A7]).normal(size=len(game))
     best: tuple[float, Solution, str] | None = None
     for step in entrant.steps(game):
         found = solve(
-            Oracle(game, opponents, seed), step, until=-1.0, max_calls=calls, start_A=start_A, average=entrant.average, spacing=1.08
+            Oracle(game, opponents, seed),
+            step,
+            until=-1.0,
+            max_calls=calls,
+            start_A=start_A,
+            average=entrant.average,
+            spacing=1.08,
         )
-        end = float(np.median([_of(entrant, m) for m in found.history[-5:]]))  # one lucky moment is not a certificate kept
+        end = float(
+            np.median([_of(entrant, m) for m in found.history[-5:]])
+        )  # one lucky moment is not a certificate kept
         if best is None or end < best[0]:
-            best = end, found, ", ".join(f"{k} {v:g}" for k, v in getattr(step, "keywords", {}).items())
+            best = (
+                end,
+                found,
+                ", ".join(f"{k} {v:g}" for k, v in getattr(step, "keywords", {}).items()),
+            )
     assert best is not None
     _, found, setting = best
     gaps = tuple(_of(entrant, m) for m in found.history)
     averages = tuple(m.average_gap for m in found.history)
     calls_E = tuple(m.calls for m in found.history)
     word = verdict(np.array(calls_E), np.array(gaps), np.array(averages))
-    return Line(entrant.name, kl, NOISY if opponents else EXACT, setting, calls_E, gaps, averages, word)
+    return Line(
+        entrant.name, kl, NOISY if opponents else EXACT, setting, calls_E, gaps, averages, word
+    )
 
 
 def _of(entrant: Entrant, moment: Any) -> float:
@@ -226,13 +284,17 @@ def _of(entrant: Entrant, moment: Any) -> float:
 def verdict(calls_E: np.ndarray, gap_E: np.ndarray, average_E: np.ndarray) -> str:
     """What became of it, in a word.
 
-    converged: below 1e-6. converges: over the last tenfold of calls the certificate falls with a slope below -0.4 in log-log. circles: it
-    does not, while the average's does, or ends ten times lower. stalls: neither falls.
+    converged: below 1e-6. converges: over the last tenfold of calls the certificate falls with a
+    slope below -0.4 in log-log. circles: it does not, while the average's does, or ends ten times
+    lower. stalls: neither falls.
     """
     if gap_E[-1] <= 1e-6:
         return "converged"
     late = calls_E >= calls_E[-1] / 10
-    falls, average_falls = (slope(np.log(calls_E[late]), np.log(np.maximum(x[late], 1e-16))) < -0.4 for x in (gap_E, average_E))
+    falls, average_falls = (
+        slope(np.log(calls_E[late]), np.log(np.maximum(x[late], 1e-16))) < -0.4
+        for x in (gap_E, average_E)
+    )
     if falls:
         return "converges"
     return "circles" if average_falls or average_E[-1] < gap_E[-1] / 10 else "stalls"
@@ -242,4 +304,10 @@ def curves(found: Race) -> Iterator[dict[str, Any]]:
     """Rows of the picture."""
     for line in found.lines:
         for calls, gap in zip(line.calls_E, line.gap_E, strict=True):
-            yield {"name": line.name, "kl": line.kl, "answers": line.answers, "calls": calls, "gap": max(gap, 1e-9)}
+            yield {
+                "name": line.name,
+                "kl": line.kl,
+                "answers": line.answers,
+                "calls": calls,
+                "gap": max(gap, 1e-9),
+            }

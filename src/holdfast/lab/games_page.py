@@ -16,8 +16,10 @@ from holdfast.report import Chart, Page, Section, Table
 WIDTH, HEIGHT = 330, 300
 CAPTION = "Both axes are logarithmic; certificates are cut at 1e-9."
 ABOUT = (
-    "Exploitability is what a best response wins, from 0 to 1, exact whatever the oracle answered. A call is the win rates of all answers "
-    "against one policy; noisy ones are estimated from a few answers drawn from the policy. Each solver has the best of a few step sizes."
+    "Exploitability is what a best response wins, from 0 to 1, exact whatever the oracle "
+    "answered. A call is the win rates of all answers "
+    "against one policy; noisy ones are estimated from a few answers drawn from the "
+    "policy. Each solver has the best of a few step sizes."
 )
 
 
@@ -25,14 +27,37 @@ def write(found: Sequence[Race], folder: Path) -> list[Path]:
     """games.html and its pictures. Returns what was written."""
     sections = []
     if len(found) > 1:
-        words = "Exploitability over oracle calls: a row a game, exact answers on the left, noisy ones on the right. " + ABOUT
+        words = (
+            "Exploitability over oracle calls: a row a game, exact answers on the left, "
+            "noisy ones on the right. " + ABOUT
+        )
         sections.append(Section("All games in one picture", words, chart=together(found)))
     for one in found:
-        sections.append(Section(f"{one.name}: without a KL term", lead(one), chart=picture(one, False), table=standings(one, False)))
-        words = f"beta {one.beta:g} to the uniform policy; the certificate is the duality gap of that game."
-        sections.append(Section(f"{one.name}: with a KL term", words, chart=picture(one, True), table=standings(one, True)))
+        sections.append(
+            Section(
+                f"{one.name}: without a KL term",
+                lead(one),
+                chart=picture(one, False),
+                table=standings(one, False),
+            )
+        )
+        words = (
+            f"beta {one.beta:g} to the uniform policy; the certificate is the duality gap of "
+            "that game."
+        )
+        sections.append(
+            Section(
+                f"{one.name}: with a KL term",
+                words,
+                chart=picture(one, True),
+                table=standings(one, True),
+            )
+        )
         rows = [
-            (name.replace("_", " "), "not found" if v is None else number(v) if isinstance(v, float) else str(v))
+            (
+                name.replace("_", " "),
+                "not found" if v is None else number(v) if isinstance(v, float) else str(v),
+            )
             for name, v in one.facts.items()
         ]
         sections.append(Section(f"{one.name}: the game", table=Table(("", ""), rows)))
@@ -46,8 +71,14 @@ def lead(found: Race) -> str:
         lines = [line for line in found.lines if line.answers == answers and not line.kl]
         near = next((n for n in reversed(NEAR) if any(line.reached(n) for line in lines)), None)
         if near is not None:
-            best = min((line for line in lines if line.reached(near)), key=lambda line: line.reached(near) or 0)
-            parts.append(f"With {answers} {best.name} is first at {near:g}, after {best.reached(near):.0f} calls.")
+            best = min(
+                (line for line in lines if line.reached(near)),
+                key=lambda line: line.reached(near) or 0,
+            )
+            parts.append(
+                f"With {answers} {best.name} is first at {near:g}, after "
+                f"{best.reached(near):.0f} calls."
+            )
         for word in ("circles", "stalls"):
             names = [line.name for line in lines if line.word == word]
             if names:
@@ -61,7 +92,10 @@ def picture(found: Race, kl: bool) -> Chart:
     names = list(dict.fromkeys(row["name"] for row in rows))
     chart = _lines(rows, names, title).properties(width=WIDTH, height=HEIGHT)
     chart = chart.facet(alt.Facet("answers:N", sort=[EXACT, NOISY]), columns=2)
-    words = f"{title} of {', '.join(names)} over oracle calls on {found.name}, with exact and with noisy answers"
+    words = (
+        f"{title} of {', '.join(names)} over oracle calls on {found.name}, with exact and "
+        "with noisy answers"
+    )
     return Chart(chart, f"{stem_of(found.name)}-{'kl' if kl else 'plain'}", CAPTION, words)
 
 
@@ -71,20 +105,46 @@ def together(found: Sequence[Race]) -> Chart:
     names = list(dict.fromkeys(row["name"] for row in rows))
     games = [one.name for one in found]
     chart = _lines(rows, names, "exploitability").properties(width=WIDTH, height=200)
-    chart = chart.facet(row=alt.Row("game:N", sort=games), column=alt.Column("answers:N", sort=[EXACT, NOISY]))
-    return Chart(chart, "games", CAPTION, f"exploitability of {', '.join(names)} over oracle calls on {', '.join(games)}")
+    chart = chart.facet(
+        row=alt.Row("game:N", sort=games), column=alt.Column("answers:N", sort=[EXACT, NOISY])
+    )
+    return Chart(
+        chart,
+        "games",
+        CAPTION,
+        f"exploitability of {', '.join(names)} over oracle calls on {', '.join(games)}",
+    )
 
 
 def _lines(rows: Sequence[dict[str, Any]], names: Sequence[str], title: str) -> alt.Chart:
-    color = alt.Color("name:N", sort=names, scale=alt.Scale(domain=names, range=list(COLORS[: len(names)])), legend=alt.Legend(columns=4))
-    x = alt.X("calls:Q", scale=alt.Scale(type="log"), title="oracle calls", axis=alt.Axis(values=[1, 10, 100, 1000, 10_000], format="d"))
-    y = alt.Y("gap:Q", scale=alt.Scale(type="log"), title=title, axis=alt.Axis(format=".0e", tickCount=6))
+    color = alt.Color(
+        "name:N",
+        sort=names,
+        scale=alt.Scale(domain=names, range=list(COLORS[: len(names)])),
+        legend=alt.Legend(columns=4),
+    )
+    x = alt.X(
+        "calls:Q",
+        scale=alt.Scale(type="log"),
+        title="oracle calls",
+        axis=alt.Axis(values=[1, 10, 100, 1000, 10_000], format="d"),
+    )
+    y = alt.Y(
+        "gap:Q", scale=alt.Scale(type="log"), title=title, axis=alt.Axis(format=".0e", tickCount=6)
+    )
     tip = ["name:N", alt.Tooltip("calls:Q", format=".0f"), alt.Tooltip("gap:Q", format=".2e")]
-    return alt.Chart(alt.Data(values=list(rows))).mark_line().encode(x=x, y=y, color=color, tooltip=tip)
+    return (
+        alt.Chart(alt.Data(values=list(rows)))
+        .mark_line()
+        .encode(x=x, y=y, color=color, tooltip=tip)
+    )
 
 
 def stem_of(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")[:60] or "game"
+    return (
+        "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")[:60]
+        or "game"
+    )
 
 
 def standings(found: Race, kl: bool) -> Table:
@@ -94,7 +154,27 @@ def standings(found: Race, kl: bool) -> Table:
         if line.kl == kl:
             reached = [None if (c := line.reached(n)) is None else f"{c:.0f}" for n in NEAR]
             ends = f"{line.gap_E[-1]:.1e}", f"{line.average_gap_E[-1]:.1e}"
-            rows.append([line.name, line.answers.removesuffix(" answers"), line.setting, *reached, *ends, line.word])
-    heads = ("solver", "answers", "setting", *(f"to {n:g}" for n in NEAR), "the end", "average", "so it")
-    words = "Calls until the certificate was first that small; the certificate at the end, and that of the average of all iterates."
+            rows.append(
+                [
+                    line.name,
+                    line.answers.removesuffix(" answers"),
+                    line.setting,
+                    *reached,
+                    *ends,
+                    line.word,
+                ]
+            )
+    heads = (
+        "solver",
+        "answers",
+        "setting",
+        *(f"to {n:g}" for n in NEAR),
+        "the end",
+        "average",
+        "so it",
+    )
+    words = (
+        "Calls until the certificate was first that small; the certificate at the end, and "
+        "that of the average of all iterates."
+    )
     return Table(heads, rows, words)

@@ -1,4 +1,6 @@
-"""What came out of claims, for readers: an HTML page a paper and an index, results.json, and the same as Markdown with pictures."""
+"""What came out of claims, for readers: an HTML page a paper and an index, results.json, and the
+same as Markdown with pictures.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,16 @@ from holdfast.report.charts import PALETTE
 TONES = {"supported": "good", "contradicted": "bad", "undecided": "warn"}
 
 
-def publish(results: Mapping[str, list[Result]], chosen: Sequence[Paper], out: Path, *, docs: Path | None = None) -> list[Path]:
-    """Write pages to `out`; Markdown and pictures to `docs` too where it is given. Returns what was written."""
+def publish(
+    results: Mapping[str, list[Result]],
+    chosen: Sequence[Paper],
+    out: Path,
+    *,
+    docs: Path | None = None,
+) -> list[Path]:
+    """Write pages to `out`; Markdown and pictures to `docs` too where it is given. Returns what was
+    written.
+    """
     written = []
     for paper in chosen:
         written += page_of(paper, results[paper.name]).write(out / f"{paper.name}.html")
@@ -32,8 +42,12 @@ def publish(results: Mapping[str, list[Result]], chosen: Sequence[Paper], out: P
     if docs is not None:
         docs.mkdir(parents=True, exist_ok=True)
         for paper in chosen:
-            written += [chart.save_picture(docs) for chart in charts_of(paper, results[paper.name]).values()]
-            (docs / f"{paper.name}.md").write_text(markdown(paper, results[paper.name]), encoding="utf-8")
+            written += [
+                chart.save_picture(docs) for chart in charts_of(paper, results[paper.name]).values()
+            ]
+            (docs / f"{paper.name}.md").write_text(
+                markdown(paper, results[paper.name]), encoding="utf-8"
+            )
         (docs / "README.md").write_text(index_of_pages(docs), encoding="utf-8")
         written += [docs / "README.md", *(docs / f"{paper.name}.md" for paper in chosen)]
     return written
@@ -68,7 +82,8 @@ def _interval(values: Sequence[float]) -> dict[str, float]:
     return {"mean": found.mean, "low": found.low, "high": found.high}
 
 
-# ------------------------------------------------------------------------------------------------------------------ figures
+# ------------------------------------------------------------------------------------------------------------------
+# figures
 
 
 def figure_key(claim: Claim) -> tuple[Any, ...]:
@@ -87,35 +102,64 @@ def charts_of(paper: Paper, results: Sequence[Result]) -> dict[tuple[Any, ...], 
 
 
 def figure(result: Result, name: str) -> Chart:
-    """Lines over the longest numeric axis of the sweep, or a row of dots; intervals are 95% over seeds, other axes become panels."""
+    """Lines over the longest numeric axis of the sweep, or a row of dots; intervals are 95% over
+    seeds, other axes become panels.
+    """
     claim, found = result.claim, result.found
-    rows = [{**cell.point, "arm": cell.arm, **_interval(cell.values[claim.of])} for cell in found.cells if claim.of in cell.values]
-    numeric = [axis for axis, values in claim.sweep.items() if len(values) > 2 and all(isinstance(v, int | float) for v in values)]
+    rows = [
+        {**cell.point, "arm": cell.arm, **_interval(cell.values[claim.of])}
+        for cell in found.cells
+        if claim.of in cell.values
+    ]
+    numeric = [
+        axis
+        for axis, values in claim.sweep.items()
+        if len(values) > 2 and all(isinstance(v, int | float) for v in values)
+    ]
     axis = max(numeric, key=lambda a: len(claim.sweep[a]), default=None)
     panels = [a for a in claim.sweep if a != axis and len(claim.sweep[a]) > 1]
     for row in rows:
         row["panel"] = ", ".join(f"{a} {row[a]}" for a in panels)
     caption = f"{claim.of}: mean and 95% interval over {len(found.seeds)} seeds."
     arms = found.arms
-    chart = _lines(rows, axis, claim.of, arms, bool(panels), claim.scale) if axis else _dots(rows, claim.of, arms, bool(panels))
-    return Chart(chart, name, caption, f"{claim.of} of {', '.join(arms)}" + (f" over {axis}" if axis else ""))
+    chart = (
+        _lines(rows, axis, claim.of, arms, bool(panels), claim.scale)
+        if axis
+        else _dots(rows, claim.of, arms, bool(panels))
+    )
+    return Chart(
+        chart, name, caption, f"{claim.of} of {', '.join(arms)}" + (f" over {axis}" if axis else "")
+    )
 
 
 WIDE = 100  # an axis over two orders of magnitude is drawn by its logarithm
 COLORS = (*PALETTE, "#b59b2e", "#2f9aa0", "#8c564b", "#222831")
 
 
-def _lines(rows: list[dict[str, Any]], axis: str, of: str, arms: list[str], panels: bool, scale: str) -> alt.TopLevelMixin:
+def _lines(
+    rows: list[dict[str, Any]], axis: str, of: str, arms: list[str], panels: bool, scale: str
+) -> alt.TopLevelMixin:
     color = alt.Color(
-        "arm:N", sort=arms, scale=alt.Scale(domain=arms, range=list(COLORS)), legend=alt.Legend(columns=3, symbolType="circle")
+        "arm:N",
+        sort=arms,
+        scale=alt.Scale(domain=arms, range=list(COLORS)),
+        legend=alt.Legend(columns=3, symbolType="circle"),
     )
     ticks = sorted({row[axis] for row in rows})
     wide = ticks[0] > 0 and ticks[-1] >= WIDE * ticks[0]
-    x = alt.X(f"{axis}:Q", scale=alt.Scale(zero=False, nice=False, type="log" if wide else "linear"), axis=alt.Axis(values=ticks))
+    x = alt.X(
+        f"{axis}:Q",
+        scale=alt.Scale(zero=False, nice=False, type="log" if wide else "linear"),
+        axis=alt.Axis(values=ticks),
+    )
     y = alt.Y("mean:Q", title=of, scale=alt.Scale(type=scale, zero=False))
     base = alt.Chart(alt.Data(values=rows))
-    bar = base.mark_rule(strokeWidth=1.5).encode(x=x, y=alt.Y("low:Q", title=of), y2="high:Q", color=color)
-    line = base.mark_line(point=True).encode(x=x, y=y, color=color, tooltip=["arm:N", f"{axis}:Q", "mean:Q", "low:Q", "high:Q"])
+    bar = base.mark_rule(strokeWidth=1.5).encode(
+        x=x, y=alt.Y("low:Q", title=of), y2="high:Q", color=color
+    )
+    line = base.mark_line(point=True).encode(
+        x=x, y=y, color=color, tooltip=["arm:N", f"{axis}:Q", "mean:Q", "low:Q", "high:Q"]
+    )
     layers = alt.layer(bar, line)
     return (
         layers.properties(width=290, height=240).facet(alt.Facet("panel:N", sort=None), columns=2)
@@ -127,19 +171,26 @@ def _lines(rows: list[dict[str, Any]], axis: str, of: str, arms: list[str], pane
 def _dots(rows: list[dict[str, Any]], of: str, arms: list[str], panels: bool) -> alt.TopLevelMixin:
     y = alt.Y("arm:N", sort=arms, title=None, axis=alt.Axis(labelLimit=320))
     base = alt.Chart(alt.Data(values=rows))
-    bar = base.mark_rule(strokeWidth=2, color="#3b7dd0").encode(y=y, x=alt.X("low:Q", title=of), x2="high:Q")
+    bar = base.mark_rule(strokeWidth=2, color="#3b7dd0").encode(
+        y=y, x=alt.X("low:Q", title=of), x2="high:Q"
+    )
     dot = base.mark_point(color="#3b7dd0").encode(
-        y=y, x=alt.X("mean:Q", title=of, scale=alt.Scale(zero=False)), tooltip=["arm:N", "mean:Q", "low:Q", "high:Q"]
+        y=y,
+        x=alt.X("mean:Q", title=of, scale=alt.Scale(zero=False)),
+        tooltip=["arm:N", "mean:Q", "low:Q", "high:Q"],
     )
     layers = alt.layer(bar, dot)
     return (
-        layers.properties(width=290, height=26 * len(arms)).facet(alt.Facet("panel:N", sort=None), columns=2)
+        layers.properties(width=290, height=26 * len(arms)).facet(
+            alt.Facet("panel:N", sort=None), columns=2
+        )
         if panels
         else layers.properties(height=34 * len(arms))
     )
 
 
-# ------------------------------------------------------------------------------------------------------------------ pages
+# ------------------------------------------------------------------------------------------------------------------
+# pages
 
 
 def page_of(paper: Paper, results: Sequence[Result]) -> Page:
@@ -148,21 +199,42 @@ def page_of(paper: Paper, results: Sequence[Result]) -> Page:
     for i, result in enumerate(results, 1):
         claim = result.claim
         shown = charts.pop(figure_key(claim), None)
-        text = f"{claim.says}\n\nThe paper: {claim.paper_number}." + (f"\n\n{claim.notes}" if claim.notes else "")
-        tile = Tile("Verdict", result.verdict, f"{result.ruling.why}{seeds_said(result)}", TONES[result.ruling.verdict])
+        text = f"{claim.says}\n\nThe paper: {claim.paper_number}." + (
+            f"\n\n{claim.notes}" if claim.notes else ""
+        )
+        tile = Tile(
+            "Verdict",
+            result.verdict,
+            f"{result.ruling.why}{seeds_said(result)}",
+            TONES[result.ruling.verdict],
+        )
         tests = Table(
             ("prediction", "predicted", "found", "ruling"),
             [_test_row(test) for test in result.ruling.tests],
             "Means over seeds with 95% intervals.",
         )
-        details = [] if shown is None else [Details("All numbers of the figure", table=numbers(result.found, claim.of))]
-        sections.append(Section(f"Claim {i}", text, chart=shown, table=tests, tiles=(tile,), details=details))
-    return Page(paper.title, " ".join(paper.about.split("\n\n")[0].split()), [*sections, Section("How it was measured", paper.about)])
+        details = (
+            []
+            if shown is None
+            else [Details("All numbers of the figure", table=numbers(result.found, claim.of))]
+        )
+        sections.append(
+            Section(f"Claim {i}", text, chart=shown, table=tests, tiles=(tile,), details=details)
+        )
+    return Page(
+        paper.title,
+        " ".join(paper.about.split("\n\n")[0].split()),
+        [*sections, Section("How it was measured", paper.about)],
+    )
 
 
 def _test_row(test: Mapping[str, Any]) -> tuple[str, str, str, str]:
     low, high = number(test["low"]), number(test["high"])
-    found = f"{low} to {high} over all runs" if test["every"] else f"{number(test['mean'])} [{low}, {high}]"
+    found = (
+        f"{low} to {high} over all runs"
+        if test["every"]
+        else f"{number(test['mean'])} [{low}, {high}]"
+    )
     return test["label"], test["predicted"], found, test["ruling"]
 
 
@@ -174,21 +246,38 @@ def numbers(found: Found, of: str) -> Table:
     for arm in found.arms:
         held = {tuple(c.point.items()): c for c in found.cells if c.arm == arm}
         cells = [held.get(tuple(p.items())) for p in points]
-        rows.append([arm, *(str(over_seeds(c.values[of])) if c is not None and of in c.values else None for c in cells)])
+        rows.append(
+            [
+                arm,
+                *(
+                    str(over_seeds(c.values[of])) if c is not None and of in c.values else None
+                    for c in cells
+                ),
+            ]
+        )
     return Table(("arm", *heads), rows, of)
 
 
 def index_of(results: Mapping[str, list[Result]], chosen: Sequence[Paper]) -> Page:
     every = [result for paper in chosen for result in results[paper.name]]
     count = {verdict: sum(r.ruling.verdict == verdict for r in every) for verdict in TONES}
-    tiles = [Tile(verdict.capitalize(), str(n), tone=TONES[verdict]) for verdict, n in count.items()]
+    tiles = [
+        Tile(verdict.capitalize(), str(n), tone=TONES[verdict]) for verdict, n in count.items()
+    ]
     rows = [
         (f"{paper.name}.html", i, r.claim.says, r.verdict, r.first and r.first.verdict)
         for paper in chosen
         for i, r in enumerate(results[paper.name], 1)
     ]
-    lead = "Sentences that could be false, each measured in a world that knows its own answer. A contradicted one stays on the list."
-    section = Section("Verdicts", _how_fresh(every), table=Table(("page", "claim", "says", "verdict", "on the first seeds"), rows))
+    lead = (
+        "Sentences that could be false, each measured in a world that knows its own answer. A "
+        "contradicted one stays on the list."
+    )
+    section = Section(
+        "Verdicts",
+        _how_fresh(every),
+        table=Table(("page", "claim", "says", "verdict", "on the first seeds"), rows),
+    )
     return Page("Claims", lead, [section], tiles)
 
 
@@ -205,18 +294,22 @@ def _how_fresh(every: Sequence[Result]) -> str:
     """What the verdicts are worth, by the seeds they rest on."""
     if not every or any(r.first is None for r in every):
         return (
-            "Thresholds were chosen while these seeds, or some of them, were looked at: read the verdicts as descriptions. Verdicts on "
+            "Thresholds were chosen while these seeds, or some of them, were looked at: "
+            "read the verdicts as descriptions. Verdicts on "
             "seeds that nobody looked at: `holdfast lab claims --fresh 1000`."
         )
     changed = [r for r in every if r.changed]
     return (
-        f"Some thresholds were chosen after a look at a claim's first seeds, so each claim was run again, unchanged, on as many seeds that "
-        f"nobody had looked at ({every[0].fresh:,} and up). The verdict is theirs; that of the first seeds stands beside it. They "
+        f"Some thresholds were chosen after a look at a claim's first seeds, so each "
+        "claim was run again, unchanged, on as many seeds that "
+        f"nobody had looked at ({every[0].fresh:,} and up). The verdict is theirs; that "
+        "of the first seeds stands beside it. They "
         f"differ in {len(changed)} of {len(every)}."
     )
 
 
-# ------------------------------------------------------------------------------------------------------------------ Markdown
+# ------------------------------------------------------------------------------------------------------------------
+# Markdown
 
 
 def markdown(paper: Paper, results: Sequence[Result]) -> str:
@@ -226,7 +319,9 @@ def markdown(paper: Paper, results: Sequence[Result]) -> str:
         claim = result.claim
         parts.append(f"## {i}. {claim.says}")
         parts.append(
-            f"**{result.verdict.capitalize()}.** {result.ruling.why.capitalize()}{seeds_said(result)}. The paper: {claim.paper_number}."
+            f"**{result.verdict.capitalize()}.** "
+            f"{result.ruling.why.capitalize()}{seeds_said(result)}. The paper: "
+            f"{claim.paper_number}."
         )
         if claim.notes:
             parts.append(claim.notes)
@@ -235,8 +330,18 @@ def markdown(paper: Paper, results: Sequence[Result]) -> str:
             parts.append(f"![{chart.alt}]({chart.name}.png)")
             parts.append(chart.caption)
             parts.append(_markdown_table(numbers(result.found, claim.of)))
-        parts.append(_markdown_table(Table(("prediction", "predicted", "found", "ruling"), [_test_row(t) for t in result.ruling.tests])))
-    parts.append(f"Made by `holdfast lab claims {paper.name}{_option(results)}` in {_time(results)} of one core.")
+        parts.append(
+            _markdown_table(
+                Table(
+                    ("prediction", "predicted", "found", "ruling"),
+                    [_test_row(t) for t in result.ruling.tests],
+                )
+            )
+        )
+    parts.append(
+        f"Made by `holdfast lab claims {paper.name}{_option(results)}` in "
+        f"{_time(results)} of one core."
+    )
     return "\n\n".join(parts) + "\n"
 
 
@@ -247,7 +352,9 @@ def _option(results: Sequence[Result]) -> str:
 
 def _seconds(results: Sequence[Result]) -> float:
     """Claims that share their work count once."""
-    return sum({(r.claim.measure, tuple(r.claim.sweep.items())): r.seconds for r in results}.values())
+    return sum(
+        {(r.claim.measure, tuple(r.claim.sweep.items())): r.seconds for r in results}.values()
+    )
 
 
 def _time(results: Sequence[Result]) -> str:
@@ -257,6 +364,16 @@ def _time(results: Sequence[Result]) -> str:
 
 def _markdown_table(table: Table) -> str:
     def line(cells: Sequence[Any]) -> str:
-        return "| " + " | ".join("n/a" if cell is None else str(cell).replace("|", "\\|") for cell in cells) + " |"
+        return (
+            "| "
+            + " | ".join("n/a" if cell is None else str(cell).replace("|", "\\|") for cell in cells)
+            + " |"
+        )
 
-    return "\n".join([line(table.columns), "|" + " --- |" * len(table.columns), *(line(row) for row in table.rows)])
+    return "\n".join(
+        [
+            line(table.columns),
+            "|" + " --- |" * len(table.columns),
+            *(line(row) for row in table.rows),
+        ]
+    )

@@ -32,7 +32,11 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        return f"{self.ruling.verdict} (quick: {len(self.found.seeds)} seeds)" if self.quick else self.ruling.verdict
+        return (
+            f"{self.ruling.verdict} (quick: {len(self.found.seeds)} seeds)"
+            if self.quick
+            else self.ruling.verdict
+        )
 
     @property
     def changed(self) -> bool:
@@ -53,8 +57,9 @@ def run(
 ) -> dict[str, list[Result]]:
     """Run papers' claims; results by the paper's name.
 
-    Whoever writes a claim looks at its seeds while its thresholds are chosen, so these seeds cannot test it. With `fresh` the verdict is
-    that of as many other seeds, and the first ones' stands beside it.
+    Whoever writes a claim looks at its seeds while its thresholds are chosen, so these seeds cannot
+    test it. With `fresh` the verdict is that of as many other seeds, and the first ones' stands
+    beside it.
 
     Args:
         chosen: the papers.
@@ -72,11 +77,21 @@ def run(
     """
     if fresh:
         refuse_known(chosen, fresh)
-        how: dict[str, Any] = {"quick": quick, "workers": workers, "engine": engine, "address": address, "folder": folder, "quiet": quiet}
+        how: dict[str, Any] = {
+            "quick": quick,
+            "workers": workers,
+            "engine": engine,
+            "address": address,
+            "folder": folder,
+            "quiet": quiet,
+        }
         before = run(chosen, **how)
         after = run([shifted(paper, fresh) for paper in chosen], **how)
         return {
-            name: [replace(new, fresh=fresh, first=old.ruling) for old, new in zip(before[name], found, strict=True)]
+            name: [
+                replace(new, fresh=fresh, first=old.ruling)
+                for old, new in zip(before[name], found, strict=True)
+            ]
             for name, found in after.items()
         }
     folder = folder or cache.default_folder()
@@ -98,20 +113,39 @@ def run(
         cache.save(folder, missing[i], result, done.seconds)
         kept[missing[i]] = {"result": result, "seconds": done.seconds}
 
-    run_all([pieces[name] for name in missing], engine=engine, workers=workers, address=address, quiet=quiet, on_done=keep)
-    return {paper.name: [result_of(claim, wanted[id(claim)], kept, quick) for claim in paper.claims] for paper in chosen}
+    run_all(
+        [pieces[name] for name in missing],
+        engine=engine,
+        workers=workers,
+        address=address,
+        quiet=quiet,
+        on_done=keep,
+    )
+    return {
+        paper.name: [result_of(claim, wanted[id(claim)], kept, quick) for claim in paper.claims]
+        for paper in chosen
+    }
 
 
 def shifted(paper: Paper, fresh: int) -> Paper:
     """The same claims on other seeds."""
-    return replace(paper, claims=tuple(replace(claim, seeds=tuple(seed + fresh for seed in claim.seeds)) for claim in paper.claims))
+    return replace(
+        paper,
+        claims=tuple(
+            replace(claim, seeds=tuple(seed + fresh for seed in claim.seeds))
+            for claim in paper.claims
+        ),
+    )
 
 
 def refuse_known(chosen: Sequence[Paper], fresh: int) -> None:
     for paper in chosen:
         for claim in paper.claims:
             if fresh < 0 or set(claim.seeds) & {seed + fresh for seed in claim.seeds}:
-                raise OptionError(f"adding {fresh} to the seeds of {paper.name} does not give fresh ones", hint="--fresh 1000")
+                raise OptionError(
+                    f"adding {fresh} to the seeds of {paper.name} does not give fresh ones",
+                    hint="--fresh 1000",
+                )
 
 
 def seeds_of(claim: Claim, quick: bool) -> tuple[int, ...]:
@@ -124,10 +158,18 @@ def chunks(seeds: tuple[int, ...], size: int) -> list[tuple[int, ...]]:
 
 def plain(measured: Measured) -> dict[str, dict[str, list[float]]]:
     """JSON's own types."""
-    return {arm: {of: [float(x) for x in np.asarray(values)] for of, values in quantities.items()} for arm, quantities in measured.items()}
+    return {
+        arm: {of: [float(x) for x in np.asarray(values)] for of, values in quantities.items()}
+        for arm, quantities in measured.items()
+    }
 
 
-def result_of(claim: Claim, wanted: Sequence[tuple[str, Mapping[str, Any]]], kept: Mapping[str, Mapping[str, Any]], quick: bool) -> Result:
+def result_of(
+    claim: Claim,
+    wanted: Sequence[tuple[str, Mapping[str, Any]]],
+    kept: Mapping[str, Mapping[str, Any]],
+    quick: bool,
+) -> Result:
     """Put a claim's pieces together and apply its rule."""
     joined: dict[tuple[Any, ...], dict[str, dict[str, list[float]]]] = {}
     points = {tuple(point.items()): point for _, point in wanted}
@@ -137,13 +179,24 @@ def result_of(claim: Claim, wanted: Sequence[tuple[str, Mapping[str, Any]]], kep
             for of, values in quantities.items():
                 at_point.setdefault(arm, {}).setdefault(of, []).extend(values)
     seeds = seeds_of(claim, quick)
-    cells = [Cell(points[place], arm, values) for place, arms in joined.items() for arm, values in arms.items()]
+    cells = [
+        Cell(points[place], arm, values)
+        for place, arms in joined.items()
+        for arm, values in arms.items()
+    ]
     for cell in cells:
         for of, values in cell.values.items():
             if len(values) != len(seeds) or not np.isfinite(values).all():
                 raise RunError(
-                    f"{claim.module}: {of} of {cell.arm} at {dict(cell.point)} has {len(values)} values for {len(seeds)} seeds, or one not "
+                    f"{claim.module}: {of} of {cell.arm} at {dict(cell.point)} has "
+                    f"{len(values)} values for {len(seeds)} seeds, or one not "
                     f"finite"
                 )
     found = Found(tuple(cells), seeds)
-    return Result(claim, found, decide(claim.verdict(found)), sum(kept[name]["seconds"] for name, _ in wanted), quick)
+    return Result(
+        claim,
+        found,
+        decide(claim.verdict(found)),
+        sum(kept[name]["seconds"] for name, _ in wanted),
+        quick,
+    )

@@ -1,11 +1,14 @@
 """Plant a flaw at rising rates, train each method small, and see who survives.
 
-    stress("prefs.jsonl", flaw=("uniform", "length"), rates=(0, 0.2, 0.4), methods=("dpo", "rdpo"), out="stress")
-    stress("world", flaw=("uniform",), rates=(0, 0.1, 0.2, 0.3, 0.4), methods=("dpo", "rdpo", "ipo"), out="stress")
+    stress("prefs.jsonl", flaw=("uniform", "length"), rates=(0, 0.2, 0.4), methods=("dpo", "rdpo"),
+    out="stress") stress("world", flaw=("uniform",), rates=(0, 0.1, 0.2, 0.3, 0.4), methods=("dpo",
+    "rdpo", "ipo"), out="stress")
 
-On rows of one's own the flaw is planted in the training rows alone; held-out rows keep their labels, and what is measured is how often
-the trained policy's implicit reward ranks them as labeled. On "world" policies are log-linear tables and what is measured is the exact
-gap to the optimum. Methods that read `flip` are told the planted rate unless they are given another: "rdpo:flip=0.2".
+On rows of one's own the flaw is planted in the training rows alone; held-out rows keep their
+labels, and what is measured is how often the trained policy's implicit reward ranks them as
+labeled. On "world" policies are log-linear tables and what is measured is the exact gap to the
+optimum. Methods that read `flip` are told the planted rate unless they are given another:
+"rdpo:flip=0.2".
 """
 
 from __future__ import annotations
@@ -39,7 +42,9 @@ FLAWS = {  # short name -> holdfast.data.corrupt
     "cycle": "cycles",
 }
 ALIASES = {"flips": "uniform", "flip": "uniform", "cycles": "cycle", "groups": "group"}
-TOLERANCE = 0.05  # a fall of less than this from its own score at the lowest rate counts as surviving
+TOLERANCE = (
+    0.05  # a fall of less than this from its own score at the lowest rate counts as surviving
+)
 RULINGS = ("survives", "falls", "undecided", "inconclusive")
 ABOVE_HALF = 0.49  # the highest flip rate that a method can be told
 
@@ -59,7 +64,9 @@ class Arm:
 
     def told(self, rate: float) -> dict[str, float]:
         """Its settings when labels are flipped at this rate."""
-        knows = {"flip": min(rate, ABOVE_HALF)} if "flip" in settings_of(self.method.objective) else {}
+        knows = (
+            {"flip": min(rate, ABOVE_HALF)} if "flip" in settings_of(self.method.objective) else {}
+        )
         return {**knows, **self.settings}
 
 
@@ -85,7 +92,11 @@ class Score:
     def interval(self) -> tuple[float, float]:
         """The wider of the two at each end: rows are a sample, and so are trainings."""
         ends = [(i.low, i.high) for i in (self.seeds, self.rows) if i is not None]
-        return (min(low for low, _ in ends), max(high for _, high in ends)) if ends else (self.mean, self.mean)
+        return (
+            (min(low for low, _ in ends), max(high for _, high in ends))
+            if ends
+            else (self.mean, self.mean)
+        )
 
 
 @dataclass(frozen=True)
@@ -97,13 +108,17 @@ class Stress:
     facts: Mapping[str, Any]
 
     def of(self, flaw: str, arm: str) -> list[Score]:
-        return sorted((s for s in self.scores if s.flaw == flaw and s.arm == arm), key=lambda s: s.rate)
+        return sorted(
+            (s for s in self.scores if s.flaw == flaw and s.arm == arm), key=lambda s: s.rate
+        )
 
     def survival(self) -> list[dict[str, Any]]:
-        """For each flaw, method and rate: its fall from its own lowest rate, on the same seeds and rows, and what that means.
+        """For each flaw, method and rate: its fall from its own lowest rate, on the same seeds and
+        rows, and what that means.
 
-        What did not learn cannot fall: where the score at the lowest rate is not shown to be above chance, or is above it by so little
-        that a fall to chance would count as surviving, the ruling is "inconclusive", and `why` says so.
+        What did not learn cannot fall: where the score at the lowest rate is not shown to be above
+        chance, or is above it by so little that a fall to chance would count as surviving, the
+        ruling is "inconclusive", and `why` says so.
         """
         out = []
         for flaw in dict.fromkeys(s.flaw for s in self.scores):
@@ -112,28 +127,52 @@ class Stress:
                 for score in rest:
                     fall = difference(first, score)
                     ruling, why = ruled(first, fall)
-                    row = {"flaw": flaw, "arm": arm, "rate": score.rate, "score": score.mean, "fall": fall and asdict(fall)}
+                    row = {
+                        "flaw": flaw,
+                        "arm": arm,
+                        "rate": score.rate,
+                        "score": score.mean,
+                        "fall": fall and asdict(fall),
+                    }
                     out.append({**row, "ruling": ruling, "why": why})
         return out
 
     @property
     def inconclusive(self) -> list[str]:
         """A sentence for each method that learned too little to fall."""
-        return list(dict.fromkeys(f"{row['arm']}: {row['why']}" for row in self.survival() if row["ruling"] == "inconclusive"))
+        return list(
+            dict.fromkeys(
+                f"{row['arm']}: {row['why']}"
+                for row in self.survival()
+                if row["ruling"] == "inconclusive"
+            )
+        )
 
     def to_dict(self) -> dict[str, Any]:
         scores = [{**asdict(s), "mean": s.mean, "interval": s.interval} for s in self.scores]
         for s in scores:
             del s["per_row"]
-        return {"measure": self.measure, "tolerance": TOLERANCE, "facts": dict(self.facts), "scores": scores, "survival": self.survival()}
+        return {
+            "measure": self.measure,
+            "tolerance": TOLERANCE,
+            "facts": dict(self.facts),
+            "scores": scores,
+            "survival": self.survival(),
+        }
 
 
 def ruled(first: Score, fall: Interval | None) -> tuple[str, str]:
     """(ruling, why) of a fall from the score at the lowest rate."""
     low, high = first.interval
-    base = f"its score at rate {first.rate:g} is {number(first.mean)} [{number(low)}, {number(high)}]"
+    base = (
+        f"its score at rate {first.rate:g} is {number(first.mean)} [{number(low)}, {number(high)}]"
+    )
     if not low > first.chance:
-        return "inconclusive", f"{base}, not shown to be above chance ({number(first.chance)}): nothing was learned that could be lost"
+        return (
+            "inconclusive",
+            f"{base}, not shown to be above chance ({number(first.chance)}): nothing was "
+            "learned that could be lost",
+        )
     if fall is None:
         return "undecided", "one seed gives no interval"
     if fall.low > TOLERANCE:
@@ -141,18 +180,29 @@ def ruled(first: Score, fall: Interval | None) -> tuple[str, str]:
     if not fall.high < TOLERANCE:
         return "undecided", f"its fall may be above or below {TOLERANCE:g}"
     if not low > first.chance + TOLERANCE:
-        return "inconclusive", f"{base}, so near chance ({number(first.chance)}) that a fall to chance would count as surviving"
+        return (
+            "inconclusive",
+            f"{base}, so near chance ({number(first.chance)}) that a fall to chance would "
+            "count as surviving",
+        )
     return "survives", f"it falls by less than {TOLERANCE:g}"
 
 
 def seeds_said(seeds: int, rows: bool) -> str | None:
-    """What so few seeds cannot decide, for the user to hear before they are spent. `rows`: whether held-out rows give an interval too."""
+    """What so few seeds cannot decide, for the user to hear before they are spent. `rows`: whether
+    held-out rows give an interval too.
+    """
     if seeds == 1:
-        told = "intervals are over held-out rows alone, and another training may rule otherwise" if rows else "there will be no interval"
+        told = (
+            "intervals are over held-out rows alone, and another training may rule otherwise"
+            if rows
+            else "there will be no interval"
+        )
         return f"1 seed: {told}; 3 seeds or more tell trainings apart"
     if seeds == 2:
         return (
-            "2 seeds: the interval of a fall reaches 9 standard deviations between trainings to each side, so rulings will be undecided "
+            "2 seeds: the interval of a fall reaches 9 standard deviations between "
+            "trainings to each side, so rulings will be undecided "
             "unless trainings hardly differ; 3 seeds reach 2.5, 5 seeds 1.2"
         )
     return None
@@ -166,7 +216,13 @@ def difference(first: Score, second: Score) -> Interval | None:
         by_rows = mean_interval(np.array(first.per_row) - np.array(second.per_row))
         if by_rows.low is not None and by_rows.high is not None:
             found.append(Interval(float(np.mean(gap)), by_rows.low, by_rows.high, len(gap)))
-    return Interval(float(np.mean(gap)), min(f.low for f in found), max(f.high for f in found), len(gap)) if found else None
+    return (
+        Interval(
+            float(np.mean(gap)), min(f.low for f in found), max(f.high for f in found), len(gap)
+        )
+        if found
+        else None
+    )
 
 
 def stress(
@@ -192,27 +248,32 @@ def stress(
     """Plant flaws, train, measure; leave stress.html, its pictures and stress.json in `out`.
 
     Args:
-        data: whatever `holdfast.read` takes; "text-world" for the demo's world of text; "world" for exact tables.
+        data: whatever `holdfast.read` takes; "text-world" for the demo's world of text; "world" for
+            exact tables.
         flaw: uniform, length, group, rater or cycle; several are planted one at a time.
         rates: the rates, in rising order; the lowest is what falls are measured from.
-        methods: names of the table, each with settings of its own if wanted, an average last: "rdpo:flip=0.2", "dpo:reduction=groups".
+        methods: names of the table, each with settings of its own if wanted, an average last:
+            "rdpo:flip=0.2", "dpo:reduction=groups".
         seeds: repetitions; each draws its own flaw, order of rows and (on a world) world.
         out: the folder to write.
-        model: where to start; a small model taught on both answers of the training rows unless given.
+        model: where to start; a small model taught on both answers of the training rows unless
+            given.
         rows: training rows at most.
         held_out: held-out rows at most; a fifth of the prompts goes there.
         epochs: passes over the training rows.
         learning_rate: of the trainings.
-        beta: for every method that reads it; 0.1 on text and the world's own on tables unless given.
+        beta: for every method that reads it; 0.1 on text and the world's own on tables unless
+            given.
         engine: "local" or "ray".
         address: of the Ray cluster.
         workers: processes at once.
         quiet: no progress.
-        **reading: how rows are read, as for `holdfast.read`: fields of `holdfast.data.Reading`. The quarantine takes rows that do not fit
-            into the model's window as well.
+        **reading: how rows are read, as for `holdfast.read`: fields of `holdfast.data.Reading`. The
+            quarantine takes rows that do not fit into the model's window as well.
 
     Raises:
-        OptionError: an unknown flaw, method, setting or reduction, a rate outside [0, 1], or too few seeds.
+        OptionError: an unknown flaw, method, setting or reduction, a rate outside [0, 1], or too
+            few seeds.
         NeedError, DataError: what a method or the flaw wants and the rows lack.
     """
     from holdfast.lab.stress_page import write
@@ -222,9 +283,17 @@ def stress(
     how_read = Reading.of(reading, "stress")
     flaws, arms = [flaw_named(name) for name in flaw], [arm_named(text) for text in methods]
     if not rates or not all(0 <= rate <= 1 for rate in rates):
-        raise OptionError(f"rates are {list(rates)}; they must lie between 0 and 1", hint="0,0.1,0.2,0.3,0.4")
+        raise OptionError(
+            f"rates are {list(rates)}; they must lie between 0 and 1", hint="0,0.1,0.2,0.3,0.4"
+        )
     rates = sorted(set(rates))
-    check("seeds", seeds, whole(seeds, 1), "be a whole number of at least 1", hint="3 or more give an interval over trainings")
+    check(
+        "seeds",
+        seeds,
+        whole(seeds, 1),
+        "be a whole number of at least 1",
+        hint="3 or more give an interval over trainings",
+    )
     check("rows", rows, whole(rows, 1), "be a whole number of at least 1")
     check("held_out", held_out, whole(held_out, 1), "be a whole number of at least 1")
     check("epochs", epochs, 0 < epochs < inf, "be above 0 and finite")
@@ -253,10 +322,16 @@ def stress(
             seeds=seeds,
             reading=how_read,
         )
-    work = [piece for f in flaws for rate in rates for arm in arms for piece in plan.work(f, rate, arm)]
+    work = [
+        piece for f in flaws for rate in rates for arm in arms for piece in plan.work(f, rate, arm)
+    ]
     done = run_all(work, engine=engine, workers=workers, address=address, quiet=quiet)
     scores = plan.scores(work, [d.result for d in done])
-    facts = {**plan.facts(), "engine": engine, "core seconds": round(sum(d.seconds for d in done), 1)}
+    facts = {
+        **plan.facts(),
+        "engine": engine,
+        "core seconds": round(sum(d.seconds for d in done), 1),
+    }
     found = Stress(plan.measure, tuple(scores), facts | ({"note": note} if note else {}))
     write(found, folder)
     write_text(folder / "stress.json", json_text(found.to_dict(), indent=1) + "\n")
@@ -271,7 +346,8 @@ def flaw_named(name: str) -> str:
 
 
 def arm_named(text: str) -> Arm:
-    """ "rdpo:flip=0.2" -> the method and its own settings. "reduction=" comes last: what follows it is read as `--reduction` is.
+    """ "rdpo:flip=0.2" -> the method and its own settings. "reduction=" comes last: what follows it
+    is read as `--reduction` is.
 
     Raises:
         OptionError: no such method, setting or reduction, or a value that is no number.
@@ -286,7 +362,12 @@ def arm_named(text: str) -> Arm:
         try:
             settings[setting] = float(value)
         except ValueError:
-            raise OptionError(f"cannot read {part!r} in {text!r}", hint=f"write it as {name}:setting=number") from None
+            raise OptionError(
+                f"cannot read {part!r} in {text!r}", hint=f"write it as {name}:setting=number"
+            ) from None
         if setting not in own:
-            raise OptionError(f"{name} does not read {setting}", hint=f"its settings are {', '.join(own)}, reduction")
+            raise OptionError(
+                f"{name} does not read {setting}",
+                hint=f"its settings are {', '.join(own)}, reduction",
+            )
     return Arm(text.strip(), name, settings, average or None)

@@ -15,7 +15,10 @@ from holdfast.report import Chart, Page, Section, Table
 def write(found: Stress, folder: Path) -> list[Path]:
     """stress.html and its pictures. Returns what was written."""
     flaws = list(dict.fromkeys(score.flaw for score in found.scores))
-    sections = [Section(f"Flaw: {flaw}", chart=curves(found, flaw), table=scores_of(found, flaw)) for flaw in flaws]
+    sections = [
+        Section(f"Flaw: {flaw}", chart=curves(found, flaw), table=scores_of(found, flaw))
+        for flaw in flaws
+    ]
     sections.append(Section("Who survives", _rule(found), table=survivors(found)))
     facts = Table(("", ""), [(name, str(value)) for name, value in found.facts.items()])
     sections.append(Section("How it was done", table=facts))
@@ -28,7 +31,10 @@ def lead(found: Stress) -> str:
     for flaw in dict.fromkeys(score.flaw for score in found.scores):
         last = [row for row in found.survival() if row["flaw"] == flaw]
         top = max((row["rate"] for row in last), default=0)
-        named = {ruling: [row["arm"] for row in last if row["rate"] == top and row["ruling"] == ruling] for ruling in RULINGS}
+        named = {
+            ruling: [row["arm"] for row in last if row["rate"] == top and row["ruling"] == ruling]
+            for ruling in RULINGS
+        }
         said = [f"{', '.join(arms)}: {ruling}" for ruling, arms in named.items() if arms]
         parts.append(f"{flaw} at {top:g}: {'; '.join(said)}.")
     return " ".join(parts)
@@ -36,26 +42,49 @@ def lead(found: Stress) -> str:
 
 def _rule(found: Stress) -> str:
     return (
-        f"A method survives a rate if its fall in “{found.measure}” from its own score at the lowest rate is shown to be below "
-        f"{TOLERANCE:g}, and falls if it is shown to be above; between the two the run cannot tell. Intervals are 95%, over "
+        f"A method survives a rate if its fall in “{found.measure}” from its own score at "
+        "the lowest rate is shown to be below "
+        f"{TOLERANCE:g}, and falls if it is shown to be above; between the two the run "
+        "cannot tell. Intervals are 95%, over "
         f"seeds and over held-out prompts, "
-        "the wider at each end. Where the score at the lowest rate is not shown to be above chance, or so little above it that a fall to "
-        "chance would count as surviving, the ruling is inconclusive." + "".join(f"\n\n{said}." for said in found.inconclusive)
+        "the wider at each end. Where the score at the lowest rate is not shown to be "
+        "above chance, or so little above it that a fall to "
+        "chance would count as surviving, the ruling is inconclusive."
+        + "".join(f"\n\n{said}." for said in found.inconclusive)
     )
 
 
 def curves(found: Stress, flaw: str) -> Chart:
     arms = list(dict.fromkeys(score.arm for score in found.scores))
     shown = [score for score in found.scores if score.flaw == flaw]
-    rows = [{"rate": s.rate, "arm": s.arm, "score": s.mean, "low": s.interval[0], "high": s.interval[1]} for s in shown]
-    color = alt.Color("arm:N", sort=arms, scale=alt.Scale(domain=arms, range=list(COLORS)), legend=alt.Legend(columns=4))
+    rows = [
+        {"rate": s.rate, "arm": s.arm, "score": s.mean, "low": s.interval[0], "high": s.interval[1]}
+        for s in shown
+    ]
+    color = alt.Color(
+        "arm:N",
+        sort=arms,
+        scale=alt.Scale(domain=arms, range=list(COLORS)),
+        legend=alt.Legend(columns=4),
+    )
     base = alt.Chart(alt.Data(values=rows))
-    x = alt.X("rate:Q", title=f"rate of {flaw}", axis=alt.Axis(values=sorted({s.rate for s in shown})))
+    x = alt.X(
+        "rate:Q", title=f"rate of {flaw}", axis=alt.Axis(values=sorted({s.rate for s in shown}))
+    )
     y = alt.Y("score:Q", title=found.measure, scale=alt.Scale(zero=False))
-    bar = base.mark_rule(strokeWidth=1.5).encode(x=x, y=alt.Y("low:Q", title=found.measure), y2="high:Q", color=color)
-    line = base.mark_line(point=True).encode(x=x, y=y, color=color, tooltip=["arm:N", "rate:Q", "score:Q", "low:Q", "high:Q"])
+    bar = base.mark_rule(strokeWidth=1.5).encode(
+        x=x, y=alt.Y("low:Q", title=found.measure), y2="high:Q", color=color
+    )
+    line = base.mark_line(point=True).encode(
+        x=x, y=y, color=color, tooltip=["arm:N", "rate:Q", "score:Q", "low:Q", "high:Q"]
+    )
     words = f"{found.measure} of {', '.join(arms)} as the rate of {flaw} rises"
-    return Chart(alt.layer(bar, line).properties(height=300), f"stress-{flaw}", "Mean over seeds and its 95% interval.", words)
+    return Chart(
+        alt.layer(bar, line).properties(height=300),
+        f"stress-{flaw}",
+        "Mean over seeds and its 95% interval.",
+        words,
+    )
 
 
 def scores_of(found: Stress, flaw: str) -> Table:
@@ -63,9 +92,22 @@ def scores_of(found: Stress, flaw: str) -> Table:
     rows: list[list[str | None]] = []
     for arm in dict.fromkeys(s.arm for s in found.scores):
         held = found.of(flaw, arm)
-        rows.append([arm, *(f"{number(s.mean)} [{number(s.interval[0])}, {number(s.interval[1])}]" for s in held)])
-    realized = [next((s.realized for s in found.scores if s.flaw == flaw and s.rate == rate), None) for rate in rates]
-    rows.append(["share of rows or prompts changed", *(None if r is None else number(r) for r in realized)])
+        rows.append(
+            [
+                arm,
+                *(
+                    f"{number(s.mean)} [{number(s.interval[0])}, {number(s.interval[1])}]"
+                    for s in held
+                ),
+            ]
+        )
+    realized = [
+        next((s.realized for s in found.scores if s.flaw == flaw and s.rate == rate), None)
+        for rate in rates
+    ]
+    rows.append(
+        ["share of rows or prompts changed", *(None if r is None else number(r) for r in realized)]
+    )
     return Table(("method", *(f"rate {rate:g}" for rate in rates)), rows, found.measure)
 
 
@@ -73,6 +115,19 @@ def survivors(found: Stress) -> Table:
     rows = []
     for row in found.survival():
         fall = row["fall"]
-        shown = "n/a" if fall is None else f"{number(fall['mean'])} [{number(fall['low'])}, {number(fall['high'])}]"
-        rows.append((row["flaw"], row["arm"], f"{row['rate']:g}", number(row["score"]), shown, row["ruling"]))
+        shown = (
+            "n/a"
+            if fall is None
+            else f"{number(fall['mean'])} [{number(fall['low'])}, {number(fall['high'])}]"
+        )
+        rows.append(
+            (
+                row["flaw"],
+                row["arm"],
+                f"{row['rate']:g}",
+                number(row["score"]),
+                shown,
+                row["ruling"],
+            )
+        )
     return Table(("flaw", "method", "rate", "score", "fall", "ruling"), rows)

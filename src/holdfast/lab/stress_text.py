@@ -1,4 +1,6 @@
-"""The stress test on rows of text: small trainings, flaws in the training rows alone, held-out rows as they were."""
+"""The stress test on rows of text: small trainings, flaws in the training rows alone, held-out rows
+as they were.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,12 @@ from holdfast.types import Row, Text
 
 MEASURE = "held-out pairs ranked as labeled, by implicit reward"
 SMALL: dict[str, Any] = {"vocab": 1024, "hidden": 96, "layers": 2, "max_tokens": 1024}
-OPTIONS: dict[str, Any] = {"epochs": 1.0, "learning_rate": 3e-4, "batch_size": 32, "save_every": 0}  # of small trainings
+OPTIONS: dict[str, Any] = {
+    "epochs": 1.0,
+    "learning_rate": 3e-4,
+    "batch_size": 32,
+    "save_every": 0,
+}  # of small trainings
 BETA = 0.1
 CHANCE = 0.5  # of a policy that says of no pair which answer is better
 
@@ -41,8 +48,8 @@ CHANCE = 0.5  # of a policy that says of no pair which answer is better
 class TextPlan:
     """What every training shares: where it starts, the rows it may see, the rows it is judged by.
 
-    On the text world each comparison carries the gold reward's gap and a reason, as it is labeled after the flaw; on rows of one's own
-    whatever a method asks for must be in them.
+    On the text world each comparison carries the gold reward's gap and a reason, as it is labeled
+    after the flaw; on rows of one's own whatever a method asks for must be in them.
     """
 
     start: str
@@ -75,7 +82,11 @@ class TextPlan:
     ) -> TextPlan:
         """Read and split the rows; make and teach a small model unless one is given."""
         aside = reading.aside(folder)
-        every = world_rows(rows * 3 // 2 + held_out * 8) if data == "text-world" else reading.rows(data, aside)
+        every = (
+            world_rows(rows * 3 // 2 + held_out * 8)
+            if data == "text-world"
+            else reading.rows(data, aside)
+        )
         train, held, unit = split(every.rows, rows, held_out)
         known = data == "text-world"
         refuse(train, flaws, max(rates), arms, known)
@@ -88,10 +99,18 @@ class TextPlan:
             "training rows": len(train),
             "held-out rows": len(held),
             "held out by": unit,
-            "set aside": sum(every.report.set_aside.values()) + sum(before) - len(train) - len(held),
+            "set aside": sum(every.report.set_aside.values())
+            + sum(before)
+            - len(train)
+            - len(held),
             "model": start,
         }
-        options = {**OPTIONS, "epochs": epochs, "learning_rate": learning_rate, "quarantine": aside is not None}
+        options = {
+            **OPTIONS,
+            "epochs": epochs,
+            "learning_rate": learning_rate,
+            "quarantine": aside is not None,
+        }
         return cls(start, train, held, options, beta or BETA, seeds, about, known)
 
     @property
@@ -100,7 +119,14 @@ class TextPlan:
         return [dict(UNITS)[self.about["held out by"]](row) for row in self.held]
 
     def work(self, flaw: str, rate: float, arm: Arm) -> list[Work]:
-        shared = {"flaw": flaw, "rate": rate, "arm": arm, "start": self.start, "train_rows": self.train, "held": self.held}
+        shared = {
+            "flaw": flaw,
+            "rate": rate,
+            "arm": arm,
+            "start": self.start,
+            "train_rows": self.train,
+            "held": self.held,
+        }
         shared["known"] = self.known
         settings = own_settings(arm, rate, self.beta)
         return [
@@ -115,7 +141,9 @@ class TextPlan:
     def scores(self, work: Sequence[Work], results: Sequence[Mapping[str, Any]]) -> list[Score]:
         cells: dict[tuple[str, float, str], list[Mapping[str, Any]]] = defaultdict(list)
         for piece, found in zip(work, results, strict=True):
-            cells[piece.keywords["flaw"], piece.keywords["rate"], piece.keywords["arm"].label].append(found)
+            cells[
+                piece.keywords["flaw"], piece.keywords["rate"], piece.keywords["arm"].label
+            ].append(found)
         out = []
         for (flaw, rate, label), runs in cells.items():
             values = tuple(float(np.mean(f["right"])) for f in runs)
@@ -128,7 +156,19 @@ class TextPlan:
             )
             seeds = _share(over_seeds(values)) if len(values) > 1 else None
             realized = float(np.mean([f["realized"] for f in runs]))
-            out.append(Score(flaw, rate, label, values, seeds, rows, tuple(map(float, per_row)), realized, CHANCE))
+            out.append(
+                Score(
+                    flaw,
+                    rate,
+                    label,
+                    values,
+                    seeds,
+                    rows,
+                    tuple(map(float, per_row)),
+                    realized,
+                    CHANCE,
+                )
+            )
         return out
 
     def facts(self) -> dict[str, Any]:
@@ -141,7 +181,9 @@ def _share(interval: Interval) -> Interval:
 
 
 def own_settings(arm: Arm, rate: float, beta: float = BETA) -> dict[str, float]:
-    """Its settings when labels are flipped at this rate. Of the betas only those that multiply sums, as DPO's does, are on one scale."""
+    """Its settings when labels are flipped at this rate. Of the betas only those that multiply
+    sums, as DPO's does, are on one scale.
+    """
     shared = "beta" in settings_of(arm.method.objective) and arm.method.card.tokens == "sum"
     return {**({"beta": beta} if shared else {}), **arm.told(rate)}
 
@@ -153,20 +195,31 @@ UNITS: tuple[tuple[str, Callable[[Row], Hashable]], ...] = (
 )
 
 
-def split(rows: Sequence[Row], most: int, held_out: int) -> tuple[tuple[Row, ...], tuple[Row, ...], str]:
-    """A fifth of the prompts is held out, drawn with a fixed seed; both sides are cut to size by a draw that keeps their order. Rows that
-    all have one prompt are held out by rater, or else one by one. Ties and single answers stay out.
+def split(
+    rows: Sequence[Row], most: int, held_out: int
+) -> tuple[tuple[Row, ...], tuple[Row, ...], str]:
+    """A fifth of the prompts is held out, drawn with a fixed seed; both sides are cut to size by a
+    draw that keeps their order. Rows that all have one prompt are held out by rater, or else one by
+    one. Ties and single answers stay out.
 
     Returns:
-        rows to train on, rows to judge by, and what no two of them share: "prompt", "rater" or "row"
+        rows to train on, rows to judge by, and what no two of them share: "prompt", "rater" or
+            "row"
 
     Raises:
         DataError: fewer than two comparisons.
     """
-    pairs = [row for row in rows if row.chosen is not None and row.rejected is not None and not row.tie]
+    pairs = [
+        row for row in rows if row.chosen is not None and row.rejected is not None and not row.tie
+    ]
     if len(pairs) < 2:
-        raise DataError(f"{len(pairs)} rows are comparisons; at least two are needed, to hold one out", hint="give more rows")
-    unit, of = next((name, of) for name, of in UNITS if name == "row" or len({of(row) for row in pairs}) > 1)
+        raise DataError(
+            f"{len(pairs)} rows are comparisons; at least two are needed, to hold one out",
+            hint="give more rows",
+        )
+    unit, of = next(
+        (name, of) for name, of in UNITS if name == "row" or len({of(row) for row in pairs}) > 1
+    )
     names = list(dict.fromkeys(of(row) for row in pairs))
     dice = random.Random("stress")
     dice.shuffle(names)
@@ -190,8 +243,16 @@ def fitting(rows: Sequence[Row], model: str, quarantine: Path) -> tuple[Row, ...
     from holdfast.data.render import tokenize
     from holdfast.models.load import load_tokenizer, resolve
 
-    window = getattr(AutoConfig.from_pretrained(resolve(model)).get_text_config(), "max_position_embeddings", None)
-    return tuple(tokenize(rows, load_tokenizer(model), max_tokens=window, quarantine=quarantine, progress=False).rows)
+    window = getattr(
+        AutoConfig.from_pretrained(resolve(model)).get_text_config(),
+        "max_position_embeddings",
+        None,
+    )
+    return tuple(
+        tokenize(
+            rows, load_tokenizer(model), max_tokens=window, quarantine=quarantine, progress=False
+        ).rows
+    )
 
 
 def world_rows(n: int) -> Dataset:
@@ -199,12 +260,22 @@ def world_rows(n: int) -> Dataset:
 
 
 def small_start(train: Sequence[Row], folder: Path, quarantine: bool) -> str:
-    """A small model taught on both answers of each training row, so that no label reaches it before the flaw does."""
+    """A small model taught on both answers of each training row, so that no label reaches it before
+    the flaw does.
+    """
     from holdfast.models.small import small_model
     from holdfast.training.pairwise import train as fit
 
     answers = [
-        replace(row, chosen=None, rejected=None, answer=answer, desirable=None, strength=None, confidence=None)
+        replace(
+            row,
+            chosen=None,
+            rejected=None,
+            answer=answer,
+            desirable=None,
+            strength=None,
+            confidence=None,
+        )
         for row in train
         for answer in (row.chosen, row.rejected)
     ]
@@ -247,16 +318,32 @@ def accuracy(
     from holdfast.training.pairwise import train
 
     flawed, planted = plant(train_rows, flaw, rate, seed, known)
-    with tempfile.TemporaryDirectory(prefix="holdfast-stress-") as folder, _silence(), _thrown_away():
-        run = train(arm.name, model=start, data=Dataset.of(flawed), out=folder, seed=seed, reduction=arm.reduction, **options, **settings)
-        found = evaluate(run.out, data=Dataset.of(held), reference=start, prompts=0, bootstrap=0, progress=False)
+    with (
+        tempfile.TemporaryDirectory(prefix="holdfast-stress-") as folder,
+        _silence(),
+        _thrown_away(),
+    ):
+        run = train(
+            arm.name,
+            model=start,
+            data=Dataset.of(flawed),
+            out=folder,
+            seed=seed,
+            reduction=arm.reduction,
+            **options,
+            **settings,
+        )
+        found = evaluate(
+            run.out, data=Dataset.of(held), reference=start, prompts=0, bootstrap=0, progress=False
+        )
         right = found.per_row["implicit_reward"]
     return {"right": [float(x) for x in right], "realized": planted.realized}
 
 
 def plant(rows: Sequence[Row], flaw: str, rate: float, seed: int, known: bool) -> corrupt.Planting:
-    """The flaw, by its short name. Circles close over answers to other prompts where no prompt has three answers of its own. `known`: the
-    rows are of the text world, which says of each comparison, as it then is, what it knows."""
+    """The flaw, by its short name. Circles close over answers to other prompts where no prompt has
+    three answers of its own. `known`: the rows are of the text world, which says of each
+    comparison, as it then is, what it knows."""
     try:
         flawed, planted = corrupt.FLAWS[FLAWS[flaw]](rows, rate=rate, seed=seed)
     except DataError:
@@ -266,13 +353,20 @@ def plant(rows: Sequence[Row], flaw: str, rate: float, seed: int, known: bool) -
     return tuple(text.judged(flawed)) if known else flawed, planted
 
 
-def refuse(rows: Sequence[Row], flaws: Sequence[str], rate: float, arms: Sequence[Arm], known: bool) -> None:
-    """Before anything is trained: raises the NeedError of a method that asks for what these rows, so flawed, do not have."""
+def refuse(
+    rows: Sequence[Row], flaws: Sequence[str], rate: float, arms: Sequence[Arm], known: bool
+) -> None:
+    """Before anything is trained: raises the NeedError of a method that asks for what these rows,
+    so flawed, do not have.
+    """
     for flaw in flaws:
         flawed, _ = plant(rows, flaw, rate, 0, known)
         for arm in arms:
             groups = len({row.group for row in flawed if row.group is not None})
-            unfold(flawed, replace(arm.method, reduction=read_reduction(arm.reduction, arm.method, groups)))
+            unfold(
+                flawed,
+                replace(arm.method, reduction=read_reduction(arm.reduction, arm.method, groups)),
+            )
 
 
 @contextmanager
@@ -281,7 +375,11 @@ def _thrown_away() -> Iterator[None]:
     try:
         yield
     except Interrupted as stopped:
-        raise (KeyboardInterrupt if stopped.exit_code == 128 + signal.SIGINT else SystemExit(stopped.exit_code)) from None
+        raise (
+            KeyboardInterrupt
+            if stopped.exit_code == 128 + signal.SIGINT
+            else SystemExit(stopped.exit_code)
+        ) from None
 
 
 @contextmanager

@@ -1,14 +1,17 @@
-"""Small policies without a network: each word of an answer made likelier or rarer than it was at the start.
+"""Small policies without a network: each word of an answer made likelier or rarer than it was at
+the start.
 
 A policy is log-linear in what an answer y to a prompt x holds,
 
     log pi(y|x) - log pi_ref(y|x) = sum over the words t of y of theta[t] + theta[shared] [t stands in x]   (less a constant of x),
 
-a sum over words as a language model's log-ratio is one over tokens, so that a method that divides by length divides here, too. The
-constant of x is in both answers of a pair and drops out. theta starts at 0, where the policy is the reference, and is trained with a
-method's own objective, memory and reduction on all rows at once, by Adam, under a ridge that is the same for every method: a Gaussian
-prior of variance `PRIOR` on the weights of columns scaled to a mean squared difference of 1. Such a policy knows no order of words and no
-meaning; it is trained in a second, on every row, and what is left to chance is the rows and the flaw alone.
+a sum over words as a language model's log-ratio is one over tokens, so that a method that divides
+by length divides here, too. The constant of x is in both answers of a pair and drops out. theta
+starts at 0, where the policy is the reference, and is trained with a method's own objective, memory
+and reduction on all rows at once, by Adam, under a ridge that is the same for every method: a
+Gaussian prior of variance `PRIOR` on the weights of columns scaled to a mean squared difference of
+1. Such a policy knows no order of words and no meaning; it is trained in a second, on every row,
+and what is left to chance is the rows and the flaw alone.
 """
 
 from __future__ import annotations
@@ -41,9 +44,13 @@ STEPS, RATE = 200, 0.05  # of Adam
 
 @dataclass(frozen=True)
 class Words:
-    """N comparisons as counts of F words, the last column counting words that stand in the prompt; and whose they are."""
+    """N comparisons as counts of F words, the last column counting words that stand in the prompt;
+    and whose they are.
+    """
 
-    counts_2NF: tuple[sparse.csr_matrix, sparse.csr_matrix]  # of the chosen, and of the rejected answers
+    counts_2NF: tuple[
+        sparse.csr_matrix, sparse.csr_matrix
+    ]  # of the chosen, and of the rejected answers
     group_N: Ints | None
     rater_N: Ints | None
     weight_N: NDArray[np.float64] | None
@@ -53,12 +60,20 @@ class Words:
         """Counted over these rows. Every row is a comparison."""
         from sklearn.feature_extraction.text import CountVectorizer
 
-        texts = [_read(text) for side in ("chosen", "rejected") for text in (getattr(row, side) for row in rows)]
-        counter = CountVectorizer(token_pattern=TOKEN.pattern, max_features=WORDS, min_df=min(RARE, len(texts)))
+        texts = [
+            _read(text)
+            for side in ("chosen", "rejected")
+            for text in (getattr(row, side) for row in rows)
+        ]
+        counter = CountVectorizer(
+            token_pattern=TOKEN.pattern, max_features=WORDS, min_df=min(RARE, len(texts))
+        )
         try:
             counts = counter.fit_transform(texts)
             asked = counter.transform([_read(row.prompt) for row in rows])
-        except ValueError:  # no word stands in enough answers: nothing can be learned, and nothing is
+        except (
+            ValueError
+        ):  # no word stands in enough answers: nothing can be learned, and nothing is
             counts = asked = sparse.csr_matrix((len(texts), 1))
             asked = asked[: len(rows)]
         shared = counts.multiply(sparse.vstack([asked, asked]) > 0).sum(1)
@@ -72,15 +87,27 @@ class Words:
         )
 
     def take(self, places: Ints, turned: Sequence[int] = ()) -> Words:
-        """These rows, those at `turned` (places among them) with their label the other way round."""
+        """These rows, those at `turned` (places among them) with their label the other way
+        round.
+        """
         chosen, rejected = (side[places] for side in self.counts_2NF)
         if len(turned):
             right_N = np.ones(len(places))
             right_N[list(turned)] = 0.0
             keep, turn = sparse.diags_array(right_N), sparse.diags_array(1 - right_N)
-            chosen, rejected = (sparse.csr_matrix(keep @ one + turn @ other) for one, other in ((chosen, rejected), (rejected, chosen)))
-        group_N, rater_N = (None if column is None else column[places] for column in (self.group_N, self.rater_N))
-        return Words((chosen, rejected), group_N, rater_N, None if self.weight_N is None else self.weight_N[places])
+            chosen, rejected = (
+                sparse.csr_matrix(keep @ one + turn @ other)
+                for one, other in ((chosen, rejected), (rejected, chosen))
+            )
+        group_N, rater_N = (
+            None if column is None else column[places] for column in (self.group_N, self.rater_N)
+        )
+        return Words(
+            (chosen, rejected),
+            group_N,
+            rater_N,
+            None if self.weight_N is None else self.weight_N[places],
+        )
 
     @property
     def spread(self) -> float:
@@ -91,11 +118,21 @@ class Words:
     @property
     def length_2N(self) -> tuple[Tensor, Tensor]:
         """Words of each answer, those that are counted."""
-        chosen, rejected = (torch.from_numpy(np.asarray(side[:, :-1].sum(1), float).ravel()) for side in self.counts_2NF)
+        chosen, rejected = (
+            torch.from_numpy(np.asarray(side[:, :-1].sum(1), float).ravel())
+            for side in self.counts_2NF
+        )
         return chosen, rejected
 
 
-def fit(words: Words, method: Method, settings: Mapping[str, float], reduction: str | None, *, steps: int = STEPS) -> Tensor:
+def fit(
+    words: Words,
+    method: Method,
+    settings: Mapping[str, float],
+    reduction: str | None,
+    *,
+    steps: int = STEPS,
+) -> Tensor:
     """theta (F,) of this method, trained on these rows.
 
     Raises:
@@ -104,7 +141,10 @@ def fit(words: Words, method: Method, settings: Mapping[str, float], reduction: 
     scale = BETA * words.spread
     groups = 0 if words.group_N is None else int(words.group_N.max()) + 1
     average = read_reduction(reduction, method, groups)
-    state, memory = average.init(), initial_memory(method, 1 if words.rater_N is None else int(words.rater_N.max()) + 1)
+    state, memory = (
+        average.init(),
+        initial_memory(method, 1 if words.rater_N is None else int(words.rater_N.max()) + 1),
+    )
     sides = [sparse.csr_matrix(side / scale) for side in words.counts_2NF]
     own = _own(method, settings, words)
 
@@ -120,16 +160,33 @@ def fit(words: Words, method: Method, settings: Mapping[str, float], reduction: 
     return weight_1F[0] / scale
 
 
-def log_odds(words: Words, theta_F: Tensor, method: Method, settings: Mapping[str, float]) -> NDArray[np.float64]:
-    """(N,): the policy's own log-odds that the chosen answer is the better one, beta times the margin that its method trains."""
+def log_odds(
+    words: Words, theta_F: Tensor, method: Method, settings: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """(N,): the policy's own log-odds that the chosen answer is the better one, beta times the
+    margin that its method trains.
+    """
     ratio_2N = [torch.from_numpy(side @ theta_F.numpy()) for side in words.counts_2NF]
     if _per_word(method):
-        ratio_2N = [ratio_N / length_N.clamp(min=1) for ratio_N, length_N in zip(ratio_2N, words.length_2N, strict=True)]
+        ratio_2N = [
+            ratio_N / length_N.clamp(min=1)
+            for ratio_N, length_N in zip(ratio_2N, words.length_2N, strict=True)
+        ]
     return np.asarray(_own(method, settings, words)["beta"] * (ratio_2N[0] - ratio_2N[1]))
 
 
-def tried(*, words: Words, train: Ints, turned: Sequence[int], held: Ints, arm: Arm, settings: Mapping[str, float]) -> NDArray[np.float64]:
-    """One training on the rows `train`, of which the `turned` are mislabeled: log-odds of the rows `held`, as they are labeled."""
+def tried(
+    *,
+    words: Words,
+    train: Ints,
+    turned: Sequence[int],
+    held: Ints,
+    arm: Arm,
+    settings: Mapping[str, float],
+) -> NDArray[np.float64]:
+    """One training on the rows `train`, of which the `turned` are mislabeled: log-odds of the rows
+    `held`, as they are labeled.
+    """
     flawed = words.take(train, turned)
     theta_F = fit(flawed, arm.method, settings, arm.reduction)
     own = _own(arm.method, settings, flawed)
@@ -137,12 +194,20 @@ def tried(*, words: Words, train: Ints, turned: Sequence[int], held: Ints, arm: 
 
 
 def within_reach(method: Method) -> bool:
-    """Whether the method compares pairs, such a policy has all that it asks for, and its log-odds are one number a pair."""
-    return isinstance(method, PairMethod) and set(method.card.needs) <= {reference} and method.card.tokens in ("sum", "mean")
+    """Whether the method compares pairs, such a policy has all that it asks for, and its log-odds
+    are one number a pair.
+    """
+    return (
+        isinstance(method, PairMethod)
+        and set(method.card.needs) <= {reference}
+        and method.card.tokens in ("sum", "mean")
+    )
 
 
 def _own(method: Method, settings: Mapping[str, float], words: Words) -> dict[str, float]:
-    """With its beta: an objective of averages gets that of sums times the mean length, which is equal on answers of that length."""
+    """With its beta: an objective of averages gets that of sums times the mean length, which is
+    equal on answers of that length.
+    """
     if not _per_word(method):
         return {"beta": BETA, **settings}
     return {"beta": BETA * max(1.0, float(torch.cat(words.length_2N).mean())), **settings}
@@ -153,17 +218,23 @@ def _per_word(method: Method) -> bool:
 
 
 def _pairs(words: Words, ratio_2N: Sequence[Tensor]) -> Pairs:
-    """One column stands for all words of an answer: the mask, whose sum is the length, holds their number."""
+    """One column stands for all words of an answer: the mask, whose sum is the length, holds their
+    number.
+    """
     chosen, rejected = (
         Scored(ratio_N[:, None], length_N[:, None], torch.zeros_like(ratio_N)[:, None])
         for ratio_N, length_N in zip(ratio_2N, words.length_2N, strict=True)
     )
     columns = {group: words.group_N, rater: words.rater_N, weight: words.weight_N}
-    return Pairs(chosen, rejected, {of: torch.from_numpy(x) for of, x in columns.items() if x is not None})
+    return Pairs(
+        chosen, rejected, {of: torch.from_numpy(x) for of, x in columns.items() if x is not None}
+    )
 
 
 class _Times(torch.autograd.Function):
-    """A sparse matrix (N, F) times a vector (F,), by SciPy: several times as fast as Torch's own, and its slope is one more product."""
+    """A sparse matrix (N, F) times a vector (F,), by SciPy: several times as fast as Torch's own,
+    and its slope is one more product.
+    """
 
     @staticmethod
     def forward(ctx: Any, vector_F: Tensor, matrix_NF: sparse.csr_matrix) -> Tensor:

@@ -1,26 +1,29 @@
-"""Verdicts by rules that are fixed before a run: what a claim predicts, as numbers one a seed, and whether they keep to it.
+"""Verdicts by rules that are fixed before a run: what a claim predicts, as numbers one a seed, and
+whether they keep to it.
 
-A rule turns what was found into tests. A test holds one number a seed (mostly the difference of two methods on the same seed) and the
-open interval in which the claim says that their mean lies. With the 95% interval of that mean over seeds:
+A rule turns what was found into tests. A test holds one number a seed (mostly the difference of two
+methods on the same seed) and the open interval in which the claim says that their mean lies. With
+the 95% interval of that mean over seeds:
 
     supported       every test's interval lies inside what was predicted
-    contradicted    some test's interval lies outside; with m tests each interval is then taken at 1 - 0.02 / m (Bonferroni)
+    contradicted    some test's interval lies outside; with m tests each interval is then taken at 1
+                    - 0.02 / m (Bonferroni)
     undecided       neither: more seeds would be needed
 
-A sentence that speaks of every run (a bound that no run may break) is no sentence about a mean: its tests hold if every run keeps to the
-prediction, and one run that does not contradicts it.
+A sentence that speaks of every run (a bound that no run may break) is no sentence about a mean: its
+tests hold if every run keeps to the prediction, and one run that does not contradicts it.
 
-The interval is Student's, or Hall's (1992), which corrects Student's for the skewness of the numbers: the wider of the two at each end.
-How often a claim at its border, where it is just false, is found supported, in percent of simulated runs (2.5 is nominal;
-`benchmarks/verdict_errors.py`):
+The interval is Student's, or Hall's (1992), which corrects Student's for the skewness of the
+numbers: the wider of the two at each end. How often a claim at its border, where it is just false,
+is found supported, in percent of simulated runs (2.5 is nominal; `benchmarks/verdict_errors.py`):
 
                                 8 seeds   12    20    50     Student's alone, 8 seeds
     normal                        2.2    2.1   2.4   2.5       2.9
     exponential (skewness 2)      5.1    4.5   3.4   3.5      10.6
     lognormal (skewness 6)        8.2    7.1   7.2   5.2      16.1
 
-Nobody can promise more: a mean that rests on rare seeds cannot be known from seeds that do not show them. A claim of several tests is
-supported only if all are, which makes a false "supported" rarer.
+Nobody can promise more: a mean that rests on rare seeds cannot be known from seeds that do not show
+them. A claim of several tests is supported only if all are, which makes a false "supported" rarer.
 """
 
 from __future__ import annotations
@@ -64,17 +67,24 @@ def over_seeds(values_S: Sequence[float], level: float = LEVEL) -> Interval:
     values = np.asarray(values_S, dtype=float)
     if len(values) < 2 or not np.isfinite(values).all():
         raise OptionError(
-            f"no interval of {len(values)} values, {int((~np.isfinite(values)).sum())} of them not finite", hint="two seeds or more"
+            f"no interval of {len(values)} values, {int((~np.isfinite(values)).sum())} of "
+            "them not finite",
+            hint="two seeds or more",
         )
     size, mean, spread = len(values), float(values.mean()), float(values.std(ddof=1))
     reach = float(stats.t.ppf((1 + level) / 2, size - 1)) / sqrt(size)
     skewness = _skewness(values)
-    below, above = max(reach, _hall(reach, skewness, size)), max(reach, -_hall(-reach, skewness, size))
+    below, above = (
+        max(reach, _hall(reach, skewness, size)),
+        max(reach, -_hall(-reach, skewness, size)),
+    )
     return Interval(mean, mean - below * spread, mean + above * spread, size)
 
 
 def _skewness(values_S: np.ndarray) -> float:
-    """Of the population, estimated without bias where it is normal; 0 where numbers are too few or too equal to say."""
+    """Of the population, estimated without bias where it is normal; 0 where numbers are too few or
+    too equal to say.
+    """
     size, apart_S, spread = len(values_S), values_S - values_S.mean(), values_S.std(ddof=1)
     if size < FEWEST or not spread > 1e-12 * np.abs(values_S).max():
         return 0.0
@@ -82,7 +92,9 @@ def _skewness(values_S: np.ndarray) -> float:
 
 
 def _hall(t: float, skewness: float, size: int) -> float:
-    """The inverse of Hall's transformation w + g w^2 / 3 + g^2 w^3 / 27 + g / (6 n), which makes w = (mean - mu) / sd symmetric."""
+    """The inverse of Hall's transformation w + g w^2 / 3 + g^2 w^3 / 27 + g / (6 n), which makes w
+    = (mean - mu) / sd symmetric.
+    """
     if abs(skewness) < 1e-6:
         return t
     return float(3 / skewness * (np.cbrt(1 + skewness * (t - skewness / (6 * size))) - 1))
@@ -90,7 +102,9 @@ def _hall(t: float, skewness: float, size: int) -> float:
 
 @dataclass(frozen=True)
 class Test:
-    """The claim says: the mean over seeds lies strictly between `low` and `high`; or, with `every`, the number of every seed does."""
+    """The claim says: the mean over seeds lies strictly between `low` and `high`; or, with `every`,
+    the number of every seed does.
+    """
 
     __test__ = False  # not one of pytest's
 
@@ -105,7 +119,11 @@ class Test:
         runs = ", in every run" if self.every else ""
         if self.low == -inf:
             return f"below {number(self.high)}{runs}"
-        return (f"above {number(self.low)}" if self.high == inf else f"between {number(self.low)} and {number(self.high)}") + runs
+        return (
+            f"above {number(self.low)}"
+            if self.high == inf
+            else f"between {number(self.low)} and {number(self.high)}"
+        ) + runs
 
     def row(self, level: float, tests: int) -> dict[str, Any]:
         """What was found and what it says, when `tests` are decided together."""
@@ -126,7 +144,9 @@ class Test:
 @dataclass(frozen=True)
 class Ruling:
     verdict: Verdict
-    tests: tuple[Mapping[str, Any], ...]  # label, predicted, mean, low, high (of the mean, or of every run), ruling
+    tests: tuple[
+        Mapping[str, Any], ...
+    ]  # label, predicted, mean, low, high (of the mean, or of every run), ruling
     why: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -136,10 +156,18 @@ class Ruling:
 def decide(tests: Sequence[Test], level: float = LEVEL) -> Ruling:
     """The verdict of all tests together."""
     if not tests:
-        raise OptionError("a claim without a test is no claim", hint="its rule selects no point of the sweep")
+        raise OptionError(
+            "a claim without a test is no claim", hint="its rule selects no point of the sweep"
+        )
     rows = [test.row(level, len(tests)) for test in tests]
     rulings = [row["ruling"] for row in rows]
-    verdict: Verdict = "contradicted" if "contradicted" in rulings else "supported" if set(rulings) == {"supported"} else "undecided"
+    verdict: Verdict = (
+        "contradicted"
+        if "contradicted" in rulings
+        else "supported"
+        if set(rulings) == {"supported"}
+        else "undecided"
+    )
     count = sum(r == "supported" for r in rulings)
     why = f"{count} of {len(rows)} predictions hold" + (
         "" if verdict == "supported" else f"; {sum(r == 'contradicted' for r in rulings)} fail"
@@ -147,7 +175,8 @@ def decide(tests: Sequence[Test], level: float = LEVEL) -> Ruling:
     return Ruling(verdict, tuple(rows), why)
 
 
-# ------------------------------------------------------------------------------------------------------------------ what was found
+# ------------------------------------------------------------------------------------------------------------------
+# what was found
 
 
 @dataclass(frozen=True)
@@ -179,27 +208,49 @@ class Found:
         for cell in self.cells:
             if cell.arm == arm and dict(cell.point) == dict(point):
                 return np.asarray(cell.values[quantity], dtype=float)
-        raise OptionError(f"nothing was measured for {arm!r} at {dict(point)}", hint=f"arms: {', '.join(self.arms)}")
+        raise OptionError(
+            f"nothing was measured for {arm!r} at {dict(point)}",
+            hint=f"arms: {', '.join(self.arms)}",
+        )
 
     def at(self, where: Point | None) -> list[Point]:
         """The points that agree with `where`; a tuple allows several values."""
         chosen = dict(where or {})
-        return [p for p in self.points if all(p[k] in v if isinstance(v, tuple) else p[k] == v for k, v in chosen.items())]
+        return [
+            p
+            for p in self.points
+            if all(p[k] in v if isinstance(v, tuple) else p[k] == v for k, v in chosen.items())
+        ]
 
 
 Rule = Callable[[Found], list[Test]]
 
 
-# ------------------------------------------------------------------------------------------------------------------ rules
+# ------------------------------------------------------------------------------------------------------------------
+# rules
 
 
-def separated(better: str, worse: str, of: str, *, by: float = 0.0, at: Point | None = None, lower: bool = False) -> Rule:
-    """On the same seeds `better` is ahead of `worse` in `of` by more than `by`, at every point of `at`. `lower`: less is ahead."""
+def separated(
+    better: str,
+    worse: str,
+    of: str,
+    *,
+    by: float = 0.0,
+    at: Point | None = None,
+    lower: bool = False,
+) -> Rule:
+    """On the same seeds `better` is ahead of `worse` in `of` by more than `by`, at every point of
+    `at`. `lower`: less is ahead.
+    """
 
     def rule(found: Found) -> list[Test]:
         sign = -1 if lower else 1
         return [
-            Test(f"{better} ahead of {worse} in {of}{_where(p)}", list(sign * (found.of(better, of, p) - found.of(worse, of, p))), low=by)
+            Test(
+                f"{better} ahead of {worse} in {of}{_where(p)}",
+                list(sign * (found.of(better, of, p) - found.of(worse, of, p))),
+                low=by,
+            )
             for p in found.at(at)
         ]
 
@@ -207,8 +258,8 @@ def separated(better: str, worse: str, of: str, *, by: float = 0.0, at: Point | 
 
 
 def multiple(more: str, less: str, of: str, *, times: float, at: Point | None = None) -> Rule:
-    """On the same seeds the mean `of` of `more` is above `times` that of `less`, at every point of `at`: a test of `more` - `times` x
-    `less`, so that the border is as uncertain as it is."""
+    """On the same seeds the mean `of` of `more` is above `times` that of `less`, at every point of
+    `at`: a test of `more` - `times` x `less`, so that the border is as uncertain as it is."""
 
     def rule(found: Found) -> list[Test]:
         return [
@@ -240,23 +291,49 @@ def equivalent(first: str, second: str, of: str, *, within: float, at: Point | N
     return rule
 
 
-def bounded(arm: str, of: str, *, low: float = -inf, high: float = inf, at: Point | None = None, every: bool = False) -> Rule:
-    """`of` lies between the bounds, at every point of `at`: its mean, or with `every` that of each run."""
+def bounded(
+    arm: str,
+    of: str,
+    *,
+    low: float = -inf,
+    high: float = inf,
+    at: Point | None = None,
+    every: bool = False,
+) -> Rule:
+    """`of` lies between the bounds, at every point of `at`: its mean, or with `every` that of each
+    run.
+    """
 
     def rule(found: Found) -> list[Test]:
-        return [Test(f"{of} of {arm}{_where(p)}", list(found.of(arm, of, p)), low=low, high=high, every=every) for p in found.at(at)]
+        return [
+            Test(
+                f"{of} of {arm}{_where(p)}",
+                list(found.of(arm, of, p)),
+                low=low,
+                high=high,
+                every=every,
+            )
+            for p in found.at(at)
+        ]
 
     return rule
 
 
-def moves(arm: str, of: str, *, along: str, up: bool, by: float = 0.0, at: Point | None = None) -> Rule:
-    """`of` rises (or falls) by more than `by` with each step along an axis of the sweep, on the same seeds."""
+def moves(
+    arm: str, of: str, *, along: str, up: bool, by: float = 0.0, at: Point | None = None
+) -> Rule:
+    """`of` rises (or falls) by more than `by` with each step along an axis of the sweep, on the
+    same seeds.
+    """
 
     def rule(found: Found) -> list[Test]:
         tests = []
         for first, second in _neighbors(found.at(at), along):
             change = found.of(arm, of, second) - found.of(arm, of, first)
-            label = f"{of} of {arm} {'rises' if up else 'falls'} from {along} {first[along]} to {second[along]}"
+            label = (
+                f"{of} of {arm} {'rises' if up else 'falls'} from {along} {first[along]} to "
+                f"{second[along]}"
+            )
             rest = {k: v for k, v in first.items() if k != along}
             tests.append(Test(label + _where(rest), list(change if up else -change), low=by))
         return tests
@@ -265,7 +342,9 @@ def moves(arm: str, of: str, *, along: str, up: bool, by: float = 0.0, at: Point
 
 
 def steady(arm: str, of: str, *, along: str, within: float, at: Point | None = None) -> Rule:
-    """`of` changes by less than `within` with each step along an axis of the sweep, on the same seeds."""
+    """`of` changes by less than `within` with each step along an axis of the sweep, on the same
+    seeds.
+    """
 
     def rule(found: Found) -> list[Test]:
         return [

@@ -1,1 +1,3 @@
-"""Models: loading them with their tokenizers, safely and with clear refusals (`load`), and small ones made on the spot (`small`)."""
+"""Models: loading them with their tokenizers, safely and with clear refusals (`load`), and small
+ones made on the spot (`small`).
+"""

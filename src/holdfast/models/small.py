@@ -1,4 +1,5 @@
-"""A small language model of one's own: a tokenizer learned from given texts and a fresh Llama, saved as any Hugging Face user expects.
+"""A small language model of one's own: a tokenizer learned from given texts and a fresh Llama,
+saved as any Hugging Face user expects.
 
 Nothing is downloaded. The model is random: teach it with `holdfast train sft`.
 """
@@ -52,22 +53,27 @@ def small_model(
 ) -> Path:
     """Make a tokenizer and a randomly initialized Llama, and save both to `out`.
 
-    The tokenizer is byte-level BPE learned from `texts`, so it can write any text and never needs an unknown token. It puts `<|begin|>`
-    once in front of plain text; its chat template does the same, marks each role, and ends each assistant turn with `<|end|>`.
-    The model is a Llama (rotary positions, SwiGLU, RMS norm). Of about `12 hidden^2` parameters a layer and `vocab x hidden` for the
-    embedding, the defaults make 2.6 million. Weights are drawn with standard deviation 1 / sqrt(hidden): the customary 0.02 is that
-    rule at a width of 2,500, and makes a narrow model slow to learn. The same `seed` and texts give the same files; the global random
-    state is left alone.
+    The tokenizer is byte-level BPE learned from `texts`, so it can write any text and never needs
+    an unknown token. It puts `<|begin|>` once in front of plain text; its chat template does the
+    same, marks each role, and ends each assistant turn with `<|end|>`. The model is a Llama (rotary
+    positions, SwiGLU, RMS norm). Of about `12 hidden^2` parameters a layer and `vocab x hidden` for
+    the embedding, the defaults make 2.6 million. Weights are drawn with standard deviation 1 /
+    sqrt(hidden): the customary 0.02 is that rule at a width of 2,500, and makes a narrow model slow
+    to learn. The same `seed` and texts give the same files; the global random state is left alone.
 
     Args:
-        texts: a file of text (one text a line, .txt or .txt.gz), a file of preference rows as `holdfast train` reads them, or the texts.
+        texts: a file of text (one text a line, .txt or .txt.gz), a file of preference rows as
+            `holdfast train` reads them, or the texts.
         out: the folder to write; made if missing.
-        vocab: size of the vocabulary, at most; texts with little variety may give a smaller one. At least 262: bytes and marks.
+        vocab: size of the vocabulary, at most; texts with little variety may give a smaller one. At
+            least 262: bytes and marks.
         hidden: width of the model.
         layers: number of transformer blocks.
         heads: attention heads; must divide `hidden` into an even width a head.
-        kv_heads: key and value heads, fewer than `heads` for grouped-query attention (default: as many as `heads`).
-        feed_forward: width of the feed-forward layer (default: 8/3 of `hidden`, rounded up to a multiple of 16).
+        kv_heads: key and value heads, fewer than `heads` for grouped-query attention (default: as
+            many as `heads`).
+        feed_forward: width of the feed-forward layer (default: 8/3 of `hidden`, rounded up to a
+            multiple of 16).
         max_tokens: longest prompt and answer together, in tokens.
         tied: use one matrix for the embedding and the output.
         seed: seed of the initial weights.
@@ -83,7 +89,9 @@ def small_model(
     _check_sizes(vocab, hidden, layers, heads, kv_heads, max_tokens)
     out = folder_to_write(out)
     how_read = Reading.of(reading, "new-model")
-    tokenizer = learn_tokenizer(_texts(texts, how_read, Path(out)), vocab=vocab, max_tokens=max_tokens)
+    tokenizer = learn_tokenizer(
+        _texts(texts, how_read, Path(out)), vocab=vocab, max_tokens=max_tokens
+    )
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
@@ -107,18 +115,28 @@ def small_model(
     return out
 
 
-def learn_tokenizer(texts: Iterable[str], *, vocab: int, max_tokens: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE with begin, end, pad and role marks, and a chat template. A word keeps the space before it, as in GPT-2."""
+def learn_tokenizer(
+    texts: Iterable[str], *, vocab: int, max_tokens: int
+) -> PreTrainedTokenizerFast:
+    """Byte-level BPE with begin, end, pad and role marks, and a chat template. A word keeps the
+    space before it, as in GPT-2.
+    """
     texts = iter(texts)
     first = next((text for text in texts if text.strip()), None)
     if first is None:
-        raise DataError("there is no text to learn a tokenizer from", hint="pass at least one text that is not blank")
+        raise DataError(
+            "there is no text to learn a tokenizer from",
+            hint="pass at least one text that is not blank",
+        )
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     marks = [PAD, BOS, EOS, *(f"<|{role}|>" for role in ROLES)]
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab, special_tokens=marks, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=vocab,
+        special_tokens=marks,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     core.train_from_iterator(itertools.chain([first], texts), trainer)
     core.post_processor = processors.TemplateProcessing(
@@ -137,17 +155,26 @@ def learn_tokenizer(texts: Iterable[str], *, vocab: int, max_tokens: int) -> Pre
     return tokenizer
 
 
-def _check_sizes(vocab: int, hidden: int, layers: int, heads: int, kv_heads: int | None, max_tokens: int) -> None:
+def _check_sizes(
+    vocab: int, hidden: int, layers: int, heads: int, kv_heads: int | None, max_tokens: int
+) -> None:
     if vocab < SMALLEST_VOCABULARY:
         raise OptionError(
-            f"vocab is {vocab}, but bytes and marks alone take {SMALLEST_VOCABULARY}", hint=f"--vocab {SMALLEST_VOCABULARY} or more"
+            f"vocab is {vocab}, but bytes and marks alone take {SMALLEST_VOCABULARY}",
+            hint=f"--vocab {SMALLEST_VOCABULARY} or more",
         )
-    for name, value in {"hidden": hidden, "layers": layers, "heads": heads, "max_tokens": max_tokens}.items():
+    for name, value in {
+        "hidden": hidden,
+        "layers": layers,
+        "heads": heads,
+        "max_tokens": max_tokens,
+    }.items():
         if value < 1:
             raise OptionError(f"{name} is {value}; it must be 1 or more")
     if hidden % heads or (hidden // heads) % 2:
         raise OptionError(
-            f"{heads} heads do not divide hidden = {hidden} into even widths", hint=f"--hidden {2 * heads * max(1, hidden // (2 * heads))}"
+            f"{heads} heads do not divide hidden = {hidden} into even widths",
+            hint=f"--hidden {2 * heads * max(1, hidden // (2 * heads))}",
         )
     if kv_heads is not None and (kv_heads < 1 or heads % kv_heads):
         raise OptionError(f"kv_heads is {kv_heads}, which does not divide heads = {heads}")
@@ -159,7 +186,9 @@ def _texts(source: Any, reading: Reading, out: Path) -> Iterator[str]:
         return
     path = Path(source)
     if not path.exists():
-        raise DataError(f"{path}: no such file", hint="texts is a file, or a list of texts in Python")
+        raise DataError(
+            f"{path}: no such file", hint="texts is a file, or a list of texts in Python"
+        )
     if re.search(r"\.(txt|text|md)(\.gz)?$", path.name):
         yield from _lines(path)
     else:
@@ -172,7 +201,9 @@ def _lines(path: Path) -> Iterator[str]:
             try:
                 yield line.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise DataError(f"{path}:{number}: not UTF-8 ({error.reason})", hint="save the file as UTF-8") from error
+                raise DataError(
+                    f"{path}:{number}: not UTF-8 ({error.reason})", hint="save the file as UTF-8"
+                ) from error
 
 
 def _texts_of_rows(path: Path, reading: Reading, out: Path) -> Iterator[str]:

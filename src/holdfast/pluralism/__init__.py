@@ -1,4 +1,5 @@
-"""Many people: mixtures of rewards, max-min policies, regret on every group at once, fair subsets, and how representative raters are.
+"""Many people: mixtures of rewards, max-min policies, regret on every group at once, fair subsets,
+and how representative raters are.
 
 found = mixture(x_ND, rater_N, k=2)                 # camps among raters, from differences of features
 best = maxmin(reward_KSA, log_ref_SA, beta=0.1)     # the policy whose worst group is served best
@@ -7,8 +8,21 @@ best = maxmin(reward_KSA, log_ref_SA, beta=0.1)     # the policy whose worst gro
 from holdfast.pluralism.groupwise import Groupwise, OnlineRidge, Stream, groupwise
 from holdfast.pluralism.maxmin import MaxMin, gains, maxmin, policy_for, pool_toward_worst, regrets
 from holdfast.pluralism.mixture import Mixture, hard, held_out, mixture, soft
-from holdfast.pluralism.representativeness import Representativeness, labels_for, radius, representativeness
-from holdfast.pluralism.subsets import RULES, Rule, Selected, positions, proportional, quality, select
+from holdfast.pluralism.representativeness import (
+    Representativeness,
+    labels_for,
+    radius,
+    representativeness,
+)
+from holdfast.pluralism.subsets import (
+    RULES,
+    Rule,
+    Selected,
+    positions,
+    proportional,
+    quality,
+    select,
+)
 from holdfast.pluralism.trilemma import Trilemma, growth, robustness, trials_for, trilemma, typos
 
 __all__ = [

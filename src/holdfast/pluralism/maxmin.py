@@ -26,7 +26,8 @@ class MaxMin:
 
     Attributes:
         logp_SA: the policy, log-probabilities of answers A under prompts S.
-        weight_K: how much each group's reward counts in it; groups with weight are served equally well, the others better.
+        weight_K: how much each group's reward counts in it; groups with weight are served equally
+            well, the others better.
         served_K: each group's mean reward under it.
         kl: KL(policy || reference), nats, mean over prompts.
         value: min_k served_k - beta kl.
@@ -41,19 +42,27 @@ class MaxMin:
     gap: float
 
 
-def maxmin(reward_KSA: ArrayLike, log_ref_SA: ArrayLike, *, beta: float, prompt_weight_S: ArrayLike | None = None) -> MaxMin:
+def maxmin(
+    reward_KSA: ArrayLike,
+    log_ref_SA: ArrayLike,
+    *,
+    beta: float,
+    prompt_weight_S: ArrayLike | None = None,
+) -> MaxMin:
     """The max-min policy on exact tables.
 
         max over pi of  min_k F_k(pi) - beta KL(pi || pi_ref),    F_k(pi) = mean over prompts of E_{y ~ pi} r_k(x, y)
-                                                                          (Chakraborty et al. 2024, MaxMin-RLHF)
+                                                                          (Chakraborty et al. 2024,
+                                                                          MaxMin-RLHF)
         dual    D(lambda) = beta mean over prompts of log sum_y pi_ref exp(sum_k lambda_k r_k / beta),  convex on the simplex
         policy  pi_lambda proportional to pi_ref exp(sum_k lambda_k r_k / beta) at the least D;  dD/dlambda_k = F_k(pi_lambda)
 
-    The minimum is over the means of groups, not answer by answer: paying each answer the least of its rewards is another problem, with a
-    smaller value. Serving the worst group costs the others, unless an answer is good for all.
+    The minimum is over the means of groups, not answer by answer: paying each answer the least of
+    its rewards is another problem, with a smaller value. Serving the worst group costs the others,
+    unless an answer is good for all.
 
-    Rewards must be comparable across groups. Learned rewards are known up to a constant a prompt and have scales of their own: see
-    `gains` and `regrets` before taking a minimum over them.
+    Rewards must be comparable across groups. Learned rewards are known up to a constant a prompt
+    and have scales of their own: see `gains` and `regrets` before taking a minimum over them.
 
     Args:
         reward_KSA: r_k(x, y); groups x answers is read as one prompt.
@@ -62,12 +71,14 @@ def maxmin(reward_KSA: ArrayLike, log_ref_SA: ArrayLike, *, beta: float, prompt_
         prompt_weight_S: how often each prompt is asked; equal unless given.
 
     Raises:
-        DataError: shapes that do not fit, numbers that are not finite, a reference that does not sum to 1.
+        DataError: shapes that do not fit, numbers that are not finite, a reference that does not
+            sum to 1.
         OptionError: beta is not above 0.
 
     Departures:
-        1. Solved whole, by its dual, with a duality gap; the paper runs PPO on the reward of the group that is worst in the batch, whose
-           exact best response alternates for ever between opposed groups. `pool_toward_worst` is the smooth version of that step.
+        1. Solved whole, by its dual, with a duality gap; the paper runs PPO on the reward of the
+           group that is worst in the batch, whose exact best response alternates for ever between
+           opposed groups. `pool_toward_worst` is the smooth version of that step.
     """
     check("beta", beta, lambda: 0 < beta < inf, "be above 0 and finite")
     reward, log_ref, weight_S = _tables(reward_KSA, log_ref_SA, prompt_weight_S)
@@ -95,16 +106,28 @@ def maxmin(reward_KSA: ArrayLike, log_ref_SA: ArrayLike, *, beta: float, prompt_
         weight_K = np.clip(found.x, 0, None) / np.clip(found.x, 0, None).sum()
     best = policy_for(reward, log_ref, weight_K, beta=beta, prompt_weight_S=weight_S)
     return MaxMin(
-        best.logp_SA, weight_K, best.served_K, best.kl, best.value, float(np.maximum(0.0, dual(weight_K)[0] * scale - best.value))
+        best.logp_SA,
+        weight_K,
+        best.served_K,
+        best.kl,
+        best.value,
+        float(np.maximum(0.0, dual(weight_K)[0] * scale - best.value)),
     )
 
 
 def policy_for(
-    reward_KSA: ArrayLike, log_ref_SA: ArrayLike, weight_K: ArrayLike, *, beta: float, prompt_weight_S: ArrayLike | None = None
+    reward_KSA: ArrayLike,
+    log_ref_SA: ArrayLike,
+    weight_K: ArrayLike,
+    *,
+    beta: float,
+    prompt_weight_S: ArrayLike | None = None,
 ) -> MaxMin:
-    """The optimum for a weighted sum of the groups' rewards: with their shares as weights, what one pooled reward asks for.
+    """The optimum for a weighted sum of the groups' rewards: with their shares as weights, what one
+    pooled reward asks for.
 
-    Its `gap` is how far it may fall short of the max-min value: infinite, since these weights certify nothing.
+    Its `gap` is how far it may fall short of the max-min value: infinite, since these weights
+    certify nothing.
     """
     check("beta", beta, lambda: 0 < beta < inf, "be above 0 and finite")
     reward, log_ref, weight_S = _tables(reward_KSA, log_ref_SA, prompt_weight_S)
@@ -119,8 +142,9 @@ def policy_for(
 
 
 def gains(reward_KSA: ArrayLike, log_ref_SA: ArrayLike, *, unit: bool = True) -> Floats:
-    """Rewards as gains over the reference: minus the reference's mean under each prompt, and (`unit`) in units of the group's standard
-    deviation under the reference, over all prompts. Constants that a learned reward leaves open are gone."""
+    """Rewards as gains over the reference: minus the reference's mean under each prompt, and
+    (`unit`) in units of the group's standard deviation under the reference, over all prompts.
+    Constants that a learned reward leaves open are gone."""
     reward, log_ref, _ = _tables(reward_KSA, log_ref_SA, None)
     p = np.exp(log_ref)
     centered = reward - np.einsum("sa,ksa->ks", p, reward)[..., None]
@@ -129,24 +153,30 @@ def gains(reward_KSA: ArrayLike, log_ref_SA: ArrayLike, *, unit: bool = True) ->
 
 
 def regrets(reward_KSA: ArrayLike, log_ref_SA: ArrayLike, *, beta: float) -> Floats:
-    """Rewards minus what the group could get, E r_k - beta KL at its own best policy: max-min on these is least worst regret. A group
-    whose labels are noisy has little to get, and does not hold the others back for it."""
+    """Rewards minus what the group could get, E r_k - beta KL at its own best policy: max-min on
+    these is least worst regret. A group whose labels are noisy has little to get, and does not hold
+    the others back for it."""
     check("beta", beta, lambda: 0 < beta < inf, "be above 0 and finite")
     reward, log_ref, weight_S = _tables(reward_KSA, log_ref_SA, None)
     return reward - (beta * logsumexp(log_ref + reward / beta, axis=2) @ weight_S)[:, None, None]
 
 
-def pool_toward_worst(rewards_PGM: Tensor, log_weight_M: Tensor, *, step: float = 0.1) -> tuple[Tensor, Tensor]:
-    """One reward for each of a batch of sampled answers, from those of M groups: the groups that are served worst count more.
+def pool_toward_worst(
+    rewards_PGM: Tensor, log_weight_M: Tensor, *, step: float = 0.1
+) -> tuple[Tensor, Tensor]:
+    """One reward for each of a batch of sampled answers, from those of M groups: the groups that
+    are served worst count more.
 
         F_m = batch mean of r_m,   weight_m proportional to weight_m exp(-step F_m),   reward = sum_m weight_m r_m
 
-    Exponentiated gradient on the dual of `maxmin`, for any policy-gradient loop: averaged over its steps the policy approaches the
-    max-min policy. The reduction `groups` is the same adversary for the costs of pairs. Weights move only by what F says of a whole
-    batch, so small batches want a small step.
+    Exponentiated gradient on the dual of `maxmin`, for any policy-gradient loop: averaged over its
+    steps the policy approaches the max-min policy. The reduction `groups` is the same adversary for
+    the costs of pairs. Weights move only by what F says of a whole batch, so small batches want a
+    small step.
 
     Args:
-        rewards_PGM: rewards of G answers to each of P prompts, by M reward models that are comparable (see `gains`).
+        rewards_PGM: rewards of G answers to each of P prompts, by M reward models that are
+            comparable (see `gains`).
         log_weight_M: weights so far, logarithms; uniform zeros to begin with.
         step: per unit of reward.
 
@@ -154,22 +184,50 @@ def pool_toward_worst(rewards_PGM: Tensor, log_weight_M: Tensor, *, step: float 
         (rewards_PG, log_weight_M): the pooled rewards, and the weights to hand to the next batch.
     """
     check("step", step, lambda: 0 <= step < inf, "be at least 0 and finite")
-    log_weight_M = toward_worst(log_weight_M, -rewards_PGM.detach().to(log_weight_M).mean((0, 1)), step)
+    log_weight_M = toward_worst(
+        log_weight_M, -rewards_PGM.detach().to(log_weight_M).mean((0, 1)), step
+    )
     return torch.einsum("pgm,m->pg", rewards_PGM, log_weight_M.exp().to(rewards_PGM)), log_weight_M
 
 
-def _tables(reward: ArrayLike, log_ref: ArrayLike, prompt_weight: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
-    r, ref = arrays.floats(reward, "reward_KSA", finite=False), arrays.floats(log_ref, "log_ref_SA", finite=False)
+def _tables(
+    reward: ArrayLike, log_ref: ArrayLike, prompt_weight: ArrayLike | None
+) -> tuple[Floats, Floats, Floats]:
+    r, ref = (
+        arrays.floats(reward, "reward_KSA", finite=False),
+        arrays.floats(log_ref, "log_ref_SA", finite=False),
+    )
     if r.ndim == 2 and ref.ndim == 1:
         r, ref = r[:, None], ref[None]
     if r.ndim != 3 or ref.ndim != 2 or r.shape[1:] != ref.shape or not r.size:
-        raise DataError(f"rewards are groups x prompts x answers, the reference prompts x answers; these are {r.shape} and {ref.shape}")
+        raise DataError(
+            "rewards are groups x prompts x answers, the reference prompts x answers; "
+            f"these are {r.shape} and {ref.shape}"
+        )
     if not np.isfinite(r).all() or np.isnan(ref).any() or (ref == inf).any():
-        raise DataError("a reward is not finite, or a log-probability is not a number", hint="-inf in the reference excludes an answer")
+        raise DataError(
+            "a reward is not finite, or a log-probability is not a number",
+            hint="-inf in the reference excludes an answer",
+        )
     off = abs(logsumexp(ref, axis=1)).max()
     if not off < 1e-6:
-        raise DataError(f"the reference's probabilities sum to {np.exp(logsumexp(ref, axis=1)).tolist()}", hint="give log_softmax of it")
-    weight = np.ones(len(ref)) if prompt_weight is None else arrays.floats(prompt_weight, "prompt weights", finite=False)
-    if weight.shape != (len(ref),) or not np.isfinite(weight).all() or (weight < 0).any() or weight.sum() <= 0:
-        raise DataError(f"prompt weights must be {len(ref)} finite numbers of at least 0, not all 0; these are {weight.tolist()}")
+        raise DataError(
+            f"the reference's probabilities sum to {np.exp(logsumexp(ref, axis=1)).tolist()}",
+            hint="give log_softmax of it",
+        )
+    weight = (
+        np.ones(len(ref))
+        if prompt_weight is None
+        else arrays.floats(prompt_weight, "prompt weights", finite=False)
+    )
+    if (
+        weight.shape != (len(ref),)
+        or not np.isfinite(weight).all()
+        or (weight < 0).any()
+        or weight.sum() <= 0
+    ):
+        raise DataError(
+            f"prompt weights must be {len(ref)} finite numbers of at least 0, not all 0; "
+            f"these are {weight.tolist()}"
+        )
     return r, ref, weight / weight.sum()

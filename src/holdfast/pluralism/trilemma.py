@@ -1,4 +1,6 @@
-"""What can honestly be measured of a system's alignment with people: whom it represents, what shakes it, and what it costs."""
+"""What can honestly be measured of a system's alignment with people: whom it represents, what
+shakes it, and what it costs.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,15 @@ from holdfast.terminal import Terminal
 Floats = NDArray[np.float64]
 Item = TypeVar("Item")
 Value = Callable[[Sequence[Item]], ArrayLike]  # one number from 0 to 1 for each item
-Perturb = Callable[[Sequence[Item], np.random.Generator], Sequence[Item]]  # one draw from a declared class of perturbations
+Perturb = Callable[
+    [Sequence[Item], np.random.Generator], Sequence[Item]
+]  # one draw from a declared class of perturbations
 
 
 @dataclass(frozen=True)
 class Robustness:
-    """How often a perturbation drawn from a declared class takes a value below a floor that was set beforehand.
+    """How often a perturbation drawn from a declared class takes a value below a floor that was set
+    beforehand.
 
     Attributes:
         floor: the least value that counts as holding.
@@ -38,7 +43,8 @@ class Robustness:
         upper: the one-sided limit that delta stays below (Clopper and Pearson).
         clean: the value without perturbation.
         mean: the mean value over perturbations.
-        worst: the lowest value among them; not a probability, and not what an adversary could reach.
+        worst: the lowest value among them; not a probability, and not what an adversary could
+            reach.
         level: of `upper`.
     """
 
@@ -53,11 +59,15 @@ class Robustness:
     level: float
 
 
-def robustness(value_A: ArrayLike, *, floor: float, clean: float | None = None, level: float = 0.95) -> Robustness:
-    """delta-robustness, P over perturbations (value >= floor) >= 1 - delta, from A perturbations drawn at random.
+def robustness(
+    value_A: ArrayLike, *, floor: float, clean: float | None = None, level: float = 0.95
+) -> Robustness:
+    """delta-robustness, P over perturbations (value >= floor) >= 1 - delta, from A perturbations
+    drawn at random.
 
-    A list of attacks picked by hand gives no delta: delta is a probability over a distribution, and that must be drawn from. A floor chosen
-    after the values were seen gives whatever delta one likes.
+    A list of attacks picked by hand gives no delta: delta is a probability over a distribution, and
+    that must be drawn from. A floor chosen after the values were seen gives whatever delta one
+    likes.
 
     Args:
         value_A: the value under each perturbation.
@@ -72,17 +82,33 @@ def robustness(value_A: ArrayLike, *, floor: float, clean: float | None = None, 
     values = arrays.floats(value_A, "the value under a perturbation", shape=(None,))
     if not len(values):
         raise DataError("robustness needs one finite value for each perturbation; there is none")
-    check("floor", floor, lambda: -inf < floor < inf, "be finite", hint="the least value that counts as holding, set before looking")
+    check(
+        "floor",
+        floor,
+        lambda: -inf < floor < inf,
+        "be finite",
+        hint="the least value that counts as holding, set before looking",
+    )
     check("clean", clean, lambda: clean is None or -inf < clean < inf, "be finite, or None")
     check("level", level, lambda: 0 < level < 1, "lie between 0 and 1")
     n, failures = len(values), int((values < floor).sum())
     upper = 1.0 if failures == n else float(stats.beta.ppf(level, failures + 1, n - failures))
-    return Robustness(floor, n, failures, failures / n, upper, clean, float(values.mean()), float(values.min()), level)
+    return Robustness(
+        floor,
+        n,
+        failures,
+        failures / n,
+        upper,
+        clean,
+        float(values.mean()),
+        float(values.min()),
+        level,
+    )
 
 
 def trials_for(delta: float, *, level: float = 0.95) -> int:
-    """Perturbations without a single failure that it takes to know that delta is at most this: ceil(ln(1 - level) / ln(1 - delta)); 0.001
-    at 0.95 takes 2,995."""
+    """Perturbations without a single failure that it takes to know that delta is at most this:
+    ceil(ln(1 - level) / ln(1 - delta)); 0.001 at 0.95 takes 2,995."""
     check("delta", delta, lambda: 0 < delta < 1, "lie between 0 and 1")
     check("level", level, lambda: 0 < level < 1, "lie between 0 and 1")
     return ceil(log(1 - level) / np.log1p(-delta) - 1e-12)
@@ -92,7 +118,9 @@ def trials_for(delta: float, *, level: float = 0.95) -> int:
 
 
 class Fit(NamedTuple):
-    """A straight line through logarithms of costs: its slope with a 95% interval, and its error on points left out."""
+    """A straight line through logarithms of costs: its slope with a 95% interval, and its error on
+    points left out.
+    """
 
     slope: float
     low: float
@@ -102,7 +130,9 @@ class Fit(NamedTuple):
 
 @dataclass(frozen=True)
 class Growth:
-    """How a cost grows with a size: cost ~ size^slope (polynomial), or cost ~ 2^(slope x size) (exponential)."""
+    """How a cost grows with a size: cost ~ size^slope (polynomial), or cost ~ 2^(slope x size)
+    (exponential).
+    """
 
     polynomial: Fit
     exponential: Fit
@@ -114,13 +144,23 @@ class Growth:
 
 
 def growth(size_N: ArrayLike, cost_N: ArrayLike) -> Growth:
-    """Fit both, and leave each point out in turn to see which one predicts it. A statement about these sizes and this learner, no bound.
+    """Fit both, and leave each point out in turn to see which one predicts it. A statement about
+    these sizes and this learner, no bound.
 
     Raises:
         DataError: fewer than four points, or a size or cost that is not above 0.
     """
-    size, cost = arrays.floats(size_N, "size_N", finite=False), arrays.floats(cost_N, "cost_N", finite=False)
-    if size.shape != cost.shape or size.ndim != 1 or len(size) < 4 or not (size > 0).all() or not (cost > 0).all():
+    size, cost = (
+        arrays.floats(size_N, "size_N", finite=False),
+        arrays.floats(cost_N, "cost_N", finite=False),
+    )
+    if (
+        size.shape != cost.shape
+        or size.ndim != 1
+        or len(size) < 4
+        or not (size > 0).all()
+        or not (cost > 0).all()
+    ):
         raise DataError("growth needs four or more sizes, each with its cost, all above 0")
     if not np.isfinite(size).all() or not np.isfinite(cost).all() or np.ptp(size) == 0:
         raise DataError("growth needs sizes that differ and costs that are finite")
@@ -133,7 +173,12 @@ def _line(x_N: Floats, y_N: Floats) -> Fit:
     design = np.column_stack([np.ones_like(x_N), x_N])
     leverage_N = np.einsum("nd,nd->n", design @ np.linalg.pinv(design.T @ design), design)
     left_out_N = (y_N - found.intercept - found.slope * x_N) / np.maximum(1 - leverage_N, 1e-12)
-    return Fit(float(found.slope), float(found.slope) - half, float(found.slope) + half, float((left_out_N**2).mean()))
+    return Fit(
+        float(found.slope),
+        float(found.slope) - half,
+        float(found.slope) + half,
+        float((left_out_N**2).mean()),
+    )
 
 
 # ------------------------------------------------------------ the card
@@ -141,7 +186,8 @@ def _line(x_N: Floats, y_N: Floats) -> Fit:
 
 @dataclass(frozen=True)
 class Trilemma(Generic[Item]):
-    """One data set and one policy, measured: representativeness, robustness, cost, and what the user's targets would take.
+    """One data set and one policy, measured: representativeness, robustness, cost, and what the
+    user's targets would take.
 
     Attributes:
         representativeness: see there; of the clean values.
@@ -149,7 +195,8 @@ class Trilemma(Generic[Item]):
         items: labels used.
         evaluations: times that an item was judged.
         seconds: of judging.
-        epsilon: the target; `labels_needed` is how many labels all groups together must give to know every group's mean to it.
+        epsilon: the target; `labels_needed` is how many labels all groups together must give to
+            know every group's mean to it.
         delta: the target; `trials_needed` is how many perturbations must pass without a failure.
     """
 
@@ -171,15 +218,36 @@ class Trilemma(Generic[Item]):
         rep, rob = self.representativeness, self.robustness
         table = Table("what", "found", "interval", "asked", "it would take")
         met = "met" if rep.worst.high <= self.epsilon else "not shown"
-        labels = f"{self.labels_needed:,} labels, equally from {len(rep.groups)} groups (here {self.items:,})"
-        table.add_row("average gap", f"{rep.average.value:.3f}", f"{rep.average.low:.3f} to {rep.average.high:.3f}", "", "")
+        labels = (
+            f"{self.labels_needed:,} labels, equally from {len(rep.groups)} groups (here "
+            f"{self.items:,})"
+        )
+        table.add_row(
+            "average gap",
+            f"{rep.average.value:.3f}",
+            f"{rep.average.low:.3f} to {rep.average.high:.3f}",
+            "",
+            "",
+        )
         worst = f"worst gap ({rep.worst_group})"
-        table.add_row(worst, f"{rep.worst.value:.3f}", f"{rep.worst.low:.3f} to {rep.worst.high:.3f}", f"{self.epsilon:g}: {met}", labels)
+        table.add_row(
+            worst,
+            f"{rep.worst.value:.3f}",
+            f"{rep.worst.low:.3f} to {rep.worst.high:.3f}",
+            f"{self.epsilon:g}: {met}",
+            labels,
+        )
         if rob is not None:
             met = "met" if rob.upper <= self.delta else "not shown"
             what = f"share of perturbations below {rob.floor:g}"
             trials = f"{self.trials_needed:,} trials without a failure (here {rob.trials:,})"
-            table.add_row(what, f"{rob.share:.3f}", f"at most {rob.upper:.3f}", f"{self.delta:g}: {met}", trials)
+            table.add_row(
+                what,
+                f"{rob.share:.3f}",
+                f"at most {rob.upper:.3f}",
+                f"{self.delta:g}: {met}",
+                trials,
+            )
             table.add_row("worst perturbation", f"{rob.worst:.3f}", "", "", "")
         table.add_row("cost", f"{self.evaluations:,} judgments, {self.seconds:.1f} s", "", "", "")
         return table
@@ -202,17 +270,20 @@ def trilemma(
     seed: int = 0,
     progress: bool = False,
 ) -> Trilemma[Item]:
-    """Measure a data set and a policy against the three demands of "The Complexity of Perfect AI Alignment" (Sahoo et al. 2025).
+    """Measure a data set and a policy against the three demands of "The Complexity of Perfect AI
+    Alignment" (Sahoo et al. 2025).
 
-    The paper states that no system can be representative, tractable and robust at once, and gives definitions, not an experiment. These are
-    the definitions as measurements; what a value is (human, learned, judged) is the user's to say. For text:
+    The paper states that no system can be representative, tractable and robust at once, and gives
+    definitions, not an experiment. These are the definitions as measurements; what a value is
+    (human, learned, judged) is the user's to say. For text:
 
         value = lambda rows: holdfast.evaluate(run, data=rows, prompts=0).per_row["implicit_reward"]     # does the policy rank as they did?
         trilemma(rows, value, {"women": 0.5, "men": 0.5}, floor=0.6, perturb=typos(0.05)).table()
 
     Args:
         items: the data; rows, or anything that `value` judges.
-        value: one number from 0 to 1 for each item: how well the policy does by the person who gave it.
+        value: one number from 0 to 1 for each item: how well the policy does by the person who gave
+            it.
         population: group -> share, as the population is, not as the data are.
         floor: the population's mean value that must survive a perturbation; set it before looking.
         perturb: one draw of perturbed items; None leaves robustness out.
@@ -230,33 +301,61 @@ def trilemma(
         DataError: values outside 0 to 1, no usable item, shares that are none.
 
     Departures:
-        1. No absolute number from the stated lower bound: its constant and its "context dimension" have no operational definition.
-        2. The worst group is reported beside the average, which can be 0 while a group is abandoned.
+        1. No absolute number from the stated lower bound: its constant and its "context dimension"
+           have no operational definition.
+        2. The worst group is reported beside the average, which can be 0 while a group is
+           abandoned.
     """
     check("trials", trials, lambda: arrays.whole(trials, 1), "be a whole number of at least 1")
-    check("epsilon", epsilon, lambda: 0 < epsilon < inf, "be above 0 and finite")  # before anything is judged
+    check(
+        "epsilon", epsilon, lambda: 0 < epsilon < inf, "be above 0 and finite"
+    )  # before anything is judged
     check("delta", delta, lambda: 0 < delta < 1, "lie between 0 and 1")
-    check("floor", floor, lambda: -inf < floor < inf, "be finite", hint="the least value that counts as holding, set before looking")
+    check(
+        "floor",
+        floor,
+        lambda: -inf < floor < inf,
+        "be finite",
+        hint="the least value that counts as holding, set before looking",
+    )
     groups, raters = [group(item) for item in items], [rater(item) for item in items]
     started, judged = monotonic(), len(items)
-    clean = representativeness(value(items), groups, population, rater_N=raters, seen=seen, level=level)
+    clean = representativeness(
+        value(items), groups, population, rater_N=raters, seen=seen, level=level
+    )
     shaken = None
     if perturb is not None:
         rng, values = np.random.default_rng([seed, 0xDE17A]), []
-        shown = track(range(trials), "perturbations", console=Terminal(stderr=True), transient=True) if progress else range(trials)
+        shown = (
+            track(range(trials), "perturbations", console=Terminal(stderr=True), transient=True)
+            if progress
+            else range(trials)
+        )
         for _ in shown:
             drawn = perturb(items, rng)
-            values.append(representativeness(value(drawn), groups, population, level=level).population)
+            values.append(
+                representativeness(value(drawn), groups, population, level=level).population
+            )
             judged += len(drawn)
         shaken = robustness(values, floor=floor, clean=clean.population, level=level)
     each = labels_for(epsilon, groups=len(clean.groups), level=level)
     needed = each * len(clean.groups)
-    return Trilemma(clean, shaken, len(items), judged, monotonic() - started, epsilon, needed, delta, trials_for(delta, level=level))
+    return Trilemma(
+        clean,
+        shaken,
+        len(items),
+        judged,
+        monotonic() - started,
+        epsilon,
+        needed,
+        delta,
+        trials_for(delta, level=level),
+    )
 
 
 def typos(rate: float) -> Perturb[Any]:
-    """Perturbed rows: within the words of each prompt (of a conversation, its last message) this share of neighbors trade places.
-    Answers and labels stay."""
+    """Perturbed rows: within the words of each prompt (of a conversation, its last message) this
+    share of neighbors trade places. Answers and labels stay."""
     from dataclasses import replace
 
     check("rate", rate, lambda: 0 <= rate <= 1 and rate < inf, "lie between 0 and 1")

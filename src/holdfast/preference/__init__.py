@@ -1,4 +1,6 @@
-"""Offline objectives over comparisons and single answers, one file each: `cost_N = holdfast.preference.rdpo(pairs, flip=0.2)`."""
+"""Offline objectives over comparisons and single answers, one file each: `cost_N =
+holdfast.preference.rdpo(pairs, flip=0.2)`.
+"""
 
 from holdfast.preference.beta_dpo import beta_dpo
 from holdfast.preference.cdpo import cdpo

@@ -1,4 +1,6 @@
-"""What methods that weigh tokens share: the weighed sum over an answer, and a mask of tokens that is learned."""
+"""What methods that weigh tokens share: the weighed sum over an answer, and a mask of tokens that
+is learned.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from holdfast.types import Scored
 
 
 def weighed_N(part: Scored, ratio_NT: Tensor | float, kl_NT: Tensor | float) -> Tensor:
-    """sum over t of m_u(t) [log pi(y_t|s_t) - log pi_ref(y_t|s_t)] + m_d(t) KL(pi_ref || pi at s_t), nats. Masks of 1 count all tokens."""
+    """sum over t of m_u(t) [log pi(y_t|s_t) - log pi_ref(y_t|s_t)] + m_d(t) KL(pi_ref || pi at
+    s_t), nats. Masks of 1 count all tokens.
+    """
     reference_NT, divergence_NT = reference(part), token_kl(part)
     inside_NT = part.mask_NT.bool()
     log_ratio_NT = torch.where(inside_NT, part.logp_NT - reference_NT, 0.0)
@@ -25,11 +29,13 @@ def masks_NTK(part: Scored, count: int) -> Tensor:
 
 
 class TokenMask(nn.Module):
-    """K masks of tokens, at least 0 and without an upper bound, from the reference's states s_l of L layers before the token is read:
+    """K masks of tokens, at least 0 and without an upper bound, from the reference's states s_l of
+    L layers before the token is read:
 
         m = relu( sum over layers of a_l relu(w_l . LayerNorm(s_l) + b_l) )
 
-    New, every mask is 1 on every token: w = 0, b = 1, a = 1 / L. A mask that starts at 0 would have no slope to leave it by.
+    New, every mask is 1 on every token: w = 0, b = 1, a = 1 / L. A mask that starts at 0 would have
+        no slope to leave it by.
     """
 
     def __init__(self, width: int, layers: int, masks: int):

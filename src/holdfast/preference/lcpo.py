@@ -1,4 +1,6 @@
-"""LCPO (later named RE-PO): any pairwise objective, with each rater's reliability learned while training."""
+"""LCPO (later named RE-PO): any pairwise objective, with each rater's reliability learned while
+training.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from holdfast.ambiguity.mean import mean
-from holdfast.card import Card, Limit, PairMethod, Paper, State, check, departures_of, section_of, settings_of
+from holdfast.card import (
+    Card,
+    Limit,
+    PairMethod,
+    Paper,
+    State,
+    check,
+    departures_of,
+    section_of,
+    settings_of,
+)
 from holdfast.inputs import rater, swapped
 from holdfast.preference.cpo import METHOD as CPO
 from holdfast.preference.dpo import METHOD as DPO
@@ -56,15 +68,24 @@ DOC = """Train {name} on labels that may be wrong, and learn from the policy its
 
 
 def lcpo(base: PairMethod, *limits: Limit) -> PairMethod:
-    """The method named `lcpo_BASE`: `base`, with the reliability of each rater learned along the way.
+    """The method named `lcpo_BASE`: `base`, with the reliability of each rater learned along the
+    way.
 
     Args:
         base: an objective without memory, whose cost can be computed for a pair the other way round
         limits: settings at which the result is a known method
     """
 
-    def objective(pairs: Pairs, memory: State, *, reliability: float = 0.9, rate: float = 0.1, **settings: Any) -> tuple[Tensor, State]:
-        check("reliability", reliability, 0.5 < reliability <= 1, "be above 0.5 and at most 1", hint="0.9 is usual")
+    def objective(
+        pairs: Pairs, memory: State, *, reliability: float = 0.9, rate: float = 0.1, **settings: Any
+    ) -> tuple[Tensor, State]:
+        check(
+            "reliability",
+            reliability,
+            0.5 < reliability <= 1,
+            "be above 0.5 and at most 1",
+            hint="0.9 is usual",
+        )
         check("rate", rate, 0 <= rate <= 1, "be between 0 and 1", hint="0.1 is usual")
         logit_N = base.objective(swapped(pairs), **settings) - base.objective(pairs, **settings)
         known_N = rater.of(pairs)
@@ -74,7 +95,9 @@ def lcpo(base: PairMethod, *limits: Limit) -> PairMethod:
         cost_N = right_N * F.softplus(-logit_N) + (1 - right_N) * F.softplus(logit_N)
         count_R = torch.zeros_like(eta_R).index_add(0, rater_N, torch.ones_like(right_N))
         share_R = torch.zeros_like(eta_R).index_add(0, rater_N, right_N) / count_R
-        learned_R = torch.where(count_R > 0, (1 - rate) * eta_R + rate * share_R, memory["reliability_R"].to(logit_N))
+        learned_R = torch.where(
+            count_R > 0, (1 - rate) * eta_R + rate * share_R, memory["reliability_R"].to(logit_N)
+        )
         return cost_N, {"reliability_R": learned_R}
 
     about = base.card
@@ -82,31 +105,47 @@ def lcpo(base: PairMethod, *limits: Limit) -> PairMethod:
     return PairMethod(
         objective=objective,
         reduction=mean(),
-        memory=lambda raters: {"reliability_R": torch.full((raters,), nan)},  # not a number: nothing seen of that rater yet
+        memory=lambda raters: {
+            "reliability_R": torch.full((raters,), nan)
+        },  # not a number: nothing seen of that rater yet
         card=Card(
             paper=Paper(
-                "RE-PO: Robust Enhanced Policy Optimization as a General Framework for LLM Alignment",
+                "RE-PO: Robust Enhanced Policy Optimization as a General Framework for "
+                "LLM Alignment",
                 "Cao, Xu, Guang, Long, Bakker, Wang, Yu",
                 2025,
                 "2509.24159",
                 "ICLR 2026",
             ),
-            equation=f"w softplus(-l) + (1 - w) softplus(l), w = sigma(l + logit eta), l the log-odds of {base.name}: {about.equation}",
+            equation=(
+                "w softplus(-l) + (1 - w) softplus(l), w = sigma(l + logit eta), l the "
+                f"log-odds of {base.name}: {about.equation}"
+            ),
             tokens=about.tokens,
             needs=about.needs,
             departures=departures_of(objective),
             limits=limits,
-            at_reference=None if about.at_reference is None else lambda **_: log(2),  # both orders cost the same there: l = 0
+            at_reference=None
+            if about.at_reference is None
+            else lambda **_: log(2),  # both orders cost the same there: l = 0
             coupled=about.coupled,
             held="the belief w that a label is right, which the policy's own log-odds set",
-            not_to_confuse_with="`rdpo`, which is told one flip rate for all and learns nothing; the paper's later versions call it RE-PO",
-            status="meets hand-worked numbers and the likelihood's gradient; recovers planted reliabilities; memorizing defeats it",
+            not_to_confuse_with=(
+                "`rdpo`, which is told one flip rate for all and learns nothing; the paper's "
+                "later versions call it RE-PO"
+            ),
+            status=(
+                "meets hand-worked numbers and the likelihood's gradient; recovers planted "
+                "reliabilities; memorizing defeats it"
+            ),
         ),
     )
 
 
 def _dress(objective: Any, base: PairMethod) -> None:
-    """The name, signature and docstring that the objective would have if it were written out for this base."""
+    """The name, signature and docstring that the objective would have if it were written out for
+    this base.
+    """
     own = [*settings_of(base.objective).values(), *(p for p in settings_of(objective).values())]
     first = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("pairs", "memory")]
     objective.__signature__ = inspect.Signature([*first, *own])
@@ -121,8 +160,16 @@ def _dress(objective: Any, base: PairMethod) -> None:
 
 
 LCPO_DPO = lcpo(DPO, Limit(at={"reliability": 1.0}, gives="dpo"))
-LCPO_IPO = lcpo(IPO, Limit(at={"reliability": 1.0, "tau": 0.5}, gives="dpo", other_at={"beta": 4.0}))
-LCPO_SIMPO = lcpo(SIMPO, Limit(at={"reliability": 1.0, "gamma": 0.0}, gives="simpo", other_at={"gamma": 0.0}))
-LCPO_CPO = lcpo(CPO, Limit(at={"reliability": 1.0, "alpha": 0.0}, gives="cpo", other_at={"alpha": 0.0}))
+LCPO_IPO = lcpo(
+    IPO, Limit(at={"reliability": 1.0, "tau": 0.5}, gives="dpo", other_at={"beta": 4.0})
+)
+LCPO_SIMPO = lcpo(
+    SIMPO, Limit(at={"reliability": 1.0, "gamma": 0.0}, gives="simpo", other_at={"gamma": 0.0})
+)
+LCPO_CPO = lcpo(
+    CPO, Limit(at={"reliability": 1.0, "alpha": 0.0}, gives="cpo", other_at={"alpha": 0.0})
+)
 
-lcpo_dpo, lcpo_ipo, lcpo_simpo, lcpo_cpo = (method.objective for method in (LCPO_DPO, LCPO_IPO, LCPO_SIMPO, LCPO_CPO))
+lcpo_dpo, lcpo_ipo, lcpo_simpo, lcpo_cpo = (
+    method.objective for method in (LCPO_DPO, LCPO_IPO, LCPO_SIMPO, LCPO_CPO)
+)

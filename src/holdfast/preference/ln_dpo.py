@@ -14,18 +14,21 @@ from holdfast.types import Pairs
 
 
 def ln_dpo(pairs: Pairs, *, beta: float = 5.0) -> Tensor:
-    """Divide each answer's log-ratio by its length, so that a long answer gains no larger margin from the same shift a token.
+    """Divide each answer's log-ratio by its length, so that a long answer gains no larger margin
+    from the same shift a token.
 
         rho = [log pi(y|x) - log pi_ref(y|x)] / |y|
         cost = softplus(-beta (rho_w - rho_l))          (Ahrabian et al. 2024)
 
-    Shape (N,), nats. Slopes: -beta sigma(-z) / |y_w| in log pi(y_w) and +beta sigma(-z) / |y_l| in log pi(y_l), with
-    z = beta (rho_w - rho_l): the shorter answer is pushed harder. Where all answers have T tokens it is `dpo` at beta / T; where the
-    reference gives every token the same probability it is `simpo` without a margin. What it removes is the length as a factor of the
+    Shape (N,), nats. Slopes: -beta sigma(-z) / |y_w| in log pi(y_w) and +beta sigma(-z) / |y_l| in
+    log pi(y_l), with z = beta (rho_w - rho_l): the shorter answer is pushed harder. Where all
+    answers have T tokens it is `dpo` at beta / T; where the reference gives every token the same
+    probability it is `simpo` without a margin. What it removes is the length as a factor of the
     margin, not a rater's taste for length: with such raters answers still grow.
 
     Args:
-        beta: scale of the log-ratio a token; about a typical length times the beta of dpo; 1 to 10, usually 5
+        beta: scale of the log-ratio a token; about a typical length times the beta of dpo; 1 to 10,
+            usually 5
 
     Raises:
         OptionError: beta is not above 0.
@@ -34,7 +37,13 @@ def ln_dpo(pairs: Pairs, *, beta: float = 5.0) -> Tensor:
     Departures:
         1. An empty answer has log-ratio 0 a token here; the paper leaves it undefined.
     """
-    check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="5 is usual: beta multiplies averages, not sums")
+    check(
+        "beta",
+        beta,
+        0 < beta < inf,
+        "be above 0 and finite",
+        hint="5 is usual: beta multiplies averages, not sums",
+    )
     chosen, rejected = pairs.chosen, pairs.rejected
     rho_w_N = chosen.log_ratio_N / chosen.length_N.clamp(min=1)
     rho_l_N = rejected.log_ratio_N / rejected.length_N.clamp(min=1)
@@ -57,7 +66,12 @@ METHOD = PairMethod(
         needs=(reference,),
         departures=departures_of(ln_dpo),
         at_reference=lambda **_: log(2),
-        not_to_confuse_with="the token-mean form of `ipo` in some libraries, a squared error of the same log-ratios",
-        status="meets hand-worked values, `dpo` at equal lengths, `simpo` under a constant reference and TRL's `sigmoid_norm`",
+        not_to_confuse_with=(
+            "the token-mean form of `ipo` in some libraries, a squared error of the same log-ratios"
+        ),
+        status=(
+            "meets hand-worked values, `dpo` at equal lengths, `simpo` under a constant "
+            "reference and TRL's `sigmoid_norm`"
+        ),
     ),
 )

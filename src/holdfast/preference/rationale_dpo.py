@@ -14,30 +14,41 @@ from holdfast.types import Pairs
 
 
 def rationale_dpo(pairs: Pairs, *, beta: float = 0.1, gamma: float = 0.1) -> Tensor:
-    """Add to `dpo` the likelihood of a written reason: a pair that says why carries more than one bit.
+    """Add to `dpo` the likelihood of a written reason: a pair that says why carries more than one
+    bit.
 
         cost = softplus(-beta h) - gamma log pi(rationale | x, both answers, "which is better, and why?")          (Just et al. 2024)
 
-    with h the log-ratio margin of `dpo`. Shape (N,), nats. Sums over response tokens, in both terms. At gamma 1 it is the negative log
-    likelihood of label and rationale together. In the answers' log-probabilities the slope is that of `dpo` exactly: a rationale teaches
-    only through weights that both share. **Train with the rationales permuted over the rows as a control**: that helps too, since it says
-    which attributes matter at all; only what true ones gain beyond it is due to the pairs.
+    with h the log-ratio margin of `dpo`. Shape (N,), nats. Sums over response tokens, in both
+    terms. At gamma 1 it is the negative log likelihood of label and rationale together. In the
+    answers' log-probabilities the slope is that of `dpo` exactly: a rationale teaches only through
+    weights that both share. **Train with the rationales permuted over the rows as a control**: that
+    helps too, since it says which attributes matter at all; only what true ones gain beyond it is
+    due to the pairs.
 
     Args:
         beta: strength of the KL penalty, in reward per nat; 0.01 to 2, usually 0.1
-        gamma: how much a nat of the rationale counts; so that gamma times its tokens is 0.1 to 1; 0 is plain DPO, usually 0.1
+        gamma: how much a nat of the rationale counts; so that gamma times its tokens is 0.1 to 1; 0
+            is plain DPO, usually 0.1
 
     Raises:
         OptionError: beta is not above 0, or gamma is negative or not finite.
         NeedError: the pairs were scored without a reference, or have no rationale.
 
     Departures:
-        1. This is the derivation's form. The authors' code takes another function of the rationale: `rationale_logistic`.
-        2. Which answer the rationale's prompt shows first is drawn for each row. The authors' code always shows the chosen one first, where
-           a rationale can be written without judging.
+        1. This is the derivation's form. The authors' code takes another function of the rationale:
+           `rationale_logistic`.
+        2. Which answer the rationale's prompt shows first is drawn for each row. The authors' code
+           always shows the chosen one first, where a rationale can be written without judging.
     """
     check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
-    check("gamma", gamma, 0 <= gamma < inf, "be at least 0 and finite", hint="0.1 is usual, 0 is plain DPO")
+    check(
+        "gamma",
+        gamma,
+        0 <= gamma < inf,
+        "be at least 0 and finite",
+        hint="0.1 is usual, 0 is plain DPO",
+    )
     why = rationale(pairs)
     return F.softplus(-beta * pairs.margin_N) - gamma * why.logp_N
 

@@ -14,29 +14,39 @@ from holdfast.types import Pairs
 
 
 def rdpo(pairs: Pairs, *, beta: float = 0.1, flip: float = 0.1) -> Tensor:
-    """If labels are flipped independently at a known rate, weigh the seen and the swapped label so that the average is the clean DPO loss.
+    """If labels are flipped independently at a known rate, weigh the seen and the swapped label so
+    that the average is the clean DPO loss.
 
         cost = [(1 - flip) softplus(-beta h) - flip softplus(beta h)] / (1 - 2 flip)          (Ray Chowdhury, Kini, Natarajan 2024)
              = softplus(-beta h) - flip / (1 - 2 flip) beta h
 
-    with h the log-ratio margin of `dpo`. Shape (N,), nats. The second form is the one computed. Slope in h:
-    -beta (sigma(-beta h) + flip / (1 - 2 flip)). Averaged over flips, the cost at h is softplus(-beta h), and its spread is
-    flip (1 - flip) (beta h)^2 / (1 - 2 flip)^2: the price, steep near 0.5.
+    with h the log-ratio margin of `dpo`. Shape (N,), nats. The second form is the one computed.
+    Slope in h: -beta (sigma(-beta h) + flip / (1 - 2 flip)). Averaged over flips, the cost at h is
+    softplus(-beta h), and its spread is flip (1 - flip) (beta h)^2 / (1 - 2 flip)^2: the price,
+    steep near 0.5.
 
-    Where the same pair was labeled often and won a share q, the optimum is beta h = logit((q - flip) / (1 - 2 flip)); it exists only if
-    flip < q < 1 - flip. A pair with one label has none: **the cost is unbounded below** and falls forever along
-    -flip / (1 - 2 flip) beta h. Watch for a negative mean cost that keeps falling, and stop early.
+    Where the same pair was labeled often and won a share q, the optimum is beta h = logit((q -
+    flip) / (1 - 2 flip)); it exists only if flip < q < 1 - flip. A pair with one label has none:
+    **the cost is unbounded below** and falls forever along -flip / (1 - 2 flip) beta h. Watch for a
+    negative mean cost that keeps falling, and stop early.
 
     Args:
         beta: strength of the KL penalty, in reward per nat; 0.05 to 0.5, usually 0.1
-        flip: probability that a label is the wrong way round; 0 (plain DPO) to below 0.5; above 0.4 only with very many pairs
+        flip: probability that a label is the wrong way round; 0 (plain DPO) to below 0.5; above 0.4
+            only with very many pairs
 
     Raises:
         OptionError: beta is not above 0, or flip is outside [0, 0.5).
         NeedError: the pairs were scored without a reference.
     """
     check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="0.1 is usual")
-    check("flip", flip, 0 <= flip < 0.5, "be at least 0 and below 0.5", hint="at 0.5 labels say nothing; above it swap chosen and rejected")
+    check(
+        "flip",
+        flip,
+        0 <= flip < 0.5,
+        "be at least 0 and below 0.5",
+        hint="at 0.5 labels say nothing; above it swap chosen and rejected",
+    )
     z_N = beta * pairs.margin_N
     return F.softplus(-z_N) - flip / (1 - 2 * flip) * z_N
 
@@ -59,6 +69,9 @@ METHOD = PairMethod(
         limits=(Limit(at={"flip": 0.0}, gives="dpo"),),
         at_reference=lambda **_: log(2),
         not_to_confuse_with="`cdpo`, which adds the flipped term: a bounded smoothing that keeps the bias",
-        status="returns the clean optimum under known flips; unbounded below on pairs with a single label; meets TRL's `robust`",
+        status=(
+            "returns the clean optimum under known flips; unbounded below on pairs with a "
+            "single label; meets TRL's `robust`"
+        ),
     ),
 )

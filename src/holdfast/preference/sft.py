@@ -14,12 +14,13 @@ def sft(answers: Answers) -> Tensor:
 
         cost = -log pi(y|x) / |y|          (maximum likelihood; as a first stage: Ouyang et al. 2022)
 
-    Shape (N,), nats per token: exp of the mean cost is a perplexity in which every answer counts the same. Of comparisons, only the chosen
-    answer is read.
+    Shape (N,), nats per token: exp of the mean cost is a perplexity in which every answer counts
+    the same. Of comparisons, only the chosen answer is read.
 
     Departures:
-        1. The average is taken within each answer and then over answers. Most trainers average over all response tokens of the batch
-           together, which is this one with each row weighted by its length: long answers then count more.
+        1. The average is taken within each answer and then over answers. Most trainers average over
+           all response tokens of the batch together, which is this one with each row weighted by
+           its length: long answers then count more.
     """
     return -answers.answer.mean_logp_N
 

@@ -13,18 +13,21 @@ from holdfast.types import Pairs
 
 
 def simpo(pairs: Pairs, *, beta: float = 2.0, gamma: float = 1.0) -> Tensor:
-    """Compare answers by their average log-probability a token, which is what decoding sees, with no reference and a target margin.
+    """Compare answers by their average log-probability a token, which is what decoding sees, with
+    no reference and a target margin.
 
         a = log pi(y|x) / |y|
         cost = softplus(gamma - beta (a_w - a_l))          (Meng, Xia, Chen 2024)
 
-    Shape (N,), nats. Log-probabilities are means over response tokens. Slopes: -beta sigma(-z) in a_w and +beta sigma(-z) in a_l, with
-    z = beta (a_w - a_l) - gamma. Nothing holds the policy near where it began: the likelihood of both answers may fall. Watch the KL.
+    Shape (N,), nats. Log-probabilities are means over response tokens. Slopes: -beta sigma(-z) in
+    a_w and +beta sigma(-z) in a_l, with z = beta (a_w - a_l) - gamma. Nothing holds the policy near
+    where it began: the likelihood of both answers may fall. Watch the KL.
 
     Args:
-        beta: scale of the average log-probability, in reward per (nat per token); 2 to 10. Not comparable with dpo's beta
-        gamma: target margin in reward units, absolute; 0 to beta. The authors' code and others set the ratio gamma / beta instead (usually
-            0.1 to 0.8): multiply theirs by beta
+        beta: scale of the average log-probability, in reward per (nat per token); 2 to 10. Not
+            comparable with dpo's beta
+        gamma: target margin in reward units, absolute; 0 to beta. The authors' code and others set
+            the ratio gamma / beta instead (usually 0.1 to 0.8): multiply theirs by beta
 
     Raises:
         OptionError: beta is not above 0, or gamma is negative or not finite.
@@ -33,7 +36,13 @@ def simpo(pairs: Pairs, *, beta: float = 2.0, gamma: float = 1.0) -> Tensor:
         1. An empty answer has average log-probability 0 here; the paper leaves it undefined.
     """
     check("beta", beta, 0 < beta < inf, "be above 0 and finite", hint="2 to 10 are usual")
-    check("gamma", gamma, 0 <= gamma < inf, "be at least 0 and finite", hint="gamma is absolute; half of beta is usual")
+    check(
+        "gamma",
+        gamma,
+        0 <= gamma < inf,
+        "be at least 0 and finite",
+        hint="gamma is absolute; half of beta is usual",
+    )
     return F.softplus(gamma - beta * (pairs.chosen.mean_logp_N - pairs.rejected.mean_logp_N))
 
 
@@ -42,7 +51,11 @@ METHOD = PairMethod(
     reduction=mean(),
     card=Card(
         paper=Paper(
-            "SimPO: Simple Preference Optimization with a Reference-Free Reward", "Meng, Xia, Chen", 2024, "2405.14734", "NeurIPS 2024"
+            "SimPO: Simple Preference Optimization with a Reference-Free Reward",
+            "Meng, Xia, Chen",
+            2024,
+            "2405.14734",
+            "NeurIPS 2024",
         ),
         equation="softplus(gamma - beta (a_w - a_l)), a = log pi(y) / |y|",
         tokens="mean",

@@ -1,4 +1,6 @@
-"""Self-contained HTML reports: one file that works from disk, without a network, with charts that are also saved as pictures."""
+"""Self-contained HTML reports: one file that works from disk, without a network, with charts that
+are also saved as pictures.
+"""
 
 from holdfast.report.charts import Chart
 from holdfast.report.page import LIGHTS, Details, Page, Section, Table, Tile

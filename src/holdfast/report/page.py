@@ -1,9 +1,11 @@
 """A report is a page of sections. Everything on it is plain text until the template escapes it.
 
-    Page("Title", "What came out, in a sentence.", [Section("Part", "Some words.", chart=Chart(...))]).write("report.html")
+    Page("Title", "What came out, in a sentence.", [Section("Part", "Some words.",
+    chart=Chart(...))]).write("report.html")
 
-The written file holds its style, its charts, their data and the one copy of the JavaScript that draws them. A content security policy
-in its head lets no other script run and nothing be loaded, so that text from data can do no harm even if an escape were forgotten.
+The written file holds its style, its charts, their data and the one copy of the JavaScript that
+draws them. A content security policy in its head lets no other script run and nothing be loaded, so
+that text from data can do no harm even if an escape were forgotten.
 """
 
 from __future__ import annotations
@@ -30,15 +32,27 @@ from holdfast.report.pair import Pair
 from holdfast.visible import visible
 
 MISSING = "n/a"
-NOTHING_ELSE = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
-AMONG_WORDS = re.compile(r"\d\s+(?!to\b|of\b)[^\W\d]{2,}.*\d")  # "479 beats 54": a sentence with numbers in it, and no number
+NOTHING_ELSE = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; "
+    "form-action 'none'"
+)
+AMONG_WORDS = re.compile(
+    r"\d\s+(?!to\b|of\b)[^\W\d]{2,}.*\d"
+)  # "479 beats 54": a sentence with numbers in it, and no number
 CODE = re.compile(r"`([^`\n]{1,120})`")
-LIGHTS = {"bad": "Problem", "warn": "Look here", "unknown": "Cannot tell", "good": "Fine"}  # worst first, and the words beside the color
+LIGHTS = {
+    "bad": "Problem",
+    "warn": "Look here",
+    "unknown": "Cannot tell",
+    "good": "Fine",
+}  # worst first, and the words beside the color
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One number to see first: `Tile("Win rate", "61.3%", "58.0% to 64.5%")`. `tone` is "", "good", "bad" or "warn"."""
+    """One number to see first: `Tile("Win rate", "61.3%", "58.0% to 64.5%")`. `tone` is "", "good",
+    "bad" or "warn".
+    """
 
     label: str
     value: str
@@ -48,7 +62,9 @@ class Tile:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under named columns. Cells may be strings, numbers or None (n/a). Columns of numbers are set flush right."""
+    """Rows under named columns. Cells may be strings, numbers or None (n/a). Columns of numbers are
+    set flush right.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
@@ -57,7 +73,9 @@ class Table:
     def __post_init__(self) -> None:
         for row in self.rows:
             if len(row) != len(self.columns):
-                raise OptionError(f"a table of {len(self.columns)} columns has a row of {len(row)} cells: {row!r}")
+                raise OptionError(
+                    f"a table of {len(self.columns)} columns has a row of {len(row)} cells: {row!r}"
+                )
 
     @property
     def numeric(self) -> list[bool]:
@@ -85,7 +103,8 @@ class Section:
     """A heading, paragraphs (blank lines part them), and whatever shows what they say.
 
     Attributes:
-        light: one of `LIGHTS`: the section is a finding, and its `text` up to the first blank line stands in the page's summary
+        light: one of `LIGHTS`: the section is a finding, and its `text` up to the first blank line
+            stands in the page's summary
         asks: the question that a finding answers
         aside: paragraphs with a name, set apart: ("What these data cannot tell", "...")
         command: something to paste into a shell, with a button that copies it
@@ -110,9 +129,14 @@ class Section:
 
     def __post_init__(self) -> None:
         if self.link and (":" in self.link[1] or self.link[1].startswith(("/", "\\"))):
-            raise OptionError(f"{self.link[1]!r} is no file beside the page", hint='a relative path: "check/report.html"')
+            raise OptionError(
+                f"{self.link[1]!r} is no file beside the page",
+                hint='a relative path: "check/report.html"',
+            )
         if self.light and self.light not in LIGHTS:
-            raise OptionError(f"{self.light!r} is no light", hint=f"one of {', '.join(LIGHTS)}, or nothing")
+            raise OptionError(
+                f"{self.light!r} is no light", hint=f"one of {', '.join(LIGHTS)}, or nothing"
+            )
 
     @property
     def question(self) -> str:
@@ -130,13 +154,19 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A whole report. `lead` says in plain sentences what came out; `tiles` are the few numbers that matter most."""
+    """A whole report. `lead` says in plain sentences what came out; `tiles` are the few numbers
+    that matter most.
+    """
 
     title: str
     lead: str
     sections: Sequence[Section] = ()
     tiles: Sequence[Tile] = ()
-    footer: str = field(default_factory=lambda: f"Made by Holdfast {__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.")
+    footer: str = field(
+        default_factory=lambda: (
+            f"Made by Holdfast {__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
+        )
+    )
 
     def charts(self) -> list[Chart]:
         return [chart for section in self.sections for chart in section.charts]
@@ -149,13 +179,19 @@ class Page:
 
     @property
     def filter_before(self) -> int:
-        """The number of the first section that a filter of rows is about; 0 where no section shows rows."""
+        """The number of the first section that a filter of rows is about; 0 where no section shows
+        rows.
+        """
         if not any(section.pairs for section in self.sections):
             return 0
-        return next(i for i, section in enumerate(self.sections, 1) if section.light or section.pairs)
+        return next(
+            i for i, section in enumerate(self.sections, 1) if section.light or section.pairs
+        )
 
     def html(self, *, pictures: bool = True) -> str:
-        """The page. `pictures` says whether each chart lies beside it as a picture, to be linked to."""
+        """The page. `pictures` says whether each chart lies beside it as a picture, to be
+        linked to.
+        """
         charts = self.charts()
         names = [chart.name for chart in charts]
         if len(set(names)) != len(names):
@@ -164,19 +200,33 @@ class Page:
         scripts = [javascript(), starter] if charts else [starter]
         policy = f"{NOTHING_ELSE}; script-src {_allowed(scripts)}"
         specs = {chart.name: inert_json(chart.page_spec()) for chart in charts}
-        return _template().render(page=self, lights=LIGHTS, pictures=pictures, style=style, scripts=scripts, policy=policy, specs=specs)
+        return _template().render(
+            page=self,
+            lights=LIGHTS,
+            pictures=pictures,
+            style=style,
+            scripts=scripts,
+            policy=policy,
+            specs=specs,
+        )
 
     def write(self, path: str | Path, *, pictures: bool = True) -> list[Path]:
-        """Write the page in one move, and each chart as a picture beside it if wanted. Returns every path written, the page first."""
+        """Write the page in one move, and each chart as a picture beside it if wanted. Returns
+        every path written, the page first.
+        """
         path = Path(path)
         beside = [chart.save_picture(path.parent) for chart in self.charts() if pictures]
-        write_text(path, self.html(pictures=pictures))  # last: where there is a page, there is all of it
+        write_text(
+            path, self.html(pictures=pictures)
+        )  # last: where there is a page, there is all of it
         return [path, *beside]
 
 
 def looks_numeric(cell: object) -> bool:
     text = cell_text(cell)
-    return text == MISSING or (bool(text) and text.lstrip("+-−<≈ ")[:1].isdigit() and not AMONG_WORDS.search(text))
+    return text == MISSING or (
+        bool(text) and text.lstrip("+-−<≈ ")[:1].isdigit() and not AMONG_WORDS.search(text)
+    )
 
 
 def cell_text(cell: object) -> str:
@@ -196,18 +246,28 @@ def _resource(name: str) -> str:
 
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters["cell"] = cell_text
     environment.filters["prose"] = prose
-    environment.filters["paragraphs"] = lambda text: [part.strip() for part in text.split("\n\n") if part.strip()]
+    environment.filters["paragraphs"] = lambda text: [
+        part.strip() for part in text.split("\n\n") if part.strip()
+    ]
     return environment.from_string(_resource("page.html"))
 
 
 def prose(text: str) -> Markup:
-    """A sentence with `words` between backticks set as code. Everything is escaped, what is between backticks too."""
+    """A sentence with `words` between backticks set as code. Everything is escaped, what is between
+    backticks too.
+    """
     parts = [escape(visible(part)) for part in CODE.split(text)]
-    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts)
+    )
 
 
 def _shown(value: object) -> object:
@@ -217,5 +277,7 @@ def _shown(value: object) -> object:
 
 def _allowed(scripts: Sequence[str]) -> str:
     """The scripts of this page by their hashes, as a content security policy names them."""
-    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    hashes = [
+        base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts
+    ]
     return " ".join(f"'sha256-{value}'" for value in hashes) or "'none'"

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 HEAD, TAIL = 2600, 700  # characters of a long text that are shown
-ALIKE = 0.3  # share of words in common below which two texts are simply different, and marking them tells nothing
+# share of words in common below which two texts are simply different, and marking them tells
+# nothing
+ALIKE = 0.3
 WORD = re.compile(r"\S+\s*|\s+")
 Marked = list[tuple[str, bool]]  # stretches of text, and whether the other text lacks them
 
@@ -46,17 +48,25 @@ class Pair:
     @property
     def unlike(self) -> bool:
         """Whether the two have so little in common that nothing is marked."""
-        return self.left != self.right and not any(differs for side in self.marked for _, differs in side)
+        return self.left != self.right and not any(
+            differs for side in self.marked for _, differs in side
+        )
 
 
 def cut(text: str, head: int = HEAD, tail: int = TAIL) -> str:
     """The text, or its beginning and its end with a count of what lies between."""
     left_out = len(text) - head - tail
-    return text if left_out <= 40 else f"{text[:head]}\n[\u2026 {left_out:,} characters \u2026]\n{text[-tail:]}"
+    return (
+        text
+        if left_out <= 40
+        else f"{text[:head]}\n[\u2026 {left_out:,} characters \u2026]\n{text[-tail:]}"
+    )
 
 
 def differences(left: str, right: str) -> tuple[Marked, Marked]:
-    """Each text in stretches, (text, whether the other lacks it), word by word. Nothing is marked where little is in common."""
+    """Each text in stretches, (text, whether the other lacks it), word by word. Nothing is marked
+    where little is in common.
+    """
     words = [WORD.findall(side) for side in (left, right)]
     bare = [[word.strip() for word in side] for side in words]
     matcher = SequenceMatcher(None, bare[0], bare[1], autojunk=False)
@@ -64,7 +74,9 @@ def differences(left: str, right: str) -> tuple[Marked, Marked]:
         return [(left, False)], [(right, False)]
     sides: tuple[Marked, Marked] = ([], [])
     for kind, left_from, left_to, right_from, right_to in matcher.get_opcodes():
-        for side, text, start, stop in zip(sides, words, (left_from, right_from), (left_to, right_to), strict=True):
+        for side, text, start, stop in zip(
+            sides, words, (left_from, right_from), (left_to, right_to), strict=True
+        ):
             if stop > start:
                 side.append(("".join(text[start:stop]), kind != "equal"))
     return sides

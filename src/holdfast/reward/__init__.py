@@ -1,6 +1,7 @@
 """Reward and preference models: one kind a file, one table.
 
-Text is judged by `holdfast.train_reward`; items that met more than once, such as players, need no text:
+Text is judged by `holdfast.train_reward`; items that met more than once, such as players, need no
+text:
 
     found = holdfast.reward.fit_items(winners, losers)      # who beats whom, also in circles
     found.pref_AA                                           # P(a beats b), a Game's matrix

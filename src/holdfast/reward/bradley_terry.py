@@ -14,13 +14,15 @@ from holdfast.types import Pairs
 
 
 def bradley_terry(pairs: Pairs) -> Tensor:
-    """Learn a reward r(x, y) whose differences are log-odds: P(y beats y') = sigma(r(x, y) - r(x, y')).
+    """Learn a reward r(x, y) whose differences are log-odds: P(y beats y') = sigma(r(x, y) - r(x,
+    y')).
 
         cost = -[p log sigma(r_w - r_l) + (1 - p) log sigma(r_l - r_w)]          (Bradley and Terry 1952; as a loss, Ouyang et al. 2022)
 
-    with p the row's `confidence`, 1 where rows have none. Shape (N,), nats. A constant added to r(x, .) changes nothing, so rewards of
-    different prompts cannot be compared. Preferences in a circle have no reward: of an n-cycle at most (n - 1) / n of the pairs can be
-    ranked right, and the maximum likelihood of a balanced one is r = 0, which ranks none.
+    with p the row's `confidence`, 1 where rows have none. Shape (N,), nats. A constant added to
+    r(x, .) changes nothing, so rewards of different prompts cannot be compared. Preferences in a
+    circle have no reward: of an n-cycle at most (n - 1) / n of the pairs can be ranked right, and
+    the maximum likelihood of a balanced one is r = 0, which ranks none.
     """
     chosen_NH, rejected_NH, prompt_NH = heads(pairs)
     return surprise(difference(chosen_NH, rejected_NH, prompt_NH), confidence.of(pairs))
@@ -35,7 +37,11 @@ METHOD = RewardMethod(
     objective=bradley_terry,
     reduction=mean(),
     card=Card(
-        paper=Paper("Rank Analysis of Incomplete Block Designs: I. The Method of Paired Comparisons", "Bradley, Terry", 1952),
+        paper=Paper(
+            "Rank Analysis of Incomplete Block Designs: I. The Method of Paired Comparisons",
+            "Bradley, Terry",
+            1952,
+        ),
         equation="softplus(-(r_w - r_l))",
         tokens="none",
         at_reference=lambda **_: log(2),

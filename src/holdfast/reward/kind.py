@@ -1,8 +1,10 @@
-"""What a kind of reward model is: how wide its head is, what two outputs say of a pair, and what a pair costs.
+"""What a kind of reward model is: how wide its head is, what two outputs say of a pair, and what a
+pair costs.
 
-A reward model reads a prompt with an answer and puts out H numbers. They flow as a `Scored` does, so that the training loop need not
-know: `logp_NT` holds the outputs, T = H, in the unit of the head, and the mask is all ones. A kind that also looks at the prompt alone
-(a gate) finds the outputs at the prompt's end under `extra["prompt"]`.
+A reward model reads a prompt with an answer and puts out H numbers. They flow as a `Scored` does,
+so that the training loop need not know: `logp_NT` holds the outputs, T = H, in the unit of the
+head, and the mask is all ones. A kind that also looks at the prompt alone (a gate) finds the
+outputs at the prompt's end under `extra["prompt"]`.
 """
 
 from __future__ import annotations
@@ -21,16 +23,21 @@ PROMPT = "prompt"  # the branch that ends where the prompt does
 
 @dataclass(frozen=True, kw_only=True)
 class RewardMethod(PairMethod):
-    """A kind of reward model. Its objective, reduction and card are those of any pairwise method; the rest is what makes it a model.
+    """A kind of reward model. Its objective, reduction and card are those of any pairwise method;
+    the rest is what makes it a model.
 
     Attributes:
         width: `width(**settings)`, how many outputs the head has.
-        score: `score(first_NH, second_NH, prompt_NH, **settings) -> logit_N`, the log-odds that the first answer is preferred.
-        item_score: `item_score(first_NH, second_NH) -> logit_N`, the same of items that have no text.
+        score: `score(first_NH, second_NH, prompt_NH, **settings) -> logit_N`, the log-odds that the
+            first answer is preferred.
+        item_score: `item_score(first_NH, second_NH) -> logit_N`, the same of items that have no
+            text.
         item_width: `item_width(dim)`, how many free numbers an item has; the first is a strength.
         item_outputs: `item_outputs(free_AF) -> output_AH`, what `item_score` takes.
-        reads_prompt: whether `score` wants the outputs at the prompt's end; None is passed otherwise.
-        scalar: whether one number an answer says it all, so that the model is a reward and not only a judge of pairs.
+        reads_prompt: whether `score` wants the outputs at the prompt's end; None is passed
+            otherwise.
+        scalar: whether one number an answer says it all, so that the model is a reward and not only
+            a judge of pairs.
     """
 
     width: Callable[..., int]
@@ -49,6 +56,8 @@ def heads(pairs: Pairs) -> tuple[Tensor, Tensor, Tensor | None]:
 
 
 def surprise(logit_N: Tensor, confidence_N: Tensor | None) -> Tensor:
-    """-[p log sigma(s) + (1 - p) log sigma(-s)] with p the confidence that the label is right, 1 where rows have none. Shape (N,), nats."""
+    """-[p log sigma(s) + (1 - p) log sigma(-s)] with p the confidence that the label is right, 1
+    where rows have none. Shape (N,), nats.
+    """
     cost_N = F.softplus(-logit_N)
     return cost_N if confidence_N is None else cost_N + (1 - confidence_N) * logit_N

@@ -28,7 +28,8 @@ class Picked:
         texts: the answer kept for each prompt.
         place_P: which of the drawn ones that is.
         drawn: every answer.
-        score_PN: what the answers were chosen by. Of the one kept it is biased upwards: the choice looked at it.
+        score_PN: what the answers were chosen by. Of the one kept it is biased upwards: the choice
+            looked at it.
     """
 
     texts: tuple[str, ...]
@@ -53,16 +54,19 @@ def best_of_n(
     device: str = "cpu",
     progress: bool = False,
 ) -> Picked:
-    """Draw n answers to each prompt, return the one of highest reward: argmax over y_1..y_n ~ pi(.|x) of r(x, y).
+    """Draw n answers to each prompt, return the one of highest reward: argmax over y_1..y_n ~
+    pi(.|x) of r(x, y).
 
-    No training; n times the price of an answer. Its divergence from the policy is at most log n - (n - 1)/n nats (`kl_bound`). What gains
-    under the reward used here may be the reward's own errors: judge the kept answers by another.
+    No training; n times the price of an answer. Its divergence from the policy is at most log n -
+    (n - 1)/n nats (`kl_bound`). What gains under the reward used here may be the reward's own
+    errors: judge the kept answers by another.
 
     Args:
         model: a causal language model
         tokenizer: the model's
         prompts: strings, or conversations
-        reward: a function `reward(prompts, answers) -> scores`, the name of one, or a reward model's folder
+        reward: a function `reward(prompts, answers) -> scores`, the name of one, or a reward
+            model's folder
         n: answers to choose from
         max_new_tokens: the most tokens of an answer; one that reaches it is cut off
         temperature: of the draws
@@ -79,43 +83,82 @@ def best_of_n(
     check("n", n, isinstance(n, int) and n >= 1, "be a whole number of at least 1")
     settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
     settings |= {"template": template, "accept_loss": accept_loss}
-    drawn = draw(model, tokenizer, prompts, samples=n, seed=seed, batch=batch, progress=progress, **settings)
-    return pick(prompts, drawn, reward_from(reward, device=device, accept_loss=accept_loss), name_of(reward))
+    drawn = draw(
+        model, tokenizer, prompts, samples=n, seed=seed, batch=batch, progress=progress, **settings
+    )
+    return pick(
+        prompts, drawn, reward_from(reward, device=device, accept_loss=accept_loss), name_of(reward)
+    )
 
 
-def pick(prompts: Sequence[Text], drawn: Sequence[Sequence[str]], reward: Reward, name: str = "the reward") -> Picked:
-    """Of answers at hand, as many to each prompt, the one of highest reward; the first of equals."""
+def pick(
+    prompts: Sequence[Text],
+    drawn: Sequence[Sequence[str]],
+    reward: Reward,
+    name: str = "the reward",
+) -> Picked:
+    """Of answers at hand, as many to each prompt, the one of highest reward; the first of
+    equals.
+    """
     n = len(drawn[0]) if drawn else 0
     if len(drawn) != len(prompts) or any(len(row) != n for row in drawn) or (len(drawn) and not n):
-        raise DataError(f"{len(prompts)} prompts, but answers of {len(drawn)}; every prompt must have as many, at least one")
-    flat = [prompt for prompt in prompts for _ in range(n)], [answer for row in drawn for answer in row]
-    score_PN = checked(reward(*flat), len(flat[0]), name).reshape(len(prompts), n) if drawn else np.zeros((0, 0))
+        raise DataError(
+            f"{len(prompts)} prompts, but answers of {len(drawn)}; every prompt must have "
+            "as many, at least one"
+        )
+    flat = (
+        [prompt for prompt in prompts for _ in range(n)],
+        [answer for row in drawn for answer in row],
+    )
+    score_PN = (
+        checked(reward(*flat), len(flat[0]), name).reshape(len(prompts), n)
+        if drawn
+        else np.zeros((0, 0))
+    )
     return picked(drawn, score_PN)
 
 
 def picked(drawn: Sequence[Sequence[str]], score_PN: Floats) -> Picked:
     """Keep the answers of highest score."""
     place_P = score_PN.argmax(1) if len(score_PN) else np.zeros(0, np.int64)
-    return Picked(tuple(row[i] for row, i in zip(drawn, place_P, strict=True)), place_P, tuple(map(tuple, drawn)), score_PN)
+    return Picked(
+        tuple(row[i] for row, i in zip(drawn, place_P, strict=True)),
+        place_P,
+        tuple(map(tuple, drawn)),
+        score_PN,
+    )
 
 
 def best_of_table(logp_NA: ArrayLike, score_A: ArrayLike) -> Floats:
-    """The distribution of the best of N independent draws, the n-th from policy `logp_NA[n]`; N equal rows are best of N. Shape (A,).
+    """The distribution of the best of N independent draws, the n-th from policy `logp_NA[n]`; N
+    equal rows are best of N. Shape (A,).
 
-        P(draw n is kept, with answer a) = p_n(a) int_0^1 prod over m != n of (P_m(score < s_a) + u P_m(score = s_a)) du
+        P(draw n is kept, with answer a) = p_n(a) int_0^1 prod over m != n of (P_m(score < s_a) + u
+        P_m(score = s_a)) du
 
-    u is the rank that a draw gets among equals, at random. With different scores this is the product of distribution functions.
+    u is the rank that a draw gets among equals, at random. With different scores this is the
+    product of distribution functions.
 
     Raises:
         DataError: shapes that do not fit, or rows that are no distribution.
     """
     p_NA, score = np.exp(np.atleast_2d(np.asarray(logp_NA, float))), np.asarray(score_A, float)
-    if p_NA.ndim != 2 or score.shape != p_NA.shape[1:] or not np.isfinite(score).all() or not np.allclose(p_NA.sum(1), 1):
-        raise DataError(f"log-probabilities of answers and one finite score each; these have shapes {p_NA.shape} and {score.shape}")
+    if (
+        p_NA.ndim != 2
+        or score.shape != p_NA.shape[1:]
+        or not np.isfinite(score).all()
+        or not np.allclose(p_NA.sum(1), 1)
+    ):
+        raise DataError(
+            "log-probabilities of answers and one finite score each; these have shapes "
+            f"{p_NA.shape} and {score.shape}"
+        )
     n = len(p_NA)
     below_NA = p_NA @ (score[:, None] < score[None, :])
     equal_NA = p_NA @ (score[:, None] == score[None, :])
-    node_Q, weight_Q = np.polynomial.legendre.leggauss(n // 2 + 1)  # exact for polynomials of degree n - 1
+    node_Q, weight_Q = np.polynomial.legendre.leggauss(
+        n // 2 + 1
+    )  # exact for polynomials of degree n - 1
     level_QNA = below_NA + ((node_Q + 1) / 2)[:, None, None] * equal_NA
     out_A = np.zeros(len(score))
     for i in range(n):
@@ -125,6 +168,8 @@ def best_of_table(logp_NA: ArrayLike, score_A: ArrayLike) -> Floats:
 
 
 def kl_bound(n: int) -> float:
-    """The most nats that best of n can be away from the policy: log n - (n - 1)/n (Beirami et al. 2024 prove the bound)."""
+    """The most nats that best of n can be away from the policy: log n - (n - 1)/n (Beirami et al.
+    2024 prove the bound).
+    """
     check("n", n, isinstance(n, int) and n >= 1, "be a whole number of at least 1")
     return log(n) - (n - 1) / n

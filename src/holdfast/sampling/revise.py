@@ -25,10 +25,11 @@ def revise(
     accept_loss: Sequence[str] = (),
     seed: int = 0,
 ) -> list[list[str]]:
-    """The answers, then each round of revisions: `steps + 1` lists, aligned with `prompts`. Round k shows the model its answer of round
-    k - 1 and asks for a better one.
+    """The answers, then each round of revisions: `steps + 1` lists, aligned with `prompts`. Round k
+    shows the model its answer of round k - 1 and asks for a better one.
 
-    More rounds are not always better: at the exact optimum of `srpo` a revision gains nothing. Look at every round.
+    More rounds are not always better: at the exact optimum of `srpo` a revision gains nothing. Look
+        at every round.
 
     Args:
         model: a causal language model
@@ -46,11 +47,17 @@ def revise(
         OptionError: `steps` is negative, or prompts and answers are not aligned.
     """
     if steps < 0 or len(prompts) != len(answers):
-        raise OptionError(f"steps is {steps}, with {len(prompts)} prompts and {len(answers)} answers", hint="one answer for each prompt")
+        raise OptionError(
+            f"steps is {steps}, with {len(prompts)} prompts and {len(answers)} answers",
+            hint="one answer for each prompt",
+        )
     chat = isinstance(renderer(template, Marks.of(tokenizer)), Chat)
     rounds = [list(answers)]
     for step in range(steps if prompts else 0):
-        asked = [revise_prompt(prompt, shown, chat=chat) for prompt, shown in zip(prompts, rounds[-1], strict=True)]
+        asked = [
+            revise_prompt(prompt, shown, chat=chat)
+            for prompt, shown in zip(prompts, rounds[-1], strict=True)
+        ]
         how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
         how |= {"template": template, "accept_loss": accept_loss}
         rounds.append([text for (text,) in draw(model, tokenizer, asked, seed=seed + step, **how)])

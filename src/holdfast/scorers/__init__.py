@@ -1,1 +1,3 @@
-"""Log-probabilities of answers: of text under a language model (`text`), and of exact tables (`table`)."""
+"""Log-probabilities of answers: of text under a language model (`text`), and of exact tables
+(`table`).
+"""

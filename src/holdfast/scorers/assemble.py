@@ -24,7 +24,8 @@ def assemble(
         takes: `Pairs` or `Answers`, as the method's card says.
         parts: one `Scored` per branch, aligned with `rows`.
         rows: the rows behind the branches.
-        groups: names of all groups in the order of their numbers; a row's group becomes its place in this list.
+        groups: names of all groups in the order of their numbers; a row's group becomes its place
+            in this list.
         raters: likewise of all raters; None among them stands for the rows that name none.
     """
     device = next(iter(parts.values())).logp_NT.device

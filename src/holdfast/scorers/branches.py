@@ -1,7 +1,9 @@
-"""What scorers share: the packed path, the padded one that defines it, and the check of one against the other that nobody can leave out.
+"""What scorers share: the packed path, the padded one that defines it, and the check of one against
+the other that nobody can leave out.
 
-A scorer checks itself before it says its first number, and again whenever an answer comes that is longer than all it was checked on. It
-takes the padded path from then on where the two differ, or where the packed one raises anything at all.
+A scorer checks itself before it says its first number, and again whenever an answer comes that is
+longer than all it was checked on. It takes the padded path from then on where the two differ, or
+where the packed one raises anything at all.
 
     scorer = TextScorer(model)
     scorer(items)                    # checked on these items first
@@ -29,13 +31,24 @@ from holdfast.types import Scored, Tokenized
 
 Path = Literal["packed", "plain"]
 
-VERIFIED_ROWS, VERIFIED_ANSWERS = 4, 8  # first rows that are compared, and first answers of each, beside the longest
-# Largest differences that rounding explains: of a token's log-probability in nats (of other outputs: of the largest one, where that is
-# above 1), and of a gradient, relative to its norm.
+VERIFIED_ROWS, VERIFIED_ANSWERS = (
+    4,
+    8,
+)  # first rows that are compared, and first answers of each, beside the longest
+# Largest differences that rounding explains: of a token's log-probability in nats (of other
+# outputs: of the largest one, where that is above 1), and of a gradient, relative to its norm.
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
 GRADIENT_TOLERANCE = {torch.float32: 1e-2, torch.float64: 1e-5}
 
-FAILURES = (TypeError, ValueError, RuntimeError, AttributeError, LookupError, NotImplementedError, AssertionError)  # of a model's forward
+FAILURES = (
+    TypeError,
+    ValueError,
+    RuntimeError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    AssertionError,
+)  # of a model's forward
 
 log = logging.getLogger("holdfast")
 
@@ -45,12 +58,16 @@ class Verification:
     """What came of comparing the packed path with one unpadded forward an answer, in float32."""
 
     path: Path  # the path in use from now on
-    worst_nats: float  # largest difference, nats a token (or what a head puts out); nan where there was nothing to compare
+    # largest difference, nats a token (or what a head puts out); nan where there was nothing to
+    # compare
+    worst_nats: float
     tolerance_nats: float
     worst_gradient: float = float("nan")  # relative to the gradient's norm
     rows: int = 0  # rows compared: the first ones and the longest
     longest: int = 0  # tokens of the longest prompt and answer among them
-    one_by_one: bool = False  # each answer in a forward of its own, because padding changes the model's numbers
+    one_by_one: bool = (
+        False  # each answer in a forward of its own, because padding changes the model's numbers
+    )
     reason: str = ""  # why the packed path is not taken, or not even the padded one
 
     @property
@@ -59,10 +76,12 @@ class Verification:
 
 
 class BranchScorer(nn.Module):
-    """A model as the training loop sees it: items in, a `Scored` a branch out. Wrap this in DDP or FSDP, not the model inside.
+    """A model as the training loop sees it: items in, a `Scored` a branch out. Wrap this in DDP or
+    FSDP, not the model inside.
 
-    Final classes say what is scored: `packed`, all items in one row, and `plain`, a padded forward a branch. Both are called by `forward`
-    alone, which sees to it that they are verified and that no forward holds sequences that would change each other's numbers.
+    Final classes say what is scored: `packed`, all items in one row, and `plain`, a padded forward
+    a branch. Both are called by `forward` alone, which sees to it that they are verified and that
+    no forward holds sequences that would change each other's numbers.
     """
 
     scores = "scores"  # what to call them
@@ -76,7 +95,9 @@ class BranchScorer(nn.Module):
         self._reason = ""
         self._one_by_one = False  # padding changes the model's numbers
         inner = causal_model(model)
-        self._no_split_modules = getattr(inner, "_no_split_modules", None)  # where accelerate looks for FSDP's units
+        self._no_split_modules = getattr(
+            inner, "_no_split_modules", None
+        )  # where accelerate looks for FSDP's units
         self.sides = Sides.of_model(inner)  # lengths that must not share a forward
         if path == "packed":
             self._try_install(inner)
@@ -140,10 +161,18 @@ class BranchScorer(nn.Module):
 
     def sides_of(self, items: Sequence[Tokenized]) -> int:
         """How many forwards at least it takes to score these items."""
-        return len({self.sides.of(_length(alone)) for item in items for alone in self.sequences(item).values()})
+        return len(
+            {
+                self.sides.of(_length(alone))
+                for item in items
+                for alone in self.sequences(item).values()
+            }
+        )
 
     def _once(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
-        """One forward. Models that remember the lengths of earlier forwards are made to forget them, before and after."""
+        """One forward. Models that remember the lengths of earlier forwards are made to forget
+        them, before and after.
+        """
         with ExitStack() as around:
             for model in self.models if self.sides.boundaries else ():
                 forget_lengths(model)
@@ -160,12 +189,18 @@ class BranchScorer(nn.Module):
         score: Callable[[Sequence[Tokenized]], dict[str, Scored]],
         side: Callable[[int], Any] | None = None,
     ) -> dict[str, Scored]:
-        """Score items in as few forwards as `side` allows, or each sequence in one of its own, and put the parts together again."""
-        groups: dict[Any, dict[int, list[str]]] = {}  # a forward -> item -> names of what is scored of it there
+        """Score items in as few forwards as `side` allows, or each sequence in one of its own, and
+        put the parts together again.
+        """
+        groups: dict[
+            Any, dict[int, list[str]]
+        ] = {}  # a forward -> item -> names of what is scored of it there
         for n, item in enumerate(items):
             found: dict[Any, list[str]] = {}
             for name, alone in self.sequences(item).items():
-                found.setdefault((n, name) if side is None else side(_length(alone)), []).append(name)
+                found.setdefault((n, name) if side is None else side(_length(alone)), []).append(
+                    name
+                )
             for key, names in found.items():
                 groups.setdefault((key, tuple(names)), {})[n] = names
         made: dict[str, list[Scored]] = {}
@@ -176,7 +211,10 @@ class BranchScorer(nn.Module):
                 if self.belongs(name, names):
                     made.setdefault(name, []).append(part)
                     places.setdefault(name, []).extend(members)
-        order = [*(name for name in self.sequences(items[0]) if name in made), *made]  # as one forward of all would have it
+        order = [
+            *(name for name in self.sequences(items[0]) if name in made),
+            *made,
+        ]  # as one forward of all would have it
         return {name: _joined(made[name], places[name]) for name in dict.fromkeys(order)}
 
     def _only(self, item: Tokenized, names: Sequence[str]) -> Tokenized:
@@ -187,16 +225,25 @@ class BranchScorer(nn.Module):
         return True
 
     def hidden_states(self, decoder: Any, items: Sequence[Tokenized]) -> tuple[Tensor, Layout]:
-        """The decoder's hidden states of one packed row (L, width), and where everything stands in it."""
+        """The decoder's hidden states of one packed row (L, width), and where everything stands in
+        it.
+        """
         out, layout = self.decoded(decoder, causal_model(self.model), items)
         return out.last_hidden_state[0], layout
 
-    def decoded(self, decoder: Any, inner: Any, items: Sequence[Tokenized], **more: Any) -> tuple[Any, Layout]:
+    def decoded(
+        self, decoder: Any, inner: Any, items: Sequence[Tokenized], **more: Any
+    ) -> tuple[Any, Layout]:
         """All that the decoder of a causal model puts out for one packed row."""
         layout = pack(items).to(self.device)
-        # A ready-made 4-D mask is passed on by every model as it is, which saves making one; the attention reads the layout instead.
+        # A ready-made 4-D mask is passed on by every model as it is, which saves making one; the
+        # attention reads the layout instead.
         unread = layout.ids_L.new_zeros(1, 1, 1, 1, dtype=torch.bool)
-        given = {"input_ids": layout.ids_L[None], "position_ids": layout.position_L[None], "attention_mask": unread}
+        given = {
+            "input_ids": layout.ids_L[None],
+            "position_ids": layout.position_L[None],
+            "attention_mask": unread,
+        }
         install(inner)  # where another scorer of the same model has just taken the padded path
         with packing(inner):
             return decoder(**given, use_cache=False, branches=layout, **more), layout
@@ -204,7 +251,9 @@ class BranchScorer(nn.Module):
     # ------------------------------------------------------------ verification
 
     def check(self, items: Sequence[Tokenized]) -> Verification:
-        """Verify on these items if they hold a sequence longer than all before; a fall back is logged."""
+        """Verify on these items if they hold a sequence longer than all before; a fall back is
+        logged.
+        """
         known = self.verification
         if known is not None and _longest(items) <= known.longest:
             return known
@@ -214,41 +263,71 @@ class BranchScorer(nn.Module):
         return found
 
     def verify(self, items: Sequence[Tokenized]) -> Verification:
-        """Compare packed scores and a gradient of theirs with those of one unpadded forward an answer, on the first rows and the longest.
+        """Compare packed scores and a gradient of theirs with those of one unpadded forward an
+        answer, on the first rows and the longest.
 
-        In float32, outside autocast, without dropout and without touching random state or modes. Where they differ, or where the packed
-        path raises, answers are scored in padded rows from now on; and one by one if padding changes the model's numbers.
+        In float32, outside autocast, without dropout and without touching random state or modes.
+        Where they differ, or where the packed path raises, answers are scored in padded rows from
+        now on; and one by one if padding changes the model's numbers.
 
         Raises:
             ModelError: the model cannot be scored at all, or is no causal one.
         """
         rows = _sample(items)
-        dtype = torch.float64 if next(self.model.parameters()).dtype == torch.float64 else torch.float32
+        dtype = (
+            torch.float64 if next(self.model.parameters()).dtype == torch.float64 else torch.float32
+        )
         tolerance, gradient_tolerance = TOLERANCE[dtype], GRADIENT_TOLERANCE[dtype]
         worst = slope = float("nan")
         if any(_attends_to_all(model) < _longest(items) for model in self.models):
-            self._score_one_by_one("it attends to a number of tokens that it ranks, and rounding breaks ties among them")
+            self._score_one_by_one(
+                "it attends to a number of tokens that it ranks, and rounding breaks ties "
+                "among them"
+            )
         with _undisturbed(self), in_float32(self.model):
             right = self._alone(rows)
             if self.path == "packed":
                 try:
                     with _nudged_embeddings(causal_model(self.model)) as nudge_H:
                         pieces = []
-                        for at in range(0, len(rows), 2):  # two rows at once tell whether neighbors see each other; more take memory
+                        for at in range(
+                            0,
+                            len(rows),
+                            2,
+                            # two rows at once tell whether neighbors see each other; more take
+                            # memory
+                        ):
                             made = self._scored(rows[at : at + 2])
                             _backpropagate(made, nudge_H, row=at)
-                            pieces.append({name: part.each(Tensor.detach) for name, part in made.items()})
-                        parts = {name: _joined([piece[name] for piece in pieces], range(len(rows))) for name in pieces[0]}
+                            pieces.append(
+                                {name: part.each(Tensor.detach) for name, part in made.items()}
+                            )
+                        parts = {
+                            name: _joined([piece[name] for piece in pieces], range(len(rows)))
+                            for name in pieces[0]
+                        }
                 except Exception as error:
                     if isinstance(error, DataError | torch.OutOfMemoryError):
                         raise
-                    self.fall_back(str(error) if isinstance(error, ModelError) else f"the packed forward failed: {_one_line(error)}")
+                    self.fall_back(
+                        str(error)
+                        if isinstance(error, ModelError)
+                        else f"the packed forward failed: {_one_line(error)}"
+                    )
                 else:
-                    worst, slope = self._difference(parts, right.parts), _relative(_gradient(nudge_H), right.slope_H)
+                    worst, slope = (
+                        self._difference(parts, right.parts),
+                        _relative(_gradient(nudge_H), right.slope_H),
+                    )
                     if not worst <= tolerance:  # NaN falls back too
-                        self.fall_back(f"packed and padded {self.scores} differ by {worst:.3g} (tolerance {tolerance:g})")
+                        self.fall_back(
+                            f"packed and padded {self.scores} differ by {worst:.3g} "
+                            f"(tolerance {tolerance:g})"
+                        )
                     elif not slope <= gradient_tolerance:
-                        self.fall_back(f"gradients of packed and padded {self.scores} differ by {slope:.1%}")
+                        self.fall_back(
+                            f"gradients of packed and padded {self.scores} differ by {slope:.1%}"
+                        )
             if self.path == "plain" and not self._one_by_one:
                 self._check_padding(rows, right.parts, tolerance)
         before = self.verification
@@ -273,29 +352,43 @@ class BranchScorer(nn.Module):
             with _nudged_embeddings(causal_model(self.model)) as nudge_H:
                 for n, item in enumerate(rows):
                     for name, alone in self.sequences(item).items():
-                        parts = {part: scored for part, scored in self._once([alone]).items() if self.belongs(part, [name])}
+                        parts = {
+                            part: scored
+                            for part, scored in self._once([alone]).items()
+                            if self.belongs(part, [name])
+                        }
                         _backpropagate(parts, nudge_H, row=n)
                         for part, scored in parts.items():
                             made.setdefault(part, []).append(scored.each(Tensor.detach))
                             places.setdefault(part, []).append(n)
-            found = _Found({name: _joined(made[name], places[name]) for name in made}, _gradient(nudge_H))
+            found = _Found(
+                {name: _joined(made[name], places[name]) for name in made}, _gradient(nudge_H)
+            )
             self._check_causal(rows, found.parts)
         except FAILURES as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
             raise ModelError(
-                f"{type(causal_model(self.model)).__name__} cannot score an answer: its own forward of a prompt and an answer failed with "
+                f"{type(causal_model(self.model)).__name__} cannot score an answer: its "
+                "own forward of a prompt and an answer failed with "
                 f"{_one_line(error)}",
-                hint="the model is given input_ids alone, and its logits are read; one that needs more cannot be used here",
+                hint=(
+                    "the model is given input_ids alone, and its logits are read; one that "
+                    "needs more cannot be used here"
+                ),
             ) from error
         finally:
             self.path = path
         return found
 
     def _check_causal(self, rows: Sequence[Tokenized], parts: Mapping[str, Scored]) -> None:
-        """Refuse a model whose scores of a token depend on later tokens, where scores are of tokens at all."""
+        """Refuse a model whose scores of a token depend on later tokens, where scores are of tokens
+        at all.
+        """
 
-    def _check_padding(self, rows: Sequence[Tokenized], right: Mapping[str, Scored], tolerance: float) -> None:
+    def _check_padding(
+        self, rows: Sequence[Tokenized], right: Mapping[str, Scored], tolerance: float
+    ) -> None:
         """Score one by one from now on if scores change by being padded beside others."""
         with torch.no_grad():
             try:
@@ -315,13 +408,17 @@ class BranchScorer(nn.Module):
             self.fall_back("")
         if not self._one_by_one:
             self._one_by_one = True
-            self._reason = "; ".join(filter(None, [self._reason, f"answers are scored one by one, because {why}"]))
+            self._reason = "; ".join(
+                filter(None, [self._reason, f"answers are scored one by one, because {why}"])
+            )
 
     def _difference(self, ours: Mapping[str, Scored], right: Mapping[str, Scored]) -> float:
         worst = 0.0
         for name, part in right.items():
             for field, x in part.learned.items():
-                off = float((getattr(ours[name], field).detach() - x).abs().max()) / self.unit(name, field, x)
+                off = float((getattr(ours[name], field).detach() - x).abs().max()) / self.unit(
+                    name, field, x
+                )
                 worst = off if not off <= worst else worst  # NaN stays
         return worst
 
@@ -341,11 +438,15 @@ def said_of(found: Verification) -> str:
     if found.one_by_one:
         return f"scoring: one forward per answer, {found.reason}"
     if found.fell_back:
-        return f"scoring: one padded forward per answer instead of packed rows, because {found.reason}"
+        return (
+            f"scoring: one padded forward per answer instead of packed rows, because {found.reason}"
+        )
     if found.path == "plain":
         return "scoring: one padded forward per answer, as asked"
     where = f"{found.rows} rows, the longest of {found.longest:,} tokens"
-    return f"scoring: packed, within {found.worst_nats:.2g} nats of one forward per answer on {where}"
+    return (
+        f"scoring: packed, within {found.worst_nats:.2g} nats of one forward per answer on {where}"
+    )
 
 
 # ------------------------------------------------------------ parts
@@ -353,16 +454,25 @@ def said_of(found: Verification) -> str:
 
 def _length(item: Tokenized) -> int:
     """Tokens of the longest prompt and answer of an item."""
-    return max(len(tree.prompt) + max(map(len, tree.branches.values()), default=0) for tree in item.trees)
+    return max(
+        len(tree.prompt) + max(map(len, tree.branches.values()), default=0) for tree in item.trees
+    )
 
 
 def ranks_past_tokens(model: Any) -> bool:
-    """Whether an indexer ranks the tokens before each one and keeps the first, as in DeepSeek V3.2."""
-    return any(getattr(model.config.get_text_config(), name, None) is not None for name in ("index_topk", "index_topk_blocks"))
+    """Whether an indexer ranks the tokens before each one and keeps the first, as in DeepSeek
+    V3.2.
+    """
+    return any(
+        getattr(model.config.get_text_config(), name, None) is not None
+        for name in ("index_topk", "index_topk_blocks")
+    )
 
 
 def _attends_to_all(model: Any) -> float:
-    """Tokens up to which a model whose sparse attention ranks tokens (by an indexer, or as Doge does) attends to all of them."""
+    """Tokens up to which a model whose sparse attention ranks tokens (by an indexer, or as Doge
+    does) attends to all of them.
+    """
     config = model.config.get_text_config()
     tokens = getattr(config, "index_topk", None) or getattr(config, "keep_window_size", None)
     blocks = getattr(config, "index_topk_blocks", None)
@@ -372,7 +482,9 @@ def _attends_to_all(model: Any) -> float:
 
 
 def _sample(items: Sequence[Tokenized]) -> list[Tokenized]:
-    """The first items and the longest; of items with many answers, the first answers and the longest."""
+    """The first items and the longest; of items with many answers, the first answers and the
+    longest.
+    """
     longest = max(items, key=_length)
     first = items[:VERIFIED_ROWS]
     rows = [*first, *([longest] if all(longest is not item for item in first) else [])]
@@ -388,20 +500,28 @@ def _longest(items: Sequence[Tokenized]) -> int:
 
 
 def _joined(parts: Sequence[Scored], places: Sequence[int]) -> Scored:
-    """Parts of a batch as the whole: row k of all parts, one after the other, belongs at `places[k]`."""
+    """Parts of a batch as the whole: row k of all parts, one after the other, belongs at
+    `places[k]`.
+    """
     order = torch.tensor(places).argsort()
     made = {}
     for field in parts[0].tensors:
         columns = [getattr(part, field) for part in parts]
         width = max(x.shape[1] for x in columns)
-        padded = [torch.cat([x, x.new_zeros(len(x), width - x.shape[1], *x.shape[2:])], 1) if x.shape[1] < width else x for x in columns]
+        padded = [
+            torch.cat([x, x.new_zeros(len(x), width - x.shape[1], *x.shape[2:])], 1)
+            if x.shape[1] < width
+            else x
+            for x in columns
+        ]
         made[field] = torch.cat(padded)[order.to(padded[0].device)]
     return Scored(**made)
 
 
 def _backpropagate(parts: Mapping[str, Scored], nudge_H: Tensor | None, *, row: int = 0) -> None:
-    """Add to the nudge's gradient that of a sum of all that a gradient flows through, each entry under a weight of its own that padding
-    does not change. `row` is the place of the first row in the batch."""
+    """Add to the nudge's gradient that of a sum of all that a gradient flows through, each entry
+    under a weight of its own that padding does not change. `row` is the place of the first row in
+    the batch."""
     if nudge_H is None:
         return
     total = torch.zeros((), device=nudge_H.device)
@@ -409,7 +529,9 @@ def _backpropagate(parts: Mapping[str, Scored], nudge_H: Tensor | None, *, row: 
         for field, x in part.learned.items():
             entry = torch.arange(x[0].numel(), device=x.device).reshape(x.shape[1:])
             at = torch.arange(row, row + len(x), device=x.device).reshape(-1, *[1] * (x.ndim - 1))
-            total = total + (x * torch.cos(1.3 * entry + 0.7 * at + sum(map(ord, name + field)))).sum()
+            total = (
+                total + (x * torch.cos(1.3 * entry + 0.7 * at + sum(map(ord, name + field)))).sum()
+            )
     if total.requires_grad:
         torch.autograd.backward(total, inputs=[nudge_H])
 
@@ -431,10 +553,16 @@ def _one_line(error: BaseException) -> str:
 
 @contextmanager
 def _undisturbed(scorer: nn.Module) -> Iterator[None]:
-    """Evaluation mode with gradients on; every module's mode and the random state are as before afterwards."""
+    """Evaluation mode with gradients on; every module's mode and the random state are as before
+    afterwards.
+    """
     modes = [(module, module.training) for module in scorer.modules()]
     device = next(scorer.parameters()).device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.inference_mode(False), torch.enable_grad():
+    with (
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
         scorer.eval()
         try:
             yield
@@ -445,7 +573,9 @@ def _undisturbed(scorer: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _nudged_embeddings(inner: Any) -> Iterator[Tensor | None]:
-    """A vector of zeros that is added to the embedding of every token while it lasts; None where the model does not show its embeddings."""
+    """A vector of zeros that is added to the embedding of every token while it lasts; None where
+    the model does not show its embeddings.
+    """
     try:
         embeddings = inner.get_input_embeddings()
     except NotImplementedError:

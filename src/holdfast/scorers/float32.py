@@ -18,10 +18,12 @@ HALF = (torch.bfloat16, torch.float16)
 
 @contextmanager
 def in_float32(model: torch.nn.Module) -> Iterator[None]:
-    """While it lasts, operations outside autocast and on float32 copies of half-precision weights, each made where it is read.
+    """While it lasts, operations outside autocast and on float32 copies of half-precision weights,
+    each made where it is read.
 
-    Only the copy that an operation is reading exists: what autograd would keep of it until backward is made again there. No gradient
-    reaches the weights themselves. Models in float32 or float64 only lose their autocast, and matrix products their TF32.
+    Only the copy that an operation is reading exists: what autograd would keep of it until backward
+    is made again there. No gradient reaches the weights themselves. Models in float32 or float64
+    only lose their autocast, and matrix products their TF32.
     """
     device = next(model.parameters()).device.type
     precision = torch.get_float32_matmul_precision()
@@ -43,7 +45,9 @@ def in_float32(model: torch.nn.Module) -> Iterator[None]:
 
 
 def as_now() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
-    """`context_fn` of `torch.utils.checkpoint`: what ran in float32 does so again in backward, which leaves the mode."""
+    """`context_fn` of `torch.utils.checkpoint`: what ran in float32 does so again in backward,
+    which leaves the mode.
+    """
     mode = _running.get()
     return nullcontext(), nullcontext() if mode is None else mode
 
@@ -53,16 +57,22 @@ class _Float32(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.copies: dict[int, tuple[weakref.ref[Tensor], Tensor]] = {}  # address of a copy's storage -> the copy and its weight
+        self.copies: dict[
+            int, tuple[weakref.ref[Tensor], Tensor]
+        ] = {}  # address of a copy's storage -> the copy and its weight
 
-    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         name = getattr(func, "__name__", "")
         if name == "__get__":  # an attribute such as .dtype, .shape or .T
             found = func(*args, **(kwargs or {}))
             return torch.float32 if found in HALF else found
         if name in ("bfloat16", "half") and isinstance(args[0], Tensor):
             return self._float32(args[0]).float()
-        in_place = name in ("__setitem__", "__set__") or (name.endswith("_") and not name.endswith("__"))
+        in_place = name in ("__setitem__", "__set__") or (
+            name.endswith("_") and not name.endswith("__")
+        )
         first = args[:1] if in_place else self._map(args[:1])
         return func(*first, *self._map(args[1:]), **self._map(kwargs or {}))
 

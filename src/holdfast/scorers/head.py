@@ -2,8 +2,9 @@
 
     log p(y_t) = z_t[y_t] - log sum_v exp z_t[v],      z_t = head(h_t)
 
-The logits of a chunk are thrown away and made again in backward, so at no time does an array of (all tokens x vocabulary) exist. The
-sum over the vocabulary is taken in float32 whatever the model's precision.
+The logits of a chunk are thrown away and made again in backward, so at no time does an array of
+(all tokens x vocabulary) exist. The sum over the vocabulary is taken in float32 whatever the
+model's precision.
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ from torch.utils.checkpoint import checkpoint
 from holdfast.scorers.float32 import as_now
 
 RECOMPUTED: Any = {"use_reentrant": False, "preserve_rng_state": False, "context_fn": as_now}
-CHUNK_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 26}  # logits held at once: 16 MiB of float32 fits a CPU's cache, 256 MiB feeds a GPU
+CHUNK_ELEMENTS = {
+    "cpu": 1 << 22,
+    "cuda": 1 << 26,
+}  # logits held at once: 16 MiB of float32 fits a CPU's cache, 256 MiB feeds a GPU
 
 
-def token_logp(hidden_RH: Tensor, target_R: Tensor, head: Callable[[Tensor], Tensor], *, vocabulary: int) -> Tensor:
+def token_logp(
+    hidden_RH: Tensor, target_R: Tensor, head: Callable[[Tensor], Tensor], *, vocabulary: int
+) -> Tensor:
     """float32 log-probability of each target, nats, shape (R,)."""
     rows = _rows_at_once(hidden_RH, vocabulary)
     grad = torch.is_grad_enabled()
@@ -43,7 +49,8 @@ def token_logp_and_kl(
     *,
     vocabulary: int,
 ) -> tuple[Tensor, Tensor]:
-    """As `token_logp`, and beside it KL(reference || policy) of the next token, nats, both float32 and of shape (R,):
+    """As `token_logp`, and beside it KL(reference || policy) of the next token, nats, both float32
+    and of shape (R,):
 
         KL = sum_v p_ref(v) [log p_ref(v) - log p(v)]
 
@@ -52,7 +59,9 @@ def token_logp_and_kl(
     rows = max(1, _rows_at_once(hidden_RH, vocabulary) // 2)  # two heads' logits are held
     grad = torch.is_grad_enabled()
     parts = []
-    for each in zip(hidden_RH.split(rows), reference_RH.split(rows), target_R.split(rows), strict=True):
+    for each in zip(
+        hidden_RH.split(rows), reference_RH.split(rows), target_R.split(rows), strict=True
+    ):
         if grad:
             parts.append(checkpoint(_chunk_with_kl, *each, head, reference_head, **RECOMPUTED))
         else:
@@ -65,7 +74,11 @@ def token_logp_and_kl(
 
 
 def _chunk_with_kl(
-    hidden: Tensor, reference: Tensor, target: Tensor, head: Callable[[Tensor], Tensor], reference_head: Callable[[Tensor], Tensor]
+    hidden: Tensor,
+    reference: Tensor,
+    target: Tensor,
+    head: Callable[[Tensor], Tensor],
+    reference_head: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, Tensor]:
     logp = head(hidden).float().log_softmax(-1)
     with torch.no_grad():
@@ -75,7 +88,9 @@ def _chunk_with_kl(
 
 def divergence(reference_logp: Tensor, logp: Tensor) -> Tensor:
     """KL over the last axis; a token that the reference gives no chance adds nothing."""
-    return (reference_logp.exp() * torch.where(reference_logp > -torch.inf, reference_logp - logp, 0.0)).sum(-1)
+    return (
+        reference_logp.exp() * torch.where(reference_logp > -torch.inf, reference_logp - logp, 0.0)
+    ).sum(-1)
 
 
 def _rows_at_once(hidden_RH: Tensor, vocabulary: int) -> int:

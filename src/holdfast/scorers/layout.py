@@ -1,7 +1,9 @@
-"""One packed row: [prompt | branch | branch | ...] of one comparison after another, each prompt written once.
+"""One packed row: [prompt | branch | branch | ...] of one comparison after another, each prompt
+written once.
 
-A branch sees its own prompt and itself, never its siblings and never another comparison; its positions go on where the prompt ended. A
-chosen and a rejected answer of 40 tokens after a prompt of 100 take 180 tokens here, and 280 or more as two padded rows.
+A branch sees its own prompt and itself, never its siblings and never another comparison; its
+positions go on where the prompt ended. A chosen and a rejected answer of 40 tokens after a prompt
+of 100 take 180 tokens here, and 280 or more as two padded rows.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ class Layout:
     target_R: Tensor  # ... this token id
     own_R: Tensor  # where in the row that token itself stands
     index_NT: dict[str, Tensor]  # a branch's response tokens as indices into 0..R-1, R where padded
-    masks: dict[tuple[int | None, torch.dtype], list[Tensor]] = field(default_factory=dict, compare=False)
+    masks: dict[tuple[int | None, torch.dtype], list[Tensor]] = field(
+        default_factory=dict, compare=False
+    )
 
     def to(self, device: torch.device) -> Layout:
         if self.ids_L.device == device:
@@ -49,25 +53,37 @@ class Layout:
         )
 
     def visible(self, q: Tensor, k: Tensor, window: int | None = None) -> Tensor:
-        """True where token q of the row may attend to token k: the one definition behind every kernel.
+        """True where token q of the row may attend to token k: the one definition behind every
+        kernel.
 
-        Within a comparison an earlier position is always earlier text, since siblings are told apart by their branch. A sliding window
-        counts positions, so it reaches from a branch back into the prompt exactly as it does in the plain sequence.
+        Within a comparison an earlier position is always earlier text, since siblings are told
+        apart by their branch. A sliding window counts positions, so it reaches from a branch back
+        into the prompt exactly as it does in the plain sequence.
         """
         back = self.position_L[q] - self.position_L[k]
         branch_k = self.branch_L[k]
-        seen = (self.segment_L[q] == self.segment_L[k]) & ((branch_k == 0) | (branch_k == self.branch_L[q])) & (back >= 0)
+        seen = (
+            (self.segment_L[q] == self.segment_L[k])
+            & ((branch_k == 0) | (branch_k == self.branch_L[q]))
+            & (back >= 0)
+        )
         return seen if window is None else seen & (back < window)
 
     def additive_masks(self, window: int | None, dtype: torch.dtype) -> list[Tensor]:
-        """A mask for each comparison, 0 where visible and -inf where not, made once and shared by all layers."""
+        """A mask for each comparison, 0 where visible and -inf where not, made once and shared by
+        all layers.
+        """
         key = (window, dtype)
         if key not in self.masks:
             made = []
             for start, end in self.bounds:
                 at = torch.arange(start, end, device=self.ids_L.device)
                 seen = self.visible(at[:, None], at[None, :], window)
-                made.append(torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf")))
+                made.append(
+                    torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(
+                        ~seen, float("-inf")
+                    )
+                )
             self.masks[key] = made
         return self.masks[key]
 
@@ -77,12 +93,17 @@ def branch_names(items: Sequence[Tokenized]) -> list[str]:
     names = list(items[0].answers)
     for item in items:
         if list(item.answers) != names:
-            raise DataError(f"rows of one batch must have the same answers: one has {names}, another has {list(item.answers)}")
+            raise DataError(
+                f"rows of one batch must have the same answers: one has {names}, another "
+                f"has {list(item.answers)}"
+            )
     return names
 
 
 def pack(items: Sequence[Tokenized]) -> Layout:
-    """Lay the items out in one row. Raises DataError on an empty prompt, which leaves the first response token without a predictor."""
+    """Lay the items out in one row. Raises DataError on an empty prompt, which leaves the first
+    response token without a predictor.
+    """
     names = branch_names(items)
     ids: list[np.ndarray] = []
     positions, segments, branches, predictors, targets, own = [], [], [], [], [], []
@@ -92,7 +113,10 @@ def pack(items: Sequence[Tokenized]) -> Layout:
     for tree in (tree for item in items for tree in item.trees):
         prompt = np.asarray(tree.prompt, dtype=np.int64)
         if not len(prompt):
-            raise DataError("a prompt of no tokens has nothing to predict its answer from", hint="begin it with the model's start token")
+            raise DataError(
+                "a prompt of no tokens has nothing to predict its answer from",
+                hint="begin it with the model's start token",
+            )
         start = length
         ids.append(prompt)
         positions.append(np.arange(len(prompt)))
@@ -105,7 +129,9 @@ def pack(items: Sequence[Tokenized]) -> Layout:
             positions.append(np.arange(len(prompt), len(prompt) + len(answer)))
             branches.append(np.full(len(answer), number, dtype=np.int64))
             if len(answer):
-                predictors.append(np.concatenate([[last_of_prompt], np.arange(length, length + len(answer) - 1)]))
+                predictors.append(
+                    np.concatenate([[last_of_prompt], np.arange(length, length + len(answer) - 1)])
+                )
                 targets.append(answer)
                 own.append(np.arange(length, length + len(answer)))
             index[name].append(np.arange(responses, responses + len(answer)))
@@ -119,8 +145,12 @@ def pack(items: Sequence[Tokenized]) -> Layout:
         segment_L=torch.from_numpy(np.concatenate(segments)),
         branch_L=torch.from_numpy(np.concatenate(branches)),
         bounds=tuple(bounds),
-        predictor_R=torch.from_numpy(np.concatenate(predictors) if predictors else np.zeros(0, dtype=np.int64)),
-        target_R=torch.from_numpy(np.concatenate(targets) if targets else np.zeros(0, dtype=np.int64)),
+        predictor_R=torch.from_numpy(
+            np.concatenate(predictors) if predictors else np.zeros(0, dtype=np.int64)
+        ),
+        target_R=torch.from_numpy(
+            np.concatenate(targets) if targets else np.zeros(0, dtype=np.int64)
+        ),
         own_R=torch.from_numpy(np.concatenate(own) if own else np.zeros(0, dtype=np.int64)),
         index_NT={name: _padded(rows, fill=responses) for name, rows in index.items()},
     )

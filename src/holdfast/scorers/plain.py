@@ -1,6 +1,8 @@
-"""The slow obvious way: one right-padded row per answer, prompt and all, and the model's own logits.
+"""The slow obvious way: one right-padded row per answer, prompt and all, and the model's own
+logits.
 
-What the packed path must equal, and what is used when it does not (a recurrent layer, an attention that takes no layout).
+What the packed path must equal, and what is used when it does not (a recurrent layer, an attention
+that takes no layout).
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from holdfast.scorers.layout import branch_names
 from holdfast.types import Scored, Tokenized
 
-# cuDNN's attention backward gives NaN in torch 2.13 at lengths that are 64 modulo 128; the others do not.
+# cuDNN's attention backward gives NaN in torch 2.13 at lengths that are 64 modulo 128; the others
+# do not.
 SAFE_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
@@ -27,19 +30,32 @@ def causal_model(model: Any) -> Any:
     return get() if callable(get) else model
 
 
-def score_plain(model: Any, items: Sequence[Tokenized], *, device: torch.device) -> dict[str, Scored]:
+def score_plain(
+    model: Any, items: Sequence[Tokenized], *, device: torch.device
+) -> dict[str, Scored]:
     """One `Scored` per branch, each from a padded forward of its own."""
-    return {name: _score_branch(model, sequences, device) for name, sequences in sequences_of(items).items()}
+    return {
+        name: _score_branch(model, sequences, device)
+        for name, sequences in sequences_of(items).items()
+    }
 
 
-def sequences_of(items: Sequence[Tokenized]) -> dict[str, list[tuple[Sequence[int], Sequence[int]]]]:
+def sequences_of(
+    items: Sequence[Tokenized],
+) -> dict[str, list[tuple[Sequence[int], Sequence[int]]]]:
     """(prompt, answer) of every item, by branch."""
     branch_names(items)
     trees = zip(*(item.trees for item in items), strict=True)
-    return {name: [(tree.prompt, tree.branches[name]) for tree in column] for column in trees for name in column[0].branches}
+    return {
+        name: [(tree.prompt, tree.branches[name]) for tree in column]
+        for column in trees
+        for name in column[0].branches
+    }
 
 
-def _score_branch(model: Any, sequences: list[tuple[Sequence[int], Sequence[int]]], device: torch.device) -> Scored:
+def _score_branch(
+    model: Any, sequences: list[tuple[Sequence[int], Sequence[int]]], device: torch.device
+) -> Scored:
     padded = Padded.of(sequences, device)
     logp_NTV = padded.forward(model).logits_NTV.log_softmax(-1)
     return Scored(padded.chosen(logp_NTV), padded.mask_NT)
@@ -47,7 +63,9 @@ def _score_branch(model: Any, sequences: list[tuple[Sequence[int], Sequence[int]
 
 @dataclass(frozen=True)
 class Forward:
-    """A padded forward, read where response tokens are predicted (and where they stand): every layer's states, and logits in float32."""
+    """A padded forward, read where response tokens are predicted (and where they stand): every
+    layer's states, and logits in float32.
+    """
 
     logits_NTV: Tensor
     before_NTLH: Tensor | None = None  # states of L layers just before token t is read
@@ -65,7 +83,9 @@ class Padded:
     mask_NT: Tensor
 
     @classmethod
-    def of(cls, sequences: list[tuple[Sequence[int], Sequence[int]]], device: torch.device) -> Padded:
+    def of(
+        cls, sequences: list[tuple[Sequence[int], Sequence[int]]], device: torch.device
+    ) -> Padded:
         rows = len(sequences)
         longest = max(len(prompt) + len(answer) for prompt, answer in sequences)
         ids_NL = torch.zeros(rows, longest, dtype=torch.long)
@@ -90,7 +110,9 @@ class Padded:
         length = self.ids_NL.shape[1]
         read_R = self.at_NT[self.mask_NT.bool()]
         first, last = (int(read_R.min()), int(read_R.max())) if len(read_R) else (0, 0)
-        if "logits_to_keep" in inspect.signature(causal_model(model).forward).parameters:  # the others would only fill the memory
+        if (
+            "logits_to_keep" in inspect.signature(causal_model(model).forward).parameters
+        ):  # the others would only fill the memory
             more["logits_to_keep"] = torch.arange(first, last + 1, device=self.ids_NL.device)
         if not bool(self.attend_NL.all()):
             more["attention_mask"] = self.attend_NL
@@ -101,12 +123,16 @@ class Padded:
         if not states:
             return Forward(logits_NTV)
         after_NT = (self.at_NT + 1).clamp(max=self.ids_NL.shape[1] - 1)
-        before, after = ([_read(layer, at) for layer in out.hidden_states[1:]] for at in (self.at_NT, after_NT))
+        before, after = (
+            [_read(layer, at) for layer in out.hidden_states[1:]] for at in (self.at_NT, after_NT)
+        )
         return Forward(logits_NTV, torch.stack(before, 2), torch.stack(after, 2))
 
     def chosen(self, logp_NTV: Tensor) -> Tensor:
         """Each response token's own log-probability, 0 where padded."""
-        return torch.where(self.mask_NT.bool(), logp_NTV.gather(-1, self.target_NT[..., None]).squeeze(-1), 0.0)
+        return torch.where(
+            self.mask_NT.bool(), logp_NTV.gather(-1, self.target_NT[..., None]).squeeze(-1), 0.0
+        )
 
 
 def _read(x_NLV: Tensor, at_NT: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """The reference's log-probabilities, scored once and kept on disk.
 
-The reference never changes, so neither do its numbers: they are named by a hash of everything they depend on (the model's weights and
-config, the token ids, the precision) and read back on any later run. Scoring it draws no random number.
+The reference never changes, so neither do its numbers: they are named by a hash of everything they
+depend on (the model's weights and config, the token ids, the precision) and read back on any later
+run. Scoring it draws no random number.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from holdfast.types import Scored, Tokenized
 
 
 def model_hash(model: nn.Module) -> str:
-    """sha256 over a model's config and the bytes of its weights, by name: equal models hash equal wherever they are stored."""
+    """sha256 over a model's config and the bytes of its weights, by name: equal models hash equal
+    wherever they are stored.
+    """
     digest = hashlib.sha256()
     config = getattr(model, "config", None)
     if config is not None:
@@ -40,7 +43,9 @@ def model_hash(model: nn.Module) -> str:
 
 
 def items_hash(items: Sequence[Tokenized]) -> str:
-    """sha256 over prompts and branches, in order: rows, template and tokenizer all show in the token ids."""
+    """sha256 over prompts and branches, in order: rows, template and tokenizer all show in the
+    token ids.
+    """
     digest = hashlib.sha256()
     for item in items:
         for tree in item.trees:
@@ -59,19 +64,23 @@ def score_reference(
     progress: bool = True,
     tokens: int = 8192,
 ) -> list[dict[str, Tensor]]:
-    """For each item and branch the reference's log-probabilities as a float32 CPU vector, from the cache if it holds them.
+    """For each item and branch the reference's log-probabilities as a float32 CPU vector, from the
+    cache if it holds them.
 
     Args:
         scorer: the reference, as a scorer.
         items: what to score.
-        key: identity of the reference and of how it runs, such as `model_hash(model)` with the precision.
+        key: identity of the reference and of how it runs, such as `model_hash(model)` with the
+            precision.
         cache_dir: folder of the cache; None scores without one.
         progress: show a bar while scoring.
         tokens: packed tokens scored at once.
     """
     path = None
     if cache_dir is not None:
-        name = hashlib.sha256(f"2|{key}|{scorer.path}|{items_hash(items)}".encode()).hexdigest()[:32]
+        name = hashlib.sha256(f"2|{key}|{scorer.path}|{items_hash(items)}".encode()).hexdigest()[
+            :32
+        ]
         path = Path(cache_dir) / f"reference-{name}.safetensors"
         found = _read(path, items)
         if found is not None:
@@ -87,7 +96,9 @@ def score_reference(
     return scored
 
 
-def _score(scorer: TextScorer, items: Sequence[Tokenized], progress: bool, tokens: int) -> list[dict[str, Tensor]]:
+def _score(
+    scorer: TextScorer, items: Sequence[Tokenized], progress: bool, tokens: int
+) -> list[dict[str, Tensor]]:
     from rich.progress import Progress
 
     from holdfast.terminal import Terminal
@@ -96,7 +107,9 @@ def _score(scorer: TextScorer, items: Sequence[Tokenized], progress: bool, token
     if not progress or not console.is_terminal:
         return score_in_chunks(scorer, items, tokens=tokens)
     with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("scoring the reference", total=len(chunks_by_tokens(items, tokens=tokens)))
+        task = bar.add_task(
+            "scoring the reference", total=len(chunks_by_tokens(items, tokens=tokens))
+        )
 
         def watched(batch: Sequence[Tokenized]) -> dict[str, Scored]:
             parts = scorer(batch)
@@ -106,9 +119,11 @@ def _score(scorer: TextScorer, items: Sequence[Tokenized], progress: bool, token
         return score_in_chunks(watched, items, tokens=tokens)
 
 
-def attach(parts: Mapping[str, Scored], reference_items: Sequence[Mapping[str, Tensor]]) -> dict[str, Scored]:
-    """The same parts with `ref_logp_NT` filled in from one mapping of vectors per item, aligned with the parts' rows. Parts that the
-    reference was not asked about stay as they are."""
+def attach(
+    parts: Mapping[str, Scored], reference_items: Sequence[Mapping[str, Tensor]]
+) -> dict[str, Scored]:
+    """The same parts with `ref_logp_NT` filled in from one mapping of vectors per item, aligned
+    with the parts' rows. Parts that the reference was not asked about stay as they are."""
     out = dict(parts)
     for name, scored in parts.items():
         if any(name not in item for item in reference_items):
@@ -120,7 +135,8 @@ def attach(parts: Mapping[str, Scored], reference_items: Sequence[Mapping[str, T
     return out
 
 
-# One flat vector per branch and the answers' lengths beside it: a file of a few tensors whatever the number of rows.
+# One flat vector per branch and the answers' lengths beside it: a file of a few tensors whatever
+# the number of rows.
 
 
 def _write(path: Path, scored: list[dict[str, Tensor]]) -> None:
@@ -143,7 +159,9 @@ def _write(path: Path, scored: list[dict[str, Tensor]]) -> None:
 
 
 def _read(path: Path, items: Sequence[Tokenized]) -> list[dict[str, Tensor]] | None:
-    """What the cache holds for these items, or None if it has nothing or a damaged file (which is scored again and replaced)."""
+    """What the cache holds for these items, or None if it has nothing or a damaged file (which is
+    scored again and replaced).
+    """
     if not path.exists() or not items:
         return None
     try:

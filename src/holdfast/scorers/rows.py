@@ -16,7 +16,9 @@ from holdfast.scorers.reference import attach
 from holdfast.scorers.text import TextScorer, score_in_chunks
 from holdfast.types import Answers, Batch, Pairs, Row, Tokenized
 
-_verified: WeakKeyDictionary[nn.Module, dict[str, Verification]] = WeakKeyDictionary()  # so that a loop's model is verified once
+_verified: WeakKeyDictionary[nn.Module, dict[str, Verification]] = (
+    WeakKeyDictionary()
+)  # so that a loop's model is verified once
 
 
 def score(
@@ -29,21 +31,25 @@ def score(
     accept_loss: Sequence[str] = (),
     path: str = "packed",
 ) -> Batch:
-    """Log-probabilities of the answers of some rows under a policy, and under a reference if one is given.
+    """Log-probabilities of the answers of some rows under a policy, and under a reference if one is
+    given.
 
         rows = holdfast.read("prefs.jsonl")
         pairs = holdfast.score(policy, tokenizer, rows[:8], reference=reference)
         holdfast.preference.dpo(pairs).mean().backward()
 
-    Gradients flow through the policy (wrap in `torch.no_grad()` to do without) and never through the reference. Both models are verified on
-    the first call, and again on rows longer than any before: packed scores must equal one forward per answer, or are not used, which is
-    logged (`logging.getLogger("holdfast")`).
+    Gradients flow through the policy (wrap in `torch.no_grad()` to do without) and never through
+    the reference. Both models are verified on the first call, and again on rows longer than any
+    before: packed scores must equal one forward per answer, or are not used, which is logged
+    (`logging.getLogger("holdfast")`).
 
     Args:
-        policy: a Hugging Face causal model, with or without a peft adapter, or a `TextScorer` made from one.
+        policy: a Hugging Face causal model, with or without a peft adapter, or a `TextScorer` made
+            from one.
         tokenizer: its tokenizer.
         rows: comparisons, or single answers; not a mixture.
-        reference: another causal model; the same policy with its adapter switched off is `policy.disable_adapter()` around a call.
+        reference: another causal model; the same policy with its adapter switched off is
+            `policy.disable_adapter()` around a call.
         template: "auto", "chat", "plain" or "none", as in `holdfast.data.tokenize`.
         accept_loss: what the chat template may drop of a row, likewise.
         path: "packed", or "plain" for one padded forward per answer.
@@ -59,7 +65,11 @@ def score(
 
     kinds = {row.answer is None for row in rows}
     if len(kinds) != 1:
-        raise DataError("there are no rows to score" if not kinds else "rows to score must be all comparisons or all single answers")
+        raise DataError(
+            "there are no rows to score"
+            if not kinds
+            else "rows to score must be all comparisons or all single answers"
+        )
     tokenized = tokenize(rows, tokenizer, template=template, accept_loss=accept_loss)
     scorer = _scorer(policy, path, tokenized.items)
     parts = scorer(tokenized.items)

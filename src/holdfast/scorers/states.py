@@ -1,4 +1,6 @@
-"""Log-probabilities and, from the same pass, what the model makes of an answer: its last hidden states, averaged over response tokens."""
+"""Log-probabilities and, from the same pass, what the model makes of an answer: its last hidden
+states, averaged over response tokens.
+"""
 
 from __future__ import annotations
 
@@ -17,31 +19,43 @@ STATE = " state"
 
 
 class StateScorer(TextScorer):
-    """As `TextScorer`, and beside each branch NAME a part "NAME state": (N, width), the mean of the decoder's last hidden states over the
-    branch's own tokens, 0 where it has none."""
+    """As `TextScorer`, and beside each branch NAME a part "NAME state": (N, width), the mean of the
+    decoder's last hidden states over the branch's own tokens, 0 where it has none."""
 
     scores = "log-probabilities and hidden states"
 
     def unit(self, name: str, field: str, x: Tensor) -> float:
-        return max(1.0, float(x.abs().max())) if name.endswith(STATE) else super().unit(name, field, x)
+        return (
+            max(1.0, float(x.abs().max())) if name.endswith(STATE) else super().unit(name, field, x)
+        )
 
     def packed(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
         decoder, head, vocabulary = split(causal_model(self.model))
         hidden_LH, layout = self.hidden_states(decoder, items)
-        return self.scored(hidden_LH, layout, head, vocabulary) | _parts(_means(hidden_LH, layout, list(items[0].branches)))
+        return self.scored(hidden_LH, layout, head, vocabulary) | _parts(
+            _means(hidden_LH, layout, list(items[0].branches))
+        )
 
     def plain(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
         decoder, _, _ = split(causal_model(self.model))
-        states = {name: torch.stack([_state(decoder, item, name, self.device) for item in items]) for name in items[0].branches}
+        states = {
+            name: torch.stack([_state(decoder, item, name, self.device) for item in items])
+            for name in items[0].branches
+        }
         return super().plain(items) | _parts(states)
 
 
 def _parts(states: dict[str, Tensor]) -> dict[str, Scored]:
-    return {f"{name}{STATE}": Scored(state_NH, torch.ones_like(state_NH)) for name, state_NH in states.items()}
+    return {
+        f"{name}{STATE}": Scored(state_NH, torch.ones_like(state_NH))
+        for name, state_NH in states.items()
+    }
 
 
 def _means(hidden_LH: Tensor, layout: Layout, names: list[str]) -> dict[str, Tensor]:
-    """Every token belongs to one place, its comparison and its branch; one sum over the row serves all of them."""
+    """Every token belongs to one place, its comparison and its branch; one sum over the row serves
+    all of them.
+    """
     places = len(layout.bounds) * (len(names) + 1)
     place_L = layout.segment_L * (len(names) + 1) + layout.branch_L
     hidden_LH = hidden_LH.float()
@@ -54,6 +68,10 @@ def _means(hidden_LH: Tensor, layout: Layout, names: list[str]) -> dict[str, Ten
 def _state(decoder: Any, item: Tokenized, name: str, device: torch.device) -> Tensor:
     """The slow obvious way: prompt and answer alone."""
     ids = [*item.prompt, *item.branches[name]]
-    hidden_LH = decoder(input_ids=torch.tensor([ids], device=device), use_cache=False).last_hidden_state[0].float()
+    hidden_LH = (
+        decoder(input_ids=torch.tensor([ids], device=device), use_cache=False)
+        .last_hidden_state[0]
+        .float()
+    )
     own_TH = hidden_LH[len(item.prompt) :]
     return own_TH.mean(0) if len(own_TH) else hidden_LH.new_zeros(hidden_LH.shape[1])

@@ -1,8 +1,9 @@
 """Key phrases of a text, and copies of it that lack some of them.
 
-RAKE (Rose et al. 2010): stop words and punctuation cut a text into candidate phrases. A word scores degree / frequency, where its degree
-counts the words of every phrase that it stands in, itself included; a phrase scores the sum of its words. Stop words are English: in
-other languages most of a text is a key phrase.
+RAKE (Rose et al. 2010): stop words and punctuation cut a text into candidate phrases. A word scores
+degree / frequency, where its degree counts the words of every phrase that it stands in, itself
+included; a phrase scores the sum of its words. Stop words are English: in other languages most of a
+text is a key phrase.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ def stop_words() -> frozenset[str]:
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     return frozenset(ENGLISH_STOP_WORDS) | {
-        f"{word}n't" for word in ("do", "is", "was", "does", "did", "ca", "wo", "are", "were", "have", "had")
+        f"{word}n't"
+        for word in ("do", "is", "was", "does", "did", "ca", "wo", "are", "were", "have", "had")
     }
 
 
@@ -46,7 +48,9 @@ def candidates(text: str) -> Iterator[list[re.Match[str]]]:
 
 
 def key_phrases(text: str) -> dict[str, float]:
-    """Phrase (in lower case, words joined by a space) -> score, best first; equals in the order in which they come."""
+    """Phrase (in lower case, words joined by a space) -> score, best first; equals in the order in
+    which they come.
+    """
     found = [" ".join(word[0].lower() for word in phrase) for phrase in candidates(text)]
     frequency: Counter[str] = Counter()
     degree: Counter[str] = Counter()
@@ -55,14 +59,18 @@ def key_phrases(text: str) -> dict[str, float]:
         frequency.update(words)
         for word in words:
             degree[word] += len(words)
-    scores = {phrase: sum(degree[word] / frequency[word] for word in phrase.split()) for phrase in found}
+    scores = {
+        phrase: sum(degree[word] / frequency[word] for word in phrase.split()) for phrase in found
+    }
     return dict(sorted(scores.items(), key=lambda entry: -entry[1]))
 
 
 def without_key_phrases(text: str, rate: float) -> str:
-    """The text without the best `rate` of its key phrases (rounded up), each wherever it stands; what is left keeps its order.
+    """The text without the best `rate` of its key phrases (rounded up), each wherever it stands;
+    what is left keeps its order.
 
-    Nested: what is kept at a higher rate is part of what is kept at a lower one. Rate 0 gives the text as it is.
+    Nested: what is kept at a higher rate is part of what is kept at a lower one. Rate 0 gives the
+        text as it is.
     """
     phrases = list(key_phrases(text))
     gone = set(phrases[: math.ceil(rate * len(phrases))])

@@ -3,13 +3,16 @@
     checkpoints/step-00000100/
         weights.safetensors      what is trained (all weights, or the adapter's)
         optimizer.safetensors    AdamW's state by parameter name
-        state.safetensors        what reduction and method remember, and every process's random state
-        checkpoint.json          the run it belongs to, step, schedule, place in metrics.jsonl, seconds so far
+        state.safetensors        what reduction and method remember, and every process's random
+                                 state
+        checkpoint.json          the run it belongs to, step, schedule, place in metrics.jsonl,
+                                 seconds so far
         manifest.json            size and sha256 of each file above
 
-One code path for a single process, DDP and FSDP: PyTorch's full state dict, gathered on the main process, which writes. A folder appears
-under its name only when it is whole; one that does not match its manifest is skipped with a warning, and the one before is used. One that
-another run wrote is an error: its weights belong to other data or settings.
+One code path for a single process, DDP and FSDP: PyTorch's full state dict, gathered on the main
+process, which writes. A folder appears under its name only when it is whole; one that does not
+match its manifest is skipped with a warning, and the one before is used. One that another run wrote
+is an error: its weights belong to other data or settings.
 """
 
 from __future__ import annotations
@@ -58,9 +61,18 @@ class Progress:
 
 
 def save(
-    world: World, folder: Path, scorer: nn.Module, optimizer: torch.optim.Optimizer, state: State, progress: Progress, *, keep: int
+    world: World,
+    folder: Path,
+    scorer: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: State,
+    progress: Progress,
+    *,
+    keep: int,
 ) -> None:
-    """Write `folder/step-N`; every process must call this. Raises OSError (a full disk, say) and then leaves earlier checkpoints alone."""
+    """Write `folder/step-N`; every process must call this. Raises OSError (a full disk, say) and
+    then leaves earlier checkpoints alone.
+    """
     inner = world.unwrap(scorer)
     weights = trained_weights(inner)
     whole: dict[str, Any] = get_optimizer_state_dict(inner, optimizer, options=FULL)
@@ -70,32 +82,64 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     path = folder / f"step-{progress.step:08d}"
-    with disk_errors(), whole_folder(path, replace=True) as half:  # a run that went back past a damaged one makes it again
+    with (
+        disk_errors(),
+        whole_folder(path, replace=True) as half,
+    ):  # a run that went back past a damaged one makes it again
         save_file(weights, half / "weights.safetensors")
-        moments = {f"{kind}:{name}": value.contiguous() for name, kinds in whole["state"].items() for kind, value in kinds.items()}
+        moments = {
+            f"{kind}:{name}": value.contiguous()
+            for name, kinds in whole["state"].items()
+            for kind, value in kinds.items()
+        }
         save_file(moments, half / "optimizer.safetensors")
-        rng = {f"random.{rank}.{name}": value for rank, each in enumerate(randoms) for name, value in each.items()}
-        save_file({**rng, **{f"memory.{name}": value for name, value in flatten(state).items()}}, half / "state.safetensors")
-        write_json(half / CHECKPOINT, {**vars(progress), "scheduler": dict(progress.scheduler), "optimizer": whole["param_groups"]})
-        write_json(half / MANIFEST, {file.name: _fingerprint(file) for file in sorted(half.iterdir())})
+        rng = {
+            f"random.{rank}.{name}": value
+            for rank, each in enumerate(randoms)
+            for name, value in each.items()
+        }
+        save_file(
+            {**rng, **{f"memory.{name}": value for name, value in flatten(state).items()}},
+            half / "state.safetensors",
+        )
+        write_json(
+            half / CHECKPOINT,
+            {
+                **vars(progress),
+                "scheduler": dict(progress.scheduler),
+                "optimizer": whole["param_groups"],
+            },
+        )
+        write_json(
+            half / MANIFEST, {file.name: _fingerprint(file) for file in sorted(half.iterdir())}
+        )
     for old in _found(folder)[keep:]:
         shutil.rmtree(old)
 
 
 def load(
-    world: World, folder: Path, scorer: nn.Module, optimizer: torch.optim.Optimizer, state: State, *, run: str
+    world: World,
+    folder: Path,
+    scorer: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: State,
+    *,
+    run: str,
 ) -> tuple[Progress, State] | None:
-    """Put the newest whole checkpoint into model and optimizer; None if there is none. `state` gives the shape of memories.
+    """Put the newest whole checkpoint into model and optimizer; None if there is none. `state`
+    gives the shape of memories.
 
     Raises:
-        RunError: the newest whole checkpoint was written by another run than `run`, or for another model.
+        RunError: the newest whole checkpoint was written by another run than `run`, or for another
+            model.
     """
     saved = newest(folder)
     if saved is None:
         return None
     if saved.progress.run != run:
         raise RunError(
-            f"checkpoint {saved.path} belongs to another run ({saved.progress.run}, not {run}), so it is not loaded",
+            f"checkpoint {saved.path} belongs to another run ({saved.progress.run}, not "
+            f"{run}), so it is not loaded",
             hint="move it out of this folder, or resume in the folder where it was written",
         )
     inner = world.unwrap(scorer)
@@ -104,17 +148,34 @@ def load(
         kind, _, name = key.partition(":")
         state_of.setdefault(name, {})[kind] = value
     # The optimizer first: filling an empty one takes a step of size zero.
-    set_optimizer_state_dict(inner, optimizer, {"state": state_of, "param_groups": saved.groups}, options=LENIENT)
+    set_optimizer_state_dict(
+        inner, optimizer, {"state": state_of, "param_groups": saved.groups}, options=LENIENT
+    )
     left = set_model_state_dict(inner, {**saved.weights}, options=LENIENT)
     if left.unexpected_keys:
-        raise RunError(f"{saved.path} holds weights that the model has no place for: {', '.join(left.unexpected_keys[:3])}")
+        raise RunError(
+            f"{saved.path} holds weights that the model has no place for: "
+            f"{', '.join(left.unexpected_keys[:3])}"
+        )
     prefix = f"random.{world.rank}."
-    randoms = {name.removeprefix(prefix): value for name, value in saved.state.items() if name.startswith(prefix)}
+    randoms = {
+        name.removeprefix(prefix): value
+        for name, value in saved.state.items()
+        if name.startswith(prefix)
+    }
     if randoms.keys() == random_state(world.device).keys():
         set_random_state(randoms)
     else:
-        warnings.warn("the checkpoint was taken on other devices; random draws (dropout) will not be the same", stacklevel=2)
-    kept = {name.removeprefix("memory."): value for name, value in saved.state.items() if name.startswith("memory.")}
+        warnings.warn(
+            "the checkpoint was taken on other devices; random draws (dropout) will not "
+            "be the same",
+            stacklevel=2,
+        )
+    kept = {
+        name.removeprefix("memory."): value
+        for name, value in saved.state.items()
+        if name.startswith("memory.")
+    }
     return saved.progress, unflatten(state, kept)
 
 
@@ -131,15 +192,26 @@ class Saved:
 
 
 def newest(folder: Path) -> Saved | None:
-    """The latest checkpoint that matches its manifest and can be read. A damaged one is skipped with a warning that names it."""
+    """The latest checkpoint that matches its manifest and can be read. A damaged one is skipped
+    with a warning that names it.
+    """
     for path in _found(folder):
         trouble = damage(path)
         if trouble is None:
             try:
                 return _read(path)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            except (
+                OSError,
+                ValueError,
+                KeyError,
+                TypeError,
+                AttributeError,
+                SafetensorError,
+            ) as error:
                 trouble = f"it cannot be read: {type(error).__name__}: {error}"
-        warnings.warn(f"checkpoint {path} is not whole ({trouble}); using the one before it", stacklevel=3)
+        warnings.warn(
+            f"checkpoint {path} is not whole ({trouble}); using the one before it", stacklevel=3
+        )
     return None
 
 
@@ -147,9 +219,18 @@ def _read(path: Path) -> Saved:
     held = json.loads((path / CHECKPOINT).read_text(encoding="utf-8"))
     groups = [dict(group) for group in held.pop("optimizer")]
     progress = Progress(**held)
-    if not all(isinstance(value, kind) for value, kind in ((progress.run, str), (progress.step, int), (progress.metrics_bytes, int))):
+    if not all(
+        isinstance(value, kind)
+        for value, kind in (
+            (progress.run, str),
+            (progress.step, int),
+            (progress.metrics_bytes, int),
+        )
+    ):
         raise ValueError(f"{CHECKPOINT} holds values of the wrong kind")
-    weights, optimizer, state = (load_file(path / f"{name}.safetensors") for name in ("weights", "optimizer", "state"))
+    weights, optimizer, state = (
+        load_file(path / f"{name}.safetensors") for name in ("weights", "optimizer", "state")
+    )
     return Saved(path, progress, groups, weights, optimizer, state)
 
 
@@ -157,7 +238,12 @@ def damage(path: Path) -> str | None:
     """What is wrong with a checkpoint's files, None if nothing is."""
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        missing = {CHECKPOINT, "weights.safetensors", "optimizer.safetensors", "state.safetensors"} - manifest.keys()
+        missing = {
+            CHECKPOINT,
+            "weights.safetensors",
+            "optimizer.safetensors",
+            "state.safetensors",
+        } - manifest.keys()
         if missing:
             return f"{MANIFEST} does not name {', '.join(sorted(missing))}"
         for name, fingerprint in manifest.items():
@@ -174,7 +260,9 @@ def damage(path: Path) -> str | None:
 
 
 def trained_weights(scorer: nn.Module) -> dict[str, Tensor]:
-    """The tensors that training changes, by name, whole and on CPU; every process must call this. Weights that are tied appear once."""
+    """The tensors that training changes, by name, whole and on CPU; every process must call this.
+    Weights that are tied appear once.
+    """
     whole: dict[str, Any] = get_model_state_dict(scorer, options=FULL)
     names = {name for name, parameter in scorer.named_parameters() if parameter.requires_grad}
     names |= {name for name, _ in scorer.named_buffers()}
@@ -195,7 +283,10 @@ def unflatten(like: State, flat: Mapping[str, Tensor], prefix: str = "") -> Stat
     """The inverse, in the shape of `like`."""
     if isinstance(like, Tensor):
         return flat[prefix].to(like)
-    return {name: unflatten(value, flat, f"{prefix}.{name}" if prefix else name) for name, value in like.items()}
+    return {
+        name: unflatten(value, flat, f"{prefix}.{name}" if prefix else name)
+        for name, value in like.items()
+    }
 
 
 def _found(folder: Path) -> list[Path]:
@@ -204,4 +295,7 @@ def _found(folder: Path) -> list[Path]:
 
 def _fingerprint(file: Path) -> dict[str, Any]:
     with file.open("rb") as handle:
-        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(handle, "sha256").hexdigest()}
+        return {
+            "bytes": file.stat().st_size,
+            "sha256": hashlib.file_digest(handle, "sha256").hexdigest(),
+        }

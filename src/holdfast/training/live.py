@@ -1,4 +1,6 @@
-"""What is seen while a run goes on: a small table that stays in place on a terminal, a plain line now and then elsewhere."""
+"""What is seen while a run goes on: a small table that stays in place on a terminal, a plain line
+now and then elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,15 @@ SHOWN = (
 class View:
     """Shows metrics as they come. Only the main process's view shows anything."""
 
-    def __init__(self, *, title: str, total: int, log_every: int, active: bool, console: Console | None = None):
+    def __init__(
+        self,
+        *,
+        title: str,
+        total: int,
+        log_every: int,
+        active: bool,
+        console: Console | None = None,
+    ):
         self.console = console or Terminal()
         self.title, self.total, self.log_every, self.active = title, total, log_every, active
         self.losses: list[float] = []
@@ -57,7 +67,12 @@ class View:
         self._last = time.monotonic()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -80,12 +95,21 @@ class View:
             self.say(line(step, self.total, metrics, left))
 
     def evaluation(self, step: int, metrics: Mapping[str, Any]) -> None:
-        self.evaluated = {name.removeprefix("eval/"): value for name, value in metrics.items() if name.startswith("eval/")}
+        self.evaluated = {
+            name.removeprefix("eval/"): value
+            for name, value in metrics.items()
+            if name.startswith("eval/")
+        }
         self._last = time.monotonic()
         self.say(f"evaluation at step {step}: " + phrases(self.evaluated))
 
     def _table(self, step: int, metrics: Mapping[str, Any], left: float) -> Table:
-        table = Table(title=f"{self.title}  step {step}/{self.total}, {clock(left)} left", title_justify="left", box=None, padding=(0, 2))
+        table = Table(
+            title=f"{self.title}  step {step}/{self.total}, {clock(left)} left",
+            title_justify="left",
+            box=None,
+            padding=(0, 2),
+        )
         table.add_column("", style="dim")
         table.add_column("now", justify="right")
         if self.evaluated:
@@ -106,7 +130,9 @@ def line(step: int, total: int, metrics: Mapping[str, Any], left: float) -> str:
 
 
 def phrases(metrics: Mapping[str, Any]) -> str:
-    return "  ".join(f"{label} {style.format(metrics[key])}" for key, label, style in SHOWN if key in metrics)
+    return "  ".join(
+        f"{label} {style.format(metrics[key])}" for key, label, style in SHOWN if key in metrics
+    )
 
 
 def sparkline(values: list[float], width: int = 60) -> str:
@@ -114,7 +140,10 @@ def sparkline(values: list[float], width: int = 60) -> str:
     if not values:
         return ""
     size = max(1, -(-len(values) // width))
-    means = [sum(part) / len(part) for part in (values[i : i + size] for i in range(0, len(values), size))]
+    means = [
+        sum(part) / len(part)
+        for part in (values[i : i + size] for i in range(0, len(values), size))
+    ]
     low, high = min(means), max(means)
     scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(BARS[round((value - low) * scale)] for value in means)

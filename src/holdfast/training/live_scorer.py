@@ -1,4 +1,6 @@
-"""The scorer of a run: plain for most methods; with the reference in memory, or with a head, for those whose card asks for them."""
+"""The scorer of a run: plain for most methods; with the reference in memory, or with a head, for
+those whose card asks for them.
+"""
 
 from __future__ import annotations
 
@@ -39,25 +41,32 @@ def scorer_for(
         world: the processes.
         policy: as it is before training.
         asked: `reference=` as it was given; None for the policy as it is now.
-        fresh_adapter: whether the policy has an adapter that was made for this run: with it off, the policy is its own reference.
+        fresh_adapter: whether the policy has an adapter that was made for this run: with it off,
+            the policy is its own reference.
         path: "packed" or "plain".
         trust_remote_code: run code that comes with a reference model.
 
     Raises:
         RunError: the reference must stay in memory and the policy is sharded over processes.
         ModelError: the reference has another vocabulary than the policy.
-        OptionError: the reference is the very model that is trained, or an adapter that is not there.
+        OptionError: the reference is the very model that is trained, or an adapter that is not
+            there.
     """
     if not needs_live(method):
         return trainee.scorer(policy, path=path)
     reference = None
     if needs_reference(method):
         if world.sharded:
-            raise RunError(f"{method.name} keeps its reference in memory, which FSDP does not allow here", hint="use DDP, or one process")
+            raise RunError(
+                f"{method.name} keeps its reference in memory, which FSDP does not allow here",
+                hint="use DDP, or one process",
+            )
         reference = _standing(policy, asked, fresh_adapter, trust_remote_code)
         reference.model.to(world.device)
         _refuse_other_words(method, policy, reference)
-    return LiveScorer(policy, wants=method.card.needs, reference=reference, head=method.head, path=path).to(world.device)
+    return LiveScorer(
+        policy, wants=method.card.needs, reference=reference, head=method.head, path=path
+    ).to(world.device)
 
 
 def needs_live(method: Method) -> bool:
@@ -77,33 +86,54 @@ def kept_in_memory(method: Method) -> list[str]:
     """What the reader is told of it."""
     if not needs_reference(method):
         return []
-    read = " and ".join([*(need.name for need in _in_memory(method)), *(["a head"] if method.head else [])])
-    return [f"the reference stays in memory and is run at every step: {method.name} reads {read} from it, which no cache could hold"]
+    read = " and ".join(
+        [*(need.name for need in _in_memory(method)), *(["a head"] if method.head else [])]
+    )
+    return [
+        f"the reference stays in memory and is run at every step: {method.name} reads "
+        f"{read} from it, which no cache could hold"
+    ]
 
 
 def compared(item: Tokenized) -> Tokenized:
-    """The branches that a reference is asked about: all but copies made for a head, which no log-ratio reads."""
+    """The branches that a reference is asked about: all but copies made for a head, which no
+    log-ratio reads.
+    """
     return item.only([name for name in item.answers if COPY not in name])
 
 
 def _standing(policy: Any, asked: Any, fresh_adapter: bool, trust_remote_code: bool) -> Standing:
     off = isinstance(asked, str) and asked == ADAPTER_OFF
     if off and not is_adapter(policy):
-        raise ModelError("reference='adapter-off', but the model has no adapter", hint="set lora_rank, or leave reference out")
+        raise ModelError(
+            "reference='adapter-off', but the model has no adapter",
+            hint="set lora_rank, or leave reference out",
+        )
     if off or (asked is None and fresh_adapter):
         return Standing(policy, adapter_off=True)
-    model = copy.deepcopy(policy) if asked is None else load_policy(asked, trust_remote_code=trust_remote_code)
+    model = (
+        copy.deepcopy(policy)
+        if asked is None
+        else load_policy(asked, trust_remote_code=trust_remote_code)
+    )
     if model is policy:
         raise OptionError(
-            "reference is the very model that is trained", hint="leave reference out: the policy before training is the default"
+            "reference is the very model that is trained",
+            hint="leave reference out: the policy before training is the default",
         )
     return Standing(model.requires_grad_(False).eval())
 
 
 def _refuse_other_words(method: Method, policy: Any, reference: Standing) -> None:
-    ours, theirs = (causal_model(model).config.get_text_config().vocab_size for model in (policy, reference.model))
+    ours, theirs = (
+        causal_model(model).config.get_text_config().vocab_size
+        for model in (policy, reference.model)
+    )
     if ours != theirs:
         raise ModelError(
-            f"{method.name} compares policy and reference token by token; they have {ours} and {theirs} tokens",
-            hint="a reference of the same family, or none: the policy before training is the default",
+            f"{method.name} compares policy and reference token by token; they have "
+            f"{ours} and {theirs} tokens",
+            hint=(
+                "a reference of the same family, or none: the policy before training is the default"
+            ),
         )

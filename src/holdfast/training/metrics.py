@@ -1,29 +1,41 @@
 """What is measured at every step, the same for all methods, over the whole batch.
 
-Every value is a finite-when-the-batch-is mean over rows; a mean over no rows is left out, never NaN. Log-probabilities are sums over
-response tokens, in nats. Ties count as half a hit, so that a policy that equals its reference reads 0.5.
+Every value is a finite-when-the-batch-is mean over rows; a mean over no rows is left out, never
+NaN. Log-probabilities are sums over response tokens, in nats. Ties count as half a hit, so that a
+policy that equals its reference reads 0.5.
 
     loss                          what was minimized, but for the router's loss
-    router/aux_loss               load-balancing loss of a mixture of experts, before its coefficient; only where it is added
+    router/aux_loss               load-balancing loss of a mixture of experts, before its
+                                  coefficient; only where it is added
     cost/mean                     the plain average of the costs, whatever the reduction
-    implicit_reward/accuracy      share of pairs with h > 0, h = log pi(y_w)/pi_ref(y_w) - log pi(y_l)/pi_ref(y_l)
+    implicit_reward/accuracy      share of pairs with h > 0, h = log pi(y_w)/pi_ref(y_w) - log
+                                  pi(y_l)/pi_ref(y_l)
     implicit_reward/margin        mean h, nats (before any beta)
-    ranking/accuracy              share of pairs where the policy itself finds the chosen answer likelier
+    ranking/accuracy              share of pairs where the policy itself finds the chosen answer
+                                  likelier
     ranking/reference_accuracy    the same of the reference
-    movement/BRANCH               mean log pi(y) - log pi_ref(y): where the mass of chosen and rejected answers went
-    kl_ref/k3_on_data_tokens      mean over tokens of exp(-d) - 1 + d, d = log pi - log pi_ref. The tokens come from the data, not from
+    movement/BRANCH               mean log pi(y) - log pi_ref(y): where the mass of chosen and
+                                  rejected answers went
+    kl_ref/k3_on_data_tokens      mean over tokens of exp(-d) - 1 + d, d = log pi - log pi_ref. The
+                                  tokens come from the data, not from
                                   the policy, so this is a proxy of the KL, not an estimate of it
-    kl_ref/own_samples            mean log pi(y) - log pi_ref(y) of answers that the policy drew for this batch: an unbiased estimate of
+    kl_ref/own_samples            mean log pi(y) - log pi_ref(y) of answers that the policy drew for
+                                  this batch: an unbiased estimate of
                                   the KL; only where the method draws them
-    kl_ref/forward_on_data        mean over tokens of KL(pi_ref || pi) of the next token, over the whole vocabulary; only where it is scored
-    head/mean, head/zeros         mean of what a method's head says of a token of the answers compared, such as its mask, and how much of it
+    kl_ref/forward_on_data        mean over tokens of KL(pi_ref || pi) of the next token, over the
+                                  whole vocabulary; only where it is scored
+    head/mean, head/zeros         mean of what a method's head says of a token of the answers
+                                  compared, such as its mask, and how much of it
                                   is exactly 0
-    degrees/accuracy              share of copies whose degree the head tells; near 1 after a few steps the task is too easy to teach much
+    degrees/accuracy              share of copies whose degree the head tells; near 1 after a few
+                                  steps the task is too easy to teach much
     logp_per_token/BRANCH         mean over answers of log pi(y) / |y|
     length/BRANCH                 mean response tokens
-    remembered/...                what the method remembers after the step, such as each rater's reliability: one number a rater, or of more
+    remembered/...                what the method remembers after the step, such as each rater's
+                                  reliability: one number a rater, or of more
                                   than twenty raters the least, the mean and the greatest
-    adversary/...                 how the reduction weighs rows: effective sample size 1 / sum p^2, largest weight, weight of each group
+    adversary/...                 how the reduction weighs rows: effective sample size 1 / sum p^2,
+                                  largest weight, weight of each group
 """
 
 from __future__ import annotations
@@ -44,7 +56,9 @@ from holdfast.types import Answers, Batch, Pairs, Scored
 RATERS_SHOWN = 20
 
 
-def batch_metrics(outcome: Outcome, *, groups: Sequence[str] = (), robust: bool = False) -> dict[str, float]:
+def batch_metrics(
+    outcome: Outcome, *, groups: Sequence[str] = (), robust: bool = False
+) -> dict[str, float]:
     """The metrics of one scored batch. `robust` adds the adversary's weights."""
     batch = outcome.batch
     out = {"loss": float(outcome.total), "cost/mean": float(outcome.cost_N.mean())}
@@ -65,11 +79,15 @@ def accuracy(margin_N: Tensor) -> float:
 def _pairs(pairs: Pairs) -> dict[str, float]:
     out = {"ranking/accuracy": accuracy(pairs.chosen.logp_N - pairs.rejected.logp_N)}
     if pairs.chosen.ref_logp_NT is not None:
-        out["ranking/reference_accuracy"] = accuracy(pairs.chosen.ref_logp_N - pairs.rejected.ref_logp_N)
+        out["ranking/reference_accuracy"] = accuracy(
+            pairs.chosen.ref_logp_N - pairs.rejected.ref_logp_N
+        )
         out["implicit_reward/accuracy"] = accuracy(pairs.margin_N)
         out["implicit_reward/margin"] = float(pairs.margin_N.mean())
         if samples.of(pairs):
-            out["kl_ref/own_samples"] = float(torch.stack([sample.log_ratio_N for sample in samples.of(pairs)]).mean())
+            out["kl_ref/own_samples"] = float(
+                torch.stack([sample.log_ratio_N for sample in samples.of(pairs)]).mean()
+            )
     return out | _tokens(pairs)
 
 
@@ -85,7 +103,10 @@ def _tokens(pairs: Pairs) -> dict[str, float]:
     said = [part.head_NTK[part.mask_NT.bool()] for part in both if part.head_NTK is not None]
     if said:
         said_RK = torch.cat(said)
-        out |= {"head/mean": float(said_RK.mean()), "head/zeros": float((said_RK == 0).float().mean())}
+        out |= {
+            "head/mean": float(said_RK.mean()),
+            "head/zeros": float((said_RK == 0).float().mean()),
+        }
     return out
 
 
@@ -109,7 +130,9 @@ def _branches(batch: Batch) -> dict[str, float]:
         out[f"length/{name}"] = float(scored.length_N[keep_N].float().mean())
         if scored.ref_logp_NT is not None:
             out[f"movement/{name}"] = float(scored.log_ratio_N[keep_N].mean())
-    compared = [scored for name in batch.MAIN if (scored := batch.parts[name]).ref_logp_NT is not None]
+    compared = [
+        scored for name in batch.MAIN if (scored := batch.parts[name]).ref_logp_NT is not None
+    ]
     tokens = sum(float(scored.mask_NT.sum()) for scored in compared)
     if tokens:
         out["kl_ref/k3_on_data_tokens"] = sum(float(_k3(scored)) for scored in compared) / tokens
@@ -117,13 +140,17 @@ def _branches(batch: Batch) -> dict[str, float]:
 
 
 def _named_answers(batch: Batch) -> list[tuple[str, Scored, Tensor]]:
-    """Branches by name, and which rows count; judged answers apart by their verdict, so that praised and blamed can be told apart."""
+    """Branches by name, and which rows count; judged answers apart by their verdict, so that
+    praised and blamed can be told apart.
+    """
     judged_N = label.of(batch)
     if isinstance(batch, Answers) and judged_N is not None:
         good_N = judged_N.bool()
         return [("desirable", batch.answer, good_N), ("undesirable", batch.answer, ~good_N)]
     parts = ((name, batch.parts[name]) for name in batch.MAIN)
-    return [(name, scored, torch.ones_like(scored.length_N, dtype=torch.bool)) for name, scored in parts]
+    return [
+        (name, scored, torch.ones_like(scored.length_N, dtype=torch.bool)) for name, scored in parts
+    ]
 
 
 def _k3(scored: Scored) -> Tensor:
@@ -132,15 +159,23 @@ def _k3(scored: Scored) -> Tensor:
     return (torch.exp(-d_NT) - 1 + d_NT).sum()
 
 
-def adversary_metrics(adversary_N: Tensor, group_N: Tensor | None, groups: Sequence[str]) -> dict[str, float]:
+def adversary_metrics(
+    adversary_N: Tensor, group_N: Tensor | None, groups: Sequence[str]
+) -> dict[str, float]:
     """How many rows the reduction really looks at, and whose."""
     total = float(adversary_N.sum())
     if not total > 0:
         return {}
     p_N = adversary_N / total
-    out = {"adversary/effective_sample_size": float(1 / (p_N**2).sum()), "adversary/max_weight": float(p_N.max())}
+    out = {
+        "adversary/effective_sample_size": float(1 / (p_N**2).sum()),
+        "adversary/max_weight": float(p_N.max()),
+    }
     if group_N is not None:
-        out |= {f"adversary/group/{name}": float(p_N[group_N == k].sum()) for k, name in enumerate(groups)}
+        out |= {
+            f"adversary/group/{name}": float(p_N[group_N == k].sum())
+            for k, name in enumerate(groups)
+        }
     return out
 
 
@@ -159,7 +194,11 @@ def memory_metrics(memory: Mapping[str, Tensor], raters: Sequence[str | None]) -
             out |= {f"{name}/{rater}": value for rater, value in known.items()}
         else:
             values = list(known.values())
-            out |= {f"{name}/least": min(values), f"{name}/mean": math.fsum(values) / len(values), f"{name}/greatest": max(values)}
+            out |= {
+                f"{name}/least": min(values),
+                f"{name}/mean": math.fsum(values) / len(values),
+                f"{name}/greatest": max(values),
+            }
     return out
 
 

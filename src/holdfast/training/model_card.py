@@ -1,4 +1,6 @@
-"""The model card that lies beside the weights: generated from the run record and the method's own card, nothing written by hand."""
+"""The model card that lies beside the weights: generated from the run record and the method's own
+card, nothing written by hand.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +19,47 @@ def model_card(record: Mapping[str, Any], method: Method) -> str:
     card = method.card
     call = record["call"]
     lines = [*front_matter(record, method), "", f"# {title(call.get('model'), method.name)}", ""]
-    lines += [f"Trained with Holdfast {record['versions'].get('holdfast', '')} by the method `{method.name}`."]
+    lines += [
+        f"Trained with Holdfast {record['versions'].get('holdfast', '')} by the method "
+        f"`{method.name}`."
+    ]
     lines += ["", "## Method", "", f"    cost = {card.equation}", ""]
     arxiv = f", arXiv {card.paper.arxiv}" if card.paper.arxiv else ""
     lines += [f"{card.paper.authors} ({card.paper.year}). {card.paper.title}{arxiv}.", ""]
-    lines += [f"Costs are reduced by `{record['reduction']}`. Token log-probabilities: {card.tokens} over response tokens."]
-    lines += [f"Reference: {markdown(str(record['reference']), 300)}." if record["reference"] else "No reference model."]
+    lines += [
+        f"Costs are reduced by `{record['reduction']}`. Token log-probabilities: "
+        f"{card.tokens} over response tokens."
+    ]
+    lines += [
+        f"Reference: {markdown(str(record['reference']), 300)}."
+        if record["reference"]
+        else "No reference model."
+    ]
     if card.departures:
-        lines += ["", "Departures from the paper:", "", *(f"{n}. {text}" for n, text in enumerate(card.departures, start=1))]
-    lines += ["", "## Settings", "", *table(("setting", "value"), [(f"`{name}`", value) for name, value in record["settings"].items()])]
+        lines += [
+            "",
+            "Departures from the paper:",
+            "",
+            *(f"{n}. {text}" for n, text in enumerate(card.departures, start=1)),
+        ]
     lines += [
         "",
-        *table(("option", "value", "meaning"), [(f"`{name}`", option(record["options"][name]), text) for name, text in changed(record)]),
+        "## Settings",
+        "",
+        *table(
+            ("setting", "value"),
+            [(f"`{name}`", value) for name, value in record["settings"].items()],
+        ),
+    ]
+    lines += [
+        "",
+        *table(
+            ("option", "value", "meaning"),
+            [
+                (f"`{name}`", option(record["options"][name]), text)
+                for name, text in changed(record)
+            ],
+        ),
     ]
     lines += ["", "## Data", "", *data_lines(record)]
     lines += ["", "## Results", "", *_results(record)]
@@ -37,7 +68,11 @@ def model_card(record: Mapping[str, Any], method: Method) -> str:
 
 
 def front_matter(
-    record: Mapping[str, Any], method: Method, *, purpose: str = "text-generation", tag: str = "preference-optimization"
+    record: Mapping[str, Any],
+    method: Method,
+    *,
+    purpose: str = "text-generation",
+    tag: str = "preference-optimization",
 ) -> list[str]:
     call = record["call"]
     lines = ["---", f"library_name: {'peft' if record['options']['lora_rank'] else 'transformers'}"]
@@ -45,7 +80,15 @@ def front_matter(
         lines.append(f"base_model: {call['model']}")
     if is_hub_name(call.get("data")):
         lines += ["datasets:", f"- {call['data']}"]
-    return [*lines, "tags:", "- holdfast", f"- {method.name}", f"- {tag}", f"pipeline_tag: {purpose}", "---"]
+    return [
+        *lines,
+        "tags:",
+        "- holdfast",
+        f"- {method.name}",
+        f"- {tag}",
+        f"pipeline_tag: {purpose}",
+        "---",
+    ]
 
 
 def is_hub_name(value: Any) -> bool:
@@ -73,7 +116,10 @@ def changed(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     rest = Options()
     always = {"learning_rate", "batch_size", "schedule", "seed", "precision"}
     text = helps()
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(rest).items()}
+    plain = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in vars(rest).items()
+    }
     quiet = {"track", "log_every", "save_every", "keep_checkpoints", "reference_cache"}
     return [
         (name, text[name])
@@ -88,12 +134,21 @@ def _plain(value: Any) -> Any:
 
 def data_lines(record: Mapping[str, Any]) -> list[str]:
     data = record["data"]
-    lines = [f"- read {data['read']:,} rows from {', '.join(markdown(Path(file).name) for file in data['files'])} as {data['format']}"]
+    lines = [
+        f"- read {data['read']:,} rows from "
+        f"{', '.join(markdown(Path(file).name) for file in data['files'])} as "
+        f"{data['format']}"
+    ]
     counts = record["train_rows"]
-    unread = {reason: n for reason, n in counts["unfolded"].items() if reason not in ("read", "unfolded")}
+    unread = {
+        reason: n for reason, n in counts["unfolded"].items() if reason not in ("read", "unfolded")
+    }
     for aside in (data["set_aside"], unread, counts["tokenized"]["set_aside"]):
         lines += [f"- set aside {n:,}: {markdown(reason)}" for reason, n in aside.items()]
-    lines.append(f"- trained on {record['rows']:,} rows, {record['steps']:,} steps of {record['options']['batch_size']}")
+    lines.append(
+        f"- trained on {record['rows']:,} rows, {record['steps']:,} steps of "
+        f"{record['options']['batch_size']}"
+    )
     if record["groups"]:
         lines.append(f"- groups: {', '.join(map(markdown, record['groups']))}")
     return [*lines, f"- content hash `{data['content_hash'][:16]}`"]
@@ -103,25 +158,41 @@ def _results(record: Mapping[str, Any]) -> list[str]:
     results = record["results"]
     first, last = results.get("eval_before", {}), results.get("eval_after", {})
     if not last:
-        return ["No rows were held out, so there is nothing to report that training itself did not see."]
+        return [
+            "No rows were held out, so there is nothing to report that training itself did not see."
+        ]
     rows = [
         (code(name.removeprefix("eval/")), number(first.get(name)), number(value))
         for name, value in last.items()
         if name.startswith("eval/")
     ]
-    return ["On held-out rows, before and after training:", "", *table(("metric", "before", "after"), rows)]
+    return [
+        "On held-out rows, before and after training:",
+        "",
+        *table(("metric", "before", "after"), rows),
+    ]
 
 
 def _limitations(record: Mapping[str, Any]) -> list[str]:
-    lines = ["- Preference data say what some raters preferred; whether they can be trusted is not settled by training on them."]
-    lines.append("- Ranking accuracy and margins on data are not generation quality: judge generated answers before use.")
+    lines = [
+        "- Preference data say what some raters preferred; whether they can be trusted is "
+        "not settled by training on them."
+    ]
+    lines.append(
+        "- Ranking accuracy and margins on data are not generation quality: judge "
+        "generated answers before use."
+    )
     if "kl_ref/k3_on_data_tokens" in " ".join(record["results"].get("eval_after", {})):
         lines.append(
-            "- `kl_ref/k3_on_data_tokens` is taken on the data's tokens, not on the policy's own: a proxy of the KL to the reference."
+            "- `kl_ref/k3_on_data_tokens` is taken on the data's tokens, not on the "
+            "policy's own: a proxy of the KL to the reference."
         )
     scoring = record["scoring"]
     if scoring["reason"]:
-        lines.append(f"- Scored by one padded forward per answer, because {markdown(str(scoring['reason']), 300)}.")
+        lines.append(
+            "- Scored by one padded forward per answer, because "
+            f"{markdown(str(scoring['reason']), 300)}."
+        )
     return lines
 
 

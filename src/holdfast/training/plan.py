@@ -1,7 +1,9 @@
-"""Which rows a step takes and who scores them: pure functions of seed and lengths, so that every process agrees without a word.
+"""Which rows a step takes and who scores them: pure functions of seed and lengths, so that every
+process agrees without a word.
 
     rows of step s    depend on (seed, batch_size, number of rows) alone
-    microbatches      depend on the lengths of those rows, on how many processes there are, and on the token budget
+    microbatches      depend on the lengths of those rows, on how many processes there are, and on
+                      the token budget
 
 so a run on eight processes, or with half the memory, takes the same steps.
 """
@@ -18,7 +20,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Microbatch:
-    """What one process scores at once: positions in the batch of the step. `padding` marks a repeat that counts for nothing."""
+    """What one process scores at once: positions in the batch of the step. `padding` marks a repeat
+    that counts for nothing.
+    """
 
     positions: tuple[int, ...]
     padding: bool = False
@@ -30,12 +34,16 @@ def steps_in_epoch(rows: int, batch_size: int) -> int:
 
 
 def total_steps(rows: int, batch_size: int, *, epochs: float, max_steps: int | None) -> int:
-    return max_steps if max_steps is not None else math.ceil(epochs * steps_in_epoch(rows, batch_size))
+    return (
+        max_steps if max_steps is not None else math.ceil(epochs * steps_in_epoch(rows, batch_size))
+    )
 
 
 @functools.lru_cache(maxsize=2)
 def epoch_order(rows: int, seed: int, epoch: int) -> np.ndarray:
-    """A permutation of the rows, from a generator of its own: nothing else that draws numbers can change it."""
+    """A permutation of the rows, from a generator of its own: nothing else that draws numbers can
+    change it.
+    """
     order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(rows)
     order.setflags(write=False)
     return order
@@ -48,10 +56,12 @@ def rows_of_step(step: int, *, rows: int, batch_size: int, seed: int) -> list[in
 
 
 def split(lengths: Sequence[int], *, processes: int, budget: int) -> list[list[Microbatch]]:
-    """Deal the rows of a step to processes, evenly by tokens, then cut each hand into microbatches of at most `budget` tokens.
+    """Deal the rows of a step to processes, evenly by tokens, then cut each hand into microbatches
+    of at most `budget` tokens.
 
-    Every process gets the same number of microbatches, which sharded training needs: who has too few splits one, or repeats its
-    shortest row with weight zero. A row longer than the budget is scored alone.
+    Every process gets the same number of microbatches, which sharded training needs: who has too
+    few splits one, or repeats its shortest row with weight zero. A row longer than the budget is
+    scored alone.
     """
     hands = _deal(lengths, processes)
     cut = [_fill(hand, lengths, budget) for hand in hands]
@@ -72,7 +82,9 @@ def _deal(lengths: Sequence[int], processes: int) -> list[list[int]]:
 
 
 def _fill(hand: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """First fit, longest first (the order of the hand): at most about a fifth more microbatches than the best packing."""
+    """First fit, longest first (the order of the hand): at most about a fifth more microbatches
+    than the best packing.
+    """
     bins: list[list[int]] = []
     room: list[int] = []
     for row in hand:
@@ -86,10 +98,16 @@ def _fill(hand: Sequence[int], lengths: Sequence[int], budget: int) -> list[list
     return bins
 
 
-def _stretch(bins: list[list[int]], lengths: Sequence[int], wanted: int, shortest: int) -> list[Microbatch]:
+def _stretch(
+    bins: list[list[int]], lengths: Sequence[int], wanted: int, shortest: int
+) -> list[Microbatch]:
     bins = [list(rows) for rows in bins]
     while len(bins) < wanted:
-        fullest = max(range(len(bins)), key=lambda b: (len(bins[b]) > 1, sum(lengths[i] for i in bins[b]), -b), default=None)
+        fullest = max(
+            range(len(bins)),
+            key=lambda b: (len(bins[b]) > 1, sum(lengths[i] for i in bins[b]), -b),
+            default=None,
+        )
         if fullest is None or len(bins[fullest]) < 2:
             break
         taken = bins.pop(fullest)

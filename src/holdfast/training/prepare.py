@@ -1,4 +1,6 @@
-"""From data, as they were given, to the rows of a run: read, held out, unfolded, tokenized, hashed, and counted all along."""
+"""From data, as they were given, to the rows of a run: read, held out, unfolded, tokenized, hashed,
+and counted all along.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from holdfast.types import Row
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run trains on and is evaluated on. `facts` and `identity` go into the record, `said` is for the reader's eyes."""
+    """What a run trains on and is evaluated on. `facts` and `identity` go into the record, `said`
+    is for the reader's eyes.
+    """
 
     train: Rows
     evaluation: Rows | None
@@ -37,8 +41,18 @@ class Prepared:
     said: Sequence[str]
 
 
-def prepare(method: Method, reduction: Reduction, tokenizer: Any, options: Options, *, data: Any, eval_data: Any, out: Path) -> Prepared:
-    """Everything that happens to data before the model sees them. Of `reduction` only its needs are read.
+def prepare(
+    method: Method,
+    reduction: Reduction,
+    tokenizer: Any,
+    options: Options,
+    *,
+    data: Any,
+    eval_data: Any,
+    out: Path,
+) -> Prepared:
+    """Everything that happens to data before the model sees them. Of `reduction` only its needs are
+    read.
 
     Raises:
         DataError: bad rows (unless quarantined), or none left.
@@ -46,11 +60,16 @@ def prepare(method: Method, reduction: Reduction, tokenizer: Any, options: Optio
         OptionError: options that contradict each other.
     """
     if eval_data is None and options.eval_every and not options.eval_fraction:
-        raise OptionError("eval_every is not read without rows to evaluate on", hint="give eval_data or eval_fraction")
+        raise OptionError(
+            "eval_every is not read without rows to evaluate on",
+            hint="give eval_data or eval_fraction",
+        )
     if eval_data is None and options.eval_split:
         raise OptionError("eval_split is not read without eval_data", hint="give eval_data")
     if eval_data is not None and options.eval_fraction:
-        raise OptionError("eval_data and eval_fraction both say what to evaluate on", hint="give one of them")
+        raise OptionError(
+            "eval_data and eval_fraction both say what to evaluate on", hint="give one of them"
+        )
     method = replace(method, reduction=reduction)
     aside, eval_aside = options.aside(out), options.aside(out, "quarantine-eval.jsonl")
     given = options.rows(data, aside)
@@ -68,8 +87,13 @@ def prepare(method: Method, reduction: Reduction, tokenizer: Any, options: Optio
     elif options.eval_fraction:
         kept, away = hold_out(given, fraction=options.eval_fraction, seed=options.seed)
         given, held_out = given.select(kept), given.select(away)
-        facts["held_out"] = {"fraction": options.eval_fraction, "rows": [str(row.where) for row in held_out]}
-        said.append(f"held out {len(held_out):,} rows for evaluation, {len(given):,} are left to train on")
+        facts["held_out"] = {
+            "fraction": options.eval_fraction,
+            "rows": [str(row.where) for row in held_out],
+        }
+        said.append(
+            f"held out {len(held_out):,} rows for evaluation, {len(given):,} are left to train on"
+        )
     train, counts, more = _tokens(given, method, tokenizer, options, aside)
     facts["train_rows"], said = counts, said + more
     evaluation = None
@@ -77,7 +101,11 @@ def prepare(method: Method, reduction: Reduction, tokenizer: Any, options: Optio
         evaluation, counts, more = _tokens(held_out, method, tokenizer, options, eval_aside)
         facts["eval_rows"] = counts
         said += [f"evaluation: {line}" for line in more]
-    identity = {"data": given.report.content_hash, "tokenizer": tokenizer_hash(tokenizer), "template": _template_hash(tokenizer, options)}
+    identity = {
+        "data": given.report.content_hash,
+        "tokenizer": tokenizer_hash(tokenizer),
+        "template": _template_hash(tokenizer, options),
+    }
     if held_out is not None:
         identity["eval_data"] = held_out.report.content_hash
     identity["tokens"] = items_hash([*train.items, *(evaluation.items if evaluation else ())])
@@ -86,17 +114,28 @@ def prepare(method: Method, reduction: Reduction, tokenizer: Any, options: Optio
     return Prepared(train, evaluation, groups, raters_of(everyone), facts, identity, said)
 
 
-def first_rows(method: Method, reduction: Reduction, tokenizer: Any, options: Options, *, data: Any, n: int) -> tuple[Rows, list[str]]:
-    """The first `n` rows as `prepare` would make them, and what was said of all that were read. Nothing is written."""
+def first_rows(
+    method: Method, reduction: Reduction, tokenizer: Any, options: Options, *, data: Any, n: int
+) -> tuple[Rows, list[str]]:
+    """The first `n` rows as `prepare` would make them, and what was said of all that were read.
+    Nothing is written.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         given = options.rows(data, options.aside(scratch))
         said = [line for line in given.report.lines() if scratch not in line]
-    some = given.select(range(min(len(given), max(2 * n, 32))))  # a few more: a need may look at other rows
+    some = given.select(
+        range(min(len(given), max(2 * n, 32)))
+    )  # a few more: a need may look at other rows
     with tempfile.TemporaryDirectory() as scratch:
         aside = options.aside(scratch)
-        rows, counts, _ = _tokens(some, replace(method, reduction=reduction), tokenizer, options, aside)
+        rows, counts, _ = _tokens(
+            some, replace(method, reduction=reduction), tokenizer, options, aside
+        )
     seen = counts["tokenized"]
-    said += [f"{n:,} of the first {seen['read']:,} rows: {reason} (accepted)" for reason, n in seen["lost"].items()]
+    said += [
+        f"{n:,} of the first {seen['read']:,} rows: {reason} (accepted)"
+        for reason, n in seen["lost"].items()
+    ]
     said += [f"note on the first {seen['read']:,} rows: {note}" for note in seen["notes"]]
     return rows, said
 
@@ -109,30 +148,41 @@ def raters_of(rows: Sequence[Row]) -> tuple[str | None, ...]:
 
 
 def hold_out(rows: Sequence[Row], *, fraction: float, seed: int) -> tuple[list[int], list[int]]:
-    """(rows to train on, rows to evaluate on), as indices. Rows that share a prompt stay on one side, so that none is half known."""
+    """(rows to train on, rows to evaluate on), as indices. Rows that share a prompt stay on one
+    side, so that none is half known.
+    """
     by_prompt: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
         by_prompt.setdefault(prompt_key(row), []).append(index)
     wanted = max(1, round(fraction * len(rows)))
     away: list[int] = []
     clusters = list(by_prompt.values())
-    for place in np.random.Generator(np.random.PCG64([seed, 0xE7A1])).permutation(len(clusters)).tolist():
+    for place in (
+        np.random.Generator(np.random.PCG64([seed, 0xE7A1])).permutation(len(clusters)).tolist()
+    ):
         if len(away) >= wanted:
             break
         away += clusters[place]
     if len(away) == len(rows):
         raise DataError(
-            "nothing is left to train on: all rows share one prompt, or too few are left", hint="lower eval_fraction, or give eval_data"
+            "nothing is left to train on: all rows share one prompt, or too few are left",
+            hint="lower eval_fraction, or give eval_data",
         )
     out = set(away)
     return [index for index in range(len(rows)) if index not in out], sorted(away)
 
 
 def _held_out(source: Any, options: Options, aside: Path | None) -> Dataset:
-    return source if isinstance(source, Dataset) else replace(options, split=options.eval_split).rows(source, aside)
+    return (
+        source
+        if isinstance(source, Dataset)
+        else replace(options, split=options.eval_split).rows(source, aside)
+    )
 
 
-def _tokens(rows: Dataset, method: Method, tokenizer: Any, options: Options, aside: Path | None) -> tuple[Rows, dict[str, Any], list[str]]:
+def _tokens(
+    rows: Dataset, method: Method, tokenizer: Any, options: Options, aside: Path | None
+) -> tuple[Rows, dict[str, Any], list[str]]:
     unfolded = unfold(rows, method)
     made = tokenize(
         unfolded.rows,
@@ -165,4 +215,6 @@ def prompt_key(row: Row) -> str:
 
 
 def _template_hash(tokenizer: Any, options: Options) -> str:
-    return hashlib.sha256(f"{options.template}|{getattr(tokenizer, 'chat_template', None)}".encode()).hexdigest()
+    return hashlib.sha256(
+        f"{options.template}|{getattr(tokenizer, 'chat_template', None)}".encode()
+    ).hexdigest()

@@ -1,8 +1,10 @@
-"""The run record, `run.json`: what was asked, what it was asked of, what came out, and enough to do it again.
+"""The run record, `run.json`: what was asked, what it was asked of, what came out, and enough to do
+it again.
 
-Written when a run starts, at every change of status, and when it ends, each time in one move. Results depend on `identity`, `method`,
-`settings`, `reduction` and most of `options`; a run is only continued if all of these are as they were. `id` is in every
-checkpoint too, and none is loaded into a run that it did not come from.
+Written when a run starts, at every change of status, and when it ends, each time in one move.
+Results depend on `identity`, `method`, `settings`, `reduction` and most of `options`; a run is only
+continued if all of these are as they were. `id` is in every checkpoint too, and none is loaded into
+a run that it did not come from.
 """
 
 from __future__ import annotations
@@ -43,7 +45,10 @@ def read_record(out: Path) -> dict[str, Any] | None:
         raise RunError(f"{path} is not a run record", hint="give another out folder")
     wrong = [name for name, kind in KINDS.items() if not isinstance(record.get(name), kind)]
     if wrong:
-        raise RunError(f"{path} is not a run record: damaged or missing in it are {', '.join(wrong)}", hint="give another out folder")
+        raise RunError(
+            f"{path} is not a run record: damaged or missing in it are {', '.join(wrong)}",
+            hint="give another out folder",
+        )
     return record
 
 
@@ -79,7 +84,11 @@ def new_record(
         "identity": dict(identity),
         "call": dict(call),
         **facts,
-        "versions": {**versions(), "python": platform.python_version(), "platform": platform.platform()},
+        "versions": {
+            **versions(),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+        },
         "notes": [],
         "resumed": [],
         "results": {},
@@ -105,17 +114,31 @@ def versions() -> dict[str, str]:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What `after` asks for otherwise than the record `before` has it, one phrase each. A part that `after` lacks is not compared."""
+    """What `after` asks for otherwise than the record `before` has it, one phrase each. A part that
+    `after` lacks is not compared.
+    """
     plain = json.loads(json.dumps(after))
-    found = [_phrase(key, before[key], plain[key]) for key in ("method", "reduction") if plain.get(key, before[key]) != before[key]]
-    for part, free in (("settings", frozenset()), ("options", FREE_ON_RESUME), ("identity", frozenset())):
+    found = [
+        _phrase(key, before[key], plain[key])
+        for key in ("method", "reduction")
+        if plain.get(key, before[key]) != before[key]
+    ]
+    for part, free in (
+        ("settings", frozenset()),
+        ("options", FREE_ON_RESUME),
+        ("identity", frozenset()),
+    ):
         if part not in plain:
             continue
         keys = plain[part] if part == "options" else {**before[part], **plain[part]}
         for key in keys:
             old, new = before[part].get(key), plain[part].get(key)
-            if key not in free and old != new and not (key == "tokens" and found):  # the tokens are made of all that was compared before
-                found.append(_phrase(f"{key} (its content)" if part == "identity" else key, old, new))
+            if (
+                key not in free and old != new and not (key == "tokens" and found)
+            ):  # the tokens are made of all that was compared before
+                found.append(
+                    _phrase(f"{key} (its content)" if part == "identity" else key, old, new)
+                )
     return found
 
 
@@ -124,7 +147,10 @@ def refuse_another(found: Sequence[str], what: str = "run") -> None:
     if found:
         raise RunError(
             f"this is not the {what} that is to be resumed: {'; '.join(found)}",
-            hint="resume with what the run was started with, or start a new run in another out folder",
+            hint=(
+                "resume with what the run was started with, or start a new run in another out "
+                "folder"
+            ),
         )
 
 
@@ -139,22 +165,33 @@ def _short(value: Any) -> str:
 
 
 def repeatable_call(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The keywords that start the run of this record again. Raises RunError if something was given that cannot be written down."""
+    """The keywords that start the run of this record again. Raises RunError if something was given
+    that cannot be written down.
+    """
     call = dict(record["call"])
-    lost = sorted(name for name, value in call.items() if isinstance(value, Mapping) and "not_recorded" in value)
+    lost = sorted(
+        name
+        for name, value in call.items()
+        if isinstance(value, Mapping) and "not_recorded" in value
+    )
     if lost:
         raise RunError(
-            f"{path} cannot be run again by itself: {', '.join(lost)} was given as a Python object ({call[lost[0]]['not_recorded']})",
+            f"{path} cannot be run again by itself: {', '.join(lost)} was given as a "
+            f"Python object ({call[lost[0]]['not_recorded']})",
             hint=f"rerun({str(path)!r}, out=..., {lost[0]}=...)",
         )
     return call
 
 
 def recordable(value: Any) -> Any:
-    """A keyword of `train` as it goes into the record: itself if it can be written down, else a note of what it was."""
+    """A keyword of `train` as it goes into the record: itself if it can be written down, else a
+    note of what it was.
+    """
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, tuple | list) and all(isinstance(one, str | Path) for one in value):  # files, or names
+    if isinstance(value, tuple | list) and all(
+        isinstance(one, str | Path) for one in value
+    ):  # files, or names
         return [str(one) for one in value]
     if isinstance(value, tuple):
         return list(value)

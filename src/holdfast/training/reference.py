@@ -1,10 +1,13 @@
-"""The reference's log-probabilities of a run's rows: whose they are, and scoring them once, shared among the processes.
+"""The reference's log-probabilities of a run's rows: whose they are, and scoring them once, shared
+among the processes.
 
     None            the policy as it was before the first step: no second model is ever held
-    "adapter-off"   the model under the adapter; not the same thing where the adapter had been trained before
+    "adapter-off"   the model under the adapter; not the same thing where the adapter had been
+                    trained before
     a model         loaded, scored, and freed
 
-Rows to train on and rows to evaluate on are scored together, so that no row is ever compared with a policy that has moved.
+Rows to train on and rows to evaluate on are scored together, so that no row is ever compared with a
+policy that has moved.
 """
 
 from __future__ import annotations
@@ -36,17 +39,23 @@ ADAPTER_OFF = "adapter-off"
 
 @dataclass(frozen=True)
 class Reference:
-    """Whose log-probabilities they are. `is_start` is True where the policy starts as its own reference."""
+    """Whose log-probabilities they are. `is_start` is True where the policy starts as its own
+    reference.
+    """
 
     who: str
     identity: str
     is_start: bool
     items: list[dict[str, Tensor]]
-    verification: Verification | None = None  # of its own scorer, where it is another model than the policy
+    verification: Verification | None = (
+        None  # of its own scorer, where it is another model than the policy
+    )
 
 
 class _Shared:
-    """A scorer's face for `score_reference`: each batch is dealt to the processes, and all get the whole of it back."""
+    """A scorer's face for `score_reference`: each batch is dealt to the processes, and all get the
+    whole of it back.
+    """
 
     def __init__(self, world: World, scorer: nn.Module, inner: TextScorer):
         self.world, self.scorer, self.path, self.model = world, scorer, inner.path, inner.model
@@ -54,12 +63,19 @@ class _Shared:
     def __call__(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
         lengths = [item.tokens for item in items]
         everything = sum(lengths)  # a batch was already cut to size: one microbatch a process
-        return score_all(self.world, self.scorer, items, split(lengths, processes=self.world.size, budget=everything))
+        return score_all(
+            self.world,
+            self.scorer,
+            items,
+            split(lengths, processes=self.world.size, budget=everything),
+        )
 
 
 @dataclass
 class Asked:
-    """Which model `reference=` names, before anything is scored. `model` is one that was loaded for it, or given; else None."""
+    """Which model `reference=` names, before anything is scored. `model` is one that was loaded for
+    it, or given; else None.
+    """
 
     who: str
     identity: str
@@ -67,14 +83,22 @@ class Asked:
     model: Any = None
 
 
-def asked_reference(asked: Any, policy: Any, *, start_hash: str, fresh_adapter: bool, trust_remote_code: bool = False) -> Asked:
+def asked_reference(
+    asked: Any,
+    policy: Any,
+    *,
+    start_hash: str,
+    fresh_adapter: bool,
+    trust_remote_code: bool = False,
+) -> Asked:
     """The model that `reference=` names, and the hash of its content.
 
     Args:
         asked: `reference=` as it was given.
         policy: the policy before its first step.
         start_hash: content hash of that policy.
-        fresh_adapter: whether its adapter (if any) is made for this run, so that it changes nothing yet.
+        fresh_adapter: whether its adapter (if any) is made for this run, so that it changes nothing
+            yet.
         trust_remote_code: run code that comes with a reference model.
     """
     if asked is None:
@@ -84,7 +108,8 @@ def asked_reference(asked: Any, policy: Any, *, start_hash: str, fresh_adapter: 
     model = load_policy(asked, trust_remote_code=trust_remote_code)
     if model is policy:
         raise OptionError(
-            "reference is the very model that is trained", hint="leave reference out: the policy before training is the default"
+            "reference is the very model that is trained",
+            hint="leave reference out: the policy before training is the default",
         )
     identity = model_hash(model)
     name = str(asked) if not isinstance(asked, nn.Module) else type(asked).__name__
@@ -117,10 +142,17 @@ def reference_log_probs(
         verify: compares its packed path with its padded one.
     """
     inner: TextScorer = world.unwrap(scorer)
-    how: dict[str, Any] = {"cache_dir": cache, "progress": world.is_main, "tokens": tokens * world.size}
+    how: dict[str, Any] = {
+        "cache_dir": cache,
+        "progress": world.is_main,
+        "tokens": tokens * world.size,
+    }
     how["key"] = f"{asked.identity}:{precision}"
     if asked.model is None:
-        with adapter_off(inner.model) if asked.identity.endswith(":off") else nullcontext(), inner.log_probs_alone():
+        with (
+            adapter_off(inner.model) if asked.identity.endswith(":off") else nullcontext(),
+            inner.log_probs_alone(),
+        ):
             found = score_reference(_Shared(world, scorer, inner), items, **how)  # type: ignore[arg-type]
         return Reference(asked.who, asked.identity, asked.is_start, found)
     with _on(asked.model, world.device):

@@ -1,10 +1,13 @@
-"""Train a reward or preference model on comparisons: the same loop as a policy's, another model and another question.
+"""Train a reward or preference model on comparisons: the same loop as a policy's, another model and
+another question.
 
-    run = train_reward("bradley_terry", model="folder", data="prefs.jsonl", out="runs/rewards")
-    run = train_reward("general_preference", model="folder", data="prefs.jsonl", out="runs/judge", dim=6)
+    run = train_reward("bradley_terry", model="folder", data="prefs.jsonl", out="runs/rewards") run
+    = train_reward("general_preference", model="folder", data="prefs.jsonl", out="runs/judge",
+    dim=6)
 
-What is left is a folder that `AutoModelForSequenceClassification.from_pretrained` reads, a record with held-out accuracy and calibration,
-and report.html. Packed rows share their prompt between both answers, as a policy's do.
+What is left is a folder that `AutoModelForSequenceClassification.from_pretrained` reads, a record
+with held-out accuracy and calibration, and report.html. Packed rows share their prompt between both
+answers, as a policy's do.
 """
 
 from __future__ import annotations
@@ -39,7 +42,10 @@ from holdfast.types import Pairs
 if TYPE_CHECKING:
     from holdfast.report import Page
 
-DEFAULTS: Mapping[str, Any] = {"learning_rate": 1e-5, "eval_fraction": 0.1}  # where they differ from a policy's
+DEFAULTS: Mapping[str, Any] = {
+    "learning_rate": 1e-5,
+    "eval_fraction": 0.1,
+}  # where they differ from a policy's
 
 
 def train_reward(
@@ -54,37 +60,62 @@ def train_reward(
     resume: bool = False,
     **options_and_settings: Any,
 ) -> Run:
-    """Train a reward or preference model and leave a run in `out`: run.json, metrics.jsonl, report.html, checkpoints/, model/.
+    """Train a reward or preference model and leave a run in `out`: run.json, metrics.jsonl,
+    report.html, checkpoints/, model/.
 
     Args:
         kind: a name of the table: bradley_terry or general_preference.
-        model: hub name, folder, run folder, or a model: a language model, which gets a new head, or a reward model of the same width.
+        model: hub name, folder, run folder, or a model: a language model, which gets a new head, or
+            a reward model of the same width.
         data: comparisons, whatever `holdfast.read` takes. A `confidence` column makes labels soft.
         out: the run's folder.
-        eval_data: rows to evaluate on, as `data`; a tenth of the prompts is held out unless given (`eval_fraction`).
+        eval_data: rows to evaluate on, as `data`; a tenth of the prompts is held out unless given
+            (`eval_fraction`).
         tokenizer: where it is not with the model.
         reduction: how costs are averaged, such as "kl:temperature=0.5"; the mean unless given.
         resume: go on with the run in `out` if there is one.
-        **options_and_settings: fields of `Options`, and the kind's own settings. The learning rate is 1e-5 unless given.
+        **options_and_settings: fields of `Options`, and the kind's own settings. The learning rate
+            is 1e-5 unless given.
 
     Raises:
         OptionError: an option that nobody reads, or a value out of range.
         DataError, ModelError: what the rows or the model lack.
-        RunError: `out` holds a run and `resume` is off, or another run than this one, or another process is at work in it; a loss that is
-            not finite; a full disk.
+        RunError: `out` holds a run and `resume` is off, or another run than this one, or another
+            process is at work in it; a loss that is not finite; a full disk.
         Interrupted: SIGINT or SIGTERM; a checkpoint was written.
     """
     method = get(kind) if isinstance(kind, str) else kind
-    given = {"model": model, "data": data, "eval_data": eval_data, "tokenizer": tokenizer, "reduction": reduction}
+    given = {
+        "model": model,
+        "data": data,
+        "eval_data": eval_data,
+        "tokenizer": tokenizer,
+        "reduction": reduction,
+    }
     call = written_call(method, given, options_and_settings)
     options, settings = split_options(method, with_defaults(options_and_settings, eval_data))
     trainee = judge_trainee(method, settings)
-    ask = Ask(method, options, settings, model, data, path_of(out), None, eval_data, tokenizer, reduction, call, trainee)
+    ask = Ask(
+        method,
+        options,
+        settings,
+        model,
+        data,
+        path_of(out),
+        None,
+        eval_data,
+        tokenizer,
+        reduction,
+        call,
+        trainee,
+    )
     return carry_out(ask, resume=resume)
 
 
 def with_defaults(given: Mapping[str, Any], eval_data: Any) -> dict[str, Any]:
-    """What was given on top of this door's own defaults; nothing is held out where rows to evaluate on were given."""
+    """What was given on top of this door's own defaults; nothing is held out where rows to evaluate
+    on were given.
+    """
     defaults = dict(DEFAULTS)
     if eval_data is not None:
         defaults.pop("eval_fraction")
@@ -96,10 +127,16 @@ def judge_trainee(method: RewardMethod, settings: Mapping[str, Any]) -> Trainee:
     width = method.width(**settings)
 
     def load(source: Any, options: Options) -> Any:
-        return load_judge(source, outputs=width, seed=options.seed, trust_remote_code=options.trust_remote_code)
+        return load_judge(
+            source, outputs=width, seed=options.seed, trust_remote_code=options.trust_remote_code
+        )
 
     def ready(model: Any, tokenizer: Any, options: Options) -> None:
-        how: dict[str, Any] = {"template": options.template, "accept_loss": options.accept_loss, "pad_token_id": tokenizer.pad_token_id}
+        how: dict[str, Any] = {
+            "template": options.template,
+            "accept_loss": options.accept_loss,
+            "pad_token_id": tokenizer.pad_token_id,
+        }
         mark(model, kind=method.name, settings=settings, **how)
 
     def metrics(outcome: Outcome, *, groups: Sequence[str], robust: bool) -> dict[str, float]:
@@ -107,18 +144,28 @@ def judge_trainee(method: RewardMethod, settings: Mapping[str, Any]) -> Trainee:
         logit_N = logits(method, settings, outcome.batch)
         out = {"loss": float(outcome.total), "cost/mean": float(outcome.cost_N.mean())}
         out |= {"reward/accuracy": accuracy(logit_N), "reward/log_odds": float(logit_N.mean())}
-        return out | (adversary_metrics(outcome.adversary_N, group.of(outcome.batch), groups) if robust else {})
+        return out | (
+            adversary_metrics(outcome.adversary_N, group.of(outcome.batch), groups)
+            if robust
+            else {}
+        )
 
     def results(outcome: Outcome, rows: Rows) -> dict[str, Any]:
         assert isinstance(outcome.batch, Pairs)
-        return {"held_out": held_out(logits(method, settings, outcome.batch).double().cpu().numpy(), rows)}
+        return {
+            "held_out": held_out(
+                logits(method, settings, outcome.batch).double().cpu().numpy(), rows
+            )
+        }
 
     def page(method: Any, run: Run) -> Page | None:
         found = run.record["results"].get("held_out")
         return None if found is None else reward_page(method, settings, found, run)
 
     scorer: Any = partial(JudgeScorer, prompt=PROMPT if method.reads_prompt else None)
-    return Trainee(JUDGE, load, scorer, metrics, "SEQ_CLS", card, ready, results, page, pictures=True)
+    return Trainee(
+        JUDGE, load, scorer, metrics, "SEQ_CLS", card, ready, results, page, pictures=True
+    )
 
 
 def card(record: dict[str, Any], method: Method) -> str:
@@ -131,15 +178,21 @@ def logits(method: RewardMethod, settings: Mapping[str, Any], pairs: Pairs) -> A
 
 
 def held_out(logit_N: np.ndarray, rows: Rows) -> dict[str, Any]:
-    """Accuracy and calibration on held-out rows, by group, and how often the longer answer is preferred: by the model, by the labels."""
+    """Accuracy and calibration on held-out rows, by group, and how often the longer answer is
+    preferred: by the model, by the labels.
+    """
     clusters = [prompt_key(row) for row in rows.rows]
     found = calibration(logit_N, clusters).to_dict()
-    longer_N = np.sign([len(item.branches["chosen"]) - len(item.branches["rejected"]) for item in rows.items])
+    longer_N = np.sign(
+        [len(item.branches["chosen"]) - len(item.branches["rejected"]) for item in rows.items]
+    )
     unequal = np.flatnonzero(longer_N)
     there = [clusters[i] for i in unequal]
     found["prefers_longer"] = {
         "labels": mean_interval(longer_N[unequal] > 0, there).to_dict(),
-        "model": mean_interval(np.sign(logit_N[unequal]) * longer_N[unequal] / 2 + 0.5, there).to_dict(),
+        "model": mean_interval(
+            np.sign(logit_N[unequal]) * longer_N[unequal] / 2 + 0.5, there
+        ).to_dict(),
     }
     names = sorted({row.group for row in rows.rows if row.group is not None})
     right_N = np.sign(logit_N) / 2 + 0.5

@@ -39,7 +39,9 @@ class Run:
                 if line:
                     lines.append(dict(json.loads(line)))
             except (ValueError, TypeError) as error:
-                raise RunError(f"{path}, line {number} is no metrics: {error}", hint="take the line out") from error
+                raise RunError(
+                    f"{path}, line {number} is no metrics: {error}", hint="take the line out"
+                ) from error
         return lines
 
     @property
@@ -59,6 +61,9 @@ class Run:
         from holdfast.training.trainee import JUDGE
 
         if not self.model_path.is_dir():
-            raise RunError(f"{self.out} has no model: the run is {self.status}", hint="finish it with resume=True")
+            raise RunError(
+                f"{self.out} has no model: the run is {self.status}",
+                hint="finish it with resume=True",
+            )
         load = load_judge if self.record.get("trains") == JUDGE else load_policy
         return load(self.model_path), load_tokenizer(self.model_path)

@@ -1,4 +1,6 @@
-"""The page of a run: what it learned, how it ranks, how far it moved, in curves over its steps, and how it was made."""
+"""The page of a run: what it learned, how it ranks, how far it moved, in curves over its steps, and
+how it was made.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,23 @@ def run_page(method: Method, run: Run) -> Page:
     """The whole page, from the run's own record and metrics."""
     record, metrics = run.record, run.metrics
     parts = [
-        _curves("What it learned", metrics, {"loss": ""}, "loss", "The cost that was minimized, mean of each batch."),
+        _curves(
+            "What it learned",
+            metrics,
+            {"loss": ""},
+            "loss",
+            "The cost that was minimized, mean of each batch.",
+        ),
         _curves(
             "How it ranks",
             metrics,
-            {"implicit_reward/accuracy": "implicit reward", "ranking/accuracy": "the policy itself"},
+            {
+                "implicit_reward/accuracy": "implicit reward",
+                "ranking/accuracy": "the policy itself",
+            },
             "share of pairs ranked as labeled",
-            "The implicit reward compares how much likelier each answer has become; the policy itself, how likely it is.",
+            "The implicit reward compares how much likelier each answer has become; the "
+            "policy itself, how likely it is.",
             percent=True,
         ),
         _curves(
@@ -41,16 +53,23 @@ def run_page(method: Method, run: Run) -> Page:
         _curves(
             "Where the mass went",
             metrics,
-            {f"movement/{name}": name for name in ("chosen", "rejected", "desirable", "undesirable")},
+            {
+                f"movement/{name}": name
+                for name in ("chosen", "rejected", "desirable", "undesirable")
+            },
             "log-probability gained, nats an answer",
             "If both fall, the mass went to answers that nobody judged.",
         ),
         _curves(
             "How far it moved from its reference",
             metrics,
-            {"kl_ref/own_samples": "its own answers", "kl_ref/k3_on_data_tokens": "tokens of the data (k3)"},
+            {
+                "kl_ref/own_samples": "its own answers",
+                "kl_ref/k3_on_data_tokens": "tokens of the data (k3)",
+            },
             "nats",
-            "On its own answers this estimates the KL; on tokens of the data it only stands in for it.",
+            "On its own answers this estimates the KL; on tokens of the data it only "
+            "stands in for it.",
         ),
         _curves(
             "Whom the adversary weighs",
@@ -59,32 +78,64 @@ def run_page(method: Method, run: Run) -> Page:
             "rows",
             "How many rows of a batch the reduction really looks at.",
         ),
-        _curves("How steadily", metrics, {"gradient_norm": "gradient norm"}, "gradient norm", "Before it was scaled down."),
+        _curves(
+            "How steadily",
+            metrics,
+            {"gradient_norm": "gradient norm"},
+            "gradient norm",
+            "Before it was scaled down.",
+        ),
     ]
     sections = [part for part in parts if part is not None]
-    return Page(f"{method.name}: {run.out.name}", lead(record), [*sections, _making(method, record)], _tiles(record))
+    return Page(
+        f"{method.name}: {run.out.name}",
+        lead(record),
+        [*sections, _making(method, record)],
+        _tiles(record),
+    )
 
 
 def lead(record: Mapping[str, Any]) -> str:
-    """What came out, in sentences. Without held-out rows it says so: numbers of the training rows are no evidence."""
+    """What came out, in sentences. Without held-out rows it says so: numbers of the training rows
+    are no evidence.
+    """
     results, said = record["results"], []
-    last, before, after = (results.get(name) or {} for name in ("last_step", "eval_before", "eval_after"))
+    last, before, after = (
+        results.get(name) or {} for name in ("last_step", "eval_before", "eval_after")
+    )
     said.append(f"{record['method']} took {last.get('step', 0):,} steps.")
     if after:
-        worse = ", which is worse than before training" if after["eval/loss"] > before["eval/loss"] else ""
-        said.append(f"On held-out rows its loss went from {before['eval/loss']:.3f} to {after['eval/loss']:.3f}{worse}.")
-        reward, ranks = (after.get(f"eval/{name}/accuracy") for name in ("implicit_reward", "ranking"))
+        worse = (
+            ", which is worse than before training"
+            if after["eval/loss"] > before["eval/loss"]
+            else ""
+        )
+        said.append(
+            f"On held-out rows its loss went from {before['eval/loss']:.3f} to "
+            f"{after['eval/loss']:.3f}{worse}."
+        )
+        reward, ranks = (
+            after.get(f"eval/{name}/accuracy") for name in ("implicit_reward", "ranking")
+        )
         if reward is not None:
-            said.append(f"Its implicit reward ranks {100 * reward:.1f}% of them as labeled; a coin, 50%.")
+            said.append(
+                f"Its implicit reward ranks {100 * reward:.1f}% of them as labeled; a coin, 50%."
+            )
         if ranks is not None:
             start = before.get("eval/ranking/accuracy")
             came = "" if start is None else f", from {100 * start:.1f}%"
             said.append(f"The policy's own likelihood ranks {100 * ranks:.1f}%{came}.")
     else:
-        said.append("No rows were held out, so nothing is known of rows that it has not seen: --eval-fraction 0.1 would tell.")
+        said.append(
+            "No rows were held out, so nothing is known of rows that it has not seen: "
+            "--eval-fraction 0.1 would tell."
+        )
     moved = _last(after, last, "movement/chosen")
     if moved is not None and moved < 0:
-        said.append(f"Chosen answers became less likely, by {-moved:.1f} nats each: what gained is something that nobody judged.")
+        said.append(
+            f"Chosen answers became less likely, by {-moved:.1f} nats each: what gained "
+            "is something that nobody judged."
+        )
     return " ".join(said)
 
 
@@ -94,25 +145,51 @@ def _last(after: Mapping[str, Any], last: Mapping[str, Any], name: str) -> float
 
 
 def _tiles(record: Mapping[str, Any]) -> list[Tile]:
-    """What a reader looks for first, as the live view names it: held out where there are held-out rows."""
+    """What a reader looks for first, as the live view names it: held out where there are held-out
+    rows.
+    """
     after, last = (record["results"].get(name) or {} for name in ("eval_after", "last_step"))
-    wanted = ("loss", "implicit_reward/accuracy", "ranking/accuracy", "implicit_reward/margin", "kl_ref/k3_on_data_tokens")
+    wanted = (
+        "loss",
+        "implicit_reward/accuracy",
+        "ranking/accuracy",
+        "implicit_reward/margin",
+        "kl_ref/k3_on_data_tokens",
+    )
     tiles = []
     for key, label, style in SHOWN:
         value = _last(after, last, key)
         if key in wanted and value is not None:
             tiles.append(
-                Tile(label[:1].upper() + label[1:], style.format(value), HELD_OUT if f"eval/{key}" in after else "last training batch")
+                Tile(
+                    label[:1].upper() + label[1:],
+                    style.format(value),
+                    HELD_OUT if f"eval/{key}" in after else "last training batch",
+                )
             )
     return tiles
 
 
-def _curves(title: str, metrics: Lines, keys: Mapping[str, str], y: str, caption: str, *, percent: bool = False) -> Section | None:
-    """A line for each of these metrics that the run has, of the training batches and of the held-out rows."""
+def _curves(
+    title: str,
+    metrics: Lines,
+    keys: Mapping[str, str],
+    y: str,
+    caption: str,
+    *,
+    percent: bool = False,
+) -> Section | None:
+    """A line for each of these metrics that the run has, of the training batches and of the
+    held-out rows.
+    """
     rows, names = [], []
     for key, said in keys.items():
         for prefix, part in (("", TRAINING), ("eval/", HELD_OUT)):
-            points = [(line["step"], line[prefix + key]) for line in metrics if line.get(prefix + key) is not None]
+            points = [
+                (line["step"], line[prefix + key])
+                for line in metrics
+                if line.get(prefix + key) is not None
+            ]
             if points:
                 name = f"{said}, {part}" if said else part
                 names.append(name)
@@ -134,8 +211,23 @@ def thinned(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[t
 
 
 def _making(method: Method, record: Mapping[str, Any]) -> Section:
-    settings = [[name, str(value)] for name, value in {**record["settings"], "reduction": record["reduction"], **record["options"]}.items()]
-    aside = [("Worth knowing", "\n\n".join(map(str, record["notes"])))] if record.get("notes") else []
+    settings = [
+        [name, str(value)]
+        for name, value in {
+            **record["settings"],
+            "reduction": record["reduction"],
+            **record["options"],
+        }.items()
+    ]
+    aside = (
+        [("Worth knowing", "\n\n".join(map(str, record["notes"])))] if record.get("notes") else []
+    )
     files = ", ".join(Path(name).name for name in record["data"].get("files", ()))
-    text = f"{summary(method.objective)}: cost = {method.card.equation}.\n\n{record['data'].get('rows', 0):,} rows of {files or 'memory'}."
-    return Section("How it was made", text, aside=aside, table=Table(["setting", "value"], settings))
+    text = (
+        f"{summary(method.objective)}: cost = "
+        f"{method.card.equation}.\n\n{record['data'].get('rows', 0):,} rows of "
+        f"{files or 'memory'}."
+    )
+    return Section(
+        "How it was made", text, aside=aside, table=Table(["setting", "value"], settings)
+    )

@@ -1,4 +1,6 @@
-"""Where the answers of self-play come from: one small protocol, and Hugging Face's `generate` behind it."""
+"""Where the answers of self-play come from: one small protocol, and Hugging Face's `generate`
+behind it.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,13 @@ from holdfast.terminal import Terminal
 
 
 class Sampler(Protocol):
-    """Draws answers from the policy in a folder. The same arguments must give the same answers, or a run cannot be resumed to the same
-    numbers. A server of the policy (vLLM, say) fits behind it."""
+    """Draws answers from the policy in a folder. The same arguments must give the same answers, or
+    a run cannot be resumed to the same numbers. A server of the policy (vLLM, say) fits behind
+    it."""
 
-    def __call__(self, policy: Path, prompts: Sequence[Sequence[int]], *, samples: int, seed: int) -> list[list[Generated]]:
+    def __call__(
+        self, policy: Path, prompts: Sequence[Sequence[int]], *, samples: int, seed: int
+    ) -> list[list[Generated]]:
         """`samples` answers to each prompt, given as token ids."""
         ...
 
@@ -33,11 +38,15 @@ class HFSampler:
     batch: int = 64
     progress: bool = True
 
-    def __call__(self, policy: Path, prompts: Sequence[Sequence[int]], *, samples: int, seed: int) -> list[list[Generated]]:
+    def __call__(
+        self, policy: Path, prompts: Sequence[Sequence[int]], *, samples: int, seed: int
+    ) -> list[list[Generated]]:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model = load_policy(policy, trainable_adapter=False).to(device).eval()
         console = Terminal(stderr=True)
-        with Progress(console=console, transient=True, disable=not (self.progress and console.is_terminal)) as bar:
+        with Progress(
+            console=console, transient=True, disable=not (self.progress and console.is_terminal)
+        ) as bar:
             task = bar.add_task("drawing answers", total=len(prompts) * samples)
             return generate(
                 model,

@@ -1,7 +1,8 @@
-"""Answers that the policy draws while it is trained, for methods that ask for them: new at every step, scored by the reference at once.
+"""Answers that the policy draws while it is trained, for methods that ask for them: new at every
+step, scored by the reference at once.
 
-The reference's numbers of such answers cannot be made beforehand, so the reference stays in memory: a copy of the policy as it was before
-training, or the model that was named.
+The reference's numbers of such answers cannot be made beforehand, so the reference stays in memory:
+a copy of the policy as it was before training, or the model that was named.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class Sampler:
     tokens: int  # packed tokens that the reference scores at once
 
     def draw(self, rows: Rows, step: int) -> Rows:
-        """The same rows, each with answers of the policy's own to its prompt. All processes get those of the first one."""
+        """The same rows, each with answers of the policy's own to its prompt. All processes get
+        those of the first one.
+        """
         drawn = generate(
             self.policy,
             self.tokenizer,
@@ -47,12 +50,22 @@ class Sampler:
         )
         answers = self.world.gather([[list(one.ids) for one in answers] for answers in drawn])[0]
         own = [dict(zip(samples.branches, row, strict=True)) for row in answers]
-        alone = [replace(item, branches=branches, others=()) for item, branches in zip(rows.items, own, strict=True)]
+        alone = [
+            replace(item, branches=branches, others=())
+            for item, branches in zip(rows.items, own, strict=True)
+        ]
         with self.world.accelerator.autocast():
             scored = score_in_chunks(self.reference, alone, tokens=self.tokens)
-        items = [replace(item, branches={**item.branches, **branches}) for item, branches in zip(rows.items, own, strict=True)]
+        items = [
+            replace(item, branches={**item.branches, **branches})
+            for item, branches in zip(rows.items, own, strict=True)
+        ]
         known: Sequence[Any] = rows.reference if rows.reference is not None else [{}] * len(rows)
-        return Rows(items, rows.rows, [{**before, **more} for before, more in zip(known, scored, strict=True)])
+        return Rows(
+            items,
+            rows.rows,
+            [{**before, **more} for before, more in zip(known, scored, strict=True)],
+        )
 
 
 def sampler_for(
@@ -68,7 +81,8 @@ def sampler_for(
     path: Path = "packed",
     trust_remote_code: bool,
 ) -> Sampler | None:
-    """A sampler if the method wants one. To be called before the first step and before a checkpoint moves in.
+    """A sampler if the method wants one. To be called before the first step and before a checkpoint
+    moves in.
 
     Args:
         asked: `reference=` as it was given; None for the policy as it is now.
@@ -79,10 +93,20 @@ def sampler_for(
     if samples not in method.card.needs:
         return None
     if world.sharded:
-        raise RunError(f"{method.name} draws from the policy at every step, which FSDP does not allow here", hint="use DDP, or one process")
+        raise RunError(
+            f"{method.name} draws from the policy at every step, which FSDP does not allow here",
+            hint="use DDP, or one process",
+        )
     if isinstance(asked, str) and asked == "adapter-off":
-        raise RunError(f"{method.name} needs its reference at every step", hint="name the base model as the reference")
-    model = copy.deepcopy(policy) if asked is None else load_policy(asked, trust_remote_code=trust_remote_code)
+        raise RunError(
+            f"{method.name} needs its reference at every step",
+            hint="name the base model as the reference",
+        )
+    model = (
+        copy.deepcopy(policy)
+        if asked is None
+        else load_policy(asked, trust_remote_code=trust_remote_code)
+    )
     reference = TextScorer(_frozen(model).to(world.device), path=path)
     longest = max(len(ids) for item in rows.items for ids in item.branches.values())
     return Sampler(world, policy, reference, tokenizer, longest, seed, tokens)

@@ -1,9 +1,12 @@
-"""Self-play on text: a policy answers, a judge compares its answers with each other, and a step is taken; again and again.
+"""Self-play on text: a policy answers, a judge compares its answers with each other, and a step is
+taken; again and again.
 
-    run = selfplay("gpo", model="runs/sft", data="prompts.jsonl", judge="runs/judge", out="runs/selfplay", rounds=3, beta=1.0)
+    run = selfplay("gpo", model="runs/sft", data="prompts.jsonl", judge="runs/judge",
+    out="runs/selfplay", rounds=3, beta=1.0)
 
-A round: draw answers from the current policy, ask the judge about all pairs of a prompt's answers, write the comparisons down, and train
-on them with a method of the table: a solver's learned twin (`gpo`), or any other method, as a control (`dpo` is iterated DPO).
+A round: draw answers from the current policy, ask the judge about all pairs of a prompt's answers,
+write the comparisons down, and train on them with a method of the table: a solver's learned twin
+(`gpo`), or any other method, as a control (`dpo` is iterated DPO).
 
     out/selfplay.json                     what was asked, and each round's numbers
     out/rounds/001/pairs.jsonl            the comparisons (after a half-step, pairs_midpoint.jsonl)
@@ -11,7 +14,8 @@ on them with a method of the table: a solver's learned twin (`gpo`), or any othe
     out/watched/001.json                  its answers to the prompts that are set aside to watch it by
     out/report.html
 
-Each part is written whole or not at all, so a run that is stopped anywhere goes on to the same numbers.
+Each part is written whole or not at all, so a run that is stopped anywhere goes on to the same
+numbers.
 """
 
 from __future__ import annotations
@@ -37,7 +41,16 @@ from holdfast.evaluation.generate import Generated, text_of
 from holdfast.evaluation.judge import RewardModel
 from holdfast.evaluation.kl import sample_kl
 from holdfast.evaluation.reward_source import Judge, name_of
-from holdfast.files import TEMPORARY, folder_to_write, read_json, sweep, whole_folder, write_json, write_text, writing
+from holdfast.files import (
+    TEMPORARY,
+    folder_to_write,
+    read_json,
+    sweep,
+    whole_folder,
+    write_json,
+    write_text,
+    writing,
+)
 from holdfast.games import ROLES, Roles
 from holdfast.inputs import earlier_win_rate
 from holdfast.methods import get
@@ -79,7 +92,11 @@ class SelfPlay:
         """The folder of a round's policy: the last one's unless told otherwise; 0 is the start."""
         record = self.record
         number = range(record["rounds"] + 1)[number]
-        return Path(record["start"]) if number == 0 else round_folder(self.out, number) / "run" / "model"
+        return (
+            Path(record["start"])
+            if number == 0
+            else round_folder(self.out, number) / "run" / "model"
+        )
 
 
 def selfplay(
@@ -104,59 +121,102 @@ def selfplay(
 ) -> SelfPlay:
     """Improve a policy against its own answers by a judge's verdicts, round by round.
 
-    Against a judge whose preferences run in circles there is no best answer, only a best mixture (the minimax winner); single steps of
-    self-play go around it, and the mixture of all rounds' policies ends nearer. The report shows both.
+    Against a judge whose preferences run in circles there is no best answer, only a best mixture
+    (the minimax winner); single steps of self-play go around it, and the mixture of all rounds'
+    policies ends nearer. The report shows both.
 
     Args:
-        method: how a round trains: a name of the table. gpo takes steps on log-odds; sppo, mirror_descent, inpo, nash_md, egpo, ... are
-            the learned twins of the solvers in `holdfast.games`; dpo is iterated DPO.
+        method: how a round trains: a name of the table. gpo takes steps on log-odds; sppo,
+            mirror_descent, inpo, nash_md, egpo, ... are the learned twins of the solvers in
+            `holdfast.games`; dpo is iterated DPO.
         model: the policy to start from: hub name, folder, or run folder.
-        data: prompts: texts, or rows of any format that `holdfast.read` takes, of which only the prompts are read.
-        judge: the folder of a reward or preference model of `train_reward`, "package.module:function", "file.py:function", or a function
-            `judge(prompts, first, second) -> P(first is better)`.
+        data: prompts: texts, or rows of any format that `holdfast.read` takes, of which only the
+            prompts are read.
+        judge: the folder of a reward or preference model of `train_reward`,
+            "package.module:function", "file.py:function", or a function `judge(prompts, first,
+            second) -> P(first is better)`.
         out: the folder of everything.
         rounds: how often.
         samples: answers drawn to each prompt.
         prompts: prompts answered in each round, drawn anew from the data.
         watched: prompts set aside for watching the policies by; never trained on.
-        pairing: best_worst trains on the best and the worst of the samples; independent on the first two, with the label drawn. As the
-            solver's mathematics wants it unless given; best_worst where it does not matter.
-        reference: whom the reference model is: current, the policy a round begins with, or start. As the solver has it unless given.
+        pairing: best_worst trains on the best and the worst of the samples; independent on the
+            first two, with the label drawn. As the solver's mathematics wants it unless given;
+            best_worst where it does not matter.
+        reference: whom the reference model is: current, the policy a round begins with, or start.
+            As the solver has it unless given.
         max_new_tokens: longest answer, in tokens.
         temperature: of the answers trained on; those to the watched prompts are drawn at 1.
         sampler: where answers come from; Hugging Face generate unless given.
         resume: go on with what is in `out`.
         progress: show bars, if the terminal can.
-        **options_and_settings: of `train`, among them how rows are read (`holdfast.data.Reading`), and the method's own settings.
+        **options_and_settings: of `train`, among them how rows are read (`holdfast.data.Reading`),
+            and the method's own settings.
 
     Raises:
-        OptionError, DataError, NeedError, ModelError: as `train`, before anything is drawn where possible.
-        RunError: `out` holds something else, or another process is at work in it; self-play of something else is to be resumed; or a round
-            in which no two answers differ.
+        OptionError, DataError, NeedError, ModelError: as `train`, before anything is drawn where
+            possible.
+        RunError: `out` holds something else, or another process is at work in it; self-play of
+            something else is to be resumed; or a round in which no two answers differ.
     """
-    numbers = {"rounds": rounds, "samples": samples, "prompts": prompts, "watched": watched, "max_new_tokens": max_new_tokens}
-    plain = typed_arguments(selfplay, {**numbers, "temperature": temperature, "resume": resume, "reference": reference, "pairing": pairing})
+    numbers = {
+        "rounds": rounds,
+        "samples": samples,
+        "prompts": prompts,
+        "watched": watched,
+        "max_new_tokens": max_new_tokens,
+    }
+    plain = typed_arguments(
+        selfplay,
+        {
+            **numbers,
+            "temperature": temperature,
+            "resume": resume,
+            "reference": reference,
+            "pairing": pairing,
+        },
+    )
     rounds, samples, prompts, watched, max_new_tokens = (plain[name] for name in numbers)
     temperature = plain["temperature"]
     check("temperature", temperature, temperature >= 0, "be at least 0")
     method = get(method) if isinstance(method, str) else method
     read_by = {field.name for field in fields(Reading)}
-    reading = Reading.of({name: value for name, value in options_and_settings.items() if name in read_by}, "selfplay")
-    given = {name: value for name, value in options_and_settings.items() if name not in OURS and name not in read_by}
+    reading = Reading.of(
+        {name: value for name, value in options_and_settings.items() if name in read_by}, "selfplay"
+    )
+    given = {
+        name: value
+        for name, value in options_and_settings.items()
+        if name not in OURS and name not in read_by
+    }
     options, settings = split_options(method, given)
     try_settings(method, settings)
     roles = ROLES.get(method.name, Roles("current", opponent="current"))
     pairing = pairing or ("independent" if roles.pairing == "independent" else "best_worst")
     reference = reference or roles.reference
-    check_sizes(rounds=rounds, samples=samples, prompts=prompts, watched=watched, max_new_tokens=max_new_tokens)
+    check_sizes(
+        rounds=rounds,
+        samples=samples,
+        prompts=prompts,
+        watched=watched,
+        max_new_tokens=max_new_tokens,
+    )
     start = _start(model)
     tokenizer = load_tokenizer(start)
     folder = folder_to_write(out)
     open_folder(folder, resume)
-    with unwinding(), locked(folder), writing(f"the self-play in {folder}", hint="make room, then resume=True"):
+    with (
+        unwinding(),
+        locked(folder),
+        writing(f"the self-play in {folder}", hint="make room, then resume=True"),
+    ):
         before = open_folder(folder, resume)  # again: another process may have begun one meanwhile
-        with TemporaryDirectory() as scratch:  # what a run that is gone on with has set aside stays as it is
-            aside = reading if before is None else replace(reading, quarantine=bool(reading.quarantine))
+        with (
+            TemporaryDirectory() as scratch
+        ):  # what a run that is gone on with has set aside stays as it is
+            aside = (
+                reading if before is None else replace(reading, quarantine=bool(reading.quarantine))
+            )
             everything = read_prompts(data, aside, folder if before is None else Path(scratch))
         training, watching = split_prompts(everything, watched, options.seed)
         named = judge.name if isinstance(judge, RewardModel) else name_of(judge)
@@ -176,7 +236,9 @@ def selfplay(
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
             "given": {name: recordable(value) for name, value in given.items()},
-            "data": hashlib.sha256(json.dumps(everything, sort_keys=True, default=dict).encode()).hexdigest(),
+            "data": hashlib.sha256(
+                json.dumps(everything, sort_keys=True, default=dict).encode()
+            ).hexdigest(),
         }
         if before is not None:
             refuse_other_play(before, asked)
@@ -207,7 +269,10 @@ def selfplay(
             play.finish()
         except BaseException as error:
             stopped = isinstance(error, Interrupted | KeyboardInterrupt | SystemExit)
-            play.record |= {"status": "interrupted" if stopped else "failed", "error": f"{type(error).__name__}: {error}"}
+            play.record |= {
+                "status": "interrupted" if stopped else "failed",
+                "error": f"{type(error).__name__}: {error}",
+            }
             with suppress(OSError):  # of a full disk: the error itself matters more
                 write_json(folder / RECORD, play.record)
             raise
@@ -250,10 +315,15 @@ class _Play:
         return self.start if number < 1 else round_folder(self.out, number) / "run" / "model"
 
     def _train(self, number: int, current: Path, data: Path, out: Path, what: str) -> None:
-        if (read_record(out) or {}).get("status") == "finished" and (out / "model").is_dir():  # of what was asked for: that was compared
+        if (read_record(out) or {}).get("status") == "finished" and (
+            out / "model"
+        ).is_dir():  # of what was asked for: that was compared
             return
         if not (out / "model").is_dir():
-            say(f"round {number} of {self.asked['rounds']}: {what} on {sum(1 for _ in data.open())} comparisons")
+            say(
+                f"round {number} of {self.asked['rounds']}: {what} on "
+                f"{sum(1 for _ in data.open())} comparisons"
+            )
         train(
             self.method,
             model=str(current),
@@ -268,55 +338,92 @@ class _Play:
 
     def _draw(self, number: int, current: Path, folder: Path) -> None:
         chosen = self._prompts_of(number)
-        say(f"round {number} of {self.asked['rounds']}: {len(chosen)} prompts, {self.asked['samples']} answers each")
+        say(
+            f"round {number} of {self.asked['rounds']}: {len(chosen)} prompts, "
+            f"{self.asked['samples']} answers each"
+        )
         drawn = self._drawn(current, chosen, number, 0)
         texts = self._texts(drawn)
         weight_PG = None
         if self.roles.opponent == "mixture":
             settings = self.asked["settings"]
-            weight_PG = mixture_weights(current, self.start, drawn, settings["eta"] * settings["beta"])
+            weight_PG = mixture_weights(
+                current, self.start, drawn, settings["eta"] * settings["beta"]
+            )
         pref_PGG = self.verdicts.tables(chosen, texts)
-        how: dict[str, Any] = {"pairing": self.asked["pairing"], "seed": self.seed * 7919 + number, "weight_PG": weight_PG}
+        how: dict[str, Any] = {
+            "pairing": self.asked["pairing"],
+            "seed": self.seed * 7919 + number,
+            "weight_PG": weight_PG,
+        }
         rows, places, aside = comparisons(chosen, texts, pref_PGG, **how)
         if not rows:
-            raise RunError(f"round {number}: no prompt has two answers that differ", hint="more samples, or a higher temperature")
+            raise RunError(
+                f"round {number}: no prompt has two answers that differ",
+                hint="more samples, or a higher temperature",
+            )
         before = self._policy(number - 2)
         if earlier_win_rate in self.method.card.needs:
-            others = texts if before == current else self._texts(self._drawn(before, chosen, number, 2))
+            others = (
+                texts if before == current else self._texts(self._drawn(before, chosen, number, 2))
+            )
             fill(rows, places, "earlier_win_rate", win_rates(self.verdicts, chosen, texts, others))
         shutil.rmtree(folder, ignore_errors=True)
         with whole_folder(folder) as half:
             if self.roles.earlier is not None:
                 earlier = current if self.roles.earlier == "current" else before
-                found = gaps(earlier, self.tokenizer, rows, self.rendering, half / "set_aside.jsonl")
+                found = gaps(
+                    earlier, self.tokenizer, rows, self.rendering, half / "set_aside.jsonl"
+                )
                 for row, gap in zip(rows, found, strict=True):
                     row |= {} if gap is None else {"earlier_gap": gap}
                 readable = [n for n, gap in enumerate(found) if gap is not None]
                 rows, places = [rows[n] for n in readable], [places[n] for n in readable]
             write_rows(half / "pairs.jsonl", rows)
             cut = float(np.mean([not one.ended for row in drawn for one in row]))
-            facts = {"prompts": len(chosen), "comparisons": len(rows), "set_aside": aside, "cut_off": cut}
+            facts = {
+                "prompts": len(chosen),
+                "comparisons": len(rows),
+                "set_aside": aside,
+                "cut_off": cut,
+            }
             write_json(half / "drawn.json", facts)
             write_json(half / "answers.json", {"answers": texts, "places": places})
 
     def _after_half_a_step(self, number: int, current: Path, folder: Path) -> Path:
-        """Extragradient: train on win rates against the current policy, then measure the same answers against where that leads."""
+        """Extragradient: train on win rates against the current policy, then measure the same
+        answers against where that leads.
+        """
         data = folder / "pairs_midpoint.jsonl"
         self._train(number, current, folder / "pairs.jsonl", folder / "half", "half a step")
         if not data.is_file():
             held = read_json(folder / "answers.json")
             chosen = self._prompts_of(number)
             others = self._texts(self._drawn(folder / "half" / "model", chosen, number, 4))
-            rows = [json.loads(line) for line in (folder / "pairs.jsonl").read_text(encoding="utf-8").splitlines()]
-            fill(rows, held["places"], "win_rate", win_rates(self.verdicts, chosen, held["answers"], others))
+            rows = [
+                json.loads(line)
+                for line in (folder / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
+            ]
+            fill(
+                rows,
+                held["places"],
+                "win_rate",
+                win_rates(self.verdicts, chosen, held["answers"], others),
+            )
             write_rows(data, rows)
         return data
 
     def _prompts_of(self, number: int) -> list[Text]:
-        some = np.random.default_rng([self.seed, number]).permutation(len(self.training))[: self.asked["prompts"]].tolist()
+        some = (
+            np.random.default_rng([self.seed, number])
+            .permutation(len(self.training))[: self.asked["prompts"]]
+            .tolist()
+        )
         return [self.training[i] for i in some]
 
-    def _drawn(self, policy: Path, prompts: Sequence[Text], number: int, stream: int) -> list[list[Generated]]:
+    def _drawn(
+        self, policy: Path, prompts: Sequence[Text], number: int, stream: int
+    ) -> list[list[Generated]]:
         seed = self.seed * 7919 + 2 * number + 100_003 * stream
         return self.sampler(policy, self._ids(prompts), samples=self.asked["samples"], seed=seed)
 
@@ -329,8 +436,16 @@ class _Play:
         path = folder / f"{number:03d}.json"
         if path.is_file():
             return
-        drawn = self.watcher(policy, self._ids(self.watching), samples=self.asked["samples"], seed=self.seed * 7919 + 2 * number + 1)
-        held = {"answers": [[text_of(self.tokenizer, one) for one in row] for row in drawn], "kl_N": self._kl(policy, drawn)}
+        drawn = self.watcher(
+            policy,
+            self._ids(self.watching),
+            samples=self.asked["samples"],
+            seed=self.seed * 7919 + 2 * number + 1,
+        )
+        held = {
+            "answers": [[text_of(self.tokenizer, one) for one in row] for row in drawn],
+            "kl_N": self._kl(policy, drawn),
+        }
         held["cut_off"] = float(np.mean([not one.ended for row in drawn for one in row]))
         held["length"] = float(np.mean([one.length for row in drawn for one in row]))
         folder.mkdir(parents=True, exist_ok=True)
@@ -352,16 +467,35 @@ class _Play:
         """How every round's policy fares against every other's, the record, and the page."""
         rounds = range(1, self.asked["rounds"] + 1)
         watched = [read_json(self.out / "watched" / f"{n:03d}.json") for n in (0, *rounds)]
-        answers = [[text for held in watched for text in held["answers"][p]] for p in range(len(self.watching))]
+        answers = [
+            [text for held in watched for text in held["answers"][p]]
+            for p in range(len(self.watching))
+        ]
         pref_PGG = self.verdicts.tables(self.watching, answers)
-        found = standings(pref_PGG, rounds=self.asked["rounds"], samples=self.asked["samples"], watched=watched, seed=self.seed)
+        found = standings(
+            pref_PGG,
+            rounds=self.asked["rounds"],
+            samples=self.asked["samples"],
+            watched=watched,
+            seed=self.seed,
+        )
         draws = [read_json(round_folder(self.out, n) / "drawn.json") for n in rounds]
         losses = [_last_loss(Run(round_folder(self.out, n) / "run")) for n in rounds]
-        self.record |= {"status": "finished", "finished": now(), "standings": found, "draws": draws, "losses": losses}
+        self.record |= {
+            "status": "finished",
+            "finished": now(),
+            "standings": found,
+            "draws": draws,
+            "losses": losses,
+        }
         texts = [[held["answers"][p] for held in watched] for p in range(len(self.watching))]
         selfplay_page(self.record, list(self.watching), texts).write(self.out / REPORT)
         write_json(self.out / RECORD, self.record)  # last: what is finished has its report
-        say(f"the policy is in {round_folder(self.out, self.asked['rounds']) / 'run' / 'model'}, the report in {self.out / REPORT}")
+        say(
+            "the policy is in "
+            f"{round_folder(self.out, self.asked['rounds']) / 'run' / 'model'}, the "
+            f"report in {self.out / REPORT}"
+        )
 
 
 # ------------------------------------------------------------ parts
@@ -389,28 +523,42 @@ def check_sizes(**sizes: int) -> None:
 
 def _start(model: str | os.PathLike[str]) -> Path:
     if not isinstance(model, str | os.PathLike):
-        raise OptionError("self-play begins with a model that lies in a folder or on the hub, so that rounds can go back to it")
+        raise OptionError(
+            "self-play begins with a model that lies in a folder or on the hub, so that "
+            "rounds can go back to it"
+        )
     return Path(resolve(model))
 
 
 def open_folder(out: Path, resume: bool) -> dict[str, Any] | None:
-    """The record of self-play to go on with; None where none has begun. Raises RunError for a folder that holds something else."""
+    """The record of self-play to go on with; None where none has begun. Raises RunError for a
+    folder that holds something else.
+    """
     path = out / RECORD
     if path.is_file():
         record = read_json(path)
-        if not all(isinstance(record.get(name), kind) for name, kind in (("status", str), ("rounds", int), ("given", dict))):
+        if not all(
+            isinstance(record.get(name), kind)
+            for name, kind in (("status", str), ("rounds", int), ("given", dict))
+        ):
             raise RunError(f"{path} is no record of self-play", hint="give another out folder")
         if not resume:
-            raise RunError(f"{out} already holds self-play ({record['status']})", hint="resume=True goes on with it")
+            raise RunError(
+                f"{out} already holds self-play ({record['status']})",
+                hint="resume=True goes on with it",
+            )
         return record
-    if any(entry.name not in (QUARANTINE, LOCK, HOLDER) and not entry.name.startswith(TEMPORARY) for entry in out.iterdir()):
+    if any(
+        entry.name not in (QUARANTINE, LOCK, HOLDER) and not entry.name.startswith(TEMPORARY)
+        for entry in out.iterdir()
+    ):
         raise RunError(f"{out} is not empty and holds no self-play", hint="give another out folder")
     return None
 
 
 def refuse_other_play(before: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Refuse to go on with self-play of something else: everything that differs is named. More rounds may be added. Where a model lies may
-    change, what it holds may not."""
+    """Refuse to go on with self-play of something else: everything that differs is named. More
+    rounds may be added. Where a model lies may change, what it holds may not."""
     plain = json.loads(json.dumps(asked))
     moved = {name for name in ("start", "judge") if plain[f"{name}_content"]}
     found = [
@@ -420,21 +568,33 @@ def refuse_other_play(before: Mapping[str, Any], asked: Mapping[str, Any]) -> No
     ]
     given = {**before["given"], **plain["given"]}
     found += [
-        f"{name} was {shown(before['given'].get(name))} and is now {shown(plain['given'].get(name))}"
+        f"{name} was {shown(before['given'].get(name))} and is now "
+        f"{shown(plain['given'].get(name))}"
         for name in given
-        if name not in FREE_ON_RESUME and name not in plain["settings"] and before["given"].get(name) != plain["given"].get(name)
+        if name not in FREE_ON_RESUME
+        and name not in plain["settings"]
+        and before["given"].get(name) != plain["given"].get(name)
     ]
     if plain["rounds"] < before["rounds"]:
-        found.append(f"rounds was {before['rounds']} and is now {plain['rounds']} (more may be added)")
+        found.append(
+            f"rounds was {before['rounds']} and is now {plain['rounds']} (more may be added)"
+        )
     refuse_another(found, what="self-play")
 
 
-def begin_record(out: Path, asked: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
+def begin_record(
+    out: Path, asked: Mapping[str, Any], before: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """The record, written as running. What a killed process left half-written is removed."""
     if before is None:
         record = {"status": "running", "started": now(), **asked, "versions": versions()}
     else:
-        record = {**before, "rounds": asked["rounds"], "given": dict(asked["given"]), "status": "running"}
+        record = {
+            **before,
+            "rounds": asked["rounds"],
+            "given": dict(asked["given"]),
+            "status": "running",
+        }
         record.pop("error", None)
     sweep(out)
     if (out / "rounds").is_dir():

@@ -1,7 +1,9 @@
-"""From what was asked to a job that can start: model, rows, reference, optimizer, record, all checked.
+"""From what was asked to a job that can start: model, rows, reference, optimizer, record, all
+checked.
 
-The order matters. The model is loaded as it was before training and hashed, also when a run is resumed: so the reference's numbers are the
-same, the scorer takes the same path, and only then do the checkpoint's weights move in.
+The order matters. The model is loaded as it was before training and hashed, also when a run is
+resumed: so the reference's numbers are the same, the scorer takes the same path, and only then do
+the checkpoint's weights move in.
 """
 
 from __future__ import annotations
@@ -30,10 +32,22 @@ from holdfast.training import plan
 from holdfast.training.live_scorer import compared, kept_in_memory, needs_reference, scorer_for
 from holdfast.training.lock import HOLDER, LOCK
 from holdfast.training.options import Options
-from holdfast.training.policy import build_optimizer, build_scheduler, enable_checkpointing, set_mode, with_adapter
+from holdfast.training.policy import (
+    build_optimizer,
+    build_scheduler,
+    enable_checkpointing,
+    set_mode,
+    with_adapter,
+)
 from holdfast.training.prepare import Prepared, prepare
 from holdfast.training.record import differences, new_record, now, refuse_another, write_record
-from holdfast.training.reference import Asked, Reference, asked_reference, reference_log_probs, with_reference
+from holdfast.training.reference import (
+    Asked,
+    Reference,
+    asked_reference,
+    reference_log_probs,
+    with_reference,
+)
 from holdfast.training.router import HINT, RouterLoss, router_loss
 from holdfast.training.samples import Sampler, sampler_for
 from holdfast.training.step import Memories, Outcome, Question, Rows
@@ -107,7 +121,11 @@ class Job:
     def mode(self, *, training: bool) -> None:
         """Dropout only while training, and only if asked for."""
         options = self.options
-        set_mode(self.scorer, dropout=options.dropout and training, checkpointing=options.gradient_checkpointing)
+        set_mode(
+            self.scorer,
+            dropout=options.dropout and training,
+            checkpointing=options.gradient_checkpointing,
+        )
 
     def with_samples(self, rows: Rows, step: int) -> Rows:
         """The rows, with new answers of the policy's own where the method asks for them."""
@@ -139,7 +157,8 @@ class Inputs:
 
 
 def take_in(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Inputs:
-    """Load and read what was asked for, and refuse to go on with a run of something else before anything in its folder is touched.
+    """Load and read what was asked for, and refuse to go on with a run of something else before
+    anything in its folder is touched.
 
     Args:
         world: the processes.
@@ -147,13 +166,18 @@ def take_in(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Inputs:
         before: the record of the run to go on with, None for a new one.
 
     Raises:
-        RunError: `before` is of another method, model, data, settings or options; everything that differs is named.
+        RunError: `before` is of another method, model, data, settings or options; everything that
+            differs is named.
     """
     if ask.options.reference_cache:
         folder_to_write(ask.options.reference_cache, "reference_cache")
     if before is None:
         return _inputs(world, ask, ask.out)
-    plain: dict[str, Any] = {"method": ask.method.name, "settings": ask.settings, "options": asdict(ask.options)}
+    plain: dict[str, Any] = {
+        "method": ask.method.name,
+        "settings": ask.settings,
+        "options": asdict(ask.options),
+    }
     if ask.options.max_tokens is None:  # then the model will tell
         plain["options"].pop("max_tokens")
     if not isinstance(ask.reduction, Reduction):
@@ -175,7 +199,9 @@ def _inputs(world: World, ask: Ask, quarantine: Path) -> Inputs:
     options = ask.options
     notes: list[str] = []
     policy = ask.trainee.load(ask.model, options)
-    if options.max_tokens is None:  # what the model has positions for: beyond it the numbers mean nothing
+    if (
+        options.max_tokens is None
+    ):  # what the model has positions for: beyond it the numbers mean nothing
         options = replace(options, max_tokens=context_length(policy))
     ask = replace(ask, options=options)
     tokenizer = _tokenizer_for(ask, policy, notes)
@@ -183,20 +209,36 @@ def _inputs(world: World, ask: Ask, quarantine: Path) -> Inputs:
     prepared, question = _rows_and_question(world, ask, tokenizer, quarantine)
     start_hash = model_hash(policy)
     reference = None
-    if reference_input in ask.method.card.needs or ask.reference is not None:  # where it was only named: for the metrics' sake
+    if (
+        reference_input in ask.method.card.needs or ask.reference is not None
+    ):  # where it was only named: for the metrics' sake
         trusted = options.trust_remote_code
         fresh = bool(options.lora_rank)
-        reference = asked_reference(ask.reference, policy, start_hash=start_hash, fresh_adapter=fresh, trust_remote_code=trusted)
+        reference = asked_reference(
+            ask.reference,
+            policy,
+            start_hash=start_hash,
+            fresh_adapter=fresh,
+            trust_remote_code=trusted,
+        )
     identity = {"model": start_hash, **prepared.identity}
     if reference is not None:
         identity["reference"] = reference.identity
-    return Inputs(options, policy, tokenizer, prepared, question, start_hash, reference, identity, notes)
+    return Inputs(
+        options, policy, tokenizer, prepared, question, start_hash, reference, identity, notes
+    )
 
 
 def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
     """Make the job. `before` is the record of the run to go on with, None for a new one."""
     inputs = take_in(world, ask, before)
-    options, out, policy, prepared, question = inputs.options, ask.out, inputs.policy, inputs.prepared, inputs.question
+    options, out, policy, prepared, question = (
+        inputs.options,
+        ask.out,
+        inputs.policy,
+        inputs.prepared,
+        inputs.question,
+    )
     ask = replace(ask, options=options)
     torch.manual_seed(options.seed)
     fresh_adapter = bool(options.lora_rank)
@@ -206,7 +248,9 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
         enable_checkpointing(policy)
     if not world.sharded:
         policy.to(world.device)
-    router, of_router = router_loss(policy, options.router_aux_loss, language_model=ask.trainee.what == POLICY.what)
+    router, of_router = router_loss(
+        policy, options.router_aux_loss, language_model=ask.trainee.what == POLICY.what
+    )
     _refuse_router(world, ask.method, router)
     inner = scorer_for(
         ask.method,
@@ -236,11 +280,15 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
     )
     scored_by = {"scoring": verification}
     if sampler is not None:
-        scored_by["reference_scoring"] = verify(world, sampler.reference, [item.only(samples.branches) for item in everything])
+        scored_by["reference_scoring"] = verify(
+            world, sampler.reference, [item.only(samples.branches) for item in everything]
+        )
     scorer, optimizer = world.prepare(inner, build_optimizer(inner, options))
     reference = _reference(world, ask, scorer, prepared, inputs.reference)
     train, evaluation = _with_reference(prepared, reference)
-    total = plan.total_steps(len(train), options.batch_size, epochs=options.epochs, max_steps=options.max_steps)
+    total = plan.total_steps(
+        len(train), options.batch_size, epochs=options.epochs, max_steps=options.max_steps
+    )
     if reference is not None and reference.verification is not None:
         scored_by["reference_scoring"] = reference.verification
     record = new_record(
@@ -255,21 +303,36 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
             "trains": ask.trainee.what,
             "groups": list(prepared.groups),
             "reference": None if reference is None else reference.who,
-            **{name: {**asdict(found), "fallbacks": int(found.fell_back)} for name, found in scored_by.items()},
+            **{
+                name: {**asdict(found), "fallbacks": int(found.fell_back)}
+                for name, found in scored_by.items()
+            },
             "router_aux_loss_coef": None if router is None else router.coefficient,
             "steps": total,
             "rows": len(train),
             "weights": {
                 "all": sum(parameter.numel() for parameter in policy.parameters()),
-                "trained": sum(parameter.numel() for parameter in policy.parameters() if parameter.requires_grad),
+                "trained": sum(
+                    parameter.numel()
+                    for parameter in policy.parameters()
+                    if parameter.requires_grad
+                ),
             },
-            "world": {"processes": world.size, "wrapping": world.wrapping, "device": str(world.device)},
+            "world": {
+                "processes": world.size,
+                "wrapping": world.wrapping,
+                "device": str(world.device),
+            },
         },
     )
     record["notes"] += inputs.notes
     record["id"] = world.gather(record["id"])[0]
     if before is not None:
-        record |= {name: before[name] for name in ("id", "started", "notes", *prepared.facts) if name in before}
+        record |= {
+            name: before[name]
+            for name in ("id", "started", "notes", *prepared.facts)
+            if name in before
+        }
         record["resumed"] = [*before["resumed"], {"at": now()}]
     torch.manual_seed(options.seed + world.rank)
     return Job(
@@ -306,15 +369,22 @@ def _refuse_router(world: World, method: Method, router: RouterLoss | None) -> N
     if router is None:
         return
     if world.sharded:
-        raise RunError("the load-balancing loss that the model's config asks for is not added under FSDP", hint=f"use DDP; {HINT}")
+        raise RunError(
+            "the load-balancing loss that the model's config asks for is not added under FSDP",
+            hint=f"use DDP; {HINT}",
+        )
     if needs_reference(method):
         raise RunError(
-            f"{method.name} runs its reference at every step, where the load-balancing loss of the model's config is not added", hint=HINT
+            f"{method.name} runs its reference at every step, where the load-balancing "
+            "loss of the model's config is not added",
+            hint=HINT,
         )
 
 
 def try_settings(method: Method, settings: Mapping[str, Any]) -> None:
-    """Ask the objective for the cost of two answers of one token, so that a setting out of range is refused before anything is loaded."""
+    """Ask the objective for the cost of two answers of one token, so that a setting out of range is
+    refused before anything is loaded.
+    """
     one = Scored(torch.zeros(2, 1), torch.ones(2, 1), torch.zeros(2, 1))
     inputs: dict[Input, Tensor] = {}
     extra: dict[str, Scored] = {}
@@ -326,7 +396,9 @@ def try_settings(method: Method, settings: Mapping[str, Any]) -> None:
 
 
 def verify(world: World, scorer: BranchScorer, items: Sequence[Tokenized]) -> Verification:
-    """Packed against padded on the first items and the longest; all processes take the padded path where one of them must."""
+    """Packed against padded on the first items and the longest; all processes take the padded path
+    where one of them must.
+    """
     found = scorer.verify(items)
     worst = max(world.gather(found), key=lambda one: (one.one_by_one, one.fell_back))
     if worst != found and worst.fell_back:
@@ -335,23 +407,38 @@ def verify(world: World, scorer: BranchScorer, items: Sequence[Tokenized]) -> Ve
     return found
 
 
-def _refuse_apart(world: World, scorer: BranchScorer, items: Sequence[Tokenized], found: Verification) -> None:
-    """Sharded processes must run equally many forwards, so none of them can score rows apart from others."""
+def _refuse_apart(
+    world: World, scorer: BranchScorer, items: Sequence[Tokenized], found: Verification
+) -> None:
+    """Sharded processes must run equally many forwards, so none of them can score rows apart from
+    others.
+    """
     if not world.sharded:
         return
     if found.one_by_one:
-        raise RunError(f"FSDP scores answers in batches, which this model does not allow: {found.reason}", hint="use DDP, or one process")
+        raise RunError(
+            f"FSDP scores answers in batches, which this model does not allow: {found.reason}",
+            hint="use DDP, or one process",
+        )
     if scorer.sides_of(items) > 1:
         raise RunError(
-            "the model's rotary embedding changes with the longest row of a forward, and the rows are on both sides of the length where it "
+            "the model's rotary embedding changes with the longest row of a forward, and "
+            "the rows are on both sides of the length where it "
             "does, which FSDP does not allow here",
-            hint="set max_tokens to that length (original_max_position_embeddings in the model's config.json), or use DDP",
+            hint=(
+                "set max_tokens to that length (original_max_position_embeddings in the "
+                "model's config.json), or use DDP"
+            ),
         )
 
 
 def _in_order(prepared: Prepared, options: Options, method: Method, policy: Any) -> list[Tokenized]:
-    """All items that the scorer will meet, those of the first batch first; with the longest answers that may be drawn, if any are."""
-    first = plan.rows_of_step(0, rows=len(prepared.train), batch_size=options.batch_size, seed=options.seed)
+    """All items that the scorer will meet, those of the first batch first; with the longest answers
+    that may be drawn, if any are.
+    """
+    first = plan.rows_of_step(
+        0, rows=len(prepared.train), batch_size=options.batch_size, seed=options.seed
+    )
     rows = prepared.train.items
     known = set(first)
     items = [*(rows[i] for i in first), *(rows[i] for i in range(len(rows)) if i not in known)]
@@ -360,12 +447,19 @@ def _in_order(prepared: Prepared, options: Options, method: Method, policy: Any)
         return items
     answer = max((ids for item in items for ids in item.branches.values()), key=len)
     room = context_length(policy) or 2**30
-    drawn = [dict.fromkeys(samples.branches, answer[: max(1, room - len(item.prompt))]) for item in items]
-    return [replace(item, branches={**item.branches, **own}) for item, own in zip(items, drawn, strict=True)]
+    drawn = [
+        dict.fromkeys(samples.branches, answer[: max(1, room - len(item.prompt))]) for item in items
+    ]
+    return [
+        replace(item, branches={**item.branches, **own})
+        for item, own in zip(items, drawn, strict=True)
+    ]
 
 
 def read_reduction(given: str | Reduction | None, method: Method, groups: int) -> Reduction:
-    """The reduction to train with. A setting `k` that was left open is the number of groups in the data."""
+    """The reduction to train with. A setting `k` that was left open is the number of groups in the
+    data.
+    """
     if given is None:
         return method.reduction
     if isinstance(given, Reduction):
@@ -374,7 +468,10 @@ def read_reduction(given: str | Reduction | None, method: Method, groups: int) -
     factory = REDUCTIONS.get(name.strip())
     if factory is not None and "k" in settings_of(factory) and "k=" not in rest.replace(" ", ""):
         if not groups:
-            raise OptionError(f"the reduction {given!r} needs groups, and the rows have none", hint="add a `group` column")
+            raise OptionError(
+                f"the reduction {given!r} needs groups, and the rows have none",
+                hint="add a `group` column",
+            )
         given = f"{name}:" + ",".join(filter(None, [rest, f"k={groups}"]))
     return parse(given)
 
@@ -382,27 +479,56 @@ def read_reduction(given: str | Reduction | None, method: Method, groups: int) -
 def _tokenizer_for(ask: Ask, policy: Any, notes: list[str]) -> Any:
     source = ask.tokenizer
     if source is None:
-        source = ask.model if not isinstance(ask.model, nn.Module) else getattr(ask.model, "name_or_path", "")
+        source = (
+            ask.model
+            if not isinstance(ask.model, nn.Module)
+            else getattr(ask.model, "name_or_path", "")
+        )
     if not source:
-        raise OptionError("the model does not say where it came from, so its tokenizer cannot be found", hint="give tokenizer=")
-    return load_tokenizer(source, model=policy, trust_remote_code=ask.options.trust_remote_code, notes=notes)
+        raise OptionError(
+            "the model does not say where it came from, so its tokenizer cannot be found",
+            hint="give tokenizer=",
+        )
+    return load_tokenizer(
+        source, model=policy, trust_remote_code=ask.options.trust_remote_code, notes=notes
+    )
 
 
-def _rows_and_question(world: World, ask: Ask, tokenizer: Any, quarantine: Path) -> tuple[Prepared, Question]:
+def _rows_and_question(
+    world: World, ask: Ask, tokenizer: Any, quarantine: Path
+) -> tuple[Prepared, Question]:
     probe = read_reduction(ask.reduction, ask.method, groups=1)
-    with TemporaryDirectory() as scratch:  # all processes read all rows, one of them keeps what it quarantines
+    with (
+        TemporaryDirectory() as scratch
+    ):  # all processes read all rows, one of them keeps what it quarantines
         folder, options = quarantine if world.is_main else Path(scratch), ask.options
         if folder != ask.out:  # a quarantine of the user's own name stays as it is, too
             options = replace(options, quarantine=bool(options.quarantine))
-        prepared = prepare(ask.method, probe, tokenizer, options, data=ask.data, eval_data=ask.eval_data, out=folder)
+        prepared = prepare(
+            ask.method,
+            probe,
+            tokenizer,
+            options,
+            data=ask.data,
+            eval_data=ask.eval_data,
+            out=folder,
+        )
     reduction = read_reduction(ask.reduction, ask.method, groups=len(prepared.groups))
     return prepared, Question(ask.method, ask.settings, reduction, prepared.groups, prepared.raters)
 
 
-def _reference(world: World, ask: Ask, scorer: nn.Module, prepared: Prepared, asked: Asked | None) -> Reference | None:
+def _reference(
+    world: World, ask: Ask, scorer: nn.Module, prepared: Prepared, asked: Asked | None
+) -> Reference | None:
     if asked is None:
         return None
-    items = [compared(item) for item in (*prepared.train.items, *(prepared.evaluation.items if prepared.evaluation else ()))]
+    items = [
+        compared(item)
+        for item in (
+            *prepared.train.items,
+            *(prepared.evaluation.items if prepared.evaluation else ()),
+        )
+    ]
     options = ask.options
     return reference_log_probs(
         world,
@@ -429,24 +555,40 @@ def _written(given: str | Reduction | None, made: Reduction) -> str:
     return given if isinstance(given, str) else made.name
 
 
-def _said(world: World, scored_by: Mapping[str, Verification], reference: Reference | None, record: Mapping[str, Any]) -> list[str]:
+def _said(
+    world: World,
+    scored_by: Mapping[str, Verification],
+    reference: Reference | None,
+    record: Mapping[str, Any],
+) -> list[str]:
     said = [said_of(scored_by["scoring"])]
     if "reference_scoring" in scored_by:
         said.append(f"reference {said_of(scored_by['reference_scoring'])}")
     if reference is not None:
         said.append(f"reference: {reference.who}")
     weights = record["weights"]
-    said.append(f"training {weights['trained']:,} of {weights['all']:,} weights, {record['steps']:,} steps, {world.wrapping}")
+    said.append(
+        f"training {weights['trained']:,} of {weights['all']:,} weights, "
+        f"{record['steps']:,} steps, {world.wrapping}"
+    )
     return said
 
 
 def open_run(out: Path, record: Mapping[str, Any] | None, resume: bool) -> None:
     """Refuse a folder that holds something else than a run to go on with."""
     if record is not None and not resume:
-        raise RunError(f"{out} already holds a run ({record['status']})", hint="resume=True goes on with it; another out starts a new one")
+        raise RunError(
+            f"{out} already holds a run ({record['status']})",
+            hint="resume=True goes on with it; another out starts a new one",
+        )
     if (
         record is None
         and out.is_dir()
-        and any(path.name not in BEFORE_THE_RECORD and not path.name.startswith(TEMPORARY) for path in out.iterdir())
+        and any(
+            path.name not in BEFORE_THE_RECORD and not path.name.startswith(TEMPORARY)
+            for path in out.iterdir()
+        )
     ):
-        raise RunError(f"{shown(str(out))} is not empty and holds no run", hint="give another out folder")
+        raise RunError(
+            f"{shown(str(out))} is not empty and holds no run", hint="give another out folder"
+        )

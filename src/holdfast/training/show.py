@@ -1,4 +1,6 @@
-"""What the model would see of the first rows, before anything is trained: `holdfast train METHOD --show 3`."""
+"""What the model would see of the first rows, before anything is trained: `holdfast train METHOD
+--show 3`.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +30,19 @@ def show_rows(
     console: Console | None = None,
     **options_and_settings: Any,
 ) -> None:
-    """Print the first `n` rows as `train` would render them, with the response mask visible. Only the tokenizer is loaded.
+    """Print the first `n` rows as `train` would render them, with the response mask visible. Only
+    the tokenizer is loaded.
 
     Takes what `train` takes, and refuses what it would refuse of the data.
     """
     method = get(method) if isinstance(method, str) else method
     options, _ = split_options(
-        method, {k: v for k, v in options_and_settings.items() if k not in ("out", "reference", "eval_data", "resume")}
+        method,
+        {
+            k: v
+            for k, v in options_and_settings.items()
+            if k not in ("out", "reference", "eval_data", "resume")
+        },
     )
     chosen = read_reduction(reduction, method, groups=1)
     tokenizer = tokenizer if tokenizer is not None else load_tokenizer(os.fspath(model))

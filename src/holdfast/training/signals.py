@@ -1,4 +1,6 @@
-"""Interruption without loss: a first SIGINT or SIGTERM lets the step finish and a checkpoint be written; a second one acts at once."""
+"""Interruption without loss: a first SIGINT or SIGTERM lets the step finish and a checkpoint be
+written; a second one acts at once.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from holdfast.errors import RunError
 
 
 class Interrupted(RunError):  # noqa: N818
-    """The run was asked to stop, and did so after writing a checkpoint. `exit_code` is what a shell expects: 128 + signal."""
+    """The run was asked to stop, and did so after writing a checkpoint. `exit_code` is what a shell
+    expects: 128 + signal.
+    """
 
     def __init__(self, message: str, *, signum: int, hint: str):
         super().__init__(message, hint=hint)
@@ -22,7 +26,9 @@ class Interrupted(RunError):  # noqa: N818
 
 
 class Interruption:
-    """While open, `caught` is the signal that asked the run to stop, 0 if none did. Outside the main thread signals are left alone."""
+    """While open, `caught` is the signal that asked the run to stop, 0 if none did. Outside the
+    main thread signals are left alone.
+    """
 
     WATCHED = (signal.SIGINT, signal.SIGTERM)
 
@@ -40,16 +46,25 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
 
 @contextmanager
 def unwinding() -> Iterator[None]:
-    """While open, SIGTERM leaves as an exception does, with status 143, so that what was begun is put down in order: workers ended, scratch
-    folders removed, a run's record closed. One who handles it himself keeps his handler, and outside the main thread nobody can set one."""
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    """While open, SIGTERM leaves as an exception does, with status 143, so that what was begun is
+    put down in order: workers ended, scratch folders removed, a run's record closed. One who
+    handles it himself keeps his handler, and outside the main thread nobody can set one."""
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
     if ours:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:

@@ -1,16 +1,20 @@
 """The gradient of one whole batch, however many microbatches and processes it is spread over.
 
-The total of a batch is R(c_1, ..., c_N): a reduction of costs, each a function of log-probabilities. Two routes lead to its gradient, and
-what the method and the reduction declare decides which:
+The total of a batch is R(c_1, ..., c_N): a reduction of costs, each a function of
+log-probabilities. Two routes lead to its gradient, and what the method and the reduction declare
+decides which:
 
-    one pass     the weights p_i = dR/dc_i are known before the costs are, and c_i depends on row i alone: each microbatch backpropagates
+    one pass     the weights p_i = dR/dc_i are known before the costs are, and c_i depends on row i
+                 alone: each microbatch backpropagates
                  sum_i p_i c_i, and the sum over microbatches is the gradient.
-    two passes   otherwise: score everything without gradient, take g = dR/d logp_NT on the whole batch, score again, microbatch by
-                 microbatch, and backpropagate sum(g * logp_NT). The chain rule: still the gradient, whatever R is. Likewise for
-                 whatever else of a `Scored` carries a gradient: divergences, and what a head says.
+    two passes   otherwise: score everything without gradient, take g = dR/d logp_NT on the whole
+                 batch, score again, microbatch by microbatch, and backpropagate sum(g * logp_NT).
+                 The chain rule: still the gradient, whatever R is. Likewise for whatever else of a
+                 `Scored` carries a gradient: divergences, and what a head says.
 
-A batch that fits one microbatch of one process needs neither. The exact gradient costs a second forward only where it must. The
-load-balancing loss of a mixture of experts, where there is one, is of the whole batch too, and always needs two passes (`router.py`).
+A batch that fits one microbatch of one process needs neither. The exact gradient costs a second
+forward only where it must. The load-balancing loss of a mixture of experts, where there is one, is
+of the whole batch too, and always needs two passes (`router.py`).
 """
 
 from __future__ import annotations
@@ -47,12 +51,16 @@ class Rows:
 
     def take(self, positions: Sequence[int]) -> Rows:
         reference = None if self.reference is None else [self.reference[i] for i in positions]
-        return Rows([self.items[i] for i in positions], [self.rows[i] for i in positions], reference)
+        return Rows(
+            [self.items[i] for i in positions], [self.rows[i] for i in positions], reference
+        )
 
 
 @dataclass(frozen=True)
 class Memories:
-    """What is carried from batch to batch: the reduction's state and the method's own memory, trees of tensors."""
+    """What is carried from batch to batch: the reduction's state and the method's own memory, trees
+    of tensors.
+    """
 
     reduction: State
     method: State
@@ -60,7 +68,9 @@ class Memories:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of every batch: the method at its settings, the reduction, and the names of groups and raters."""
+    """What is asked of every batch: the method at its settings, the reduction, and the names of
+    groups and raters.
+    """
 
     method: Method
     settings: Mapping[str, Any]
@@ -69,7 +79,9 @@ class Question:
     raters: Sequence[str | None] = ()
 
     def first_memories(self) -> Memories:
-        return Memories(self.reduction.init(), initial_memory(self.method, max(1, len(self.raters))))
+        return Memories(
+            self.reduction.init(), initial_memory(self.method, max(1, len(self.raters)))
+        )
 
     def batch(self, parts: Mapping[str, Scored], rows: Rows) -> Batch:
         parts = parts if rows.reference is None else attach(parts, rows.reference)
@@ -105,8 +117,8 @@ def take_gradient(
     plan: Sequence[Sequence[Microbatch]],
     router: RouterLoss | None = None,
 ) -> Outcome:
-    """Leave d total / d weights in `.grad`, and say what the batch was. `plan` is `plan.split` of these rows; `router` adds a loss of its
-    own to the gradient, and not to the total."""
+    """Leave d total / d weights in `.grad`, and say what the batch was. `plan` is `plan.split` of
+    these rows; `router` adds a loss of its own to the gradient, and not to the total."""
     mine = plan[world.rank]
     with nullcontext() if router is None else router.listening():
         if len(mine) == 1 and world.size == 1:
@@ -115,24 +127,41 @@ def take_gradient(
         return route(world, scorer, question, rows, memories, plan, router)
 
 
-def score_all(world: World, scorer: nn.Module, items: Sequence[Tokenized], plan: Sequence[Sequence[Microbatch]]) -> dict[str, Scored]:
-    """Score a batch without gradient, each process its own microbatches, and put the parts of all together."""
+def score_all(
+    world: World,
+    scorer: nn.Module,
+    items: Sequence[Tokenized],
+    plan: Sequence[Sequence[Microbatch]],
+) -> dict[str, Scored]:
+    """Score a batch without gradient, each process its own microbatches, and put the parts of all
+    together.
+    """
     with torch.no_grad():
         mine = [scorer([items[i] for i in micro.positions]) for micro in plan[world.rank]]
     return _together(world, mine, plan)
 
 
-def judge(question: Question, parts: Mapping[str, Scored], rows: Rows, memories: Memories) -> Outcome:
+def judge(
+    question: Question, parts: Mapping[str, Scored], rows: Rows, memories: Memories
+) -> Outcome:
     """Cost and total of a batch that is already scored."""
     batch = question.batch(parts, rows)
     cost_N, memory = question.costs(batch, memories)
     cost_N = cost_N.detach().requires_grad_()
     total, state = question.reduction.apply(cost_N, batch, memories.reduction)
     (adversary_N,) = torch.autograd.grad(total, cost_N)
-    return Outcome(batch, cost_N.detach(), total.detach(), adversary_N, Memories(_detached(state), _detached(memory)))
+    return Outcome(
+        batch,
+        cost_N.detach(),
+        total.detach(),
+        adversary_N,
+        Memories(_detached(state), _detached(memory)),
+    )
 
 
-def _direct(scorer: nn.Module, question: Question, rows: Rows, memories: Memories, router: RouterLoss | None) -> Outcome:
+def _direct(
+    scorer: nn.Module, question: Question, rows: Rows, memories: Memories, router: RouterLoss | None
+) -> Outcome:
     parts = scorer(rows.items)
     batch = question.batch(parts, rows)
     cost_N, memory = question.costs(batch, memories)
@@ -140,7 +169,13 @@ def _direct(scorer: nn.Module, question: Question, rows: Rows, memories: Memorie
     (adversary_N,) = torch.autograd.grad(total, cost_N, retain_graph=True)
     (total if router is None else total + router.alone()).backward()
     kept = question.batch({name: part.each(Tensor.detach) for name, part in parts.items()}, rows)
-    return Outcome(kept, cost_N.detach(), total.detach(), adversary_N, Memories(_detached(state), _detached(memory)))
+    return Outcome(
+        kept,
+        cost_N.detach(),
+        total.detach(),
+        adversary_N,
+        Memories(_detached(state), _detached(memory)),
+    )
 
 
 def _one_pass(
@@ -152,32 +187,55 @@ def _one_pass(
     plan: Sequence[Sequence[Microbatch]],
     router: RouterLoss | None,
 ) -> Outcome:
-    rng = iter(() if router is None else _first_pass(world, scorer, rows, plan[world.rank], router)[1])
+    rng = iter(
+        () if router is None else _first_pass(world, scorer, rows, plan[world.rank], router)[1]
+    )
     weight_N = _weights_known_before(question, rows, memories.reduction, world.device)
 
     def objective(parts: dict[str, Scored], micro: Microbatch) -> Tensor:
         part_rows = rows.take(micro.positions)
-        cost_n, _ = question.costs(question.batch(parts, part_rows), memories)  # remembered once, of the whole batch
+        cost_n, _ = question.costs(
+            question.batch(parts, part_rows), memories
+        )  # remembered once, of the whole batch
         weight_n = weight_N[list(micro.positions)]
         return torch.where(weight_n > 0, weight_n * cost_n, 0.0).sum()
 
-    parts = _backward(world, scorer, rows, plan[world.rank], objective, router, before_each=lambda: _restore(rng))
+    parts = _backward(
+        world, scorer, rows, plan[world.rank], objective, router, before_each=lambda: _restore(rng)
+    )
     return judge(question, _together(world, parts, plan), rows, memories)
 
 
-def _weights_known_before(question: Question, rows: Rows, state: State, device: torch.device) -> Tensor:
-    """dR/dc of a linear reduction, asked of the reduction itself at a batch of nothing: it is the same at every cost."""
-    nothing = Scored(torch.zeros(len(rows), 1, device=device), torch.zeros(len(rows), 1, device=device))
-    batch = assemble(question.method.takes, dict.fromkeys(rows.items[0].answers, nothing), rows.rows, question.groups)
+def _weights_known_before(
+    question: Question, rows: Rows, state: State, device: torch.device
+) -> Tensor:
+    """dR/dc of a linear reduction, asked of the reduction itself at a batch of nothing: it is the
+    same at every cost.
+    """
+    nothing = Scored(
+        torch.zeros(len(rows), 1, device=device), torch.zeros(len(rows), 1, device=device)
+    )
+    batch = assemble(
+        question.method.takes,
+        dict.fromkeys(rows.items[0].answers, nothing),
+        rows.rows,
+        question.groups,
+    )
     cost_N = torch.zeros(len(rows), device=device, requires_grad=True)
     total, _ = question.reduction.apply(cost_N, batch, state)
     return torch.autograd.grad(total, cost_N)[0]
 
 
 def _first_pass(
-    world: World, scorer: nn.Module, rows: Rows, mine: Sequence[Microbatch], router: RouterLoss | None
+    world: World,
+    scorer: nn.Module,
+    rows: Rows,
+    mine: Sequence[Microbatch],
+    router: RouterLoss | None,
 ) -> tuple[list[dict[str, Scored]], list[dict[str, Tensor]]]:
-    """My microbatches scored without gradient, and the random state before each; the router hears the whole batch."""
+    """My microbatches scored without gradient, and the random state before each; the router hears
+    the whole batch.
+    """
     random_states, scored, counts = [], [], []
     with torch.no_grad():
         for micro in mine:
@@ -210,26 +268,39 @@ def _two_passes(
     mine = plan[world.rank]
     scored, random_states = _first_pass(world, scorer, rows, mine, router)
     parts = _together(world, scored, plan)
-    leaves = {(name, field): x.requires_grad_() for name, part in parts.items() for field, x in part.learned.items()}
+    leaves = {
+        (name, field): x.requires_grad_()
+        for name, part in parts.items()
+        for field, x in part.learned.items()
+    }
     batch = question.batch(parts, rows)
     cost_N, _ = question.costs(batch, memories)
     total, _ = question.reduction.apply(cost_N, batch, memories.reduction)
     slopes = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
-    slope_NT = {place: slope for place, slope in zip(leaves, slopes, strict=True) if slope is not None}
+    slope_NT = {
+        place: slope for place, slope in zip(leaves, slopes, strict=True) if slope is not None
+    }
     rng = iter(random_states)
 
     def objective(parts: dict[str, Scored], micro: Microbatch) -> Tensor:
         at = list(micro.positions)
         scored = {(name, field): parts[name].learned[field] for name, field in slope_NT}
-        terms = [(scored[place] * slope[at, : scored[place].shape[1]]).sum() for place, slope in slope_NT.items()]
+        terms = [
+            (scored[place] * slope[at, : scored[place].shape[1]]).sum()
+            for place, slope in slope_NT.items()
+        ]
         return torch.stack(terms).sum()
 
-    # Branches that no gradient reaches (a detached baseline) are not scored twice; all are where dropout must fall as it did, and where
-    # the router's loss is of all of them.
+    # Branches that no gradient reaches (a detached baseline) are not scored twice; all are where
+    # dropout must fall as it did, and where the router's loss is of all of them.
     reached = {name for name, _ in slope_NT}
-    names_again = [name for name in parts if scorer.training or router is not None or name in reached]
+    names_again = [
+        name for name in parts if scorer.training or router is not None or name in reached
+    ]
     _backward(world, scorer, rows, mine, objective, router, names_again, lambda: _restore(rng))
-    return judge(question, {name: part.each(Tensor.detach) for name, part in parts.items()}, rows, memories)
+    return judge(
+        question, {name: part.each(Tensor.detach) for name, part in parts.items()}, rows, memories
+    )
 
 
 def _backward(
@@ -242,7 +313,9 @@ def _backward(
     branches: Sequence[str] | None = None,
     before_each: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Scored]]:
-    """Backpropagate the sum of `objective` over my microbatches; gradients are averaged over processes, hence the factor."""
+    """Backpropagate the sum of `objective` over my microbatches; gradients are averaged over
+    processes, hence the factor.
+    """
     kept = []
     for number, micro in enumerate(mine):
         items = rows.take(micro.positions).items
@@ -252,22 +325,37 @@ def _backward(
             before_each()
             parts = scorer(items)
             counts = 0.0 if micro.padding else 1.0
-            loss = objective(parts, micro) if router is None else objective(parts, micro) + router.term()
+            loss = (
+                objective(parts, micro)
+                if router is None
+                else objective(parts, micro) + router.term()
+            )
             (loss * (counts * world.size)).backward()
         kept.append({name: part.each(Tensor.detach) for name, part in parts.items()})
     return kept
 
 
-def _together(world: World, mine: Sequence[dict[str, Scored]], plan: Sequence[Sequence[Microbatch]]) -> dict[str, Scored]:
-    """Microbatches of all processes -> the batch in its own order, padded to its longest answer, on this process's device."""
+def _together(
+    world: World, mine: Sequence[dict[str, Scored]], plan: Sequence[Sequence[Microbatch]]
+) -> dict[str, Scored]:
+    """Microbatches of all processes -> the batch in its own order, padded to its longest answer, on
+    this process's device.
+    """
     everyone = world.gather(list(mine))
-    made = [(micro, parts) for hand, scored in zip(plan, everyone, strict=True) for micro, parts in zip(hand, scored, strict=True)]
+    made = [
+        (micro, parts)
+        for hand, scored in zip(plan, everyone, strict=True)
+        for micro, parts in zip(hand, scored, strict=True)
+    ]
     real = [(micro, parts) for micro, parts in made if not micro.padding]
     count = sum(len(micro.positions) for micro, _ in real)
     out = {}
     for name in real[0][1]:
         width = max(parts[name].logp_NT.shape[1] for _, parts in real)
-        joined = {field: torch.zeros(count, width, *x.shape[2:], device=world.device) for field, x in real[0][1][name].tensors.items()}
+        joined = {
+            field: torch.zeros(count, width, *x.shape[2:], device=world.device)
+            for field, x in real[0][1][name].tensors.items()
+        }
         for micro, parts in real:
             for field, x in parts[name].tensors.items():
                 joined[field][list(micro.positions), : x.shape[1]] = x.to(joined[field])

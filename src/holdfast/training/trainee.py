@@ -1,4 +1,6 @@
-"""What a run trains, as far as the loop must know: how it is loaded, scored, measured and described. The loop itself knows no more."""
+"""What a run trains, as far as the loop must know: how it is loaded, scored, measured and
+described. The loop itself knows no more.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class Scorer(Protocol):
 
 
 class Metrics(Protocol):
-    def __call__(self, outcome: Outcome, *, groups: Sequence[str], robust: bool) -> dict[str, float]: ...
+    def __call__(
+        self, outcome: Outcome, *, groups: Sequence[str], robust: bool
+    ) -> dict[str, float]: ...
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,18 @@ class Trainee:
 
     Attributes:
         what: its name in the record.
-        load: `load(source, options)`, the model before its first step; the same source, options and seed give the same model.
+        load: `load(source, options)`, the model before its first step; the same source, options and
+            seed give the same model.
         scorer: `scorer(model, path=...)`, items in, a `Scored` a branch out.
         metrics: what is measured of a batch.
         adapter_task: peft's name for what an adapter is put on.
         card: `card(record, method)`, the README beside the weights.
         ready: `ready(model, tokenizer, options)`, last touches once the tokenizer is there.
-        page: `page(method, run)`, what a finished run says of itself, as report.html in its folder; None where it has nothing to say.
+        page: `page(method, run)`, what a finished run says of itself, as report.html in its folder;
+            None where it has nothing to say.
         pictures: whether the charts of that page also lie beside it as pictures.
-        results: `results(outcome, rows)`, what the last look at the held-out rows adds to the record.
+        results: `results(outcome, rows)`, what the last look at the held-out rows adds to the
+            record.
     """
 
     what: str
@@ -61,7 +68,9 @@ class Trainee:
 
 
 def _page(method: Any, run: Run) -> Page:
-    from holdfast.training.run_report import run_page  # with its chart library, only once a run is finished
+    from holdfast.training.run_report import (
+        run_page,
+    )  # with its chart library, only once a run is finished
 
     return run_page(method, run)
 

@@ -1,10 +1,12 @@
 """APO: is momentum between rounds more than a larger step?
 
-(a) Exact rounds: 20 answers, normal rewards r and reference; a round multiplies the policy by exp(r / beta), beta 5. (b) Learned rounds: 32
-answers with four features, a linear reward of norm 2, a log-linear policy; beta 0.5; each of up to six rounds draws 300 pairs from the
-current policy, labels them by Bradley-Terry, and minimizes the method's own cost over the four weights (a ridge of 1e-4). Arms: APO with
-momentum alpha; iterated DPO at the same beta (alpha 0); and the control, iterated DPO at (1 - alpha) beta, which is what momentum comes
-to in exact arithmetic. Reported is the reward still to be had, E[r] under the best answer less E[r], of the trained (not the pushed-on)
+(a) Exact rounds: 20 answers, normal rewards r and reference; a round multiplies the policy by exp(r
+/ beta), beta 5. (b) Learned rounds: 32 answers with four features, a linear reward of norm 2, a
+log-linear policy; beta 0.5; each of up to six rounds draws 300 pairs from the current policy,
+labels them by Bradley-Terry, and minimizes the method's own cost over the four weights (a ridge of
+1e-4). Arms: APO with momentum alpha; iterated DPO at the same beta (alpha 0); and the control,
+iterated DPO at (1 - alpha) beta, which is what momentum comes to in exact arithmetic. Reported is
+the reward still to be had, E[r] under the best answer less E[r], of the trained (not the pushed-on)
 policy.
 """
 
@@ -33,7 +35,11 @@ ALPHA, BETA, ROUNDS, PAIRS = 0.3, 5.0, 6, 300
 
 
 def exact(seeds: Sequence[int], *, rounds: int) -> Measured:
-    settings = {"apo": (BETA, ALPHA), "iterated dpo": (BETA, 0.0), "smaller beta": ((1 - ALPHA) * BETA, 0.0)}
+    settings = {
+        "apo": (BETA, ALPHA),
+        "iterated dpo": (BETA, 0.0),
+        "smaller beta": ((1 - ALPHA) * BETA, 0.0),
+    }
     found: dict[str, list[float]] = {arm: [] for arm in (*settings, "smaller beta, one round less")}
     for seed in seeds:
         rng = np.random.default_rng([seed, 0xA90])
@@ -65,7 +71,11 @@ class _World:
 
 
 def learned(seeds: Sequence[int], *, rounds: int) -> Measured:
-    settings = {"apo": (0.5, ALPHA), "iterated dpo": (0.5, 0.0), "smaller beta": ((1 - ALPHA) * 0.5, 0.0)}
+    settings = {
+        "apo": (0.5, ALPHA),
+        "iterated dpo": (0.5, 0.0),
+        "smaller beta": ((1 - ALPHA) * 0.5, 0.0),
+    }
     found: dict[str, list[float]] = {arm: [] for arm in settings}
     for seed in seeds:
         rng = np.random.default_rng([seed, 0xA91])
@@ -81,23 +91,39 @@ def learned(seeds: Sequence[int], *, rounds: int) -> Measured:
     return {arm: {LEFT: values} for arm, values in found.items()}
 
 
-def _round(world: _World, rng: np.random.Generator, now_D: Tensor, before_D: Tensor, beta: float, alpha: float) -> Tensor:
+def _round(
+    world: _World,
+    rng: np.random.Generator,
+    now_D: Tensor,
+    before_D: Tensor,
+    beta: float,
+    alpha: float,
+) -> Tensor:
     """Pairs of the current policy, labeled, and the minimum of the method's cost on them."""
     now_A, before_A = world.logp_A(now_D), world.logp_A(before_D)
     chance_A: Floats = now_A.exp().numpy()
     pair_2N = rng.choice(len(chance_A), (2, PAIRS), p=chance_A / chance_A.sum())
     gap_N = world.reward_A.numpy()[pair_2N[0]] - world.reward_A.numpy()[pair_2N[1]]
     first_N = rng.random(PAIRS) < 1 / (1 + np.exp(-gap_N))
-    w_N, l_N = (torch.from_numpy(i) for i in (np.where(first_N, *pair_2N), np.where(first_N, *pair_2N[::-1])))
+    w_N, l_N = (
+        torch.from_numpy(i)
+        for i in (np.where(first_N, *pair_2N), np.where(first_N, *pair_2N[::-1]))
+    )
     weight_D = now_D.clone().requires_grad_()
     one_N1 = torch.ones(PAIRS, 1)
-    optimizer = torch.optim.LBFGS([weight_D], max_iter=60, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [weight_D], max_iter=60, tolerance_grad=1e-9, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         logp_A = world.logp_A(weight_D)
         chosen, rejected = (Scored(logp_A[i, None], one_N1, now_A[i, None]) for i in (w_N, l_N))
-        cost_N = get("apo").objective(Pairs(chosen, rejected, {earlier_gap: before_A[w_N] - before_A[l_N]}), beta=beta, alpha=alpha)
+        cost_N = get("apo").objective(
+            Pairs(chosen, rejected, {earlier_gap: before_A[w_N] - before_A[l_N]}),
+            beta=beta,
+            alpha=alpha,
+        )
         total: Tensor = cost_N.mean() + 1e-4 * ((weight_D - now_D) ** 2).sum()
         total.backward()
         return total
@@ -107,32 +133,62 @@ def _round(world: _World, rng: np.random.Generator, now_D: Tensor, before_D: Ten
 
 
 SHARED: dict[str, Any] = {"methods": ("apo", "dpo"), "world": random_games, "of": LEFT}
-EXACT: dict[str, Any] = {**SHARED, "measure": exact, "sweep": {"rounds": (1, 2, 3, 4, 6)}, "seeds": range(40), "chunk": 40}
-LEARNED: dict[str, Any] = {**SHARED, "measure": learned, "sweep": {"rounds": (2, 3, 4, 6)}, "seeds": range(60), "chunk": 15}
+EXACT: dict[str, Any] = {
+    **SHARED,
+    "measure": exact,
+    "sweep": {"rounds": (1, 2, 3, 4, 6)},
+    "seeds": range(40),
+    "chunk": 40,
+}
+LEARNED: dict[str, Any] = {
+    **SHARED,
+    "measure": learned,
+    "sweep": {"rounds": (2, 3, 4, 6)},
+    "seeds": range(60),
+    "chunk": 15,
+}
 LATER = {"rounds": (2, 3, 4, 6)}
 
 CLAIMS = (
     Claim(
-        says="In exact rounds APO is ahead of iterated DPO at the same beta from the second round on.",
+        says=(
+            "In exact rounds APO is ahead of iterated DPO at the same beta from the second "
+            "round on."
+        ),
         verdict=separated("apo", "iterated dpo", LEFT, at=LATER, lower=True),
-        paper_number="O((1 - alpha) / T) for O(1 / T); on AlpacaEval 2.0, 31.73 after three rounds, 1.78 above iterated DPO",
+        paper_number=(
+            "O((1 - alpha) / T) for O(1 / T); on AlpacaEval 2.0, 31.73 after three rounds, "
+            "1.78 above iterated DPO"
+        ),
         **EXACT,
     ),
     Claim(
-        says="In exact rounds APO is ahead of iterated DPO at (1 - alpha) beta, which takes a larger step and has no momentum.",
+        says=(
+            "In exact rounds APO is ahead of iterated DPO at (1 - alpha) beta, which takes a "
+            "larger step and has no momentum."
+        ),
         verdict=separated("apo", "smaller beta", LEFT, at=LATER, lower=True),
-        notes="By the recursion APO's policy lags the control's by alpha (1 - alpha^T) / (1 - alpha)^2 of a plain round.",
+        notes=(
+            "By the recursion APO's policy lags the control's by alpha (1 - alpha^T) / (1 - "
+            "alpha)^2 of a plain round."
+        ),
         **EXACT,
     ),
     Claim(
-        says="Learned from 300 labels a round, APO is ahead of iterated DPO at the same beta from the second round on.",
+        says=(
+            "Learned from 300 labels a round, APO is ahead of iterated DPO at the same beta "
+            "from the second round on."
+        ),
         verdict=separated("apo", "iterated dpo", LEFT, lower=True),
         **LEARNED,
     ),
     Claim(
         says="Learned from 300 labels a round, APO is ahead of iterated DPO at (1 - alpha) beta.",
         verdict=separated("apo", "smaller beta", LEFT, lower=True),
-        notes="Here momentum might differ from a larger step, because it averages the noise of rounds.",
+        notes=(
+            "Here momentum might differ from a larger step, because it averages the noise of "
+            "rounds."
+        ),
         **LEARNED,
     ),
     Claim(

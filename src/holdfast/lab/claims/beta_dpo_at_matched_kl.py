@@ -1,10 +1,12 @@
 """beta-DPO: a temperature for each batch, against one for all.
 
-World: 64 prompts with 10 answers, features in R^8, a linear reward of norm 1.5, reference logits N(0, 1); 2,000 Bradley-Terry labels of
-answers drawn from the reference, of which some are flipped. Both methods are trained alike: Adam, 250 steps on batches of 64 rows, the same
-rows in the same order, over the same grid of beta. They are compared at one beta, and at KL(pi || pi_ref) = 1, as in the claims on the
-standard objectives: a method that only moves farther or less far gains nothing there. On the whole data at once beta-DPO is DPO, since its
-moving average catches up; so batches it must be.
+World: 64 prompts with 10 answers, features in R^8, a linear reward of norm 1.5, reference logits
+N(0, 1); 2,000 Bradley-Terry labels of answers drawn from the reference, of which some are flipped.
+Both methods are trained alike: Adam, 250 steps on batches of 64 rows, the same rows in the same
+order, over the same grid of beta. They are compared at one beta, and at KL(pi || pi_ref) = 1, as in
+the claims on the standard objectives: a method that only moves farther or less far gains nothing
+there. On the whole data at once beta-DPO is DPO, since its moving average catches up; so batches it
+must be.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ def in_batches(world: World, labels: Labels, method: Method, **settings: Any) ->
         out = []
         for w, (one, every) in enumerate(parts):
             some = every.columns(rows_B)
-            cost_B, memories[w] = costs(method, batch_of(method, one, logp_WSA[w : w + 1], some), settings, memories[w])
+            cost_B, memories[w] = costs(
+                method, batch_of(method, one, logp_WSA[w : w + 1], some), settings, memories[w]
+            )
             memories[w] = {name: value.detach() for name, value in memories[w].items()}
             out.append(cost_B.mean())
         return torch.stack(out)
@@ -54,7 +58,9 @@ def golds(seeds: Sequence[int], *, flip: float) -> Measured:
     data = flip_uniform(world, compare(world, LABELS, sampling_WSA=world.reference_WSA.exp()), flip)
     found = {}
     for name in ("dpo", "beta_dpo"):
-        runs = {beta: world.policy_WSA(in_batches(world, data, get(name), beta=beta)) for beta in BETAS}
+        runs = {
+            beta: world.policy_WSA(in_batches(world, data, get(name), beta=beta)) for beta in BETAS
+        }
         at_kl = world.reward_W(matched(world, list(runs.values()), 1.0))
         found[name] = {AT_KL: at_kl.tolist(), AT_BETA: world.reward_W(runs[SAME]).tolist()}
     return found
@@ -71,14 +77,21 @@ SHARED: dict[str, Any] = {
 
 CLAIMS = (
     Claim(
-        says="At the same KL beta-DPO has at least 0.02 more gold reward than DPO, with 20% of labels flipped.",
+        says=(
+            "At the same KL beta-DPO has at least 0.02 more gold reward than DPO, with 20% of "
+            "labels flipped."
+        ),
         of=AT_KL,
         verdict=separated("beta_dpo", "dpo", AT_KL, by=0.02, at={"flip": 0.2}),
-        paper_number="ahead of DPO at every temperature it tries on Anthropic HH and TL;DR, KL not matched",
+        paper_number=(
+            "ahead of DPO at every temperature it tries on Anthropic HH and TL;DR, KL not matched"
+        ),
         **SHARED,
     ),
     Claim(
-        says="At the same KL beta-DPO is within 0.02 of DPO in gold reward, with and without flips.",
+        says=(
+            "At the same KL beta-DPO is within 0.02 of DPO in gold reward, with and without flips."
+        ),
         of=AT_KL,
         verdict=equivalent("beta_dpo", "dpo", AT_KL, within=0.02),
         notes="What a second knob is worth once the distance is matched; written before any run.",

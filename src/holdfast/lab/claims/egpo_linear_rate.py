@@ -1,13 +1,14 @@
 """EGPO: last iterates of preference games with a small KL term.
 
-World: the paper's tabular simulations as they are: 10 x 10 games with uniform preferences, the reference a softmax of standard normal
-logits, the start at the reference. Steps are the paper's learning rates in our letters, eta = 4 lr / (10 beta): 0.08, 0.8 and 0.4 at beta
-0.001, 0.01 and 0.1, for 100,000, 5,000 and 1,000 calls. A call is one evaluation of all answers against one policy, and EGPO's update
-takes two, so at equal calls it makes half as many updates; the paper compares at equal updates, which flatters it. Gaps are exact,
-floored at 1e-16.
+World: the paper's tabular simulations as they are: 10 x 10 games with uniform preferences, the
+reference a softmax of standard normal logits, the start at the reference. Steps are the paper's
+learning rates in our letters, eta = 4 lr / (10 beta): 0.08, 0.8 and 0.4 at beta 0.001, 0.01 and
+0.1, for 100,000, 5,000 and 1,000 calls. A call is one evaluation of all answers against one policy,
+and EGPO's update takes two, so at equal calls it makes half as many updates; the paper compares at
+equal updates, which flatters it. Gaps are exact, floored at 1e-16.
 
-The rate: eta = 1 / (beta + 3), 400 updates; the slope of log KL(pi* || pi_t) in t while the KL is above 1e-20, divided by the theorem's
-log(1 - eta beta). The theorem says at least 1.
+The rate: eta = 1 / (beta + 3), 400 updates; the slope of log KL(pi* || pi_t) in t while the KL is
+above 1e-20, divided by the theorem's log(1 - eta beta). The theorem says at least 1.
 """
 
 from __future__ import annotations
@@ -19,7 +20,17 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.games import Oracle, State, egpo, mirror_descent, nash_md, online_ipo, optimistic, regularized, solve
+from holdfast.games import (
+    Oracle,
+    State,
+    egpo,
+    mirror_descent,
+    nash_md,
+    online_ipo,
+    optimistic,
+    regularized,
+    solve,
+)
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import all_of, bounded, separated
 from holdfast.lab.worlds import random_games
@@ -66,7 +77,10 @@ def rates(seeds: Sequence[int], *, beta: float) -> Measured:
     return {"egpo": {RATE: out}}
 
 
-SHARED: dict[str, Any] = {"methods": ("egpo", "optimistic", "mirror_descent", "nash_md", "online_ipo"), "world": random_games}
+SHARED: dict[str, Any] = {
+    "methods": ("egpo", "optimistic", "mirror_descent", "nash_md", "online_ipo"),
+    "world": random_games,
+}
 ENDS: dict[str, Any] = {
     **SHARED,
     "measure": last_iterates,
@@ -78,33 +92,59 @@ ENDS: dict[str, Any] = {
 
 CLAIMS = (
     Claim(
-        says="At beta 0.001 and equal calls EGPO's gap is more than 100 times below that of online IPO with uniform pairs, and of Nash-MD.",
-        verdict=all_of(
-            *(separated("egpo", arm, GAP, by=2.0, lower=True, at={"beta": 0.001}) for arm in ("online IPO, uniform pairs", "nash_md"))
+        says=(
+            "At beta 0.001 and equal calls EGPO's gap is more than 100 times below that of "
+            "online IPO with uniform pairs, and of Nash-MD."
         ),
-        paper_number="EGPO's curves fall linearly to rounding while the others stall (figures, at equal updates)",
+        verdict=all_of(
+            *(
+                separated("egpo", arm, GAP, by=2.0, lower=True, at={"beta": 0.001})
+                for arm in ("online IPO, uniform pairs", "nash_md")
+            )
+        ),
+        paper_number=(
+            "EGPO's curves fall linearly to rounding while the others stall (figures, at "
+            "equal updates)"
+        ),
         **ENDS,
     ),
     Claim(
-        says="At every beta EGPO's gap is more than 100 times below that of online IPO with pairs drawn from the policy.",
+        says=(
+            "At every beta EGPO's gap is more than 100 times below that of online IPO with "
+            "pairs drawn from the policy."
+        ),
         verdict=separated("egpo", "online IPO, own pairs", GAP, by=2.0, lower=True),
         paper_number="EGPO ahead at every beta",
         **ENDS,
     ),
     Claim(
-        says="At beta 0.1 EGPO's gap is more than 10 times below that of online IPO with uniform pairs.",
-        verdict=separated("egpo", "online IPO, uniform pairs", GAP, by=1.0, lower=True, at={"beta": 0.1}),
+        says=(
+            "At beta 0.1 EGPO's gap is more than 10 times below that of online IPO with "
+            "uniform pairs."
+        ),
+        verdict=separated(
+            "egpo", "online IPO, uniform pairs", GAP, by=1.0, lower=True, at={"beta": 0.1}
+        ),
         paper_number="EGPO ahead at every beta",
-        notes="Where the KL term is large against the step, the plain iteration contracts as well, at half the price.",
+        notes=(
+            "Where the KL term is large against the step, the plain iteration contracts as "
+            "well, at half the price."
+        ),
         **ENDS,
     ),
     Claim(
-        says="At beta 0.001 the optimistic step ends more than 10 times below EGPO at equal calls: it takes one call where EGPO takes two.",
+        says=(
+            "At beta 0.001 the optimistic step ends more than 10 times below EGPO at equal "
+            "calls: it takes one call where EGPO takes two."
+        ),
         verdict=separated("optimistic", "egpo", GAP, by=1.0, lower=True, at={"beta": 0.001}),
         **ENDS,
     ),
     Claim(
-        says="EGPO converges linearly, at the theorem's rate or faster: log KL falls by at least log(1 - eta beta) an update.",
+        says=(
+            "EGPO converges linearly, at the theorem's rate or faster: log KL falls by at "
+            "least log(1 - eta beta) an update."
+        ),
         **SHARED,
         measure=rates,
         of=RATE,

@@ -1,10 +1,11 @@
 """INPO: mirror descent from labels alone, and the pairs it is given.
 
-World: random 10 x 10 games with a KL term of tau = 0.1 to a normal reference. (a) Exact steps: the paper's schedule eta_t = tau (t + 2) / 2
-against a constant inverse step of 3 with and without the KL term, 1,000 rounds. (b) Learned steps: at eta 3 each of 20 rounds minimizes the
-method's own cost over all tables on 4,000 labeled pairs, drawn as the theory has it (two answers of the current policy, a label from P)
-or as the paper's practice has it (a knock-out of eight answers, best against worst, kept if the best wins its last check). Reported is
-the exact gap of the last policy.
+World: random 10 x 10 games with a KL term of tau = 0.1 to a normal reference. (a) Exact steps: the
+paper's schedule eta_t = tau (t + 2) / 2 against a constant inverse step of 3 with and without the
+KL term, 1,000 rounds. (b) Learned steps: at eta 3 each of 20 rounds minimizes the method's own cost
+over all tables on 4,000 labeled pairs, drawn as the theory has it (two answers of the current
+policy, a label from P) or as the paper's practice has it (a knock-out of eight answers, best
+against worst, kept if the best wins its last check). Reported is the exact gap of the last policy.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ from holdfast.methods import get
 from holdfast.scorers.table import Comparisons, fit
 from holdfast.types import Pairs
 
-GAP, FALL, EXPLOIT = "gap of the last policy", "slope of log KL in log t", "exploitability of the last policy"
+GAP, FALL, EXPLOIT = (
+    "gap of the last policy",
+    "slope of log KL in log t",
+    "exploitability of the last policy",
+)
 TAU, ETA, ROUNDS, PAIRS = 0.1, 3.0, 20, 4000
 Ints = NDArray[np.int64]
 Draw = Callable[[np.random.Generator, Game, Floats, int], tuple[Ints, Ints]]
@@ -45,7 +50,9 @@ def exact(seeds: Sequence[int]) -> Measured:
     for seed in seeds:
         game = random_game(seed, beta=TAU)
         for arm, step in arms.items():
-            found[arm][EXPLOIT].append(solve(game, step, max_calls=1000, spacing=10).end.exploitability)
+            found[arm][EXPLOIT].append(
+                solve(game, step, max_calls=1000, spacing=10).end.exploitability
+            )
     return found
 
 
@@ -72,7 +79,9 @@ def alike(rng: np.random.Generator, game: Game, pi_A: Floats, count: int) -> tup
 
 
 def knock_out(rng: np.random.Generator, game: Game, pi_A: Floats, count: int) -> tuple[Ints, Ints]:
-    """(winners, losers) of eight answers each: winners meet winners and losers losers; a pair is kept if the best beats the worst."""
+    """(winners, losers) of eight answers each: winners meet winners and losers losers; a pair is
+    kept if the best beats the worst.
+    """
 
     def meet(a_NM: Ints, b_NM: Ints) -> tuple[Ints, Ints]:
         first_NM = rng.random(a_NM.shape) < game.pref_AA[a_NM, b_NM]
@@ -103,20 +112,28 @@ def learned(seeds: Sequence[int]) -> Measured:
 
 
 def _round(game: Game, log_pi_A: Floats, winner_N: Ints, loser_N: Ints) -> Floats:
-    """One round of training on a table: the minimum of the method's cost over labeled pairs, counted."""
+    """One round of training on a table: the minimum of the method's cost over labeled pairs,
+    counted.
+    """
     count_AA = np.zeros((ANSWERS, ANSWERS))
     np.add.at(count_AA, (winner_N, loser_N), 1.0)
     w_N, l_N = (torch.from_numpy(i) for i in np.nonzero(count_AA * (1 - np.eye(ANSWERS))))
-    data = Comparisons(torch.zeros_like(w_N), w_N, l_N, {weight: torch.from_numpy(count_AA)[w_N, l_N]})
+    data = Comparisons(
+        torch.zeros_like(w_N), w_N, l_N, {weight: torch.from_numpy(count_AA)[w_N, l_N]}
+    )
     current = torch.from_numpy(log_pi_A)
 
     def cost(pairs: Pairs) -> torch.Tensor:
         out: torch.Tensor = get("inpo").objective(
-            replace(pairs, inputs={**pairs.inputs, earlier_gap: current[w_N] - current[l_N]}), eta=ETA, tau=TAU
+            replace(pairs, inputs={**pairs.inputs, earlier_gap: current[w_N] - current[l_N]}),
+            eta=ETA,
+            tau=TAU,
         )
         return out
 
-    found = fit(cost, data, reference_SA=torch.from_numpy(game.log_ref_A)[None], start_SA=current[None])
+    found = fit(
+        cost, data, reference_SA=torch.from_numpy(game.log_ref_A)[None], start_SA=current[None]
+    )
     return found.table.logp_SA[0].numpy()
 
 
@@ -124,7 +141,10 @@ SHARED: dict[str, Any] = {"methods": ("inpo", "sppo"), "world": random_games}
 
 CLAIMS = (
     Claim(
-        says="With the paper's schedule the KL to the equilibrium falls at least as 1 / t: slope below -0.9 from 30 to 3,000 rounds.",
+        says=(
+            "With the paper's schedule the KL to the equilibrium falls at least as 1 / t: "
+            "slope below -0.9 from 30 to 3,000 rounds."
+        ),
         measure=falls,
         of=FALL,
         verdict=bounded("schedule", FALL, high=-0.9),
@@ -134,7 +154,10 @@ CLAIMS = (
         **SHARED,
     ),
     Claim(
-        says="After 1,000 rounds at the same step INPO's last policy is less exploitable than with tau 0, the KL term not counted.",
+        says=(
+            "After 1,000 rounds at the same step INPO's last policy is less exploitable than "
+            "with tau 0, the KL term not counted."
+        ),
         measure=exact,
         of=EXPLOIT,
         verdict=separated("constant", "no KL term", EXPLOIT, lower=True),
@@ -144,7 +167,10 @@ CLAIMS = (
         **SHARED,
     ),
     Claim(
-        says="Learned from 4,000 labels a round, INPO ends with less than a quarter of the reference's gap if pairs are drawn alike.",
+        says=(
+            "Learned from 4,000 labels a round, INPO ends with less than a quarter of the "
+            "reference's gap if pairs are drawn alike."
+        ),
         measure=learned,
         of=GAP,
         verdict=multiple("reference", "drawn alike", GAP, times=4),
@@ -160,7 +186,10 @@ CLAIMS = (
         seeds=range(12),
         chunk=4,
         paper_number="the knock-out is what was run",
-        notes="The proof needs two answers drawn alike; best against worst moves log-odds by more, and not always to the same side.",
+        notes=(
+            "The proof needs two answers drawn alike; best against worst moves log-odds by "
+            "more, and not always to the same side."
+        ),
         **SHARED,
     ),
 )

@@ -1,11 +1,13 @@
 """LCPO: learning how often each rater is right.
 
-World: 64 prompts with 10 answers, features in R^8, a linear reward of norm 2.5, a uniform reference, beta 1, 4,000 Bradley-Terry labels
-by two raters who share them evenly: one is right 95% of the time, the other 60%. Trained by 400 steps of Adam on full batches; rDPO and
-DPO are fitted to their minimum.
+World: 64 prompts with 10 answers, features in R^8, a linear reward of norm 2.5, a uniform
+reference, beta 1, 4,000 Bradley-Terry labels by two raters who share them evenly: one is right 95%
+of the time, the other 60%. Trained by 400 steps of Adam on full batches; rDPO and DPO are fitted to
+their minimum.
 
-Controls: rDPO told the mean rate; DPO with the best beta there is, chosen by the gold reward; LCPO that is not told who labeled. And the
-failure that the method's page warns of: a policy that shares nothing between pairs, one free margin for each.
+Controls: rDPO told the mean rate; DPO with the best beta there is, chosen by the gold reward; LCPO
+that is not told who labeled. And the failure that the method's page warns of: a policy that shares
+nothing between pairs, one free margin for each.
 """
 
 from __future__ import annotations
@@ -39,22 +41,34 @@ def gaps(seeds: Sequence[int]) -> Measured:
         return world.gap_W(world.policy_WSA(theta_WD)).tolist()
 
     plain_WD = newton(cost_of(world, data, get("dpo"), beta=1.0), world.start_WD).theta_WD
-    told_WD = newton(cost_of(world, data, get("rdpo"), beta=1.0, flip=mean_flip), world.start_WD).theta_WD
+    told_WD = newton(
+        cost_of(world, data, get("rdpo"), beta=1.0, flip=mean_flip), world.start_WD
+    ).theta_WD
     one_WD, one_known = trained(world, anonymous, get("lcpo_dpo"), steps=400, rate=0.1, beta=1.0)
-    two_WD, two_known = trained(world, data, get("lcpo_dpo"), steps=400, rate=0.1, raters=2, beta=1.0)
+    two_WD, two_known = trained(
+        world, data, get("lcpo_dpo"), steps=400, rate=0.1, raters=2, beta=1.0
+    )
     tuned_CW = torch.stack([world.gap_W(world.policy_WSA(c * plain_WD)) for c in SCALES])
     truth = torch.tensor(RIGHT, dtype=torch.float64)
     return {
         "dpo": {GAP: gap(plain_WD)},
         "dpo, beta tuned by gold": {GAP: tuned_CW.amin(0).tolist()},
         "rdpo, told the mean rate": {GAP: gap(told_WD)},
-        "lcpo, raters unknown": {GAP: gap(one_WD), MISS: [float((k["reliability_R"] - truth.mean()).abs().max()) for k in one_known]},
-        "lcpo, raters known": {GAP: gap(two_WD), MISS: [float((k["reliability_R"] - truth).abs().max()) for k in two_known]},
+        "lcpo, raters unknown": {
+            GAP: gap(one_WD),
+            MISS: [float((k["reliability_R"] - truth.mean()).abs().max()) for k in one_known],
+        },
+        "lcpo, raters known": {
+            GAP: gap(two_WD),
+            MISS: [float((k["reliability_R"] - truth).abs().max()) for k in two_known],
+        },
     }
 
 
 def memorizing(seeds: Sequence[int]) -> Measured:
-    """400 pairs, each with a margin of its own, labels right 70% of the time: 200 steps of gradient descent on the margins."""
+    """400 pairs, each with a margin of its own, labels right 70% of the time: 200 steps of gradient
+    descent on the margins.
+    """
     method, errors = get("lcpo_dpo"), []
     for _ in seeds:
         h_1N = torch.zeros(1, 400, dtype=torch.float64)
@@ -64,7 +78,12 @@ def memorizing(seeds: Sequence[int]) -> Measured:
             nonlocal memory
             zero = torch.zeros_like(h_1N[0])[:, None]
             mask = torch.ones_like(zero)
-            cost_N, memory = costs(method, Pairs(Scored(h_1N[0][:, None], mask, zero), Scored(zero, mask, zero)), {"beta": 1.0}, memory)
+            cost_N, memory = costs(
+                method,
+                Pairs(Scored(h_1N[0][:, None], mask, zero), Scored(zero, mask, zero)),
+                {"beta": 1.0},
+                memory,
+            )
             return cost_N.sum()[None]
 
         for _ in range(200):
@@ -78,23 +97,36 @@ RATERS: dict[str, Any] = {**SHARED, "measure": gaps, "seeds": range(16), "chunk"
 
 CLAIMS = (
     Claim(
-        says="Told who labeled, LCPO ends closer to the clean optimum than rDPO told the raters' mean flip rate.",
+        says=(
+            "Told who labeled, LCPO ends closer to the clean optimum than rDPO told the "
+            "raters' mean flip rate."
+        ),
         of=GAP,
         verdict=separated("lcpo, raters known", "rdpo, told the mean rate", GAP, lower=True),
-        paper_number="AlpacaEval 2 (length-controlled), Mistral-7B-Instruct: 35.5 against 28.1 for rDPO and 28.5 for DPO",
+        paper_number=(
+            "AlpacaEval 2 (length-controlled), Mistral-7B-Instruct: 35.5 against 28.1 for "
+            "rDPO and 28.5 for DPO"
+        ),
         **RATERS,
     ),
     Claim(
-        says="Told who labeled, LCPO ends at least 0.02 closer to the clean optimum than DPO with the best beta there is.",
+        says=(
+            "Told who labeled, LCPO ends at least 0.02 closer to the clean optimum than DPO "
+            "with the best beta there is."
+        ),
         of=GAP,
-        verdict=separated("lcpo, raters known", "dpo, beta tuned by gold", GAP, by=0.02, lower=True),
+        verdict=separated(
+            "lcpo, raters known", "dpo, beta tuned by gold", GAP, by=0.02, lower=True
+        ),
         **RATERS,
     ),
     Claim(
         says="LCPO ends closer to the clean optimum when it is told who labeled.",
         of=GAP,
         verdict=separated("lcpo, raters known", "lcpo, raters unknown", GAP, lower=True),
-        paper_number="with 227 annotators: 31.8 against 28.8 for DPO (Mistral), 41.1 against 36.7 (Llama 3)",
+        paper_number=(
+            "with 227 annotators: 31.8 against 28.8 for DPO (Mistral), 41.1 against 36.7 (Llama 3)"
+        ),
         **RATERS,
     ),
     Claim(
@@ -105,13 +137,18 @@ CLAIMS = (
         **RATERS,
     ),
     Claim(
-        says="LCPO learns the reliability to within 0.1 even if every pair has a margin of its own.",
+        says=(
+            "LCPO learns the reliability to within 0.1 even if every pair has a margin of its own."
+        ),
         of=MISS,
         verdict=bounded("lcpo, one margin a pair", MISS, high=0.1),
         measure=memorizing,
         seeds=range(2),
-        notes="Every margin then grows whatever its label, and the rater is believed always right. The outcome has no randomness "
-        "left in it.",
+        notes=(
+            "Every margin then grows whatever its label, and the rater is believed always "
+            "right. The outcome has no randomness "
+            "left in it."
+        ),
         **SHARED,
     ),
 )

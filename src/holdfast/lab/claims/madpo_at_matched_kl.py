@@ -1,12 +1,13 @@
 """MADPO against DPO at another beta.
 
-World: 64 prompts with 10 answers, features in R^8, a linear reward of norm 1.5, a uniform reference, 2,000 Bradley-Terry labels, some
-flipped. The reward model that MADPO needs is a logistic regression on the same labels. Its coefficient is near c_max = 4 for pairs below
-the margin tau = 7, which here is nearly all of them: the effective beta is then beta / 4.
+World: 64 prompts with 10 answers, features in R^8, a linear reward of norm 1.5, a uniform
+reference, 2,000 Bradley-Terry labels, some flipped. The reward model that MADPO needs is a logistic
+regression on the same labels. Its coefficient is near c_max = 4 for pairs below the margin tau = 7,
+which here is nearly all of them: the effective beta is then beta / 4.
 
-Reported at beta 1, and at KL(pi || pi_ref) = 1 nat: for each of these methods another beta multiplies the log-ratios by a constant,
-exactly. Controls: DPO at beta / 4; MADPO with the reward model's margins shuffled over pairs; DPO on labels that the reward model set;
-rDPO told the rate.
+Reported at beta 1, and at KL(pi || pi_ref) = 1 nat: for each of these methods another beta
+multiplies the log-ratios by a constant, exactly. Controls: DPO at beta / 4; MADPO with the reward
+model's margins shuffled over pairs; DPO on labels that the reward model set; rDPO told the rate.
 """
 
 from __future__ import annotations
@@ -22,7 +23,15 @@ from holdfast.lab.fit import newton
 from holdfast.lab.frontier import stretched
 from holdfast.lab.verdict import equivalent, separated
 from holdfast.lab.worlds import loglinear
-from holdfast.lab.worlds.loglinear import Labels, at, compare, cost_of, flip_uniform, generators, log_linear
+from holdfast.lab.worlds.loglinear import (
+    Labels,
+    at,
+    compare,
+    cost_of,
+    flip_uniform,
+    generators,
+    log_linear,
+)
 from holdfast.methods import get
 
 REWARD, MATCHED, KL = "gold reward at beta 1", "gold reward at KL 1", "KL at beta 1"
@@ -33,8 +42,15 @@ def outcomes(seeds: Sequence[int], *, flip: float) -> Measured:
     data = flip_uniform(world, compare(world, 2000), flip)
     reward_model_WD = newton(cost_of(world, data, get("dpo"), beta=1.0), world.start_WD).theta_WD
     score_WSA = torch.einsum("wsad,wd->wsa", world.features_WSAD, reward_model_WD)
-    margin_WN = at(score_WSA, data.prompt_WN, data.chosen_WN) - at(score_WSA, data.prompt_WN, data.rejected_WN)
-    order_WN = torch.stack([torch.from_numpy(rng.permutation(margin_WN.shape[1])) for rng in generators(seeds, "shuffle")])
+    margin_WN = at(score_WSA, data.prompt_WN, data.chosen_WN) - at(
+        score_WSA, data.prompt_WN, data.rejected_WN
+    )
+    order_WN = torch.stack(
+        [
+            torch.from_numpy(rng.permutation(margin_WN.shape[1]))
+            for rng in generators(seeds, "shuffle")
+        ]
+    )
     judged = replace(data, reward_gap_WN=margin_WN)
     shuffled = replace(data, reward_gap_WN=margin_WN.gather(1, order_WN))
     found = {}
@@ -46,15 +62,29 @@ def outcomes(seeds: Sequence[int], *, flip: float) -> Measured:
         ("rdpo", "rdpo", data, {"flip": flip}),
     ):
         found[arm] = _arm(world, method, on, settings)
-    quarter = world.policy_WSA(newton(cost_of(world, data, get("dpo"), beta=0.25), world.start_WD).theta_WD)
-    found["dpo, beta 1/4"] = {**found["dpo"], REWARD: world.reward_W(quarter).tolist(), KL: world.kl_W(quarter).tolist()}
+    quarter = world.policy_WSA(
+        newton(cost_of(world, data, get("dpo"), beta=0.25), world.start_WD).theta_WD
+    )
+    found["dpo, beta 1/4"] = {
+        **found["dpo"],
+        REWARD: world.reward_W(quarter).tolist(),
+        KL: world.kl_W(quarter).tolist(),
+    }
     return found
 
 
-def _arm(world: loglinear.World, method: str, on: Labels, settings: dict[str, Any]) -> dict[str, list[float]]:
-    run = world.policy_WSA(newton(cost_of(world, on, get(method), beta=1.0, **settings), world.start_WD).theta_WD)
+def _arm(
+    world: loglinear.World, method: str, on: Labels, settings: dict[str, Any]
+) -> dict[str, list[float]]:
+    run = world.policy_WSA(
+        newton(cost_of(world, on, get(method), beta=1.0, **settings), world.start_WD).theta_WD
+    )
     at_budget = world.reward_W(stretched(world, run, 1.0))
-    return {REWARD: world.reward_W(run).tolist(), KL: world.kl_W(run).tolist(), MATCHED: at_budget.tolist()}
+    return {
+        REWARD: world.reward_W(run).tolist(),
+        KL: world.kl_W(run).tolist(),
+        MATCHED: at_budget.tolist(),
+    }
 
 
 SHARED: dict[str, Any] = {
@@ -78,26 +108,43 @@ CLAIMS = (
         says="At the same KL MADPO has at least 0.02 more gold reward than DPO on clean labels.",
         of=MATCHED,
         verdict=separated("madpo", "dpo", MATCHED, by=0.02, at={"flip": 0.0}),
-        notes="If this fails, its gain at the same beta was the gain of going farther. Rewards here have a standard deviation of 1.5.",
+        notes=(
+            "If this fails, its gain at the same beta was the gain of going farther. Rewards "
+            "here have a standard deviation of 1.5."
+        ),
         **SHARED,
     ),
     Claim(
-        says="On clean labels DPO at a quarter of the beta has the same gold reward as MADPO, within 0.05.",
+        says=(
+            "On clean labels DPO at a quarter of the beta has the same gold reward as MADPO, "
+            "within 0.05."
+        ),
         of=REWARD,
         verdict=equivalent("madpo", "dpo, beta 1/4", REWARD, within=0.05, at={"flip": 0.0}),
         **SHARED,
     ),
     Claim(
-        says="With 20% of labels flipped MADPO has at least 0.02 more gold reward than DPO at the same KL.",
+        says=(
+            "With 20% of labels flipped MADPO has at least 0.02 more gold reward than DPO at "
+            "the same KL."
+        ),
         of=MATCHED,
         verdict=separated("madpo", "dpo", MATCHED, by=0.02, at={"flip": 0.2}),
-        notes="MADPO gives little weight to labels that the reward model contradicts, so it filters labels too.",
+        notes=(
+            "MADPO gives little weight to labels that the reward model contradicts, so it "
+            "filters labels too."
+        ),
         **SHARED,
     ),
     Claim(
-        says="With 20% flipped MADPO has at least 0.02 more than DPO on labels that the reward model set.",
+        says=(
+            "With 20% flipped MADPO has at least 0.02 more than DPO on labels that the reward "
+            "model set."
+        ),
         of=MATCHED,
-        verdict=separated("madpo", "dpo on the reward model's labels", MATCHED, by=0.02, at={"flip": 0.2}),
+        verdict=separated(
+            "madpo", "dpo on the reward model's labels", MATCHED, by=0.02, at={"flip": 0.2}
+        ),
         **SHARED,
     ),
 )

@@ -1,11 +1,13 @@
 """Rationales: does saying why save comparisons?
 
-World: pairs with attribute differences N(0, I) in R^30, a linear preference on 4 of them (2, -2, 1.5, 1), Bradley-Terry labels. A
-rationale names the attribute that most favors the winner, drawn from softmax(3 x theta). The model gives a rationale the probability
-softmax(x theta_hat), with the parameters that also rank. Fits are carried to the minimum with a ridge of 0.001; the measure is the
+World: pairs with attribute differences N(0, I) in R^30, a linear preference on 4 of them (2, -2,
+1.5, 1), Bradley-Terry labels. A rationale names the attribute that most favors the winner, drawn
+from softmax(3 x theta). The model gives a rationale the probability softmax(x theta_hat), with the
+parameters that also rank. Fits are carried to the minimum with a ridge of 0.001; the measure is the
 accuracy on 4,000 fresh pairs of the sign.
 
-Controls: rationales permuted over the pairs; rationales drawn at random; no rationale, but three times the pairs.
+Controls: rationales permuted over the pairs; rationales drawn at random; no rationale, but three
+times the pairs.
 """
 
 from __future__ import annotations
@@ -33,9 +35,17 @@ def accuracies(seeds: Sequence[int], *, n: int) -> Measured:
     for seed in seeds:
         rng = np.random.default_rng([seed, 41])
         x_ND = rng.standard_normal((3 * n, FEATURES))
-        x_ND *= np.where(rng.random(3 * n) < 1 / (1 + np.exp(-x_ND @ truth_D.numpy())), 1, -1)[:, None]  # winner minus loser
-        odds_ND = np.exp(3 * x_ND[:n] * truth_D.numpy() - (3 * x_ND[:n] * truth_D.numpy()).max(-1, keepdims=True))
-        why_N = (rng.random(n)[:, None] > (odds_ND / odds_ND.sum(-1, keepdims=True)).cumsum(-1)).sum(-1).clip(max=FEATURES - 1)
+        x_ND *= np.where(rng.random(3 * n) < 1 / (1 + np.exp(-x_ND @ truth_D.numpy())), 1, -1)[
+            :, None
+        ]  # winner minus loser
+        odds_ND = np.exp(
+            3 * x_ND[:n] * truth_D.numpy() - (3 * x_ND[:n] * truth_D.numpy()).max(-1, keepdims=True)
+        )
+        why_N = (
+            (rng.random(n)[:, None] > (odds_ND / odds_ND.sum(-1, keepdims=True)).cumsum(-1))
+            .sum(-1)
+            .clip(max=FEATURES - 1)
+        )
         x.append(x_ND)
         true.append(why_N)
         permuted.append(rng.permutation(why_N))
@@ -54,12 +64,18 @@ def accuracies(seeds: Sequence[int], *, n: int) -> Measured:
             zero, mask = torch.zeros_like(h).detach(), torch.ones_like(h).detach()
             extra = {}
             if index is not None:
-                said = (own_WND * theta_WD[:, None]).log_softmax(-1).gather(-1, index).reshape(-1, 1)
+                said = (
+                    (own_WND * theta_WD[:, None]).log_softmax(-1).gather(-1, index).reshape(-1, 1)
+                )
                 extra = {"rationale": Scored(said, mask)}
-            cost_N = method.objective(Pairs(Scored(h, mask, zero), Scored(zero, mask, zero), extra=extra), **settings)
+            cost_N = method.objective(
+                Pairs(Scored(h, mask, zero), Scored(zero, mask, zero), extra=extra), **settings
+            )
             return cost_N.view(len(theta_WD), -1).mean(-1) + 1e-3 * theta_WD.square().sum(-1)
 
-        theta_WD = fit.newton(cost, torch.zeros(len(seeds), FEATURES, dtype=torch.float64), steps=25, tolerance=1e-6).theta_WD
+        theta_WD = fit.newton(
+            cost, torch.zeros(len(seeds), FEATURES, dtype=torch.float64), steps=25, tolerance=1e-6
+        ).theta_WD
         right = (torch.einsum("wnd,wd->wn", fresh_WND, theta_WD) > 0) == (fresh_WND @ truth_D > 0)
         return {ACCURACY: right.double().mean(-1).tolist()}
 
@@ -83,19 +99,28 @@ SHARED: dict[str, Any] = {
 
 CLAIMS = (
     Claim(
-        says="With true rationales the ranking of fresh pairs is more accurate than without, from 30, 100 and 300 pairs.",
+        says=(
+            "With true rationales the ranking of fresh pairs is more accurate than without, "
+            "from 30, 100 and 300 pairs."
+        ),
         verdict=separated("true rationales", "dpo", ACCURACY),
         paper_number="at equal numbers of pairs DPO's win rate trails by 5 to 8 points",
         **SHARED,
     ),
     Claim(
-        says="With true rationales it is as accurate, within 0.02, as without them from three times the pairs.",
+        says=(
+            "With true rationales it is as accurate, within 0.02, as without them from three "
+            "times the pairs."
+        ),
         verdict=separated("true rationales", "dpo, three times the pairs", ACCURACY, by=-0.02),
         paper_number="about a threefold saving in annotated pairs",
         **SHARED,
     ),
     Claim(
-        says="What is said of each pair is what helps: true rationales beat permuted ones by at least 0.01.",
+        says=(
+            "What is said of each pair is what helps: true rationales beat permuted ones by "
+            "at least 0.01."
+        ),
         verdict=separated("true rationales", "permuted rationales", ACCURACY, by=0.01),
         **SHARED,
     ),

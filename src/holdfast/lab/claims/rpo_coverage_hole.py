@@ -1,10 +1,12 @@
 """RPO (and offline VPO, the same gradient) where the comparisons leave a hole.
 
-World: one prompt, 24 answers with features in R^6, 60 Bradley-Terry labels among 12 covered answers; the last feature hardly varies
-there, and is large and bad on the other 12. Uniform reference, beta 0.1; fits are carried to their minimum.
+World: one prompt, 24 answers with features in R^6, 60 Bradley-Terry labels among 12 covered
+answers; the last feature hardly varies there, and is large and bad on the other 12. Uniform
+reference, beta 0.1; fits are carried to their minimum.
 
-Controls: DPO with a larger beta; DPO with a ridge penalty on theta; DPO stopped where 15 held-out labels of the 60 cost least; and DPO
-stopped where the gold reward is highest, which no one could do.
+Controls: DPO with a larger beta; DPO with a ridge penalty on theta; DPO stopped where 15 held-out
+labels of the 60 cost least; and DPO stopped where the gold reward is highest, which no one could
+do.
 """
 
 from __future__ import annotations
@@ -35,10 +37,18 @@ def outcomes(seeds: Sequence[int]) -> Measured:
         return {REWARD: world.reward_W(logp_WSA).tolist(), HOLE: uncovered_W(logp_WSA).tolist()}
 
     def fitted(method: str, **settings: Any) -> dict[str, list[float]]:
-        return report(newton(cost_of(world, data, get(method), **settings), world.start_WD, longest=20.0).theta_WD)
+        return report(
+            newton(
+                cost_of(world, data, get(method), **settings), world.start_WD, longest=20.0
+            ).theta_WD
+        )
 
     plain = cost_of(world, data, get("dpo"), beta=0.1)
-    ridge = newton(lambda theta_WD: plain(theta_WD) + 1e-4 * theta_WD.square().sum(-1), world.start_WD, longest=20.0)
+    ridge = newton(
+        lambda theta_WD: plain(theta_WD) + 1e-4 * theta_WD.square().sum(-1),
+        world.start_WD,
+        longest=20.0,
+    )
     return {
         "dpo": fitted("dpo", beta=0.1),
         "dpo, beta 0.3": fitted("dpo", beta=0.3),
@@ -54,7 +64,9 @@ def outcomes(seeds: Sequence[int]) -> Measured:
 
 
 def stopped(world: World, data: Any, *, by_gold: bool, steps: int = 300) -> Tensor:
-    """theta along Adam's way on the first 45 labels (all 60 if gold decides), where the judge liked it best."""
+    """theta along Adam's way on the first 45 labels (all 60 if gold decides), where the judge liked
+    it best.
+    """
     seen = data if by_gold else data.columns(slice(0, 45))
     held_out = cost_of(world, data.columns(slice(45, None)), get("dpo"), beta=0.1)
     best_WD = world.start_WD
@@ -68,31 +80,66 @@ def stopped(world: World, data: Any, *, by_gold: bool, steps: int = 300) -> Tens
         best_WD = torch.where((loss_W < least_W)[:, None], theta_WD, best_WD)
         least_W = torch.minimum(loss_W, least_W)
 
-    adam(cost_of(world, seen, get("dpo"), beta=0.1), world.start_WD, steps=steps, rate=0.1, fade=False, watch=watch)
+    adam(
+        cost_of(world, seen, get("dpo"), beta=0.1),
+        world.start_WD,
+        steps=steps,
+        rate=0.1,
+        fade=False,
+        watch=watch,
+    )
     return best_WD
 
 
-SHARED: dict[str, Any] = {"methods": ("dpo", "rpo", "vpo"), "world": coverage, "measure": outcomes, "seeds": range(200), "chunk": 100}
+SHARED: dict[str, Any] = {
+    "methods": ("dpo", "rpo", "vpo"),
+    "world": coverage,
+    "measure": outcomes,
+    "seeds": range(200),
+    "chunk": 100,
+}
 
 CLAIMS = (
     Claim(
-        says="With a coverage hole RPO at eta 0.005 puts less probability on answers that were never compared than DPO at the same beta.",
+        says=(
+            "With a coverage hole RPO at eta 0.005 puts less probability on answers that were "
+            "never compared than DPO at the same beta."
+        ),
         of=HOLE,
         verdict=separated("rpo, eta 0.005", "dpo", HOLE, lower=True),
-        paper_number="log-probability of chosen answers stays higher than under DPO; MT-Bench 7.38 against 7.28",
+        paper_number=(
+            "log-probability of chosen answers stays higher than under DPO; MT-Bench 7.38 "
+            "against 7.28"
+        ),
         **SHARED,
     ),
     Claim(
-        says="With a coverage hole RPO at eta 0.005 has more gold reward than DPO at the same beta, and at beta 0.3 and 1.",
+        says=(
+            "With a coverage hole RPO at eta 0.005 has more gold reward than DPO at the same "
+            "beta, and at beta 0.3 and 1."
+        ),
         of=REWARD,
-        verdict=all_of(*(separated("rpo, eta 0.005", arm, REWARD) for arm in ("dpo", "dpo, beta 0.3", "dpo, beta 1"))),
+        verdict=all_of(
+            *(
+                separated("rpo, eta 0.005", arm, REWARD)
+                for arm in ("dpo", "dpo, beta 0.3", "dpo, beta 1")
+            )
+        ),
         paper_number="AlpacaEval 2 (length-controlled) 23.3 against 21.2",
         **SHARED,
     ),
     Claim(
-        says="With a coverage hole RPO at eta 0.005 has more gold reward than DPO stopped early by held-out labels, or held by a ridge.",
+        says=(
+            "With a coverage hole RPO at eta 0.005 has more gold reward than DPO stopped "
+            "early by held-out labels, or held by a ridge."
+        ),
         of=REWARD,
-        verdict=all_of(*(separated("rpo, eta 0.005", arm, REWARD) for arm in ("dpo, stopped by held-out labels", "dpo, ridge"))),
+        verdict=all_of(
+            *(
+                separated("rpo, eta 0.005", arm, REWARD)
+                for arm in ("dpo, stopped by held-out labels", "dpo, ridge")
+            )
+        ),
         **SHARED,
     ),
     Claim(
@@ -102,10 +149,15 @@ CLAIMS = (
         **SHARED,
     ),
     Claim(
-        says="Offline VPO, calibrated on the chosen answers, ends where RPO ends: its gold reward differs by less than 0.001.",
+        says=(
+            "Offline VPO, calibrated on the chosen answers, ends where RPO ends: its gold "
+            "reward differs by less than 0.001."
+        ),
         of=REWARD,
         verdict=equivalent("vpo, alpha 0.005", "rpo, eta 0.005", REWARD, within=0.001),
-        paper_number="VPO keeps its accuracy on ARC-Challenge over training while DPO and IPO over-optimize",
+        paper_number=(
+            "VPO keeps its accuracy on ARC-Challenge over training while DPO and IPO over-optimize"
+        ),
         **SHARED,
     ),
 )

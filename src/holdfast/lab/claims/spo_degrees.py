@@ -1,12 +1,14 @@
 """SPO: does telling how much of an answer is missing teach preferences.
 
-World: answers of 14 tokens of 40 types, 8 of which carry the reward; Bradley-Terry pairs; a score v . tanh(A x + b) of counts, 16 units,
-is trained by DPO's cost at beta 1 (its score is the log-ratio), alone or with SPO's degrees, which read the 16 units. Copies lack half or
-all of an answer's key tokens. 600 steps of Adam at 0.01 on all pairs, weight decay 0.001. Measured is how often 1,000 fresh pairs whose
-gold differs by more than 0.2 are ranked rightly.
+World: answers of 14 tokens of 40 types, 8 of which carry the reward; Bradley-Terry pairs; a score v
+. tanh(A x + b) of counts, 16 units, is trained by DPO's cost at beta 1 (its score is the
+log-ratio), alone or with SPO's degrees, which read the 16 units. Copies lack half or all of an
+answer's key tokens. 600 steps of Adam at 0.01 on all pairs, weight decay 0.001. Measured is how
+often 1,000 fresh pairs whose gold differs by more than 0.2 are ranked rightly.
 
-Controls: degrees shuffled over the copies of each answer; as many tokens removed that carry nothing, which tests for a task of length; a
-head that reads the units and does not train them; DPO on extra pairs that prefer an answer to its copies, at SPO's weight.
+Controls: degrees shuffled over the copies of each answer; as many tokens removed that carry
+nothing, which tests for a task of length; a head that reads the units and does not train them; DPO
+on extra pairs that prefer an answer to its copies, at SPO's weight.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ def accuracies(seeds: Sequence[int], *, n: int) -> Measured:
         "dpo, copies as pairs": partial(extra_pairs, keys),
     }
     for arm, cost in arms.items():
-        theta_WD = adam(partial(decayed, cost), start_WD(seeds, HEAD), steps=STEPS, rate=RATE).theta_WD
+        theta_WD = adam(
+            partial(decayed, cost), start_WD(seeds, HEAD), steps=STEPS, rate=RATE
+        ).theta_WD
         margin_WN = score_WN(theta_WD, feature_WNH(theta_WD, fresh.chosen_WNV)) - score_WN(
             theta_WD, feature_WNH(theta_WD, fresh.rejected_WNV)
         )
@@ -63,21 +67,34 @@ def decayed(cost: Cost, theta_WD: Tensor) -> Tensor:
 
 def copies(data: Bags, seeds: Sequence[int], *, keys: bool) -> list[list[Tensor]]:
     """Chosen and rejected answers, each at every degree."""
-    return [[without(x, rate, keys=keys, seeds=seeds) for rate in CORRUPTION_LEVELS] for x in (data.chosen_WNV, data.rejected_WNV)]
+    return [
+        [without(x, rate, keys=keys, seeds=seeds) for rate in CORRUPTION_LEVELS]
+        for x in (data.chosen_WNV, data.rejected_WNV)
+    ]
 
 
 def order(seeds: Sequence[int], n: int, side: int) -> Tensor:
     """For each answer an order of its degrees."""
     draws = [
-        torch.rand(n, len(CORRUPTION_LEVELS), generator=torch.Generator().manual_seed(1000 * seed + side)).argsort(-1) for seed in seeds
+        torch.rand(
+            n, len(CORRUPTION_LEVELS), generator=torch.Generator().manual_seed(1000 * seed + side)
+        ).argsort(-1)
+        for seed in seeds
     ]
     return torch.stack(draws)
 
 
 def spo(
-    degrees: list[list[Tensor]], theta_WD: Tensor, *, gamma: float = GAMMA, orders: list[Tensor] | None = None, detached: bool = False
+    degrees: list[list[Tensor]],
+    theta_WD: Tensor,
+    *,
+    gamma: float = GAMMA,
+    orders: list[Tensor] | None = None,
+    detached: bool = False,
 ) -> Tensor:
-    """SPO's cost in each world; `orders` shuffles what the head says of an answer's copies, `detached` hides the units from its slope."""
+    """SPO's cost in each world; `orders` shuffles what the head says of an answer's copies,
+    `detached` hides the units from its slope.
+    """
     sides = []
     for side, parts in enumerate(degrees):
         features = [feature_WNH(theta_WD, count_WNV) for count_WNV in parts]
@@ -85,18 +102,34 @@ def spo(
         if orders is not None:
             index_KWNK = orders[side].permute(2, 0, 1)[..., None].expand_as(said_KWNK)
             said_KWNK = said_KWNK.gather(0, index_KWNK)
-        sides.append([_scored(score_WN(theta_WD, x), said) for x, said in zip(features, said_KWNK, strict=True)])
+        sides.append(
+            [
+                _scored(score_WN(theta_WD, x), said)
+                for x, said in zip(features, said_KWNK, strict=True)
+            ]
+        )
     extra = {
-        f"{name}{COPY}{k}": part for name, parts in zip(("chosen", "rejected"), sides, strict=True) for k, part in enumerate(parts) if k
+        f"{name}{COPY}{k}": part
+        for name, parts in zip(("chosen", "rejected"), sides, strict=True)
+        for k, part in enumerate(parts)
+        if k
     }
-    cost_N = get("spo").objective(Pairs(sides[0][0], sides[1][0], extra=extra), beta=1.0, gamma=gamma)
+    cost_N = get("spo").objective(
+        Pairs(sides[0][0], sides[1][0], extra=extra), beta=1.0, gamma=gamma
+    )
     return cost_N.view(len(theta_WD), -1).mean(-1)
 
 
 def extra_pairs(degrees: list[list[Tensor]], theta_WD: Tensor) -> Tensor:
     """DPO on the pairs, and at SPO's weight on pairs of an answer and each of its copies."""
-    scores = [[score_WN(theta_WD, feature_WNH(theta_WD, count_WNV)) for count_WNV in parts] for parts in degrees]
-    own_W, extra = _dpo_W(scores[0][0], scores[1][0]), [_dpo_W(parts[0], copy) for parts in scores for copy in parts[1:]]
+    scores = [
+        [score_WN(theta_WD, feature_WNH(theta_WD, count_WNV)) for count_WNV in parts]
+        for parts in degrees
+    ]
+    own_W, extra = (
+        _dpo_W(scores[0][0], scores[1][0]),
+        [_dpo_W(parts[0], copy) for parts in scores for copy in parts[1:]],
+    )
     return own_W + GAMMA * torch.stack(extra).mean(0)
 
 
@@ -114,7 +147,12 @@ def _head(theta_WD: Tensor, feature: Tensor) -> Tensor:
 def _scored(score: Tensor, said: Tensor) -> Scored:
     """The score as the log-ratio of an answer of one token."""
     logp_NT = score.reshape(-1, 1)
-    return Scored(logp_NT, torch.ones_like(logp_NT), torch.zeros_like(logp_NT), head_NTK=said.reshape(len(logp_NT), 1, -1))
+    return Scored(
+        logp_NT,
+        torch.ones_like(logp_NT),
+        torch.zeros_like(logp_NT),
+        head_NTK=said.reshape(len(logp_NT), 1, -1),
+    )
 
 
 SHARED: dict[str, Any] = {
@@ -131,7 +169,9 @@ CLAIMS = (
     Claim(
         says="SPO at gamma 0.1 ranks more fresh pairs rightly than DPO, by at least half a point.",
         verdict=separated("spo", "dpo", RIGHT, by=0.005),
-        paper_number="significantly better than the base method on two data sets; we did not see the tables",
+        paper_number=(
+            "significantly better than the base method on two data sets; we did not see the tables"
+        ),
         notes="Whether a language model gains is another question, which this world cannot answer.",
         **SHARED,
     ),
@@ -141,12 +181,21 @@ CLAIMS = (
         **SHARED,
     ),
     Claim(
-        says="It is the degrees that teach: SPO is ahead of shuffled degrees, and of degrees of tokens that carry nothing.",
-        verdict=all_of(separated("spo", "spo, degrees shuffled", RIGHT), separated("spo", "spo, other tokens removed", RIGHT)),
+        says=(
+            "It is the degrees that teach: SPO is ahead of shuffled degrees, and of degrees "
+            "of tokens that carry nothing."
+        ),
+        verdict=all_of(
+            separated("spo", "spo, degrees shuffled", RIGHT),
+            separated("spo", "spo, other tokens removed", RIGHT),
+        ),
         **SHARED,
     ),
     Claim(
-        says="SPO is ahead of DPO on extra pairs that prefer an answer to its copies, at the same weight.",
+        says=(
+            "SPO is ahead of DPO on extra pairs that prefer an answer to its copies, at the "
+            "same weight."
+        ),
         verdict=separated("spo", "dpo, copies as pairs", RIGHT),
         **SHARED,
     ),

@@ -1,10 +1,14 @@
-"""SPO from samples: REINFORCE on a sequence policy, with the win rate among its own answers as the reward
+"""SPO from samples: REINFORCE on a sequence policy, with the win rate among its own answers as the
+reward
 
-World: all 81 words of four letters judged by three camps whose tastes run in a circle. The policy writes letter by letter: a softmax over
-3 letters at each of 40 prefixes. An update draws 16 words, asks once about each pair of them (the answer is drawn, 0 or 1), rewards a word
-by its wins over the other 15, and steps by 0.5 along REINFORCE's estimate with the batch's mean as the baseline; 4,000 updates from the
-uniform policy. The other route takes as many steps of the same kind on the Bradley-Terry rewards that fit the whole population best, and
-needs no answers at all. Exploitability is exact, by all 81 words; delivered is the uniform mixture of all policies, the last one beside it.
+World: all 81 words of four letters judged by three camps whose tastes run in a circle. The policy
+writes letter by letter: a softmax over 3 letters at each of 40 prefixes. An update draws 16 words,
+asks once about each pair of them (the answer is drawn, 0 or 1), rewards a word by its wins over the
+other 15, and steps by 0.5 along REINFORCE's estimate with the batch's mean as the baseline; 4,000
+updates from the uniform policy. The other route takes as many steps of the same kind on the
+Bradley-Terry rewards that fit the whole population best, and needs no answers at all.
+Exploitability is exact, by all 81 words; delivered is the uniform mixture of all policies, the last
+one beside it.
 """
 
 from __future__ import annotations
@@ -28,7 +32,9 @@ LOSS = "exploitability"
 UPDATES, BATCH, STEP = 4000, 16, 0.5
 WORD_AT = np.array(list(product(range(LETTERS), repeat=LENGTH)))
 PREFIXES = [prefix for length in range(LENGTH) for prefix in product(range(LETTERS), repeat=length)]
-PREFIX_AT = np.array([[PREFIXES.index(tuple(word[:t])) for t in range(LENGTH)] for word in WORD_AT.tolist()])
+PREFIX_AT = np.array(
+    [[PREFIXES.index(tuple(word[:t])) for t in range(LENGTH)] for word in WORD_AT.tolist()]
+)
 Reward = Callable[[np.ndarray], Floats]  # the answers of a batch -> a reward each
 
 
@@ -50,10 +56,17 @@ def reinforce(reward: Reward, rng: np.random.Generator) -> tuple[Floats, Floats]
 
 
 def wins(pref_AA: Floats, rng: np.random.Generator) -> Reward:
-    """Wins over the rest of the batch, from -1 to 1; one drawn answer a pair, so that they are antisymmetric."""
+    """Wins over the rest of the batch, from -1 to 1; one drawn answer a pair, so that they are
+    antisymmetric.
+    """
 
     def reward(batch_B: np.ndarray) -> Floats:
-        above_BB = np.triu(np.where(rng.random((len(batch_B),) * 2) < pref_AA[np.ix_(batch_B, batch_B)], 1.0, -1.0), 1)
+        above_BB = np.triu(
+            np.where(
+                rng.random((len(batch_B),) * 2) < pref_AA[np.ix_(batch_B, batch_B)], 1.0, -1.0
+            ),
+            1,
+        )
         return (above_BB - above_BB.T).sum(1) / (len(batch_B) - 1)
 
     return reward
@@ -64,11 +77,16 @@ def routes(seeds: Sequence[int]) -> Measured:
     for seed in seeds:
         game, rng = camps(seed), np.random.default_rng([seed, 0x5A])
         fitted_A = rewards(game)
-        ends = {"self-play": reinforce(wins(game.pref_AA, rng), rng), "reward": reinforce(partial(np.take, fitted_A), rng)}
+        ends = {
+            "self-play": reinforce(wins(game.pref_AA, rng), rng),
+            "reward": reinforce(partial(np.take, fitted_A), rng),
+        }
         for route, (mixture_A, last_A) in ends.items():
             found.setdefault(f"{route}, average", []).append(exploitability(game, mixture_A))
             found.setdefault(f"{route}, last", []).append(exploitability(game, last_A))
-        found.setdefault("uniform", []).append(exploitability(game, np.full(len(game), 1 / len(game))))
+        found.setdefault("uniform", []).append(
+            exploitability(game, np.full(len(game), 1 / len(game)))
+        )
     return {arm: {LOSS: values} for arm, values in found.items()}
 
 
@@ -83,9 +101,20 @@ SHARED: dict[str, Any] = {
 
 CLAIMS = (
     Claim(
-        says="From samples too, self-play's average is less exploitable than REINFORCE on a fitted reward, average and last.",
-        verdict=all_of(*(separated("self-play, average", f"reward, {end}", LOSS, lower=True) for end in ("average", "last"))),
-        paper_number="more sample-efficient than reward models on control tasks, robust to intransitive preferences; no number read",
+        says=(
+            "From samples too, self-play's average is less exploitable than REINFORCE on a "
+            "fitted reward, average and last."
+        ),
+        verdict=all_of(
+            *(
+                separated("self-play, average", f"reward, {end}", LOSS, lower=True)
+                for end in ("average", "last")
+            )
+        ),
+        paper_number=(
+            "more sample-efficient than reward models on control tasks, robust to "
+            "intransitive preferences; no number read"
+        ),
         **SHARED,
     ),
     Claim(

@@ -1,13 +1,16 @@
 """Worst cases and best cases over the rows, when labels are flipped.
 
-A worst-case average (kl, chi_square, cvar) weighs up the rows that cost most. If some labels are wrong, those are the rows that cost
-most. The best case (kl_best_case, which is Dr. DPO) weighs them down.
+A worst-case average (kl, chi_square, cvar) weighs up the rows that cost most. If some labels are
+wrong, those are the rows that cost most. The best case (kl_best_case, which is Dr. DPO) weighs them
+down.
 
-World: 64 prompts with 10 answers, features in R^8, a linear reward of norm 1.5, a uniform reference, beta 1, 500 Bradley-Terry labels.
-DPO's cost is reduced in each way and fitted to its minimum. The best case has none here (the farther the fit goes, the fewer rows it still
-pays for), so it is followed for 300 steps of Adam at 0.03, and shown also where the gold reward would stop it, which no one could do; so
-is the mean. Reported are the gap at beta 1, and the least gap over all betas, which tells a wrong direction from a wrong distance: the
-policy's log-ratios are stretched by the best constant, chosen by the gold reward, for every arm alike.
+World: 64 prompts with 10 answers, features in R^8, a linear reward of norm 1.5, a uniform
+reference, beta 1, 500 Bradley-Terry labels. DPO's cost is reduced in each way and fitted to its
+minimum. The best case has none here (the farther the fit goes, the fewer rows it still pays for),
+so it is followed for 300 steps of Adam at 0.03, and shown also where the gold reward would stop it,
+which no one could do; so is the mean. Reported are the gap at beta 1, and the least gap over all
+betas, which tells a wrong direction from a wrong distance: the policy's log-ratios are stretched by
+the best constant, chosen by the gold reward, for every arm alike.
 """
 
 from __future__ import annotations
@@ -45,9 +48,13 @@ def gaps(seeds: Sequence[int], *, flip: float, linked_to: str) -> Measured:
     for name in ("mean", *WORST):
         cost = cost_of(world, data, get("dpo"), reduction=parse(name), beta=world.beta)
         fitted = (
-            adam(cost, world.start_WD, steps=60, rate=0.3) if name in KINKED else newton(cost, world.start_WD, steps=15, tolerance=1e-5)
+            adam(cost, world.start_WD, steps=60, rate=0.3)
+            if name in KINKED
+            else newton(cost, world.start_WD, steps=15, tolerance=1e-5)
         )
-        found[name] = {of: value_W.tolist() for of, value_W in _gaps(world, fitted.theta_WD).items()}
+        found[name] = {
+            of: value_W.tolist() for of, value_W in _gaps(world, fitted.theta_WD).items()
+        }
     return {name: found[name] for name in ARMS}
 
 
@@ -66,7 +73,10 @@ def _along(world: World, cost: Cost, name: str) -> dict[str, dict[str, list[floa
 
     adam(cost, world.start_WD, steps=300, rate=0.03, fade=False, watch=watch)
     least = {of: torch.stack([gaps[of] for gaps in passed]).amin(0).tolist() for of in (GAP, TUNED)}
-    return {name: {of: value_W.tolist() for of, value_W in passed[-1].items()}, f"{name}{STOPPED}": least}
+    return {
+        name: {of: value_W.tolist() for of, value_W in passed[-1].items()},
+        f"{name}{STOPPED}": least,
+    }
 
 
 SWEEP = {"flip": (0.0, 0.15, 0.3), "linked_to": ("uniform", "length")}
@@ -82,36 +92,76 @@ NOISY = {"flip": (0.15, 0.3)}
 
 CLAIMS = (
     Claim(
-        says="With 15 and 30% random flips every worst-case average of DPO's costs ends farther from the clean optimum than the "
-        "plain mean.",
+        says=(
+            "With 15 and 30% random flips every worst-case average of DPO's costs ends "
+            "farther from the clean optimum than the "
+            "plain mean."
+        ),
         of=GAP,
-        verdict=all_of(*(separated("mean", name, GAP, lower=True, at={**NOISY, "linked_to": "uniform"}) for name in WORST)),
-        paper_number="these reductions were proposed against shifts in who is asked, not against wrong labels",
+        verdict=all_of(
+            *(
+                separated("mean", name, GAP, lower=True, at={**NOISY, "linked_to": "uniform"})
+                for name in WORST
+            )
+        ),
+        paper_number=(
+            "these reductions were proposed against shifts in who is asked, not against wrong "
+            "labels"
+        ),
         **SHARED,
     ),
     Claim(
-        says="With 15 and 30% random flips the plain mean is closer than every worst-case average even with the best beta for each.",
+        says=(
+            "With 15 and 30% random flips the plain mean is closer than every worst-case "
+            "average even with the best beta for each."
+        ),
         of=TUNED,
-        verdict=all_of(*(separated("mean", name, TUNED, lower=True, at={**NOISY, "linked_to": "uniform"}) for name in WORST)),
+        verdict=all_of(
+            *(
+                separated("mean", name, TUNED, lower=True, at={**NOISY, "linked_to": "uniform"})
+                for name in WORST
+            )
+        ),
         **SHARED,
     ),
     Claim(
-        says="With 15 and 30% random flips the best-case average (Dr. DPO) ends closer to the clean optimum than DPO at the same beta.",
+        says=(
+            "With 15 and 30% random flips the best-case average (Dr. DPO) ends closer to the "
+            "clean optimum than DPO at the same beta."
+        ),
         of=GAP,
         verdict=separated(BEST, "mean", GAP, lower=True, at={**NOISY, "linked_to": "uniform"}),
         paper_number="Dr. DPO raises the win rate on IMDb and HH at 10 to 40% flips, at one beta",
         **SHARED,
     ),
     Claim(
-        says="With 15 and 30% random flips the best-case average (Dr. DPO) is closer than the mean with the best beta and moment for each.",
+        says=(
+            "With 15 and 30% random flips the best-case average (Dr. DPO) is closer than the "
+            "mean with the best beta and moment for each."
+        ),
         of=TUNED,
-        verdict=separated(f"{BEST}{STOPPED}", f"mean{STOPPED}", TUNED, lower=True, at={**NOISY, "linked_to": "uniform"}),
+        verdict=separated(
+            f"{BEST}{STOPPED}",
+            f"mean{STOPPED}",
+            TUNED,
+            lower=True,
+            at={**NOISY, "linked_to": "uniform"},
+        ),
         **SHARED,
     ),
     Claim(
-        says="When flips favor long answers, the best-case average is closer than the mean with the best beta and moment for each.",
+        says=(
+            "When flips favor long answers, the best-case average is closer than the mean "
+            "with the best beta and moment for each."
+        ),
         of=TUNED,
-        verdict=separated(f"{BEST}{STOPPED}", f"mean{STOPPED}", TUNED, lower=True, at={**NOISY, "linked_to": "length"}),
+        verdict=separated(
+            f"{BEST}{STOPPED}",
+            f"mean{STOPPED}",
+            TUNED,
+            lower=True,
+            at={**NOISY, "linked_to": "length"},
+        ),
         notes="Such flips turn the direction of the fit, which no beta undoes.",
         **SHARED,
     ),

@@ -1,12 +1,14 @@
-"""The worst group, when tastes are opposed: group-robust averaging of DPO's costs against the plain mean.
+"""The worst group, when tastes are opposed: group-robust averaging of DPO's costs against the plain
+mean.
 
-World: 64 prompts with 10 answers, features in R^8; two groups whose linear rewards share one direction of length 1 and dispute another
-of length 1; the majority gives 80% of 2,000 labels. Uniform reference, beta 1. A group's regret is its own E r - KL at its own best
-policy minus that under the one policy both must live with: exact.
+World: 64 prompts with 10 answers, features in R^8; two groups whose linear rewards share one
+direction of length 1 and dispute another of length 1; the majority gives 80% of 2,000 labels.
+Uniform reference, beta 1. A group's regret is its own E r - KL at its own best policy minus that
+under the one policy both must live with: exact.
 
-Arms: the plain mean; the reduction `groups` (online group DRO) run for 400 steps of full batches; and the control that a skeptic asks
-for, each group weighed the same by hand (`groups` at step 0). In the second world the groups agree, and 30% of the minority's labels are
-flipped.
+Arms: the plain mean; the reduction `groups` (online group DRO) run for 400 steps of full batches;
+and the control that a skeptic asks for, each group weighed the same by hand (`groups` at step 0).
+In the second world the groups agree, and 30% of the minority's labels are flipped.
 """
 
 from __future__ import annotations
@@ -32,7 +34,15 @@ SHARE = 0.8
 
 def robust(world: World, data: Labels, step: float, steps: int) -> torch.Tensor:
     """theta of DPO under the groups reduction."""
-    return trained(world, data, get("dpo"), reduction=groups(k=2, step=step), steps=steps, rate=0.05, beta=world.beta)[0]
+    return trained(
+        world,
+        data,
+        get("dpo"),
+        reduction=groups(k=2, step=step),
+        steps=steps,
+        rate=0.05,
+        beta=world.beta,
+    )[0]
 
 
 def opposed(seeds: Sequence[int]) -> Measured:
@@ -57,18 +67,30 @@ def noisy(seeds: Sequence[int]) -> Measured:
     clean = compare(world, 2000)
     turned = flip_uniform(world, clean, 0.3)
     minority_N = torch.arange(2000) >= cut
-    data = replace(clean.turned((turned.wrong_WN) & minority_N), group_WN=minority_N.long().expand(len(seeds), 2000))
+    data = replace(
+        clean.turned((turned.wrong_WN) & minority_N),
+        group_WN=minority_N.long().expand(len(seeds), 2000),
+    )
     plain_WD = newton(cost_of(world, data, get("dpo"), beta=1.0), world.start_WD).theta_WD
     arms = {"mean": plain_WD, "groups": robust(world, data, 0.5, 400)}
-    return {arm: {GAP: world.gap_W(world.policy_WSA(theta_WD)).tolist()} for arm, theta_WD in arms.items()}
+    return {
+        arm: {GAP: world.gap_W(world.policy_WSA(theta_WD)).tolist()}
+        for arm, theta_WD in arms.items()
+    }
 
 
 SHARED: dict[str, Any] = {"methods": ("dpo",), "world": tastes, "seeds": range(12), "chunk": 6}
-PAPER = "group-robust preference optimization lowers the worst group's loss and its gaps between groups on opinion data"
+PAPER = (
+    "group-robust preference optimization lowers the worst group's loss and its gaps "
+    "between groups on opinion data"
+)
 
 CLAIMS = (
     Claim(
-        says="With opposed tastes the `groups` reduction leaves the worse-off group less regret than the plain mean.",
+        says=(
+            "With opposed tastes the `groups` reduction leaves the worse-off group less "
+            "regret than the plain mean."
+        ),
         measure=opposed,
         of=WORST,
         verdict=separated("groups", "mean", WORST, lower=True),
@@ -76,26 +98,37 @@ CLAIMS = (
         **SHARED,
     ),
     Claim(
-        says="People on average pay for it: the mean regret under `groups` is higher than under the plain mean.",
+        says=(
+            "People on average pay for it: the mean regret under `groups` is higher than "
+            "under the plain mean."
+        ),
         measure=opposed,
         of=MEAN,
         verdict=separated("mean", "groups", MEAN, lower=True),
         **SHARED,
     ),
     Claim(
-        says="The adversary earns its keep: the worse-off group has less regret than if both groups are weighed the same by hand.",
+        says=(
+            "The adversary earns its keep: the worse-off group has less regret than if both "
+            "groups are weighed the same by hand."
+        ),
         measure=opposed,
         of=WORST,
         verdict=separated("groups", "groups of equal weight", WORST, lower=True),
         **SHARED,
     ),
     Claim(
-        says="`groups` is harmless where the groups agree and 30% of the minority's labels are flipped: within 0.01 of the plain "
-        "mean's gap.",
+        says=(
+            "`groups` is harmless where the groups agree and 30% of the minority's labels are "
+            "flipped: within 0.01 of the plain "
+            "mean's gap."
+        ),
         measure=noisy,
         of=GAP,
         verdict=equivalent("groups", "mean", GAP, within=0.01),
-        notes="The adversary cannot tell a group that is served badly from one that is labeled badly.",
+        notes=(
+            "The adversary cannot tell a group that is served badly from one that is labeled badly."
+        ),
         **SHARED,
     ),
 )

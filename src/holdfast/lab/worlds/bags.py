@@ -1,7 +1,8 @@
 """Answers as bags of tokens of which a few carry the reward, and a small network that scores them.
 
-Forty types of token, eight of which are key tokens with rewards N(0, 1); an answer is fourteen tokens drawn alike, and its gold the sum of
-its key tokens. A score is v . tanh(A x + b) of the counts x, sixteen units wide; what stands before v is the answer's feature.
+Forty types of token, eight of which are key tokens with rewards N(0, 1); an answer is fourteen
+tokens drawn alike, and its gold the sum of its key tokens. A score is v . tanh(A x + b) of the
+counts x, sixteen units wide; what stands before v is the answer's feature.
 
 Axes: W worlds, N answers or pairs, V types, H units, K degrees.
 """
@@ -30,7 +31,9 @@ class Bags:
 
     @property
     def right_WN(self) -> Tensor:
-        """The answer with more gold, less the other one: the sign of the truth, not of the label."""
+        """The answer with more gold, less the other one: the sign of the truth, not of the
+        label.
+        """
         return self.gap_WN.sign()
 
 
@@ -38,9 +41,13 @@ def bags(seeds: Sequence[int], n: int, what: str) -> Bags:
     """Pairs labeled by Bradley-Terry on gold; `what` names the draw, over the same rewards."""
     chosen, rejected, gaps = [], [], []
     for seed in seeds:
-        reward_V = np.concatenate([np.random.default_rng([seed, 51]).standard_normal(KEYS), np.zeros(TYPES - KEYS)])
+        reward_V = np.concatenate(
+            [np.random.default_rng([seed, 51]).standard_normal(KEYS), np.zeros(TYPES - KEYS)]
+        )
         rng = np.random.default_rng([seed, 52, *what.encode()])
-        first_NV, second_NV = (rng.multinomial(LENGTH, np.full(TYPES, 1 / TYPES), n).astype(float) for _ in range(2))
+        first_NV, second_NV = (
+            rng.multinomial(LENGTH, np.full(TYPES, 1 / TYPES), n).astype(float) for _ in range(2)
+        )
         gap_N = (first_NV - second_NV) @ reward_V
         won_N = rng.random(n) < expit(gap_N)
         chosen.append(np.where(won_N[:, None], first_NV, second_NV))
@@ -50,7 +57,9 @@ def bags(seeds: Sequence[int], n: int, what: str) -> Bags:
 
 
 def without(count_WNV: Tensor, rate: float, *, keys: bool, seeds: Sequence[int]) -> Tensor:
-    """The answers without a share of their key tokens (rounded up), or without as many of their other tokens. Nested in the rate."""
+    """The answers without a share of their key tokens (rounded up), or without as many of their
+    other tokens. Nested in the rate.
+    """
     out = count_WNV.clone()
     for w, seed in enumerate(seeds):
         rng = np.random.default_rng([seed, 53])
@@ -66,7 +75,8 @@ def without(count_WNV: Tensor, rate: float, *, keys: bool, seeds: Sequence[int])
 def start_WD(seeds: Sequence[int], more: int) -> Tensor:
     """Random networks, and `more` parameters at 0."""
     made = [
-        np.random.default_rng([seed, 54]).standard_normal(BODY) * np.repeat([0.2, 0.0, 0.25], [TYPES * UNITS, UNITS, UNITS])
+        np.random.default_rng([seed, 54]).standard_normal(BODY)
+        * np.repeat([0.2, 0.0, 0.25], [TYPES * UNITS, UNITS, UNITS])
         for seed in seeds
     ]
     return torch.nn.functional.pad(torch.from_numpy(np.stack(made)), (0, more))
@@ -74,7 +84,9 @@ def start_WD(seeds: Sequence[int], more: int) -> Tensor:
 
 def feature_WNH(theta_WD: Tensor, count_WNV: Tensor) -> Tensor:
     weight_WVH = theta_WD[:, : TYPES * UNITS].view(-1, TYPES, UNITS)
-    return torch.tanh(torch.bmm(count_WNV, weight_WVH) + theta_WD[:, None, TYPES * UNITS : TYPES * UNITS + UNITS])
+    return torch.tanh(
+        torch.bmm(count_WNV, weight_WVH) + theta_WD[:, None, TYPES * UNITS : TYPES * UNITS + UNITS]
+    )
 
 
 def score_WN(theta_WD: Tensor, feature_WNH: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
-"""Answers whose preferences run in circles: to each prompt, a few answers spread evenly on a circle of its own; and ladders beside them.
+"""Answers whose preferences run in circles: to each prompt, a few answers spread evenly on a circle
+of its own; and ladders beside them.
 
-On a circle the gold log-odds of answer i over j are size x sin(angle_j - angle_i): each answer beats those within half a turn ahead. On a
-ladder they are size x (reward_i - reward_j). An answer of one prompt says nothing of another prompt's, so a model must learn all.
+On a circle the gold log-odds of answer i over j are size x sin(angle_j - angle_i): each answer
+beats those within half a turn ahead. On a ladder they are size x (reward_i - reward_j). An answer
+of one prompt says nothing of another prompt's, so a model must learn all.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ def gold_logits(seeds: Sequence[int], answers: int, *, circular: bool) -> Tensor
     for seed in seeds:
         rng = np.random.default_rng([seed, 41, answers, int(circular)])
         if circular:
-            turn_SA = np.stack([rng.permutation(answers) for _ in range(PROMPTS)]) / answers + rng.random((PROMPTS, 1))
+            turn_SA = np.stack(
+                [rng.permutation(answers) for _ in range(PROMPTS)]
+            ) / answers + rng.random((PROMPTS, 1))
             tables.append(SIZE * np.sin(2 * np.pi * (turn_SA[:, None, :] - turn_SA[:, :, None])))
         else:
             reward_SA = rng.standard_normal((PROMPTS, answers))
@@ -31,7 +35,9 @@ def gold_logits(seeds: Sequence[int], answers: int, *, circular: bool) -> Tensor
 
 
 def noisy_pairs(gold_WSAA: Tensor, n: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """n comparisons of each world: (prompt_WN, chosen_WN, rejected_WN); two different answers, the winner drawn by the gold log-odds."""
+    """n comparisons of each world: (prompt_WN, chosen_WN, rejected_WN); two different answers, the
+    winner drawn by the gold log-odds.
+    """
     parts = []
     answers = gold_WSAA.shape[-1]
     for gold_SAA, seed in zip(gold_WSAA.numpy(), seeds, strict=True):

@@ -1,4 +1,6 @@
-"""One preference that depends on d bits of context: additively, or by their parity, the worst case for learning it."""
+"""One preference that depends on d bits of context: additively, or by their parity, the worst case
+for learning it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 Floats = NDArray[np.float64]
-Learner = Callable[[Floats, Floats, Floats], Floats]  # (bits of all contexts, labels seen in each, those that were 1) -> P for each
+Learner = Callable[
+    [Floats, Floats, Floats], Floats
+]  # (bits of all contexts, labels seen in each, those that were 1) -> P for each
 
 
 def contexts(d: int) -> Floats:
@@ -19,10 +23,18 @@ def contexts(d: int) -> Floats:
 
 
 def preference(bits_CD: Floats, structure: str, rng: np.random.Generator) -> Floats:
-    """P(first wins) in each context: sigma of a sum over bits (of standard deviation 1.5), or of 1.5 x their parity."""
+    """P(first wins) in each context: sigma of a sum over bits (of standard deviation 1.5), or of
+    1.5 x their parity.
+    """
     d = bits_CD.shape[1]
     weight_D = rng.standard_normal(d)
-    return np.asarray(expit(bits_CD @ (1.5 * weight_D / np.linalg.norm(weight_D)) if structure == "additive" else 1.5 * bits_CD.prod(1)))
+    return np.asarray(
+        expit(
+            bits_CD @ (1.5 * weight_D / np.linalg.norm(weight_D))
+            if structure == "additive"
+            else 1.5 * bits_CD.prod(1)
+        )
+    )
 
 
 def count_table(bits_CD: Floats, seen_C: Floats, ones_C: Floats) -> Floats:
@@ -37,12 +49,24 @@ def logistic(bits_CD: Floats, seen_C: Floats, ones_C: Floats) -> Floats:
     weight = np.concatenate([ones_C[there], (seen_C - ones_C)[there]])
     if not (0 < ones_C.sum() < seen_C.sum()):
         return np.full(len(bits_CD), 0.5)
-    model = LogisticRegression(C=1.0).fit(x[weight > 0], y[weight > 0], sample_weight=weight[weight > 0])
+    model = LogisticRegression(C=1.0).fit(
+        x[weight > 0], y[weight > 0], sample_weight=weight[weight > 0]
+    )
     return np.asarray(model.predict_proba(bits_CD)[:, 1])
 
 
-def labels_needed(p_C: Floats, bits_CD: Floats, learner: Learner, rng: np.random.Generator, *, within: float, most: int) -> int:
-    """Labels until the mean error of the learner's P over contexts is `within`, on a grid of steps of sqrt 2; twice `most` if never."""
+def labels_needed(
+    p_C: Floats,
+    bits_CD: Floats,
+    learner: Learner,
+    rng: np.random.Generator,
+    *,
+    within: float,
+    most: int,
+) -> int:
+    """Labels until the mean error of the learner's P over contexts is `within`, on a grid of steps
+    of sqrt 2; twice `most` if never.
+    """
     seen_C, ones_C = np.zeros(len(p_C)), np.zeros(len(p_C))
     size = 64.0
     while size <= most:

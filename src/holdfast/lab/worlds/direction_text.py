@@ -1,9 +1,11 @@
-"""The text world asked for a trade-off: how much an answer keeps to its topic, against how much it says.
+"""The text world asked for a trade-off: how much an answer keeps to its topic, against how much it
+says.
 
-An answer asked for at an angle of a degrees has 1 + Binomial(5, sin a) sentences, and each noun is of the topic with probability cos a,
-else of any. Its attributes are the share of nouns of the topic and its sentences over 6, so that they are near (cos a, sin a), which is
-what is best in that direction. The wish is put into words as `sampling.rps` does. A model is taught angles from 0 to 25 degrees and may be
-asked for others.
+An answer asked for at an angle of a degrees has 1 + Binomial(5, sin a) sentences, and each noun is
+of the topic with probability cos a, else of any. Its attributes are the share of nouns of the topic
+and its sentences over 6, so that they are near (cos a, sin a), which is what is best in that
+direction. The wish is put into words as `sampling.rps` does. A model is taught angles from 0 to 25
+degrees and may be asked for others.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ MOST = 6
 
 def wish(prompt: str, angle: float) -> str:
     """The prompt with its trade-off in words."""
-    return str(in_words(prompt, [round(100 * cos(radians(angle))), round(100 * sin(radians(angle)))]))
+    return str(
+        in_words(prompt, [round(100 * cos(radians(angle))), round(100 * sin(radians(angle)))])
+    )
 
 
 def sample_answer(prompt: Text, angle: float, rng: random.Random) -> str:
@@ -32,8 +36,15 @@ def sample_answer(prompt: Text, angle: float, rng: random.Random) -> str:
     sentences = 1 + sum(rng.random() < sin(radians(angle)) for _ in range(MOST - 1))
     said = []
     for _ in range(sentences):
-        noun = rng.choice(text.TOPICS[topic if rng.random() < cos(radians(angle)) else rng.choice(list(text.TOPICS))])
-        said.append(f"the {rng.choice(text.TONES[tone])} {noun} {rng.choice(text.VERBS)} {rng.choice(text.PLACES)}.")
+        noun = rng.choice(
+            text.TOPICS[
+                topic if rng.random() < cos(radians(angle)) else rng.choice(list(text.TOPICS))
+            ]
+        )
+        said.append(
+            f"the {rng.choice(text.TONES[tone])} {noun} {rng.choice(text.VERBS)} "
+            f"{rng.choice(text.PLACES)}."
+        )
     return " ".join(said)
 
 
@@ -43,13 +54,17 @@ def corpus(prompts: Sequence[str], n: int, *, seed: int) -> list[dict[str, Any]]
     rows = []
     for prompt in rng.choices(list(prompts), k=n):
         angle = rng.randint(*CONE)
-        rows.append({"prompt": wish(prompt, angle), "completion": sample_answer(prompt, angle, rng)})
+        rows.append(
+            {"prompt": wish(prompt, angle), "completion": sample_answer(prompt, angle, rng)}
+        )
     return rows
 
 
 def on_topic(prompts: Sequence[Text], answers: Sequence[str]) -> list[float]:
     """The share of an answer's nouns that are of the topic; 0 without nouns."""
-    return [text.parts(prompt, answer)["topic"] for prompt, answer in zip(prompts, answers, strict=True)]
+    return [
+        text.parts(prompt, answer)["topic"] for prompt, answer in zip(prompts, answers, strict=True)
+    ]
 
 
 def much_said(prompts: Sequence[Text], answers: Sequence[str]) -> list[float]:

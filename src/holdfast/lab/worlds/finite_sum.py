@@ -1,7 +1,9 @@
-"""Linear operators F(u) = (1/N) sum_i A_i u + c_i, cocoercive, of many parts much alike. The solution is 0.
+"""Linear operators F(u) = (1/N) sum_i A_i u + c_i, cocoercive, of many parts much alike. The
+solution is 0.
 
-A_i = H^T M_i^T M_i H with M_i = I + 0.3 / sqrt(d) times a Gaussian matrix, H^T H with a spectrum from 1e-3 to 1, offsets c_i that add up to
-0, and a start at distance 5. L, the constant of average cocoercivity, is computed exactly, and is a little above that of F.
+A_i = H^T M_i^T M_i H with M_i = I + 0.3 / sqrt(d) times a Gaussian matrix, H^T H with a spectrum
+from 1e-3 to 1, offsets c_i that add up to 0, and a start at distance 5. L, the constant of average
+cocoercivity, is computed exactly, and is a little above that of F.
 """
 
 from __future__ import annotations
@@ -32,5 +34,11 @@ def finite_sum(parts: int, dim: int, seed: int) -> tuple[FiniteSum, Floats]:
         return out
 
     start_D = rng.normal(size=dim)
-    problem = FiniteSum(parts, lambda u_D: mean_DD @ u_D, some, lipschitz, whole_lipschitz=float(np.linalg.eigvalsh(mean_DD)[-1]))
+    problem = FiniteSum(
+        parts,
+        lambda u_D: mean_DD @ u_D,
+        some,
+        lipschitz,
+        whole_lipschitz=float(np.linalg.eigvalsh(mean_DD)[-1]),
+    )
     return problem, DISTANCE * start_D / np.linalg.norm(start_D)

@@ -1,11 +1,14 @@
-"""Log-linear worlds, many at once: prompts with a few answers each, a known reward, and policies whose optimum is known exactly.
+"""Log-linear worlds, many at once: prompts with a few answers each, a known reward, and policies
+whose optimum is known exactly.
 
     pi_theta(a|s) = pi_ref(a|s) exp(theta . phi(s, a)) / Z(s)          phi in R^D
     J(pi) = E r - beta KL(pi || pi_ref), averaged over prompts;  its maximum is at pi* = pi_ref exp(r / beta) / Z
 
-Where r is linear in phi the optimum lies in the policy class, so every fitted policy has an exact gap J(pi*) - J(pi) = beta KL(pi || pi*).
-Axes: W worlds (one a seed), S prompts, A answers, D features, N comparisons. Every world draws from a generator of its own seed, so a
-world is the same whichever others are beside it. Labels can be flipped at known rates, and `wrong_WN` remembers where; no method sees it.
+Where r is linear in phi the optimum lies in the policy class, so every fitted policy has an exact
+gap J(pi*) - J(pi) = beta KL(pi || pi*). Axes: W worlds (one a seed), S prompts, A answers, D
+features, N comparisons. Every world draws from a generator of its own seed, so a world is the same
+whichever others are beside it. Labels can be flipped at known rates, and `wrong_WN` remembers
+where; no method sees it.
 """
 
 from __future__ import annotations
@@ -46,7 +49,13 @@ class World:
     def only(self, w: int) -> World:
         """One of the worlds."""
         own = slice(w, w + 1)
-        return World(self.seeds[own], self.features_WSAD[own], self.reference_WSA[own], self.reward_WSA[own], self.beta)
+        return World(
+            self.seeds[own],
+            self.features_WSAD[own],
+            self.reference_WSA[own],
+            self.reward_WSA[own],
+            self.beta,
+        )
 
     @property
     def start_WD(self) -> Tensor:
@@ -55,7 +64,9 @@ class World:
 
     def policy_WSA(self, theta_WD: Tensor) -> Tensor:
         """log pi_theta."""
-        return (self.reference_WSA + torch.einsum("wsad,wd->wsa", self.features_WSAD, theta_WD)).log_softmax(-1)
+        return (
+            self.reference_WSA + torch.einsum("wsad,wd->wsa", self.features_WSAD, theta_WD)
+        ).log_softmax(-1)
 
     def reward_W(self, logp_WSA: Tensor) -> Tensor:
         """Expected gold reward, exact."""
@@ -91,17 +102,22 @@ class Labels:
         return self._each(lambda x: x[w : w + 1])
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Labels:
-        changed: dict[str, Any] = {name: None if x is None else change(x) for name, x in vars(self).items()}
+        changed: dict[str, Any] = {
+            name: None if x is None else change(x) for name, x in vars(self).items()
+        }
         return Labels(**changed)
 
     def turned(self, flips_WN: Tensor) -> Labels:
         """The same comparisons with these labels the other way round."""
         chosen_WN = torch.where(flips_WN, self.rejected_WN, self.chosen_WN)
         rejected_WN = torch.where(flips_WN, self.chosen_WN, self.rejected_WN)
-        return replace(self, chosen_WN=chosen_WN, rejected_WN=rejected_WN, wrong_WN=self.wrong_WN ^ flips_WN)
+        return replace(
+            self, chosen_WN=chosen_WN, rejected_WN=rejected_WN, wrong_WN=self.wrong_WN ^ flips_WN
+        )
 
 
-# ------------------------------------------------------------------------------------------------------------------ making them
+# ------------------------------------------------------------------------------------------------------------------
+# making them
 
 
 def generators(seeds: Sequence[int], what: str) -> list[np.random.Generator]:
@@ -119,7 +135,9 @@ def log_linear(
     reference: float = 0.0,
     beta: float = 1.0,
 ) -> World:
-    """Features N(0, 1), reward theta* . phi with |theta*| = `norm`, reference logits N(0, `reference`^2): uniform at 0."""
+    """Features N(0, 1), reward theta* . phi with |theta*| = `norm`, reference logits N(0,
+    `reference`^2): uniform at 0.
+    """
     phi, ref, reward = [], [], []
     for rng in generators(seeds, "world"):
         phi_SAD = rng.standard_normal((prompts, answers, features))
@@ -140,8 +158,9 @@ def compare(
     sharpness: float = 1.0,
     sampling_WSA: Tensor | None = None,
 ) -> Labels:
-    """n comparisons a world: prompts uniform, two different answers (uniform, or drawn from `sampling_WSA`), the winner by Bradley-Terry on
-    `sharpness` times the reward (another one if `reward_WSA` is given)."""
+    """n comparisons a world: prompts uniform, two different answers (uniform, or drawn from
+    `sampling_WSA`), the winner by Bradley-Terry on `sharpness` times the reward (another one if
+    `reward_WSA` is given)."""
     reward = (world.reward_WSA if reward_WSA is None else reward_WSA).numpy()
     _, prompts, _ = reward.shape
     mu = (torch.ones_like(world.reward_WSA) if sampling_WSA is None else sampling_WSA).numpy()
@@ -155,7 +174,9 @@ def compare(
     return Labels(s_WN, c_WN, r_WN, torch.zeros_like(s_WN, dtype=torch.bool))
 
 
-def _two_answers(rng: np.random.Generator, s_N: np.ndarray, mu_SA: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _two_answers(
+    rng: np.random.Generator, s_N: np.ndarray, mu_SA: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Two different answers a row, as two draws from mu that are drawn again while equal."""
     edges_SA = mu_SA.cumsum(-1)
     edges_SA = edges_SA / edges_SA[:, -1:]
@@ -169,25 +190,31 @@ def _two_answers(rng: np.random.Generator, s_N: np.ndarray, mu_SA: np.ndarray) -
     return a_N, b_N
 
 
-# ------------------------------------------------------------------------------------------------------------------ planting flaws
+# ------------------------------------------------------------------------------------------------------------------
+# planting flaws
 
 
 def flip_uniform(world: World, labels: Labels, rate: float) -> Labels:
     """Each label flipped with probability `rate`, whatever it says."""
-    return _flipped(world, labels, torch.full(labels.prompt_WN.shape, float(rate), dtype=torch.float64), rate)
+    return _flipped(
+        world, labels, torch.full(labels.prompt_WN.shape, float(rate), dtype=torch.float64), rate
+    )
 
 
 def flip_by_length(world: World, labels: Labels, rate: float, *, slope: float = 1.5) -> Labels:
-    """Flips by a judge who likes length, at a mean rate of `rate`: the longer the rejected answer, the likelier the flip. The first feature
-    stands for length. p = sigmoid(a + slope z), z the standardized difference rejected - chosen, a set so that the mean is the rate."""
+    """Flips by a judge who likes length, at a mean rate of `rate`: the longer the rejected answer,
+    the likelier the flip. The first feature stands for length. p = sigmoid(a + slope z), z the
+    standardized difference rejected - chosen, a set so that the mean is the rate."""
     length_WSA = world.features_WSAD[..., 0]
-    longer_WN = at(length_WSA, labels.prompt_WN, labels.rejected_WN) - at(length_WSA, labels.prompt_WN, labels.chosen_WN)
+    longer_WN = at(length_WSA, labels.prompt_WN, labels.rejected_WN) - at(
+        length_WSA, labels.prompt_WN, labels.chosen_WN
+    )
     return _flipped(world, labels, tilted(longer_WN, rate, slope), rate)
 
 
 def flip_by_group(world: World, labels: Labels, rate: float, *, groups: int = 4) -> Labels:
-    """Prompts belong to groups (s modulo `groups`) whose rates differ, at a mean rate of `rate`: from 0 for the first to 2 `rate` for
-    the last."""
+    """Prompts belong to groups (s modulo `groups`) whose rates differ, at a mean rate of `rate`:
+    from 0 for the first to 2 `rate` for the last."""
     group_WN = labels.prompt_WN % groups
     rate_WN = (2 * rate * group_WN.double() / (groups - 1)).clamp(max=1)
     return _flipped(world, replace(labels, group_WN=group_WN), rate_WN, rate)
@@ -195,9 +222,17 @@ def flip_by_group(world: World, labels: Labels, rate: float, *, groups: int = 4)
 
 def flip_by_rater(world: World, labels: Labels, rates: Sequence[float]) -> Labels:
     """Raters share the labels evenly and at random; rater k flips with probability rates[k]."""
-    raters = [rng.integers(len(rates), size=labels.prompt_WN.shape[1]) for rng in generators(world.seeds, "raters")]
+    raters = [
+        rng.integers(len(rates), size=labels.prompt_WN.shape[1])
+        for rng in generators(world.seeds, "raters")
+    ]
     rater_WN = torch.from_numpy(np.stack(raters))
-    return _flipped(world, replace(labels, rater_WN=rater_WN), torch.tensor(rates, dtype=torch.float64)[rater_WN], max(rates))
+    return _flipped(
+        world,
+        replace(labels, rater_WN=rater_WN),
+        torch.tensor(rates, dtype=torch.float64)[rater_WN],
+        max(rates),
+    )
 
 
 FLIPS = {"uniform": flip_uniform, "length": flip_by_length, "group": flip_by_group}
@@ -205,20 +240,33 @@ FLIPS = {"uniform": flip_uniform, "length": flip_by_length, "group": flip_by_gro
 
 def _flipped(world: World, labels: Labels, chance_WN: Tensor, rate: float) -> Labels:
     check("rate", rate, 0 <= rate <= 1, "be between 0 and 1")
-    drawn_WN = torch.from_numpy(np.stack([rng.random(labels.prompt_WN.shape[1]) for rng in generators(world.seeds, "flips")]))
+    drawn_WN = torch.from_numpy(
+        np.stack(
+            [rng.random(labels.prompt_WN.shape[1]) for rng in generators(world.seeds, "flips")]
+        )
+    )
     return labels.turned(drawn_WN < chance_WN)
 
 
 def tilted(linked_WN: Tensor, rate: float, slope: float) -> Tensor:
-    """sigmoid(a + slope z) with z standardized and a such that the mean of each world is the rate."""
+    """sigmoid(a + slope z) with z standardized and a such that the mean of each world is the
+    rate.
+    """
     if rate in (0, 1):
         return torch.full_like(linked_WN, float(rate))
-    z_WN = slope * (linked_WN - linked_WN.mean(-1, keepdim=True)) / linked_WN.std(-1, keepdim=True).clamp(min=1e-12)
-    rows = [expit(brentq(lambda a, z=z: expit(a + z).mean() - rate, -80, 80) + z) for z in z_WN.numpy()]
+    z_WN = (
+        slope
+        * (linked_WN - linked_WN.mean(-1, keepdim=True))
+        / linked_WN.std(-1, keepdim=True).clamp(min=1e-12)
+    )
+    rows = [
+        expit(brentq(lambda a, z=z: expit(a + z).mean() - rate, -80, 80) + z) for z in z_WN.numpy()
+    ]
     return torch.from_numpy(np.stack(rows))
 
 
-# ------------------------------------------------------------------------------------------------------------------ costs of methods
+# ------------------------------------------------------------------------------------------------------------------
+# costs of methods
 
 
 def at(x_WSA: Tensor, prompt_WN: Tensor, answer_WN: Tensor) -> Tensor:
@@ -231,7 +279,11 @@ def at(x_WSA: Tensor, prompt_WN: Tensor, answer_WN: Tensor) -> Tensor:
 def scored(world: World, logp_WSA: Tensor, prompt_WN: Tensor, answer_WN: Tensor) -> Scored:
     """W N answers of one token each, as a scorer of text would give them."""
     logp = at(logp_WSA, prompt_WN, answer_WN).reshape(-1, 1)
-    return Scored(logp, torch.ones_like(logp).detach(), at(world.reference_WSA, prompt_WN, answer_WN).reshape(-1, 1))
+    return Scored(
+        logp,
+        torch.ones_like(logp).detach(),
+        at(world.reference_WSA, prompt_WN, answer_WN).reshape(-1, 1),
+    )
 
 
 def pairs(world: World, logp_WSA: Tensor, labels: Labels) -> Pairs:
@@ -239,7 +291,9 @@ def pairs(world: World, logp_WSA: Tensor, labels: Labels) -> Pairs:
     chosen = scored(world, logp_WSA, labels.prompt_WN, labels.chosen_WN)
     rejected = scored(world, logp_WSA, labels.prompt_WN, labels.rejected_WN)
     columns = {group: labels.group_WN, rater: labels.rater_WN, reward_gap: labels.reward_gap_WN}
-    return Pairs(chosen, rejected, {of: x.reshape(-1) for of, x in columns.items() if x is not None})
+    return Pairs(
+        chosen, rejected, {of: x.reshape(-1) for of, x in columns.items() if x is not None}
+    )
 
 
 def answers(world: World, logp_WSA: Tensor, labels: Labels) -> Answers:
@@ -248,12 +302,18 @@ def answers(world: World, logp_WSA: Tensor, labels: Labels) -> Answers:
 
 
 def judged(world: World, logp_WSA: Tensor, labels: Labels) -> Answers:
-    """Each comparison as two judged answers. The mismatched one of a row is the next row's answer, under this row's prompt."""
+    """Each comparison as two judged answers. The mismatched one of a row is the next row's answer,
+    under this row's prompt.
+    """
     prompt_WN = labels.prompt_WN.repeat(1, 2)
     answer_WN = torch.cat([labels.chosen_WN, labels.rejected_WN], 1)
-    desirable_WN = (torch.arange(answer_WN.shape[1]) < labels.chosen_WN.shape[1]).expand_as(answer_WN)
+    desirable_WN = (torch.arange(answer_WN.shape[1]) < labels.chosen_WN.shape[1]).expand_as(
+        answer_WN
+    )
     extra = {mismatched.name: scored(world, logp_WSA, prompt_WN, answer_WN.roll(1, 1))}
-    return Answers(scored(world, logp_WSA, prompt_WN, answer_WN), {label: desirable_WN.reshape(-1)}, extra)
+    return Answers(
+        scored(world, logp_WSA, prompt_WN, answer_WN), {label: desirable_WN.reshape(-1)}, extra
+    )
 
 
 def cost_of(
@@ -265,13 +325,17 @@ def cost_of(
     memory: Sequence[State] | None = None,
     **settings: Any,
 ) -> Cost:
-    """theta_WD -> cost_W of a method on these comparisons, reduced by its own reduction or another. `memory`: what a method that remembers
-    knows in each world; it is held fixed."""
+    """theta_WD -> cost_W of a method on these comparisons, reduced by its own reduction or another.
+    `memory`: what a method that remembers knows in each world; it is held fixed."""
     reduction = reduction or method.reduction
-    if reduction.name == mean().name and not method.card.coupled and method.memory is None:  # rows never meet, so all worlds are one batch
+    if (
+        reduction.name == mean().name and not method.card.coupled and method.memory is None
+    ):  # rows never meet, so all worlds are one batch
 
         def together(theta_WD: Tensor) -> Tensor:
-            cost_N, _ = costs(method, batch_of(method, world, world.policy_WSA(theta_WD), labels), settings, {})
+            cost_N, _ = costs(
+                method, batch_of(method, world, world.policy_WSA(theta_WD), labels), settings, {}
+            )
             return cost_N.view(len(theta_WD), -1).mean(-1)
 
         return together
@@ -280,13 +344,24 @@ def cost_of(
 
     def apart(theta_WD: Tensor) -> Tensor:
         logp_WSA = world.policy_WSA(theta_WD)
-        return torch.stack([one(method, reduction, *part, logp_WSA[w : w + 1], known[w], settings)[0] for w, part in enumerate(parts)])
+        return torch.stack(
+            [
+                one(method, reduction, *part, logp_WSA[w : w + 1], known[w], settings)[0]
+                for w, part in enumerate(parts)
+            ]
+        )
 
     return apart
 
 
 def one(
-    method: Method, reduction: Reduction, world: World, labels: Labels, logp_1SA: Tensor, memory: State, settings: Mapping[str, Any]
+    method: Method,
+    reduction: Reduction,
+    world: World,
+    labels: Labels,
+    logp_1SA: Tensor,
+    memory: State,
+    settings: Mapping[str, Any],
 ) -> tuple[Tensor, State]:
     """A single world's reduced cost, and what the method then remembers."""
     batch = batch_of(method, world, logp_1SA, labels)
@@ -301,10 +376,14 @@ def batch_of(method: Method, world: World, logp_WSA: Tensor, labels: Labels) -> 
 
 
 class Further(Protocol):
-    """Scores more than the comparisons' own answers. `theta_1E` are parameters that the policy does not share."""
+    """Scores more than the comparisons' own answers. `theta_1E` are parameters that the policy does
+    not share.
+    """
 
     def parameters(self, features: int) -> int: ...
-    def score(self, world: World, labels: Labels, logp_1SA: Tensor, theta_1E: Tensor) -> Mapping[str, Scored]: ...
+    def score(
+        self, world: World, labels: Labels, logp_1SA: Tensor, theta_1E: Tensor
+    ) -> Mapping[str, Scored]: ...
 
 
 def trained(
@@ -319,8 +398,9 @@ def trained(
     further: Further | None = None,
     **settings: Any,
 ) -> tuple[Tensor, list[State]]:
-    """Adam on full batches, for methods and reductions that remember: what they know goes from step to step, as in training. `further`
-    scores what a method asks for beside the comparisons' own answers, with parameters of its own if it has any.
+    """Adam on full batches, for methods and reductions that remember: what they know goes from step
+    to step, as in training. `further` scores what a method asks for beside the comparisons' own
+    answers, with parameters of its own if it has any.
 
     Returns:
         theta_WD, and each world's memory after the last step.
@@ -328,7 +408,10 @@ def trained(
     reduction = reduction or method.reduction
     features = world.features_WSAD.shape[-1]
     parts = [(world.only(w), labels.only(w)) for w in range(len(world.seeds))]
-    memories, states = [initial_memory(method, raters) for _ in parts], [reduction.init() for _ in parts]
+    memories, states = (
+        [initial_memory(method, raters) for _ in parts],
+        [reduction.init() for _ in parts],
+    )
 
     def cost(theta_WD: Tensor) -> Tensor:
         logp_WSA = world.policy_WSA(theta_WD[:, :features])

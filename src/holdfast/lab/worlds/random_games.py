@@ -1,5 +1,5 @@
-"""Random preference games, as in the simulations of EGPO: P(a beats b) uniform on [0, 1] for each pair of answers, the reference a
-softmax of standard normal logits."""
+"""Random preference games, as in the simulations of EGPO: P(a beats b) uniform on [0, 1] for each
+pair of answers, the reference a softmax of standard normal logits."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """A stream of rows that belong to a shape and a color at once, whose labels depend on both.
 
-Features are uniform on (0, 1)^10; each shape and each color has a linear score of its own, with positive weights that add to 1. A label
-is the smaller (or the mean) of a row's two scores, or the shape's alone, or one score common to all; plus noise of deviation 0.02.
+Features are uniform on (0, 1)^10; each shape and each color has a linear score of its own, with
+positive weights that add to 1. A label is the smaller (or the mean) of a row's two scores, or the
+shape's alone, or one score common to all; plus noise of deviation 0.02.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ class Rows(NamedTuple):
 
 
 def rows(rng: np.random.Generator, rounds: int, label: str, *, ordered: bool = False) -> Rows:
-    """`rounds` rows. `ordered`: all of one color, then all of the other, shapes in blocks within."""
+    """`rounds` rows. `ordered`: all of one color, then all of the other, shapes in blocks
+    within.
+    """
     shape_T, color_T = rng.choice(3, rounds, p=SHAPES), rng.choice(2, rounds, p=COLORS)
     if ordered:
         order = np.lexsort((shape_T, color_T))
@@ -39,5 +42,7 @@ def rows(rng: np.random.Generator, rounds: int, label: str, *, ordered: bool = F
         "shape": by_shape_T,
         "common": x_TD @ weights[5],
     }[label]
-    active_TG = np.column_stack([shape_T[:, None] == np.arange(3), color_T[:, None] == np.arange(2)])
+    active_TG = np.column_stack(
+        [shape_T[:, None] == np.arange(3), color_T[:, None] == np.arange(2)]
+    )
     return Rows(x_TD, np.clip(clean_T + 0.02 * rng.standard_normal(rounds), 0, 1), active_TG)
