@@ -150,9 +150,17 @@ def make_model(folder: Path) -> Path:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(fast), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        max_position_embeddings=256, bos_token_id=0, eos_token_id=1, initializer_range=0.1,
-    )  # fmt: skip
+        vocab_size=len(fast),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        bos_token_id=0,
+        eos_token_id=1,
+        initializer_range=0.1,
+    )
     LlamaForCausalLM(config).eval().save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder
@@ -234,9 +242,21 @@ def rounds(model: Path, data: Path, scratch: Path) -> Any:
 
     def one(name: str) -> Any:
         played = selfplay(
-            name, model=model, data=data, judge=likes_length, out=scratch / f"selfplay-{name}", rounds=2, samples=4, prompts=8, watched=4,
-            max_new_tokens=8, max_steps=2, batch_size=4, learning_rate=1e-4, progress=False,
-        )  # fmt: skip
+            name,
+            model=model,
+            data=data,
+            judge=likes_length,
+            out=scratch / f"selfplay-{name}",
+            rounds=2,
+            samples=4,
+            prompts=8,
+            watched=4,
+            max_new_tokens=8,
+            max_steps=2,
+            batch_size=4,
+            learning_rate=1e-4,
+            progress=False,
+        )
         return played.record
 
     return {name: tried(one, name) for name in ("gpo", "dpo")}

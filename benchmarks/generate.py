@@ -162,9 +162,19 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, float]:
 def theirs(model: Any, prompt_PL: Tensor, samples: int, tokens: int, cache: str | None) -> Tensor:
     settings = {"cache_implementation": cache, "disable_compile": True} if cache else {}
     out: Tensor = model.generate(
-        prompt_PL, attention_mask=torch.ones_like(prompt_PL), num_return_sequences=samples, do_sample=True, top_k=0, top_p=1.0,
-        temperature=1.0, max_new_tokens=tokens, min_new_tokens=None, eos_token_id=None, pad_token_id=3, **settings,
-    )  # fmt: skip
+        prompt_PL,
+        attention_mask=torch.ones_like(prompt_PL),
+        num_return_sequences=samples,
+        do_sample=True,
+        top_k=0,
+        top_p=1.0,
+        temperature=1.0,
+        max_new_tokens=tokens,
+        min_new_tokens=None,
+        eos_token_id=None,
+        pad_token_id=3,
+        **settings,
+    )
     assert out.shape == (len(prompt_PL) * samples, prompt_PL.shape[1] + tokens), (
         "an answer ended early"
     )

@@ -160,9 +160,19 @@ def measure_ours(
     memory.rest(model)
     with contextlib.redirect_stdout(sys.stderr):
         run = train(
-            "dpo", model=model, tokenizer=tokenizer, data=rows, out=Path(scratch) / "run", beta=BETA, learning_rate=RATE, batch_size=BATCH,
-            schedule="constant", warmup_ratio=0.0, save_every=0, max_steps=steps + 1,
-        )  # fmt: skip
+            "dpo",
+            model=model,
+            tokenizer=tokenizer,
+            data=rows,
+            out=Path(scratch) / "run",
+            beta=BETA,
+            learning_rate=RATE,
+            batch_size=BATCH,
+            schedule="constant",
+            warmup_ratio=0.0,
+            save_every=0,
+            max_steps=steps + 1,
+        )
     peak = memory.peak_mib()
     clock = [line["seconds"] for line in run.metrics if "loss" in line]
     seconds = [after - before for before, after in itertools.pairwise(clock)]
@@ -219,9 +229,22 @@ def trl_trainer(folder: Path, rows: list[dict[str, Any]], scratch: str, **settin
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import DPOConfig, DPOTrainer
 
-    config = DPOConfig(output_dir=scratch, per_device_train_batch_size=BATCH, beta=BETA, learning_rate=RATE, lr_scheduler_type="constant",
-                       bf16=False, fp16=False, use_cpu=not torch.cuda.is_available(), report_to=[], save_strategy="no", disable_tqdm=True,
-                       logging_steps=1, max_length=None, **settings)  # fmt: skip
+    config = DPOConfig(
+        output_dir=scratch,
+        per_device_train_batch_size=BATCH,
+        beta=BETA,
+        learning_rate=RATE,
+        lr_scheduler_type="constant",
+        bf16=False,
+        fp16=False,
+        use_cpu=not torch.cuda.is_available(),
+        report_to=[],
+        save_strategy="no",
+        disable_tqdm=True,
+        logging_steps=1,
+        max_length=None,
+        **settings,
+    )
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     return DPOTrainer(
         model,

@@ -130,9 +130,24 @@ def test_train_evaluate_rerun(
 ) -> None:
     folder = tmp_path / "run"
     status, out, err = run(
-        "train", "rdpo", "--model", tiny_model_dir, "--data", pairs_file, "--out", folder, "--flip", 0.2, "--batch-size", 4,
-        "--max-steps", 2, "--learning-rate", 1e-3, "--json",
-    )  # fmt: skip
+        "train",
+        "rdpo",
+        "--model",
+        tiny_model_dir,
+        "--data",
+        pairs_file,
+        "--out",
+        folder,
+        "--flip",
+        0.2,
+        "--batch-size",
+        4,
+        "--max-steps",
+        2,
+        "--learning-rate",
+        1e-3,
+        "--json",
+    )
     assert status == 0, err
     record = json.loads(out[out.index("{\n") :])
     assert record["status"] == "finished" and record["settings"]["flip"] == 0.2

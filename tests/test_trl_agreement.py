@@ -62,10 +62,16 @@ ACCELERATOR = SimpleNamespace(
 def a_trainer(**settings: Any) -> Any:
     """What a trainer's loss reads of `self`."""
     shared = {
-        "accelerator": ACCELERATOR, "model": SimpleNamespace(training=True), "aux_loss_enabled": False, "precompute_ref_logps": True,
-        "label_smoothing": 0.0, "is_encoder_decoder": False, "_metrics": defaultdict(lambda: defaultdict(list)), "_total_train_tokens": 0,
+        "accelerator": ACCELERATOR,
+        "model": SimpleNamespace(training=True),
+        "aux_loss_enabled": False,
+        "precompute_ref_logps": True,
+        "label_smoothing": 0.0,
+        "is_encoder_decoder": False,
+        "_metrics": defaultdict(lambda: defaultdict(list)),
+        "_total_train_tokens": 0,
         "_tp_size": 1,
-    }  # fmt: skip
+    }
     return SimpleNamespace(**{**shared, **settings})
 
 
@@ -91,7 +97,7 @@ def outputs(logp_NT: Tensor) -> Any:
     )
 
 
-# ----------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 # DPOTrainer
 
 
@@ -244,7 +250,7 @@ def test_sft_is_its_sft_with_rows_weighted_by_length():
     assert cost_N.mean().item() != pytest.approx(theirs.item(), rel=1e-3)
 
 
-# ----------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 # CPO, SimPO, ORPO
 
 
@@ -330,7 +336,7 @@ def test_orpo_is_its_odds_ratio_with_a_likelihood_that_skips_the_prompt(weight: 
     assert (penalty_N.mean() + likelihood).item() == pytest.approx(theirs.item(), rel=1e-6)
 
 
-# ----------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 # KTOTrainer
 
 
@@ -347,9 +353,12 @@ def test_kto_is_its_kto(shift: float, desirable: float, undesirable: float):
     assert (mismatched.log_ratio_N.mean().item() > 0) == (shift > 0)
     label_N = torch.tensor([True, False, False, True])
     inputs = {
-        **token_ids(answer.mask_NT, first=1), **{f"KL_{k}": v for k, v in token_ids(mismatched.mask_NT, first=2).items()},
-        "label": label_N, "ref_logps": answer.ref_logp_N, "ref_KL_logps": mismatched.ref_logp_N,
-    }  # fmt: skip
+        **token_ids(answer.mask_NT, first=1),
+        **{f"KL_{k}": v for k, v in token_ids(mismatched.mask_NT, first=2).items()},
+        "label": label_N,
+        "ref_logps": answer.ref_logp_N,
+        "ref_KL_logps": mismatched.ref_logp_N,
+    }
     trainer = a_trainer(
         loss_type="kto",
         calculate_KL=True,

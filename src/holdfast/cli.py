@@ -343,6 +343,14 @@ def _lab(name: str) -> Any:
     return group
 
 
+def _optimize(name: str) -> Any:
+    from holdfast.optimization.commands import optimize_app
+
+    group = typer.main.get_command(optimize_app)
+    group.name = name
+    return group
+
+
 class Verbs(TyperGroup):
     """The verbs in the order of a day's work; the heavy ones are made when asked for."""
 
@@ -351,6 +359,7 @@ class Verbs(TyperGroup):
         "selfplay": _selfplay,
         "evaluate": _evaluate,
         "new-model": _new_model,
+        "optimize": _optimize,
         "lab": _lab,
     }
     ORDER = (
@@ -360,6 +369,7 @@ class Verbs(TyperGroup):
         "selfplay",
         "evaluate",
         "methods",
+        "optimize",
         "lab",
         "new-model",
         "rerun",

@@ -28,6 +28,7 @@ EXTRA_OF = {
     "sampling": "train",
     "new-model": "train",
     "recipes": "all",
+    "optimize": "optimization",
     "lab": "all",
     "demo": "all",
     "methods": "games",

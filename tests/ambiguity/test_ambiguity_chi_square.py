@@ -61,8 +61,10 @@ def test_meets_its_dual_found_slowly(seed: int):
     c, p = cost_N.numpy(), p_N.numpy()
     dual = minimize_scalar(
         lambda t: t + sqrt(1 + radius) * sqrt((p * (c - t).clip(0) ** 2).sum()),
-        bounds=(c.min() - 50, c.max() + 1e-9), method="bounded", options={"xatol": 1e-11, "maxiter": 2000},
-    )  # fmt: skip
+        bounds=(c.min() - 50, c.max() + 1e-9),
+        method="bounded",
+        options={"xatol": 1e-11, "maxiter": 2000},
+    )
     assert worst(cost_N, radius, p_N)[0] == pytest.approx(dual.fun, abs=1e-7)
 
 

@@ -17,9 +17,17 @@ from holdfast.inputs import group, weight
 from holdfast.types import Pairs, Scored
 
 SPECS = (
-    "mean", "kl:temperature=0.7", "kl:temperature=0.05", "kl_best_case:temperature=0.7", "kl_best_case:temperature=0.05",
-    "chi_square:radius=0.4", "chi_square:radius=3.0", "cvar:alpha=0.4", "cvar:alpha=0.83", "groups:k=3,step=0.5",
-)  # fmt: skip
+    "mean",
+    "kl:temperature=0.7",
+    "kl:temperature=0.05",
+    "kl_best_case:temperature=0.7",
+    "kl_best_case:temperature=0.05",
+    "chi_square:radius=0.4",
+    "chi_square:radius=3.0",
+    "cvar:alpha=0.4",
+    "cvar:alpha=0.83",
+    "groups:k=3,step=0.5",
+)
 HISTORY_FREE = tuple(s for s in SPECS if not s.startswith("groups"))
 
 
@@ -221,14 +229,23 @@ def test_groups_are_needed_by_name():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("klx", "did you mean kl"), ("kl", "wants temperature"), ("kl:temp=1", "write it as kl:temperature"),
-        ("kl:temperature", "write it"), ("kl:temperature=hot", "not a number"), ("kl:temperature=0", "above 0"),
+        ("klx", "did you mean kl"),
+        ("kl", "wants temperature"),
+        ("kl:temp=1", "write it as kl:temperature"),
+        ("kl:temperature", "write it"),
+        ("kl:temperature=hot", "not a number"),
+        ("kl:temperature=0", "above 0"),
         ("kl:temperature=nan", "above 0"),
-        ("kl:temperature=1,temperature=2", "cannot read"), ("cvar:alpha=0", "at most 1"), ("cvar:alpha=1.5", "at most 1"),
-        ("chi_square:radius=-1", "at least 0"), ("groups:k=1.5", "not a number"), ("groups:k=0", "whole number"),
-        ("groups:k=2,step=-1", "at least 0"), ("mean:alpha=1", "cannot read"),
+        ("kl:temperature=1,temperature=2", "cannot read"),
+        ("cvar:alpha=0", "at most 1"),
+        ("cvar:alpha=1.5", "at most 1"),
+        ("chi_square:radius=-1", "at least 0"),
+        ("groups:k=1.5", "not a number"),
+        ("groups:k=0", "whole number"),
+        ("groups:k=2,step=-1", "at least 0"),
+        ("mean:alpha=1", "cannot read"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_is_refused_with_a_hint(text: str, says: str):
     with pytest.raises(OptionError, match=says) as caught:
         parse(text)

@@ -21,8 +21,14 @@ from holdfast.training.prompts import read_prompts
 
 FIELDS = [field.name for field in dataclasses.fields(Reading)]
 VERBS = [
-    ("check",), ("train", "dpo"), ("train-reward", "bradley_terry"), ("evaluate",), ("selfplay",), ("new-model",), ("lab", "stress"),
-]  # fmt: skip
+    ("check",),
+    ("train", "dpo"),
+    ("train-reward", "bradley_terry"),
+    ("evaluate",),
+    ("selfplay",),
+    ("new-model",),
+    ("lab", "stress"),
+]
 
 
 def test_read_takes_what_a_reading_holds_and_nothing_else() -> None:

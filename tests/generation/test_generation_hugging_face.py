@@ -219,8 +219,18 @@ def logp_by_steps(model: Any, prompt: list[int], answer: tuple[int, ...]) -> tor
 
 
 def test_learned_positions_that_skip_two_fall_back_or_are_right() -> None:
-    model = made(OPTConfig(vocab_size=VOCABULARY, hidden_size=32, ffn_dim=48, num_hidden_layers=2, num_attention_heads=4,
-                           max_position_embeddings=CONTEXT, word_embed_proj_dim=32, init_std=0.2))  # fmt: skip
+    model = made(
+        OPTConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            ffn_dim=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=CONTEXT,
+            word_embed_proj_dim=32,
+            init_std=0.2,
+        )
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         answers = HuggingFaceGenerator(model)(

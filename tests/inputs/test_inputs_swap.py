@@ -61,9 +61,17 @@ def row(i: int) -> Row:
     }
     named = {"chosen_model": f"m{i}", "rejected_model": "n", "rationale": "so", "topic": "t"}
     return Row(
-        Where("f", i + 1), "p", "good", "bad", rater="ann", group="ab"[i % 2], strength=2.0, confidence=0.6 + 0.1 * i, weight=1.0 + i,
+        Where("f", i + 1),
+        "p",
+        "good",
+        "bad",
+        rater="ann",
+        group="ab"[i % 2],
+        strength=2.0,
+        confidence=0.6 + 0.1 * i,
+        weight=1.0 + i,
         extra={**sides, **odds, **known, **named},
-    )  # fmt: skip
+    )
 
 
 ROWS = [row(i) for i in range(N)]

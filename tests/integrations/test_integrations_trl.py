@@ -54,10 +54,21 @@ def rows(pair_rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def config(folder: Path, **changes: Any) -> DPOConfig:
     """As our loop trains by default, rows in the order they are given."""
     settings = {
-        "per_device_train_batch_size": BATCH, "max_steps": 3, "learning_rate": RATE, "adam_epsilon": EPSILON,
-        "lr_scheduler_type": "constant", "bf16": False, "gradient_checkpointing": False, "logging_steps": 1, "save_strategy": "no",
-        "report_to": "none", "disable_tqdm": True, "train_sampling_strategy": "sequential", "use_cpu": True, "max_length": None,
-    }  # fmt: skip
+        "per_device_train_batch_size": BATCH,
+        "max_steps": 3,
+        "learning_rate": RATE,
+        "adam_epsilon": EPSILON,
+        "lr_scheduler_type": "constant",
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "train_sampling_strategy": "sequential",
+        "use_cpu": True,
+        "max_length": None,
+    }
     return DPOConfig(str(folder), **{**settings, **changes})
 
 
@@ -130,7 +141,7 @@ def one_gradient(ran: Any, samples: list[list[int]]) -> dict[str, Tensor]:
     return {name: value.grad.clone() for name, value in ran.model.named_parameters()}
 
 
-# ----------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 # agreement
 
 
@@ -154,9 +165,21 @@ def test_agrees_with_our_loop(
     method, settings, reduction, tiny_model_dir, tiny_tokenizer, rows, tmp_path
 ):
     ours = train(
-        method, model=str(tiny_model_dir), data=rows, out=tmp_path / "ours", reduction=reduction, batch_size=BATCH, max_steps=3,
-        learning_rate=RATE, adam_epsilon=EPSILON, schedule="constant", warmup_ratio=0.0, seed=SEED, save_every=0, **settings,
-    )  # fmt: skip
+        method,
+        model=str(tiny_model_dir),
+        data=rows,
+        out=tmp_path / "ours",
+        reduction=reduction,
+        batch_size=BATCH,
+        max_steps=3,
+        learning_rate=RATE,
+        adam_epsilon=EPSILON,
+        schedule="constant",
+        warmup_ratio=0.0,
+        seed=SEED,
+        save_every=0,
+        **settings,
+    )
     theirs = trainer(
         tiny_model_dir,
         tiny_tokenizer,
@@ -287,7 +310,7 @@ def test_metrics_of_ones_own_see_the_logits(tiny_model_dir, tiny_tokenizer, rows
     assert with_logits["eval_loss"] != pytest.approx(torch.tensor(2.0).log().item(), abs=1e-4)
 
 
-# ----------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 # no reference
 
 
@@ -328,7 +351,7 @@ def test_a_reference_that_is_given_is_measured_against(
     )  # its beta is 2
 
 
-# ----------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 # microbatches
 
 
@@ -371,7 +394,7 @@ def test_batches_that_are_more_than_their_rows_are_not_cut(
         )
 
 
-# ----------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 # memory
 
 
@@ -436,7 +459,7 @@ def test_evaluation_moves_no_memory(tiny_model_dir, tiny_tokenizer, rows, tmp_pa
         ran.evaluate(Dataset.from_list([{**rows[0], "rater": "zoe"}]))
 
 
-# ----------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 # refusals
 
 
@@ -463,10 +486,22 @@ def test_every_method_is_taken_or_refused_by_name(
 
 
 NOT_USUAL = {
-    "loss_type": ["ipo"], "loss_weights": [2.0], "beta": 0.2, "label_smoothing": 0.1, "ld_alpha": 0.5, "f_divergence_type": "forward_kl",
-    "f_alpha_divergence_coef": 0.1, "use_weighting": True, "discopop_tau": 0.1, "sync_ref_model": True, "ref_model_mixup_alpha": 0.1,
-    "ref_model_sync_steps": 3, "precompute_ref_log_probs": True, "precompute_ref_batch_size": 2, "padding_free": True,
-}  # fmt: skip
+    "loss_type": ["ipo"],
+    "loss_weights": [2.0],
+    "beta": 0.2,
+    "label_smoothing": 0.1,
+    "ld_alpha": 0.5,
+    "f_divergence_type": "forward_kl",
+    "f_alpha_divergence_coef": 0.1,
+    "use_weighting": True,
+    "discopop_tau": 0.1,
+    "sync_ref_model": True,
+    "ref_model_mixup_alpha": 0.1,
+    "ref_model_sync_steps": 3,
+    "precompute_ref_log_probs": True,
+    "precompute_ref_batch_size": 2,
+    "padding_free": True,
+}
 
 
 @pytest.mark.parametrize("name", sorted(UNREAD))
@@ -590,7 +625,7 @@ def test_a_method_of_ones_own(tiny_model_dir, tiny_tokenizer, rows, tmp_path):
     assert logged(ran, "loss") == pytest.approx([2 * torch.tensor(2.0).log().item()], abs=1e-5)
 
 
-# ----------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 # the page
 
 

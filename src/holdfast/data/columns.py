@@ -171,10 +171,24 @@ BY_INDEX = frozenset(VERDICTS) - {
 }  # name one of the two
 KNOWN = frozenset(
     {
-        *PROMPT_TEXTS, *CONVERSATIONS, *LESS_SURE, *SYSTEM, *HISTORY, INPUT, *ANSWER, *ANSWERS, *ORDERS, *LABELS, *OPTIONAL, *VERDICTS,
-        *(name for pair in PAIRS for name in pair), "text", "tools", "loser",
+        *PROMPT_TEXTS,
+        *CONVERSATIONS,
+        *LESS_SURE,
+        *SYSTEM,
+        *HISTORY,
+        INPUT,
+        *ANSWER,
+        *ANSWERS,
+        *ORDERS,
+        *LABELS,
+        *OPTIONAL,
+        *VERDICTS,
+        *(name for pair in PAIRS for name in pair),
+        "text",
+        "tools",
+        "loser",
     }
-)  # fmt: skip
+)
 
 TEXT, NUMBER, BOOL, MESSAGES, MESSAGE, TEXTS = (
     "text",
@@ -297,9 +311,27 @@ TOKENS = (
     frozenset(token for pair in SIDES for token in pair) | set("23456789") | {"c", "d", "third"}
 )
 TEXT_STEMS = (
-    "response", "answer", "completion", "output", "text", "summary", "reply", "generation", "candidate", "message", "assistant",
-    "human_ref", "response_text", "answer_text", "model_response", "model_output", "translation", "option", "choice", "",
-)  # fmt: skip
+    "response",
+    "answer",
+    "completion",
+    "output",
+    "text",
+    "summary",
+    "reply",
+    "generation",
+    "candidate",
+    "message",
+    "assistant",
+    "human_ref",
+    "response_text",
+    "answer_text",
+    "model_response",
+    "model_output",
+    "translation",
+    "option",
+    "choice",
+    "",
+)
 NAME_STEMS = (
     "model",
     "generator",
@@ -362,10 +394,31 @@ SCORE_WORDS = frozenset(
 )
 SCORED_WHAT = frozenset(  # words beside these that leave it at that: high is good
     {
-        "overall", "human", "gpt", "judge", "avg", "average", "mean", "total", "final", "helpfulness", "correctness", "preference", "rm",
-        "response", "answer", "completion", "output", "text", "summary", "conv", "conversation", "assistant", "annotator",
+        "overall",
+        "human",
+        "gpt",
+        "judge",
+        "avg",
+        "average",
+        "mean",
+        "total",
+        "final",
+        "helpfulness",
+        "correctness",
+        "preference",
+        "rm",
+        "response",
+        "answer",
+        "completion",
+        "output",
+        "text",
+        "summary",
+        "conv",
+        "conversation",
+        "assistant",
+        "annotator",
     }
-)  # fmt: skip
+)
 
 
 class Sides(NamedTuple):
@@ -546,13 +599,63 @@ def side_spoken_of(column: str) -> int | None:
 
 REMARKS = frozenset(
     {
-        "rationale", "reason", "reasons", "reasoning", "explanation", "explanations", "justification", "critique", "feedback", "comment",
-        "comments", "note", "notes", "remark", "annotation", "annotations", "principle", "principles", "statement", "elaboration",
-        "metadata", "meta", "category", "categories", "domain", "topic", "tag", "tags", "subset", "language", "task", "dataset", "url",
-        "link", "title", "author", "id", "hash", "time", "date", "timestamp", "source", "split", "reference", "references", "gold",
-        "labelling", "labeling", "raw", "judge", "grading", "evaluator", "revision", "edited", "quotes",
+        "rationale",
+        "reason",
+        "reasons",
+        "reasoning",
+        "explanation",
+        "explanations",
+        "justification",
+        "critique",
+        "feedback",
+        "comment",
+        "comments",
+        "note",
+        "notes",
+        "remark",
+        "annotation",
+        "annotations",
+        "principle",
+        "principles",
+        "statement",
+        "elaboration",
+        "metadata",
+        "meta",
+        "category",
+        "categories",
+        "domain",
+        "topic",
+        "tag",
+        "tags",
+        "subset",
+        "language",
+        "task",
+        "dataset",
+        "url",
+        "link",
+        "title",
+        "author",
+        "id",
+        "hash",
+        "time",
+        "date",
+        "timestamp",
+        "source",
+        "split",
+        "reference",
+        "references",
+        "gold",
+        "labelling",
+        "labeling",
+        "raw",
+        "judge",
+        "grading",
+        "evaluator",
+        "revision",
+        "edited",
+        "quotes",
     }
-)  # fmt: skip
+)
 
 
 def is_remark(column: str) -> bool:

@@ -25,10 +25,26 @@ from holdfast.visible import one_line
 LOOKED_AT = 200  # values of a column from which it is judged
 PART_OF_PROMPT = frozenset(
     (
-        *named.PROMPT_TEXTS, *named.CONVERSATIONS, *named.SYSTEM, *named.HISTORY, named.INPUT, "context", "contexts", "passage", "passages",
-        "document", "documents", "background", "persona", "preamble", "premise", "scenario", "choices", "options",
+        *named.PROMPT_TEXTS,
+        *named.CONVERSATIONS,
+        *named.SYSTEM,
+        *named.HISTORY,
+        named.INPUT,
+        "context",
+        "contexts",
+        "passage",
+        "passages",
+        "document",
+        "documents",
+        "background",
+        "persona",
+        "preamble",
+        "premise",
+        "scenario",
+        "choices",
+        "options",
     )
-)  # fmt: skip
+)
 ANSWERS = frozenset(
     (*(name for pair in named.PAIRS for name in pair), *named.ANSWER, *named.ANSWERS)
 )
@@ -42,23 +58,64 @@ VERDICT = frozenset((*named.VERDICTS, *named.LABELS)) - {
 }
 GOODNESS = frozenset(  # words of a column's name
     {
-        "safe", "helpful", "harmless", "passed", "accepted", "approved", "liked", "like", "upvoted", "thumb", "thumbs", "good", "correct",
-        "desirable", "reaction",
+        "safe",
+        "helpful",
+        "harmless",
+        "passed",
+        "accepted",
+        "approved",
+        "liked",
+        "like",
+        "upvoted",
+        "thumb",
+        "thumbs",
+        "good",
+        "correct",
+        "desirable",
+        "reaction",
     }
-)  # fmt: skip
+)
 BADNESS = frozenset(
     {
-        "unsafe", "toxic", "harmful", "unhelpful", "failed", "rejected", "flagged", "disliked", "dislike", "downvoted", "down", "bad",
-        "wrong", "incorrect", "undesirable", "hallucination", "hallucinated", "not",
+        "unsafe",
+        "toxic",
+        "harmful",
+        "unhelpful",
+        "failed",
+        "rejected",
+        "flagged",
+        "disliked",
+        "dislike",
+        "downvoted",
+        "down",
+        "bad",
+        "wrong",
+        "incorrect",
+        "undesirable",
+        "hallucination",
+        "hallucinated",
+        "not",
     }
-)  # fmt: skip
+)
 TRUE = frozenset(("true", "1", "1.0", "yes"))
 SCORE = frozenset(
     {
-        "score", "scores", "rating", "ratings", "reward", "rewards", "quality", "helpfulness", "correctness", "overall_score",
-        "overall_rating", "grade", "stars", "points",
+        "score",
+        "scores",
+        "rating",
+        "ratings",
+        "reward",
+        "rewards",
+        "quality",
+        "helpfulness",
+        "correctness",
+        "overall_score",
+        "overall_rating",
+        "grade",
+        "stars",
+        "points",
     }
-)  # fmt: skip
+)
 MARK = "\N{SECTION SIGN}"
 
 

@@ -35,24 +35,67 @@ FREE = 0.2
 
 TIES = frozenset(
     {
-        "tie", "tied", "draw", "both", "neither", "equal", "same", "tie_bothbad", "tie_both_bad", "bothbad", "both_bad", "both_good",
-        "bothgood", "even", "no_preference", "a=b", "a~b", "c",
+        "tie",
+        "tied",
+        "draw",
+        "both",
+        "neither",
+        "equal",
+        "same",
+        "tie_bothbad",
+        "tie_both_bad",
+        "bothbad",
+        "both_bad",
+        "both_good",
+        "bothgood",
+        "even",
+        "no_preference",
+        "a=b",
+        "a~b",
+        "c",
     }
-)  # fmt: skip
+)
 FIRSTS = frozenset({"first", "a", "left", "one", "1st"})
 SECONDS = frozenset({"second", "b", "right", "two", "2nd"})
 GOODS = frozenset(
     {
-        "good", "true", "yes", "up", "desirable", "positive", "chosen", "thumbs_up", "correct", "like", "liked", "accepted", "accept",
-        "pass", "preferred", "+",
+        "good",
+        "true",
+        "yes",
+        "up",
+        "desirable",
+        "positive",
+        "chosen",
+        "thumbs_up",
+        "correct",
+        "like",
+        "liked",
+        "accepted",
+        "accept",
+        "pass",
+        "preferred",
+        "+",
     }
-)  # fmt: skip
+)
 BADS = frozenset(
     {
-        "bad", "false", "no", "down", "undesirable", "negative", "rejected", "thumbs_down", "incorrect", "wrong", "dislike", "disliked",
-        "reject", "fail", "-",
+        "bad",
+        "false",
+        "no",
+        "down",
+        "undesirable",
+        "negative",
+        "rejected",
+        "thumbs_down",
+        "incorrect",
+        "wrong",
+        "dislike",
+        "disliked",
+        "reject",
+        "fail",
+        "-",
     }
-)  # fmt: skip
+)
 YES_NO = {"yes": 1.0, "y": 1.0, "no": 0.0, "n": 0.0}
 NEUTRALS = frozenset(["neutral", "unsure", "unknown", "skip", "mixed"])
 NOUN = (
