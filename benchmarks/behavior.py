@@ -219,7 +219,7 @@ def methods(model: Path, data: Path, scratch: Path) -> dict[str, Any]:
 
 def rewards(model: Path, data: Path, scratch: Path) -> dict[str, Any]:
     import holdfast
-    from holdfast.reward import REWARDS
+    from holdfast.rewards import REWARDS
 
     def one(name: str) -> dict[str, Any]:
         out = scratch / "rewards" / name

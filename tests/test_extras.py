@@ -95,7 +95,10 @@ def test_extras_of_extras_are_read_from_the_metadata(metadata_of_this_tree: None
 
 def test_every_verb_and_module_names_an_extra_that_exists():
     assert set(EXTRA_OF.values()) <= set(PROJECT["optional-dependencies"])
-    assert set(holdfast.DOORS) | set(holdfast.ROOMS) <= set(EXTRA_OF) | {"preference", "ambiguity"}
+    assert set(holdfast.FUNCTIONS) | set(holdfast.MODULES) <= set(EXTRA_OF) | {
+        "preference",
+        "reductions",
+    }
 
 
 def test_a_verb_without_its_packages_names_them_and_the_cure(

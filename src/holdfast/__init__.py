@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.extras import require
 
 if TYPE_CHECKING:
-    from holdfast import ambiguity, data, games, pluralism, preference, recipes, reward, sampling
+    from holdfast import data, games, pluralism, preference, recipes, reductions, rewards, sampling
     from holdfast.checkup.checkup import check
     from holdfast.data import read
     from holdfast.evaluation.evaluation import evaluate
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "__version__",
-    "ambiguity",
     "check",
     "data",
     "evaluate",
@@ -36,7 +35,8 @@ __all__ = [
     "preference",
     "read",
     "recipes",
-    "reward",
+    "reductions",
+    "rewards",
     "sampling",
     "score",
     "train",
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 # Looked up when first used, so that `import holdfast` costs nothing.
-DOORS = {
+FUNCTIONS = {
     "check": "holdfast.checkup.checkup",
     "read": "holdfast.data",
     "score": "holdfast.scorers.rows",
@@ -52,15 +52,24 @@ DOORS = {
     "train_reward": "holdfast.training.reward",
     "evaluate": "holdfast.evaluation.evaluation",
 }
-ROOMS = ("ambiguity", "data", "games", "pluralism", "preference", "recipes", "reward", "sampling")
+MODULES = (
+    "reductions",
+    "data",
+    "games",
+    "pluralism",
+    "preference",
+    "recipes",
+    "rewards",
+    "sampling",
+)
 
 
 def __getattr__(name: str) -> Any:
-    if name in DOORS or name in ROOMS:
+    if name in FUNCTIONS or name in MODULES:
         require(name)
-    if name in DOORS:
-        return getattr(import_module(DOORS[name]), name)
-    if name in ROOMS:
+    if name in FUNCTIONS:
+        return getattr(import_module(FUNCTIONS[name]), name)
+    if name in MODULES:
         return import_module(f"holdfast.{name}")
     raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
 

@@ -77,7 +77,7 @@ def _train(name: str) -> Any:
 
 def _train_reward(name: str) -> Any:
     """`holdfast train-reward NAME`."""
-    from holdfast.reward import get
+    from holdfast.rewards import get
     from holdfast.training.reward import DEFAULTS, train_reward
 
     return _training("train-reward", name, get(name), train_reward, DEFAULTS)
@@ -171,7 +171,7 @@ class Kinds(TyperGroup):
     """One sub-command a kind of reward model."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        from holdfast.reward import REWARDS
+        from holdfast.rewards import REWARDS
 
         return list(REWARDS)
 

@@ -34,7 +34,7 @@ EXTRA_OF = {
     "methods": "games",
     "games": "games",
     "pluralism": "games",
-    "reward": "games",
+    "rewards": "games",
 }
 
 

@@ -16,11 +16,11 @@ from typing import Any
 import rich.table
 
 from holdfast import card
-from holdfast.ambiguity import REDUCTIONS
 from holdfast.card import AnswerMethod, Limit, Method, Paper, settings_of
 from holdfast.inputs import label
 from holdfast.inputs.base import Input
 from holdfast.methods import METHODS, get
+from holdfast.reductions import REDUCTIONS
 
 TOKENS = {
     "sum": "Log-probabilities are summed over the response tokens of an answer.",

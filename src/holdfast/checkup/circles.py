@@ -406,7 +406,7 @@ def _unseen(t: Tournament, asked: Asked) -> dict[str, Any]:
     """Whether a model that can hold circles predicts unseen meetings better than one that cannot;
     both are cross-validated.
     """
-    from holdfast.reward import cross_validate
+    from holdfast.rewards import cross_validate
 
     clear = np.flatnonzero(t.y_U != 0.5)
     if len(clear) > LEARNED:

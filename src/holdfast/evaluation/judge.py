@@ -27,8 +27,8 @@ from holdfast.errors import ModelError, OptionError
 from holdfast.games.game import Game
 from holdfast.models.judges import kind_of, load_judge
 from holdfast.models.load import context_length, load_tokenizer
-from holdfast.reward.kind import PROMPT, RewardMethod
-from holdfast.reward.table import get
+from holdfast.rewards.kind import PROMPT, RewardMethod
+from holdfast.rewards.table import get
 from holdfast.scorers.judge import JudgeScorer
 from holdfast.scorers.text import chunks_by_tokens
 from holdfast.types import Text, Tokenized

@@ -19,12 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import Method, PairMethod
 from holdfast.errors import OptionError
 from holdfast.evaluation.difficulty import log_odds
 from holdfast.inputs import reference
 from holdfast.methods import get
+from holdfast.reductions.mean import mean
 from holdfast.types import Pairs, Scored
 
 Array = NDArray[np.float64]

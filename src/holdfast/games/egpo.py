@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Limit, PairMethod, Paper, departures_of
 from holdfast.games._regression import check_step, miss, win_gap
 from holdfast.games.game import Oracle
 from holdfast.games.state import State, mirror
 from holdfast.inputs import earlier_gap, reference, win_rate
+from holdfast.reductions.mean import mean
 from holdfast.types import Pairs
 
 

@@ -6,12 +6,12 @@ from math import inf
 
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
 from holdfast.games._regression import miss
 from holdfast.games.game import Oracle
 from holdfast.games.state import State, mirror
 from holdfast.inputs import earlier_gap, reference
+from holdfast.reductions.mean import mean
 from holdfast.types import Pairs
 
 

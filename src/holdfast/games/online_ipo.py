@@ -8,11 +8,11 @@ from math import inf
 
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, PairMethod, Paper, check, departures_of
 from holdfast.games.game import Oracle, log_softmax
 from holdfast.games.state import State
 from holdfast.inputs import confidence, reference
+from holdfast.reductions.mean import mean
 from holdfast.types import Pairs
 
 

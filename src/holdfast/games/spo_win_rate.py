@@ -8,12 +8,12 @@ from math import inf
 
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, PairMethod, Paper, check, departures_of
 from holdfast.games._regression import check_step, win_gap
 from holdfast.games.game import Oracle, log_softmax
 from holdfast.games.state import State
 from holdfast.inputs import reference, win_rate
+from holdfast.reductions.mean import mean
 from holdfast.types import Pairs
 
 

@@ -14,15 +14,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from holdfast import ambiguity, card, types
+from holdfast import card, reductions, types
 from holdfast.lab import fit
 from holdfast.lab.claim import Claim
 
 # Rooms of what a claim's file imports, whose code its numbers hang on.
-ROOMS = (
+MODULES = (
     "holdfast.lab.worlds.",
     "holdfast.lab.frontier",
-    "holdfast.reward.",
+    "holdfast.rewards.",
     "holdfast.pluralism.",
     "holdfast.sampling.",
 )
@@ -83,18 +83,18 @@ def key(claim: Claim, point: Mapping[str, Any], seeds: tuple[int, ...]) -> str:
 
     from holdfast import methods
 
-    room = [inspect.getmodule(methods.get(name).objective) for name in claim.methods]
-    helpers = [m for name, m in sys.modules.items() if name.startswith(ROOMS)]
+    module = [inspect.getmodule(methods.get(name).objective) for name in claim.methods]
+    helpers = [m for name, m in sys.modules.items() if name.startswith(MODULES)]
     mine = [
         sys.modules[claim.module],
         claim.world,
         fit,
         card,
         types,
-        ambiguity,
+        reductions,
         *helpers_of(claim, helpers),
     ]
-    digest = hashlib.sha256(sources([m for m in [*mine, *room] if m is not None]).encode())
+    digest = hashlib.sha256(sources([m for m in [*mine, *module] if m is not None]).encode())
     digest.update(
         json.dumps(
             [claim.module, claim.measure.__name__, dict(point), list(seeds)],

@@ -21,7 +21,7 @@ from holdfast.data.matches import columns
 from holdfast.errors import DataError, OptionError, shown
 from holdfast.games import Game, from_votes
 from holdfast.games.game import shares
-from holdfast.reward.items import fit_items
+from holdfast.rewards.items import fit_items
 
 FILLS = ("none", "bradley_terry", "general_preference")
 

@@ -13,9 +13,9 @@ from scipy.special import logsumexp
 from torch import Tensor
 
 from holdfast import arrays
-from holdfast.ambiguity.groups import toward_worst
 from holdfast.card import check
 from holdfast.errors import DataError
+from holdfast.reductions.groups import toward_worst
 
 Floats = NDArray[np.float64]
 

@@ -7,9 +7,9 @@ from math import inf, log
 import torch.nn.functional as F
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, PairMethod, Paper, check, departures_of
 from holdfast.inputs import reference
+from holdfast.reductions.mean import mean
 from holdfast.types import Pairs
 
 

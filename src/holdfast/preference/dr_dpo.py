@@ -6,10 +6,10 @@ from math import log
 
 from torch import Tensor
 
-from holdfast.ambiguity.kl_best_case import kl_best_case
 from holdfast.card import Card, Limit, PairMethod, Paper, departures_of
 from holdfast.inputs import reference
 from holdfast.preference.dpo import dpo
+from holdfast.reductions.kl_best_case import kl_best_case
 from holdfast.types import Pairs
 
 

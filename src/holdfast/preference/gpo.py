@@ -8,9 +8,9 @@ from math import inf
 
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, PairMethod, Paper, check, departures_of
 from holdfast.inputs import log_odds, reference
+from holdfast.reductions.mean import mean
 from holdfast.types import Pairs
 
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
 from holdfast.inputs import reference, samples
+from holdfast.reductions.mean import mean
 from holdfast.types import Pairs
 
 

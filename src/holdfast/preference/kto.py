@@ -7,9 +7,9 @@ from math import inf
 import torch
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import AnswerMethod, Card, Paper, check, departures_of
 from holdfast.inputs import label, mismatched, reference
+from holdfast.reductions.mean import mean
 from holdfast.types import Answers
 
 

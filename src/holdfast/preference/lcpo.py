@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import (
     Card,
     Limit,
@@ -30,6 +29,7 @@ from holdfast.preference.cpo import METHOD as CPO
 from holdfast.preference.dpo import METHOD as DPO
 from holdfast.preference.ipo import METHOD as IPO
 from holdfast.preference.simpo import METHOD as SIMPO
+from holdfast.reductions.mean import mean
 from holdfast.types import Pairs
 
 DOC = """Train {name} on labels that may be wrong, and learn from the policy itself how often each rater is right.

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Limit, PairMethod, check, departures_of
 from holdfast.inputs import activation, reference, token_kl
 from holdfast.preference._tokens import weighed_N
 from holdfast.preference.sparsepo import PAPER
+from holdfast.reductions.mean import mean
 from holdfast.types import Pairs, Scored
 
 

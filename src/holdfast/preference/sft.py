@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import AnswerMethod, Card, Paper, departures_of
+from holdfast.reductions.mean import mean
 from holdfast.types import Answers
 
 

@@ -7,8 +7,8 @@ from math import inf
 import torch.nn.functional as F
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, PairMethod, Paper, check, departures_of
+from holdfast.reductions.mean import mean
 from holdfast.types import Pairs
 
 

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Head, Limit, PairMethod, check, departures_of
 from holdfast.inputs import head, reference, token_kl
 from holdfast.preference._tokens import TokenMask, masks_NTK, weighed_N
 from holdfast.preference.sparsepo import PAPER, all_ones
+from holdfast.reductions.mean import mean
 from holdfast.types import Pairs, Scored
 
 

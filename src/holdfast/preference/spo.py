@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Head, Limit, PairMethod, Paper, check, departures_of
 from holdfast.inputs import copies, head, reference
 from holdfast.inputs.prompts import CORRUPTION_LEVELS, copies_of
+from holdfast.reductions.mean import mean
 from holdfast.types import Pairs, Scored
 
 

@@ -6,10 +6,10 @@ from math import inf
 
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, PairMethod, Paper, check, departures_of
 from holdfast.inputs import reference, revision
 from holdfast.inputs.prompts import revised
+from holdfast.reductions.mean import mean
 from holdfast.types import Pairs
 
 

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
 from holdfast.inputs import reference, token_kl
 from holdfast.preference._tokens import weighed_N
+from holdfast.reductions.mean import mean
 from holdfast.types import Pairs
 
 

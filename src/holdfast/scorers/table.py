@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import Reduction, check
 from holdfast.errors import NeedError, RunError
 from holdfast.inputs import group, label, mismatched, weight
 from holdfast.inputs.base import Input
+from holdfast.reductions.mean import mean
 from holdfast.types import Answers, Batch, Pairs, Scored
 
 

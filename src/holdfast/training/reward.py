@@ -25,8 +25,8 @@ from holdfast.evaluation.intervals import mean_interval
 from holdfast.files import path_of
 from holdfast.inputs import group
 from holdfast.models.judges import load_judge, mark
-from holdfast.reward.kind import PROMPT, RewardMethod, heads
-from holdfast.reward.table import get
+from holdfast.rewards.kind import PROMPT, RewardMethod, heads
+from holdfast.rewards.table import get
 from holdfast.scorers.judge import JudgeScorer
 from holdfast.training.metrics import accuracy, adversary_metrics
 from holdfast.training.options import Options, split_options

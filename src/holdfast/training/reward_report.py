@@ -14,7 +14,7 @@ from holdfast.pages import summary
 from holdfast.report import Chart, Page, Section, Table, Tile
 from holdfast.report.charts import PALETTE
 from holdfast.report.marks import intervals, lines
-from holdfast.reward.kind import RewardMethod
+from holdfast.rewards.kind import RewardMethod
 from holdfast.training.model_card import (
     changed,
     data_lines,

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holdfast.ambiguity import REDUCTIONS, parse
 from holdfast.card import Method, Reduction, costs, initial_memory, settings_of
 from holdfast.errors import HoldfastError, NeedError, OptionError, RunError, shown
 from holdfast.files import TEMPORARY, folder_to_write
@@ -26,6 +25,7 @@ from holdfast.inputs import reference as reference_input
 from holdfast.inputs import samples
 from holdfast.inputs.base import Input
 from holdfast.models.load import context_length, load_tokenizer
+from holdfast.reductions import REDUCTIONS, parse
 from holdfast.scorers.branches import BranchScorer, Verification, said_of
 from holdfast.scorers.reference import model_hash
 from holdfast.training import plan

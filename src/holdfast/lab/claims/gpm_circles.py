@@ -30,9 +30,9 @@ from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import all_of, bounded, equivalent, separated
 from holdfast.lab.worlds import circles
 from holdfast.lab.worlds.circles import PROMPTS, agreement, gold_logits, noisy_pairs
-from holdfast.reward.bradley_terry import difference
-from holdfast.reward.general_preference import gated, skew_score
-from holdfast.reward.kind import surprise
+from holdfast.rewards.bradley_terry import difference
+from holdfast.rewards.general_preference import gated, skew_score
+from holdfast.rewards.kind import surprise
 
 AGREEMENT, EXPLOITABLE = "agreement with gold", "exploitability of the average policy, log-odds"
 HIDDEN, RATE, EPOCHS, BATCH, PAIRS = 64, 3e-3, 8, 256, 6000

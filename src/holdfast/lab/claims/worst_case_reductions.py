@@ -21,13 +21,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from holdfast.ambiguity import parse
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.fit import Cost, adam, newton
 from holdfast.lab.verdict import all_of, separated
 from holdfast.lab.worlds import loglinear
 from holdfast.lab.worlds.loglinear import FLIPS, World, compare, cost_of, log_linear
 from holdfast.methods import get
+from holdfast.reductions import parse
 
 GAP, TUNED = "gap to the optimum", "gap to the optimum, best beta"
 WORST = ("kl:temperature=1.0", "chi_square:radius=0.5", "cvar:alpha=0.5")

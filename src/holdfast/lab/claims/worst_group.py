@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 
-from holdfast.ambiguity import groups
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.fit import newton
 from holdfast.lab.verdict import equivalent, separated
@@ -27,6 +26,7 @@ from holdfast.lab.worlds import tastes
 from holdfast.lab.worlds.loglinear import Labels, World, compare, cost_of, flip_uniform, trained
 from holdfast.lab.worlds.tastes import polled, regrets_W, two_tastes
 from holdfast.methods import get
+from holdfast.reductions import groups
 
 WORST, MEAN, GAP = "regret of the worse-off group", "mean regret over people", "gap to the optimum"
 SHARE = 0.8

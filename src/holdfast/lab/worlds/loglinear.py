@@ -24,10 +24,10 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from torch import Tensor
 
-from holdfast.ambiguity.mean import mean
 from holdfast.card import AnswerMethod, Method, Reduction, State, check, costs, initial_memory
 from holdfast.inputs import group, label, mismatched, rater, reward_gap
 from holdfast.lab.fit import Cost, adam
+from holdfast.reductions.mean import mean
 from holdfast.types import Answers, Batch, Pairs, Scored
 
 

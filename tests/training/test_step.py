@@ -1,0 +1,223 @@
+"""Both routes to a batch's gradient against one plain backward through the whole batch."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from holdfast.card import Method, costs
+from holdfast.methods import METHODS
+from holdfast.reductions import parse
+from holdfast.scorers.assemble import assemble
+from holdfast.scorers.reference import attach
+from holdfast.scorers.text import TextScorer
+from holdfast.training.plan import Microbatch, split
+from holdfast.training.step import Memories, Question, Rows, judge, score_all, take_gradient
+from holdfast.training.world import World
+from holdfast.types import Answers, Row, Tokenized, Where
+from tests.conftest import build_model
+
+VOCABULARY = 40
+
+
+def make_rows(method: Method, count: int = 9) -> Rows:
+    """Rows of uneven lengths, weights and groups, with a reference that differs from the policy."""
+    rng = random.Random(3)
+    names = ["answer", "mismatched"] if method.takes is Answers else ["chosen", "rejected"]
+    ids = lambda low, high: [rng.randrange(2, VOCABULARY) for _ in range(rng.randint(low, high))]  # noqa: E731
+    items = [Tokenized(ids(1, 6), {name: ids(1, 9) for name in names}) for _ in range(count)]
+    rows = [
+        Row(Where("rows", n + 1), weight=0.5 + n % 3, group="ab"[n % 2], desirable=n % 3 != 0)
+        for n in range(count)
+    ]
+    reference = [
+        {
+            name: torch.randn(len(ids), generator=torch.Generator().manual_seed(n)) - 3
+            for name, ids in item.branches.items()
+        }
+        for n, item in enumerate(items)
+    ]
+    return Rows(items, rows, reference)
+
+
+def gradients(scorer: nn.Module) -> dict[str, Tensor]:
+    return {name: p.grad.clone() for name, p in scorer.named_parameters() if p.grad is not None}
+
+
+def the_obvious_way(
+    scorer: TextScorer, question: Question, rows: Rows, memories: Memories
+) -> tuple[float, dict[str, Tensor]]:
+    assert rows.reference is not None
+    scorer.zero_grad()
+    batch = assemble(
+        question.method.takes,
+        attach(scorer(rows.items), rows.reference),
+        rows.rows,
+        question.groups,
+    )
+    cost_N, _ = costs(question.method, batch, question.settings, memories.method)
+    total, _ = question.reduction.apply(cost_N, batch, memories.reduction)
+    total.backward()
+    return float(total.detach()), gradients(scorer)
+
+
+@pytest.fixture
+def world() -> World:
+    return World(precision="fp32")
+
+
+CASES = [
+    ("dpo", "mean", {"beta": 0.5}),
+    ("dpo", "kl:temperature=0.3", {"beta": 0.5}),
+    ("dpo", "cvar:alpha=0.4", {"beta": 0.5}),
+    ("dpo", "chi_square:radius=0.5", {"beta": 0.5}),
+    ("dpo", "groups:k=2,step=0.5", {"beta": 0.5}),
+    ("kto", "mean", {"beta": 0.5}),
+    ("sft", "mean", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "reduction", "settings"), CASES)
+@pytest.mark.parametrize("budget", [1, 30, 10_000])
+def test_every_way_of_cutting_a_batch_gives_its_gradient(
+    world: World, name: str, reduction: str, settings: dict[str, float], budget: int
+) -> None:
+    method = METHODS[name]
+    rows = make_rows(method)
+    question = Question(method, settings, parse(reduction), ("a", "b"))
+    memories = question.first_memories()
+    scorer = TextScorer(build_model(VOCABULARY)).eval()
+    total, wanted = the_obvious_way(scorer, question, rows, memories)
+    scorer.zero_grad()
+    plan = split([item.tokens for item in rows.items], processes=1, budget=budget)
+    outcome = take_gradient(world, scorer, question, rows, memories, plan)
+    assert len(plan[0]) == {1: 9, 10_000: 1}.get(budget, len(plan[0]))
+    assert float(outcome.total) == pytest.approx(total, rel=1e-5)
+    found = gradients(scorer)
+    assert found.keys() == wanted.keys()
+    for key in wanted:
+        torch.testing.assert_close(found[key], wanted[key], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["dpo", "sft"])
+def test_both_routes_agree_where_both_apply(world: World, name: str) -> None:
+    method = METHODS[name]
+    rows = make_rows(method)
+    plan = split([item.tokens for item in rows.items], processes=1, budget=30)
+    scorer = TextScorer(build_model(VOCABULARY)).eval()
+    mean = parse("mean")
+    found = []
+    for reduction in (mean, mean._replace(linear=False)):
+        scorer.zero_grad()
+        question = Question(method, {}, reduction)
+        assert question.sums_up == reduction.linear
+        take_gradient(world, scorer, question, rows, question.first_memories(), plan)
+        found.append(gradients(scorer))
+    for key in found[0]:
+        torch.testing.assert_close(found[0][key], found[1][key], rtol=1e-4, atol=1e-7)
+
+
+def test_the_worst_case_is_of_the_whole_batch_not_of_its_microbatches(world: World) -> None:
+    """cvar at alpha = 1/9 looks at the worst row of nine; microbatch by microbatch it would look at
+    the worst of each.
+    """
+    rows = make_rows(METHODS["dpo"])
+    rows = Rows(rows.items, [Row(row.where) for row in rows.rows], rows.reference)
+    question = Question(METHODS["dpo"], {"beta": 0.5}, parse("cvar:alpha=0.111111"))
+    scorer = TextScorer(build_model(VOCABULARY)).eval()
+    outcome = take_gradient(
+        world,
+        scorer,
+        question,
+        rows,
+        question.first_memories(),
+        split([1] * 9, processes=1, budget=1),
+    )
+    assert float(outcome.total) == pytest.approx(float(outcome.cost_N.max()), rel=1e-4)
+    assert int((outcome.adversary_N > 1e-3).sum()) == 1
+
+
+def test_padding_microbatches_count_for_nothing(world: World) -> None:
+    rows = make_rows(METHODS["dpo"], count=3)
+    question = Question(METHODS["dpo"], {}, parse("mean"))
+    scorer = TextScorer(build_model(VOCABULARY)).eval()
+    _, wanted = the_obvious_way(scorer, question, rows, question.first_memories())
+    scorer.zero_grad()
+    plan = [[Microbatch((0, 2)), Microbatch((1,)), Microbatch((0,), padding=True)]]
+    outcome = take_gradient(world, scorer, question, rows, question.first_memories(), plan)
+    assert len(outcome.cost_N) == 3
+    for key, value in gradients(scorer).items():
+        torch.testing.assert_close(value, wanted[key], rtol=1e-4, atol=1e-7)
+
+
+def test_scores_come_back_in_the_order_of_the_rows(world: World) -> None:
+    rows = make_rows(METHODS["dpo"])
+    scorer = TextScorer(build_model(VOCABULARY)).eval()
+    parts = score_all(
+        world,
+        scorer,
+        rows.items,
+        split([item.tokens for item in rows.items], processes=1, budget=25),
+    )
+    with torch.no_grad():
+        for n, item in enumerate(rows.items):
+            alone = scorer([item])
+            for name in item.branches:
+                assert float(parts[name].logp_N[n]) == pytest.approx(
+                    float(alone[name].logp_N[0]), abs=1e-4
+                )
+                assert int(parts[name].length_N[n]) == len(item.branches[name])
+
+
+def test_dropout_falls_in_the_second_pass_as_it_fell_in_the_first(world: World) -> None:
+    """With attention dropout on, the two passes must see one and the same policy: the gradient is
+    then that of the loss that was read.
+    """
+    rows = make_rows(METHODS["dpo"], count=4)
+    question = Question(METHODS["dpo"], {}, parse("kl:temperature=0.3"))
+    plan = split([1] * 4, processes=1, budget=2)
+    seen: list[Tensor] = []
+
+    class Watched(TextScorer):
+        def forward(self, items: Any) -> Any:
+            parts = super().forward(items)
+            seen.append(parts["chosen"].logp_N.detach())
+            return parts
+
+    scorer = Watched(build_model(VOCABULARY, attention_dropout=0.5)).train()
+    torch.manual_seed(0)
+    take_gradient(world, scorer, question, rows, question.first_memories(), plan)
+    assert len(seen) == 4
+    assert torch.equal(seen[0], seen[2])
+    assert torch.equal(seen[1], seen[3])
+    first = seen[0].clone()
+    seen.clear()
+    take_gradient(world, scorer, question, rows, question.first_memories(), plan)
+    assert not torch.equal(first, seen[0])
+
+
+def test_the_state_moves_once_a_step(world: World) -> None:
+    rows = make_rows(METHODS["dpo"])
+    question = Question(METHODS["dpo"], {}, parse("groups:k=2,step=0.5"), ("a", "b"))
+    memories = question.first_memories()
+    scorer = TextScorer(build_model(VOCABULARY)).eval()
+    lengths = [item.tokens for item in rows.items]
+    found = [
+        take_gradient(
+            world, scorer, question, rows, memories, split(lengths, processes=1, budget=b)
+        ).memories.reduction
+        for b in (30, 10_000)
+    ]
+    torch.testing.assert_close(found[0]["log_weight_K"], found[1]["log_weight_K"])
+    assert not torch.equal(found[0]["log_weight_K"], memories.reduction["log_weight_K"])
+    again = judge(
+        question,
+        score_all(world, scorer, rows.items, split(lengths, processes=1, budget=30)),
+        rows,
+        memories,
+    )
+    torch.testing.assert_close(again.memories.reduction["log_weight_K"], found[0]["log_weight_K"])
