@@ -534,11 +534,13 @@ def test_card_and_docstring_are_complete(method: Method):
         and card.paper.year > 2000
         and (card.paper.arxiv or card.paper.venue)
     )
-    assert card.equation and card.status and "cost" in words and "Shape (N,)" in words
+    assert card.equation and card.status and "cost" in words
     assert card.paper.authors.split(",")[0].split()[-1] in words, "the docstring cites the paper"
+    assert (card.tokens == "apart") == (method.average is not None)
+    assert ("Shape (N,)" if method.average is None else "Shape (N, T)") in words
     assert card.departures == departures_of(method.objective)
     assert set(card.needs) <= set(INPUTS)
-    assert ("|y" in card.equation) == (card.tokens != "sum"), (
+    assert ("|y" in card.equation) == (card.tokens not in ("sum", "apart")), (
         "a division by the length is a mean over tokens"
     )
 

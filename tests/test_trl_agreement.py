@@ -27,8 +27,11 @@ from trl.experimental.orpo import ORPOTrainer
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.kto_trainer import KTOTrainer
 
+from holdfast.card import costs
 from holdfast.inputs import label
-from holdfast.preference import cdpo, cpo, dpo, ipo, kto, ln_dpo, orpo, rdpo, sft, simpo, slic
+from holdfast.methods import METHODS
+from holdfast.preference import cdpo, cpo, dpo, ipo, kto, ln_dpo, orpo, rdpo, simpo, slic
+from holdfast.reductions import with_average
 from holdfast.types import Answers, Pairs, Scored
 
 N, T, PROMPT, VOCABULARY = 4, 6, 3, 11
@@ -240,13 +243,15 @@ def test_slic_is_hinge_where_the_reference_is_flat(delta: float, i: int):
     )
 
 
-def test_sft_is_its_sft_with_rows_weighted_by_length():
-    """TRL averages over the chosen tokens of the whole batch, ours within each answer."""
+def test_sft_by_token_mean_is_its_sft():
+    """TRL averages over the chosen tokens of the whole batch, ours within each answer unless
+    asked.
+    """
     theirs = trl_dpo(PAIRS, "sft", beta=0.1)
-    cost_N, length_N = sft(Answers(PAIRS.chosen)), PAIRS.chosen.length_N
-    assert ((length_N * cost_N).sum() / length_N.sum()).item() == pytest.approx(
-        theirs.item(), rel=1e-12
-    )
+    batch = Answers(PAIRS.chosen)
+    by_token_N, _ = costs(with_average(METHODS["sft"], "token_mean"), batch, {}, {})
+    assert by_token_N.mean().item() == pytest.approx(theirs.item(), rel=1e-12)
+    cost_N, _ = costs(METHODS["sft"], batch, {}, {})
     assert cost_N.mean().item() != pytest.approx(theirs.item(), rel=1e-3)
 
 

@@ -14,9 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from holdfast.errors import NeedError, OptionError
+from holdfast.inputs import row_weights
 from holdfast.inputs.base import Input
 from holdfast.types import Answers, Batch, Pairs, Scored
 
@@ -37,6 +39,31 @@ class Reduction(NamedTuple):
     # True if the scalar is a weighted mean of the costs with weights known before the costs are
     linear: bool = False
     needs: tuple[Input, ...] = ()
+
+
+class Average(NamedTuple):
+    """How the costs of a row's tokens become one cost: a sum in which each row has one weight.
+
+    `token_weight(length_N, mean_length)` gives what one token of each row weighs, (N,), from the
+    tokens of each row and their mean over the rows of the optimizer's batch, a scalar. Of a
+    microbatch that mean must be handed in, or it would be the microbatch's own.
+
+    Attributes:
+        name: its own specification, as `reductions.parse_average` reads it
+        token_weight: see above
+    """
+
+    name: str
+    token_weight: Callable[[Tensor, Tensor], Tensor]
+
+    def __call__(self, cost_NT: Tensor, mask_NT: Tensor, mean_length: Tensor) -> Tensor:
+        """(N, T) or (P, G, T) costs of tokens, a mask of the tokens that count -> (N,), or (P, G),
+        one cost a row. Costs outside the mask are never read, not even where they are not finite.
+        """
+        rows = cost_NT.shape[:-1]
+        length_N = mask_NT.sum(-1).to(cost_NT.dtype).reshape(-1)
+        weight_N = self.token_weight(length_N, mean_length.to(cost_NT.dtype))
+        return weight_N.view(rows) * torch.where(mask_NT.bool(), cost_NT, 0.0).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -70,7 +97,7 @@ class Card:
     paper: Paper
     equation: str  # one line, in the letters of the docstring
     tokens: Literal[
-        "sum", "mean", "sum and mean", "none"
+        "sum", "mean", "sum and mean", "apart", "none"
     ]  # how token log-probabilities become one number an answer, if they do
     needs: tuple[Input, ...] = ()
     departures: tuple[str, ...] = ()
@@ -114,12 +141,16 @@ class PairMethod:
     is what it knows before the first batch, and its objective is `objective(pairs, memory, *, ...)
     -> (cost_N, memory)`, which leaves the memory it was given alone. Whoever does not know which
     method it has calls `costs`. A method that learns something beside the policy has a `head`.
+
+    A method whose cost is a sum over tokens may return them apart, cost_NT, and name an `average`:
+    how the tokens of a row become one cost. T runs over the tokens of `batch.mask_NT`.
     """
 
     objective: Callable[..., Any]
     reduction: Reduction
     card: Card
     takes: type[Pairs] = Pairs
+    average: Average | None = None
     memory: Callable[[int], State] | None = None
     head: Head | None = None
 
@@ -130,12 +161,15 @@ class PairMethod:
 
 @dataclass(frozen=True)
 class AnswerMethod:
-    """An offline objective over single answers: `objective(answers, *, ...) -> cost_N`."""
+    """An offline objective over single answers: `objective(answers, *, ...) -> cost_N`, or cost_NT
+    where the method names an `average`.
+    """
 
     objective: Callable[..., Tensor]
     reduction: Reduction
     card: Card
     takes: type[Answers] = Answers
+    average: Average | None = None
     memory: None = None
     head: None = None
 
@@ -155,24 +189,33 @@ def initial_memory(method: Method, raters: int = 1) -> State:
 
 
 def costs(
-    method: Method, batch: Batch, settings: Mapping[str, Any], memory: State
+    method: Method,
+    batch: Batch,
+    settings: Mapping[str, Any],
+    memory: State,
+    mean_length: Tensor | None = None,
 ) -> tuple[Tensor, State]:
     """The cost of each row, and what to remember for the next batch. The one way to call any
     method.
 
     Where the batch is only looked at (evaluation, a microbatch of a larger batch), drop the new
-    memory.
+    memory. Of a microbatch, `mean_length` is that of the larger batch (`inputs.row_weights`), which
+    an average over tokens divides by; a batch that is whole needs none.
 
     Raises:
         NeedError: the batch lacks what the method reads; names both.
     """
     try:
         if method.memory is None:
-            return method.objective(batch, **settings), memory
-        cost_N, memory = method.objective(batch, memory, **settings)
+            cost = method.objective(batch, **settings)
+        else:
+            cost, memory = method.objective(batch, memory, **settings)
     except NeedError as error:
         raise error.of(method.name) from None
-    return cost_N, memory
+    if method.average is None:
+        return cost, memory
+    known = row_weights.mean_length(batch) if mean_length is None else mean_length
+    return method.average(cost, batch.mask_NT, known), memory
 
 
 def settings_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -20,7 +20,8 @@ P = inspect.Parameter
 NAMES: Mapping[str, Any] = {
     **dict.fromkeys(("model", "out", "method"), str),
     **dict.fromkeys(
-        ("reference", "against", "reward", "judge", "reduction", "population"), str | None
+        ("reference", "against", "reward", "judge", "reduction", "average", "population"),
+        str | None,
     ),
     **dict.fromkeys(("data", "texts"), tuple[str, ...]),
     "eval_data": tuple[str, ...] | None,

@@ -20,7 +20,7 @@ from holdfast.card import AnswerMethod, Limit, Method, Paper, settings_of
 from holdfast.inputs import label
 from holdfast.inputs.base import Input
 from holdfast.methods import METHODS, get
-from holdfast.reductions import REDUCTIONS
+from holdfast.reductions import AVERAGES, REDUCTIONS
 
 TOKENS = {
     "sum": "Log-probabilities are summed over the response tokens of an answer.",
@@ -29,8 +29,12 @@ TOKENS = {
         "The comparison sums log-probabilities over response tokens; the likelihood term "
         "averages them."
     ),
+    "apart": (
+        "Each response token has a cost of its own, and an average over tokens makes them the cost "
+        "of an answer: `--average`."
+    ),
 }
-LONGEST_LINE = 140
+LONGEST_LINE = 100
 INTRODUCTION = (
     "A method turns each row of a batch into a cost, and `holdfast train METHOD` "
     "minimizes their average. Pairs are a chosen and a "
@@ -43,6 +47,13 @@ REDUCING = (
     "flipped is a costly row. All but the mean and `kl_best_case` weigh costly rows more: "
     "they answer uneven service, not label noise. "
     "`kl_best_case` weighs them less."
+)
+
+
+AVERAGING = (
+    "How the costs of an answer's tokens become one cost, for methods whose cost is a sum over "
+    "tokens: `--average token_mean`. Lengths are those of the optimizer's whole batch, so gradient "
+    "accumulation and more processes change nothing."
 )
 
 
@@ -179,14 +190,17 @@ def page(name: str) -> str:
 def overview() -> str:
     """The table of methods and that of reductions, in markdown."""
     methods = [{**row, "method": f"[{row['method']}]({row['method']}.md)"} for row in table()]
-    reductions = [
-        {
-            "reduction": f"`{name}`",
-            "what it does": summary(factory),
-            "settings": "; ".join(settings_lines(factory)) or "none",
-        }
-        for name, factory in REDUCTIONS.items()
-    ]
+    reductions, averages = (
+        [
+            {
+                kind: f"`{name}`",
+                "what it does": summary(factory),
+                "settings": "; ".join(settings_lines(factory)) or "none",
+            }
+            for name, factory in factories.items()
+        ]
+        for kind, factories in (("reduction", REDUCTIONS), ("average", AVERAGES))
+    )
     mixed_up = bullets(
         f"`{name}`, not {method.card.not_to_confuse_with}"
         for name, method in METHODS.items()
@@ -201,6 +215,9 @@ def overview() -> str:
         "## Reductions",
         REDUCING,
         grid(reductions),
+        "## Averages over tokens",
+        AVERAGING,
+        grid(averages),
     ]
     return "\n\n".join(parts) + "\n"
 

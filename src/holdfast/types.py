@@ -218,6 +218,11 @@ class Pairs:
         return Pairs.of(parts, self.inputs)
 
     @property
+    def mask_NT(self) -> Tensor:
+        """1 on the response tokens of the chosen answer, then on those of the rejected one."""
+        return torch.cat([self.chosen.mask_NT, self.rejected.mask_NT], -1)
+
+    @property
     def margin_N(self) -> Tensor:
         """h = log pi(y_w|x)/pi_ref(y_w|x) - log pi(y_l|x)/pi_ref(y_l|x), nats: DPO's implicit
         reward difference over beta.
@@ -253,6 +258,11 @@ class Answers:
 
     def __len__(self) -> int:
         return len(self.answer.logp_NT)
+
+    @property
+    def mask_NT(self) -> Tensor:
+        """1 on the response tokens of the answer."""
+        return self.answer.mask_NT
 
     @property
     def parts(self) -> dict[str, Scored]:

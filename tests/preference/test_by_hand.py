@@ -14,7 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from holdfast.card import costs
 from holdfast.inputs import label
+from holdfast.methods import METHODS
 from holdfast.preference import cdpo, cpo, dpo, ipo, kto, orpo, rdpo, sft, simpo, slic
 from holdfast.preference.orpo import log_odds
 from holdfast.types import Answers, Pairs, Scored
@@ -266,7 +268,7 @@ def test_log_odds_keep_their_digits_in_float32():
 
 def test_orpo_without_penalty_is_sft_of_the_chosen_answer():
     assert orpo(PAIR, weight=0.0).item() == pytest.approx(
-        sft(Answers(PAIR.chosen)).item(), abs=1e-12
+        costs(METHODS["sft"], Answers(PAIR.chosen), {}, {})[0].item(), abs=1e-12
     )
 
 
@@ -278,7 +280,11 @@ def test_sft():
         torch.cat([PAIR.chosen.logp_NT, PAIR.rejected.logp_NT]),
         torch.cat([PAIR.chosen.mask_NT, PAIR.rejected.mask_NT]),
     )
-    assert sft(Answers(both)).tolist() == pytest.approx([1.2, 1.5], abs=1e-12)
+    cost_NT = sft(Answers(both))
+    assert cost_NT[:, 0].tolist() == pytest.approx([1.2, 1.5], abs=1e-12)
+    assert cost_NT[1, 6:].tolist() == [0, 0, 0, 0]  # tokens that are not of the answer
+    cost_N, _ = costs(METHODS["sft"], Answers(both), {}, {})
+    assert cost_N.tolist() == pytest.approx([1.2, 1.5], abs=1e-12)
 
 
 def two_answers(mismatched: list[tuple[float, float]], good: list[bool] | None = None) -> Answers:

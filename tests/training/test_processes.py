@@ -47,6 +47,7 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "kto": ("kto", {"beta": 0.5}),
     "lora": ("dpo", {"beta": 0.5, "lora_rank": 2, "gradient_checkpointing": True}),
     "spo": ("spo", {"gamma": 0.5}),
+    "tokens": ("sft", {"average": "token_mean"}),
 }
 IN_MEMORY: dict[
     str, tuple[str, dict[str, Any]]

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from holdfast.card import Method, costs
+from holdfast.card import Method, PairMethod, costs
 from holdfast.methods import METHODS
-from holdfast.reductions import parse
+from holdfast.reductions import parse, with_average
+from holdfast.reductions.averages import token_mean
 from holdfast.scorers.assemble import assemble
 from holdfast.scorers.reference import attach
 from holdfast.scorers.text import TextScorer
 from holdfast.training.plan import Microbatch, split
 from holdfast.training.step import Memories, Question, Rows, judge, score_all, take_gradient
 from holdfast.training.world import World
-from holdfast.types import Answers, Row, Tokenized, Where
+from holdfast.types import Answers, Pairs, Row, Tokenized, Where
 from tests.conftest import build_model
 
 VOCABULARY = 40
@@ -78,7 +80,28 @@ CASES = [
     ("dpo", "groups:k=2,step=0.5", {"beta": 0.5}),
     ("kto", "mean", {"beta": 0.5}),
     ("sft", "mean", {}),
+    ("sft:token_mean", "mean", {}),
+    ("sft:sum", "kl:temperature=0.3", {}),
+    ("sft:token_mean", "cvar:alpha=0.4", {}),
+    ("sft:constant:length=7", "groups:k=2,step=0.5", {}),
+    ("unlikelihood", "mean", {}),
+    ("unlikelihood", "kl:temperature=0.3", {}),
 ]
+
+
+def unlikelihood(pairs: Pairs) -> Tensor:
+    """-log p of a chosen token, -log (1 - p) of a rejected one: a cost a token of both answers."""
+    return torch.cat(
+        [-pairs.chosen.logp_NT, -torch.log1p(-pairs.rejected.logp_NT.exp().clamp(max=0.999))], -1
+    )
+
+
+def method_of(name: str) -> Method:
+    if name == "unlikelihood":
+        card = replace(METHODS["simpo"].card, needs=())
+        return PairMethod(unlikelihood, reduction=parse("mean"), card=card, average=token_mean())
+    method, _, average = name.partition(":")
+    return with_average(METHODS[method], average or None)
 
 
 @pytest.mark.parametrize(("name", "reduction", "settings"), CASES)
@@ -86,7 +109,7 @@ CASES = [
 def test_every_way_of_cutting_a_batch_gives_its_gradient(
     world: World, name: str, reduction: str, settings: dict[str, float], budget: int
 ) -> None:
-    method = METHODS[name]
+    method = method_of(name)
     rows = make_rows(method)
     question = Question(method, settings, parse(reduction), ("a", "b"))
     memories = question.first_memories()
@@ -103,9 +126,9 @@ def test_every_way_of_cutting_a_batch_gives_its_gradient(
         torch.testing.assert_close(found[key], wanted[key], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["dpo", "sft"])
+@pytest.mark.parametrize("name", ["dpo", "sft", "sft:token_mean", "unlikelihood"])
 def test_both_routes_agree_where_both_apply(world: World, name: str) -> None:
-    method = METHODS[name]
+    method = method_of(name)
     rows = make_rows(method)
     plan = split([item.tokens for item in rows.items], processes=1, budget=30)
     scorer = TextScorer(build_model(VOCABULARY)).eval()
@@ -119,6 +142,27 @@ def test_both_routes_agree_where_both_apply(world: World, name: str) -> None:
         found.append(gradients(scorer))
     for key in found[0]:
         torch.testing.assert_close(found[0][key], found[1][key], rtol=1e-4, atol=1e-7)
+
+
+def test_a_mean_over_tokens_is_of_the_whole_batch_not_of_its_microbatches(world: World) -> None:
+    """By hand: all tokens of all rows, each row's by its weight, divided by their number; the mean
+    of the microbatches' own token means is another number.
+    """
+    rows = make_rows(METHODS["sft"])
+    scorer = TextScorer(build_model(VOCABULARY)).eval()
+    question = Question(method_of("sft:token_mean"), {}, parse("mean"))
+    plan = split([1] * 9, processes=1, budget=1)
+    outcome = take_gradient(world, scorer, question, rows, question.first_memories(), plan)
+    with torch.no_grad():
+        nats = [-scorer([item])["answer"].logp_NT.sum() for item in rows.items]
+    weight = [row.weight or 0.0 for row in rows.rows]
+    tokens = [len(item.branches["answer"]) for item in rows.items]
+    by_hand = sum(w * n for w, n in zip(weight, nats, strict=True)) / sum(
+        w * t for w, t in zip(weight, tokens, strict=True)
+    )
+    naive = sum(w * n / t for w, n, t in zip(weight, nats, tokens, strict=True)) / sum(weight)
+    assert float(outcome.total) == pytest.approx(float(by_hand), rel=1e-5)
+    assert abs(float(by_hand - naive)) > 1e-3
 
 
 def test_the_worst_case_is_of_the_whole_batch_not_of_its_microbatches(world: World) -> None:

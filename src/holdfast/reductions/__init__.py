@@ -8,11 +8,14 @@ weighting of the rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
+from typing import TypeVar
 
-from holdfast.card import Reduction, settings_of
+from holdfast.card import Average, Method, Reduction, settings_of
 from holdfast.errors import OptionError
+from holdfast.reductions.averages import AVERAGES
 from holdfast.reductions.chi_square import chi_square
 from holdfast.reductions.cvar import cvar
 from holdfast.reductions.groups import groups
@@ -20,7 +23,21 @@ from holdfast.reductions.kl import kl
 from holdfast.reductions.kl_best_case import kl_best_case
 from holdfast.reductions.mean import mean
 
-__all__ = ["REDUCTIONS", "chi_square", "cvar", "groups", "kl", "kl_best_case", "mean", "parse"]
+__all__ = [
+    "AVERAGES",
+    "REDUCTIONS",
+    "chi_square",
+    "cvar",
+    "groups",
+    "kl",
+    "kl_best_case",
+    "mean",
+    "parse",
+    "parse_average",
+    "with_average",
+]
+
+Made = TypeVar("Made")
 
 REDUCTIONS: dict[str, Callable[..., Reduction]] = {
     "mean": mean,
@@ -40,21 +57,50 @@ def parse(text: str) -> Reduction:
         OptionError: no such reduction or setting, a setting is missing, given twice, not a number
             or out of range.
     """
-    name, _, rest = text.strip().partition(":")
-    if name not in REDUCTIONS:
-        near = get_close_matches(name, REDUCTIONS, n=1)
+    return _parsed(text, REDUCTIONS, "reduction")
+
+
+def parse_average(text: str) -> Average:
+    """The average over tokens written in the same way: "token_mean", "constant:length=512".
+
+    Raises:
+        OptionError: as `parse`.
+    """
+    return _parsed(text, AVERAGES, "average")
+
+
+def with_average(method: Method, average: str | Average | None) -> Method:
+    """The method with another average over tokens; as it is where none is given.
+
+    Raises:
+        OptionError: no such average, or a method whose costs are of whole answers.
+    """
+    if average is None:
+        return method
+    if method.average is None:
         raise OptionError(
-            f"there is no reduction {name!r}",
-            hint=f"did you mean {near[0]}?" if near else f"one of {', '.join(REDUCTIONS)}",
+            f"{method.name} has no average over tokens: its cost is of whole answers",
+            hint="leave average out",
         )
-    parameters = settings_of(REDUCTIONS[name])
+    return replace(method, average=parse_average(average) if isinstance(average, str) else average)
+
+
+def _parsed(text: str, table: Mapping[str, Callable[..., Made]], kind: str) -> Made:
+    name, _, rest = text.strip().partition(":")
+    if name not in table:
+        near = get_close_matches(name, table, n=1)
+        raise OptionError(
+            f"there is no {kind} {name!r}",
+            hint=f"did you mean {near[0]}?" if near else f"one of {', '.join(table)}",
+        )
+    parameters = settings_of(table[name])
     usage = name + (":" + ",".join(f"{s}=..." for s in parameters) if parameters else "")
     settings: dict[str, float | int] = {}
     for part in filter(None, (part.strip() for part in rest.split(","))):
         setting, equals, value = (piece.strip() for piece in part.partition("="))
         if setting not in parameters or not equals or setting in settings:
             raise OptionError(
-                f"cannot read {part!r} in the reduction {text!r}", hint=f"write it as {usage}"
+                f"cannot read {part!r} in the {kind} {text!r}", hint=f"write it as {usage}"
             )
         try:
             settings[setting] = (
@@ -62,12 +108,12 @@ def parse(text: str) -> Reduction:
             )
         except ValueError:
             raise OptionError(
-                f"{setting} is {value!r} in the reduction {text!r}, not a number",
+                f"{setting} is {value!r} in the {kind} {text!r}, not a number",
                 hint=f"write it as {usage}",
             ) from None
     missing = [s for s, p in parameters.items() if p.default is p.empty and s not in settings]
     if missing:
         raise OptionError(
-            f"the reduction {name} wants {', '.join(missing)}", hint=f"write it as {usage}"
+            f"the {kind} {name} wants {', '.join(missing)}", hint=f"write it as {usage}"
         )
-    return REDUCTIONS[name](**settings)
+    return table[name](**settings)

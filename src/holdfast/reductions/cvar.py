@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from holdfast.card import Reduction, State, check
-from holdfast.reductions._measure import base_N, expectation
+from holdfast.inputs.row_weights import base_N
+from holdfast.reductions._measure import expectation
 from holdfast.types import Batch
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from holdfast.card import Reduction, State, check
-from holdfast.reductions._measure import base_N
+from holdfast.inputs.row_weights import base_N
 from holdfast.types import Batch
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from holdfast.card import Reduction, State
-from holdfast.reductions._measure import base_N, expectation
+from holdfast.inputs.row_weights import base_N
+from holdfast.reductions._measure import expectation
 from holdfast.types import Batch
 
 

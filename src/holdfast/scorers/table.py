@@ -228,7 +228,9 @@ def fit(
     def scalar(logits: Tensor) -> Tensor:
         table = Table(logits, reference_SA)
         batch: Batch = table.pairs(data) if isinstance(data, Comparisons) else table.answers(data)
-        return reduction.apply(objective(batch, **settings), batch, reduction.init())[0]
+        cost = objective(batch, **settings)
+        cost_N = cost if cost.ndim == 1 else cost.sum(-1)  # an answer of a table is one token
+        return reduction.apply(cost_N, batch, reduction.init())[0]
 
     optimizer = torch.optim.LBFGS(
         [logits_SA],

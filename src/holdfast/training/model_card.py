@@ -27,8 +27,12 @@ def model_card(record: Mapping[str, Any], method: Method) -> str:
     arxiv = f", arXiv {card.paper.arxiv}" if card.paper.arxiv else ""
     lines += [f"{card.paper.authors} ({card.paper.year}). {card.paper.title}{arxiv}.", ""]
     lines += [
-        f"Costs are reduced by `{record['reduction']}`. Token log-probabilities: "
-        f"{card.tokens} over response tokens."
+        f"Costs are reduced by `{record['reduction']}`. "
+        + (
+            f"Costs of response tokens: `{record['average']}`."
+            if record.get("average")
+            else f"Token log-probabilities: {card.tokens} over response tokens."
+        )
     ]
     lines += [
         f"Reference: {markdown(str(record['reference']), 300)}."

@@ -23,7 +23,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from holdfast.card import Method, Reduction
+from holdfast.card import Average, Method, Reduction
 from holdfast.errors import RunError
 from holdfast.files import (
     folder_to_write,
@@ -36,6 +36,7 @@ from holdfast.files import (
 )
 from holdfast.methods import get
 from holdfast.models.load import progress_bars_only_on_terminals
+from holdfast.reductions import with_average
 from holdfast.training import checkpoint, plan
 from holdfast.training.guard import check_finite, check_gradient, check_start
 from holdfast.training.live import View
@@ -64,6 +65,7 @@ def train(
     eval_data: Any = None,
     tokenizer: Any = None,
     reduction: str | Reduction | None = None,
+    average: str | Average | None = None,
     resume: bool = False,
     **options_and_settings: Any,
 ) -> Run:
@@ -82,6 +84,9 @@ def train(
         tokenizer: where it is not with the model.
         reduction: how costs are averaged, such as "kl:temperature=0.5"; the method's own unless
             given.
+        average: how the costs of an answer's tokens become one, for methods whose cost is a sum
+            over tokens: "sum", "sequence_mean", "token_mean" of the whole batch, or
+            "constant:length=512"; the method's own unless given.
         resume: go on with the run in `out` if there is one.
         **options_and_settings: fields of `Options`, and the method's own settings.
 
@@ -92,7 +97,7 @@ def train(
             process is at work in it; a loss that is not finite; a full disk.
         Interrupted: SIGINT or SIGTERM; a checkpoint was written.
     """
-    method = get(method) if isinstance(method, str) else method
+    method = with_average(get(method) if isinstance(method, str) else method, average)
     options, settings = split_options(method, options_and_settings)
     given = {
         "model": model,
@@ -101,6 +106,7 @@ def train(
         "reference": reference,
         "tokenizer": tokenizer,
         "reduction": reduction,
+        "average": average.name if isinstance(average, Average) else average,
     }
     call = written_call(method, given, options_and_settings)
     return carry_out(

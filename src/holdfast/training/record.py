@@ -57,6 +57,7 @@ def new_record(
     method: str,
     settings: Mapping[str, Any],
     reduction: str,
+    average: str = "",
     options: Options,
     identity: Mapping[str, str],
     call: Mapping[str, Any],
@@ -68,6 +69,7 @@ def new_record(
         method: name of the method.
         settings: the method's settings, defaults filled in.
         reduction: the reduction as it would be written on the command line.
+        average: the average over tokens in the same way; "" for a method of whole answers.
         options: the run's options.
         identity: content hashes of all that goes in: data, model, tokenizer, ...
         call: keywords of `train` as they were given, those that can be written down.
@@ -80,6 +82,7 @@ def new_record(
         "method": method,
         "settings": dict(settings),
         "reduction": reduction,
+        "average": average,
         "options": dataclasses.asdict(options),
         "identity": dict(identity),
         "call": dict(call),
@@ -119,9 +122,9 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
     """
     plain = json.loads(json.dumps(after))
     found = [
-        _phrase(key, before[key], plain[key])
-        for key in ("method", "reduction")
-        if plain.get(key, before[key]) != before[key]
+        _phrase(key, before.get(key), plain[key])
+        for key in ("method", "reduction", "average")
+        if plain.get(key, before.get(key)) != before.get(key)
     ]
     for part, free in (
         ("settings", frozenset()),

@@ -175,6 +175,7 @@ def take_in(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Inputs:
         return _inputs(world, ask, ask.out)
     plain: dict[str, Any] = {
         "method": ask.method.name,
+        "average": _average(ask.method),
         "settings": ask.settings,
         "options": asdict(ask.options),
     }
@@ -295,6 +296,7 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
         method=ask.method.name,
         settings=ask.settings,
         reduction=_written(ask.reduction, question.reduction),
+        average=_average(ask.method),
         options=options,
         identity=inputs.identity,
         call=ask.call,
@@ -454,6 +456,11 @@ def _in_order(prepared: Prepared, options: Options, method: Method, policy: Any)
         replace(item, branches={**item.branches, **own})
         for item, own in zip(items, drawn, strict=True)
     ]
+
+
+def _average(method: Method) -> str:
+    """The average over tokens as it is written on the command line; "" where there is none."""
+    return "" if method.average is None else method.average.name
 
 
 def read_reduction(given: str | Reduction | None, method: Method, groups: int) -> Reduction:

@@ -9,10 +9,11 @@ from typing import Any
 
 from rich.console import Console
 
-from holdfast.card import Method, Reduction
+from holdfast.card import Average, Method, Reduction
 from holdfast.data.show import show
 from holdfast.methods import get
 from holdfast.models.load import load_tokenizer
+from holdfast.reductions import with_average
 from holdfast.terminal import Terminal
 from holdfast.training.options import split_options
 from holdfast.training.prepare import first_rows
@@ -27,6 +28,7 @@ def show_rows(
     n: int = 3,
     tokenizer: Any = None,
     reduction: str | Reduction | None = None,
+    average: str | Average | None = None,
     console: Console | None = None,
     **options_and_settings: Any,
 ) -> None:
@@ -35,7 +37,7 @@ def show_rows(
 
     Takes what `train` takes, and refuses what it would refuse of the data.
     """
-    method = get(method) if isinstance(method, str) else method
+    method = with_average(get(method) if isinstance(method, str) else method, average)
     options, _ = split_options(
         method,
         {

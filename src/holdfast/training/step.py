@@ -26,8 +26,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from holdfast.card import Method, Reduction, State, costs, initial_memory
+from holdfast.inputs.row_weights import mean_length
 from holdfast.scorers.assemble import assemble
 from holdfast.scorers.reference import attach
 from holdfast.training.plan import Microbatch
@@ -87,9 +89,13 @@ class Question:
         parts = parts if rows.reference is None else attach(parts, rows.reference)
         return assemble(self.method.takes, parts, rows.rows, self.groups, self.raters)
 
-    def costs(self, batch: Batch, memories: Memories) -> tuple[Tensor, State]:
-        """cost_N, and what the method remembers after a whole batch."""
-        return costs(self.method, batch, self.settings, memories.method)
+    def costs(
+        self, batch: Batch, memories: Memories, mean_length: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """cost_N, and what the method remembers after a whole batch. Of a microbatch, `mean_length`
+        is the whole batch's.
+        """
+        return costs(self.method, batch, self.settings, memories.method, mean_length)
 
     @property
     def sums_up(self) -> bool:
@@ -190,12 +196,12 @@ def _one_pass(
     rng = iter(
         () if router is None else _first_pass(world, scorer, rows, plan[world.rank], router)[1]
     )
-    weight_N = _weights_known_before(question, rows, memories.reduction, world.device)
+    weight_N, length = _known_before(question, rows, memories.reduction, world.device)
 
     def objective(parts: dict[str, Scored], micro: Microbatch) -> Tensor:
         part_rows = rows.take(micro.positions)
         cost_n, _ = question.costs(
-            question.batch(parts, part_rows), memories
+            question.batch(parts, part_rows), memories, length
         )  # remembered once, of the whole batch
         weight_n = weight_N[list(micro.positions)]
         return torch.where(weight_n > 0, weight_n * cost_n, 0.0).sum()
@@ -206,24 +212,28 @@ def _one_pass(
     return judge(question, _together(world, parts, plan), rows, memories)
 
 
-def _weights_known_before(
+def _known_before(
     question: Question, rows: Rows, state: State, device: torch.device
-) -> Tensor:
-    """dR/dc of a linear reduction, asked of the reduction itself at a batch of nothing: it is the
-    same at every cost.
+) -> tuple[Tensor, Tensor]:
+    """What is known of a batch before it is scored: dR/dc of a linear reduction, (N,), asked of the
+    reduction itself since it is the same at every cost, and the mean length of a row, in tokens.
     """
-    nothing = Scored(
-        torch.zeros(len(rows), 1, device=device), torch.zeros(len(rows), 1, device=device)
-    )
+    masks = {
+        name: pad_sequence(
+            [torch.ones(len(item.answers[name]), device=device) for item in rows.items],
+            batch_first=True,
+        )
+        for name in rows.items[0].answers
+    }
     batch = assemble(
         question.method.takes,
-        dict.fromkeys(rows.items[0].answers, nothing),
+        {name: Scored(torch.zeros_like(mask_NT), mask_NT) for name, mask_NT in masks.items()},
         rows.rows,
         question.groups,
     )
     cost_N = torch.zeros(len(rows), device=device, requires_grad=True)
     total, _ = question.reduction.apply(cost_N, batch, state)
-    return torch.autograd.grad(total, cost_N)[0]
+    return torch.autograd.grad(total, cost_N)[0], mean_length(batch)
 
 
 def _first_pass(
