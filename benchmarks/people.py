@@ -36,7 +36,7 @@ from holdfast.pluralism.mixture import held_out, log_right, mixture
 from holdfast.pluralism.representativeness import representativeness
 from holdfast.pluralism.subsets import RULES, proportional, quality, select
 from holdfast.pluralism.trilemma import trilemma, typos
-from holdfast.recipes.camps import features_of
+from holdfast.recipes.subgroups import features_of
 from holdfast.training.pairwise import train
 from holdfast.types import Row
 

@@ -16,14 +16,14 @@ from scipy.special import logit
 
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.difficulty import difficulty
-from holdfast.checkup.finding import Asked
-from holdfast.checkup.view import View
+from holdfast.checkup.estimators.model_scores import View
+from holdfast.checkup.findings.difficulty import difficulty
+from holdfast.checkup.result import Asked
 from holdfast.evaluation.difficulty import CERTAIN
-from holdfast.evaluation.intervals import Estimate
 from holdfast.evaluation.ranking import PairScores
 from holdfast.inputs.swap import swapped_row
 from holdfast.models.small import small_model
+from holdfast.stats.intervals import Estimate
 from holdfast.types import Row
 
 

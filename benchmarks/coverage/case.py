@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from holdfast.checkup.finding import Finding, Status
-from holdfast.evaluation.intervals import Estimate
+from holdfast.checkup.result import Finding, Status
+from holdfast.stats.intervals import Estimate
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import numpy as np
 
 from coverage._made import coins, prose, rows_of, turn
 from coverage.case import Case, Trial, judged
-from holdfast.checkup.contradictions import contradictions
-from holdfast.checkup.duplicates import duplicates
-from holdfast.checkup.empties import empties
-from holdfast.checkup.finding import Asked
-from holdfast.checkup.leaks import leaks
+from holdfast.checkup.findings.contradictions import contradictions
+from holdfast.checkup.findings.duplicates import duplicates
+from holdfast.checkup.findings.empty_answers import empties
+from holdfast.checkup.findings.leaks import leaks
+from holdfast.checkup.result import Asked
 
 
 def repeated(seed: int, *, rate: float, n: int = 400) -> Trial:

@@ -11,8 +11,8 @@ import numpy as np
 
 from coverage._made import coins, rows_of, tastes, turn
 from coverage.case import Case, Trial, judged
-from holdfast.checkup.finding import Asked
-from holdfast.checkup.inverted import inverted
+from holdfast.checkup.findings.inverted import inverted
+from holdfast.checkup.result import Asked
 
 Turned = Callable[[int, int, np.random.Generator], bool]
 

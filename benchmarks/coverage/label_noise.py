@@ -12,9 +12,9 @@ from scipy.special import expit
 
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.finding import Asked
-from holdfast.checkup.label_noise import MODEL, label_noise
-from holdfast.evaluation.intervals import Estimate
+from holdfast.checkup.findings.label_noise import MODEL, label_noise
+from holdfast.checkup.result import Asked
+from holdfast.stats.intervals import Estimate
 from holdfast.types import Row, Where
 
 WORDS, WORTH_SD = (

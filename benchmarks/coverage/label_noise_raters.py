@@ -10,9 +10,9 @@ import numpy as np
 
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.finding import Asked
-from holdfast.checkup.label_noise import RATERS, label_noise
-from holdfast.evaluation.intervals import NOTHING, Estimate
+from holdfast.checkup.findings.label_noise import RATERS, label_noise
+from holdfast.checkup.result import Asked
+from holdfast.stats.intervals import NOTHING, Estimate
 from holdfast.types import Row, Where
 
 RATES = (0.0, 0.05, 0.2, 0.4)

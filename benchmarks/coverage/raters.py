@@ -12,9 +12,9 @@ import numpy as np
 
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.finding import Asked, Finding
-from holdfast.checkup.raters import raters
-from holdfast.evaluation.intervals import Estimate
+from holdfast.checkup.findings.raters import raters
+from holdfast.checkup.result import Asked, Finding
+from holdfast.stats.intervals import Estimate
 from holdfast.types import Row, Where
 
 

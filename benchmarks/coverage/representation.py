@@ -13,9 +13,9 @@ import numpy as np
 
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.features import preference_model
-from holdfast.checkup.finding import Asked
-from holdfast.checkup.representation import representation
+from holdfast.checkup.estimators.features import preference_model
+from holdfast.checkup.findings.representation import representation
+from holdfast.checkup.result import Asked
 from holdfast.types import Row, Where
 
 TARGET = {"a": 0.5, "b": 0.5}

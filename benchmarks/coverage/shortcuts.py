@@ -9,12 +9,12 @@ from scipy.special import expit
 
 from coverage._made import coins, contests, prose, ranking, rows_of, turn
 from coverage.case import Case, Trial, judged
-from holdfast.checkup.finding import Asked
-from holdfast.checkup.length_bias import length_bias
-from holdfast.checkup.position_bias import position_bias
-from holdfast.checkup.separability import separability
-from holdfast.checkup.sources import sources
-from holdfast.evaluation.intervals import Estimate
+from holdfast.checkup.findings.answer_models import sources
+from holdfast.checkup.findings.length_bias import length_bias
+from holdfast.checkup.findings.position_bias import position_bias
+from holdfast.checkup.findings.separability import separability
+from holdfast.checkup.result import Asked
+from holdfast.stats.intervals import Estimate
 
 
 def by_length(seed: int, *, slope: float, n: int = 600) -> Trial:
@@ -39,7 +39,7 @@ _KNOWN: dict[float, float] = {}
 def _marginal(slope: float) -> float:
     """The one slope that fits the mixture best, by simulation of lengths with 400,000 rows."""
     if slope not in _KNOWN:
-        from holdfast.checkup.length_bias import slope_of
+        from holdfast.checkup.findings.length_bias import slope_of
 
         rng = np.random.default_rng(12345)
         texts = [prose(rng) for _ in range(4000)], [prose(rng, 8, 80) for _ in range(4000)]

@@ -17,7 +17,7 @@ from holdfast.extras import require
 
 if TYPE_CHECKING:
     from holdfast import data, games, pluralism, preference, recipes, reductions, rewards, sampling
-    from holdfast.checkup.checkup import check
+    from holdfast.checkup.check import check
     from holdfast.data import read
     from holdfast.evaluation.evaluation import evaluate
     from holdfast.scorers.rows import score
@@ -45,7 +45,7 @@ __all__ = [
 
 # Looked up when first used, so that `import holdfast` costs nothing.
 FUNCTIONS = {
-    "check": "holdfast.checkup.checkup",
+    "check": "holdfast.checkup.check",
     "read": "holdfast.data",
     "score": "holdfast.scorers.rows",
     "train": "holdfast.training.pairwise",

@@ -285,8 +285,8 @@ def _evaluate(name: str) -> Any:
 
 
 def _check(name: str) -> Any:
-    from holdfast.checkup.checkup import check
-    from holdfast.checkup.show import show
+    from holdfast.checkup.check import check
+    from holdfast.checkup.present.terminal import show
 
     def command(as_json: bool, folder: Path, **values: Any) -> None:
         found = check(out=folder, **sourced(values))

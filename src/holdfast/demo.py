@@ -27,7 +27,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from holdfast.checkup.checkup import check
+from holdfast.checkup.check import check
 from holdfast.data import corrupt
 from holdfast.errors import OptionError
 from holdfast.evaluation.evaluation import Evaluation, evaluate

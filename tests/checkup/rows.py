@@ -3,7 +3,7 @@
 import numpy as np
 
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.finding import Asked
+from holdfast.checkup.result import Asked
 from holdfast.data import read
 
 QUIET = Asked(quiet=True)

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from holdfast.checkup.advice import NEVER, RULES, advise
-from holdfast.checkup.finding import Finding, Status
+from holdfast.checkup.result import Finding, Status
 from holdfast.methods import get
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from holdfast.evaluation.intervals import mean_interval
+from holdfast.stats.intervals import mean_interval
 
 WORLDS = 600  # the share that covers then has a standard deviation of 0.9% around 95%
 

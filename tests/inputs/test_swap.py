@@ -11,8 +11,8 @@ from torch import Tensor
 
 from holdfast.card import costs, initial_memory
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.finding import Asked
-from holdfast.checkup.position_bias import position_bias
+from holdfast.checkup.findings.position_bias import position_bias
+from holdfast.checkup.result import Asked
 from holdfast.data.corrupt import flip
 from holdfast.games.apo import METHOD as APO
 from holdfast.inputs import (

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from holdfast.evaluation.intervals import NOTHING, Estimate
 from holdfast.lab import flip_words as words
 from holdfast.lab.flip_story import ROBUST_PLAIN, compare, rows_of, story, table, verdicts
 from holdfast.lab.flips import (
@@ -19,6 +18,7 @@ from holdfast.lab.flips import (
     pooled,
     win_rate,
 )
+from holdfast.stats.intervals import NOTHING, Estimate
 
 PROMPTS = 120
 

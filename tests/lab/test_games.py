@@ -17,7 +17,7 @@ from holdfast.lab.commands import lab_app
 from holdfast.lab.game_files import preferences, read_game
 from holdfast.lab.games import NOISY, race, three_cycles, verdict
 from holdfast.lab.games_page import lead, together
-from holdfast.lab.worlds.letter_camps import camps, rewards
+from holdfast.lab.worlds.letter_subgroups import camps, rewards
 
 RPS = [[0, -1, 1], [1, 0, -1], [-1, 1, 0]]
 

@@ -7,7 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from holdfast.lab.worlds import camps, contexts, direction_text, directions, streams, text
+from holdfast.lab.worlds import contexts, direction_text, directions, streams, text
+from holdfast.lab.worlds import subgroups as camps
 
 
 def test_camps_have_their_cosine_and_their_labels():

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from holdfast.data import Reading
 from holdfast.errors import DataError, NeedError, OptionError
 from holdfast.lab.commands import lab_app
-from holdfast.lab.stress import Score, Stress, arm_named, difference, flaw_named, stress
-from holdfast.lab.stress_text import TextPlan, plant, split, world_rows
-from holdfast.lab.stress_world import cyclic
+from holdfast.lab.stress.stress import Score, Stress, arm_named, difference, flaw_named, stress
+from holdfast.lab.stress.text import TextPlan, plant, split, world_rows
+from holdfast.lab.stress.world import cyclic
 from holdfast.lab.verdict import over_seeds
 from holdfast.lab.worlds import text
 from holdfast.lab.worlds.loglinear import compare, log_linear
@@ -83,7 +83,7 @@ def test_what_did_not_learn_does_not_survive():
 
 
 def test_too_few_seeds_are_said_before_the_compute_is_spent(tmp_path, capsys, monkeypatch):
-    from holdfast.lab import stress as module
+    from holdfast.lab.stress import stress as module
 
     def spent(*_, **__):
         assert "note: 2 seeds" in capsys.readouterr().err

@@ -7,7 +7,8 @@ from math import log
 import pytest
 import torch
 
-from holdfast.lab.worlds import bags, slots
+from holdfast.lab.worlds import bag_of_words as bags
+from holdfast.lab.worlds import slots
 from holdfast.methods import get
 
 

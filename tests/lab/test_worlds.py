@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from holdfast.lab.worlds import coverage, preferences, tastes, unigram
+from holdfast.lab.worlds import coverage, preferences, unigram
+from holdfast.lab.worlds import opposed_groups as tastes
 from holdfast.lab.worlds.loglinear import compare
 from holdfast.methods import get
 

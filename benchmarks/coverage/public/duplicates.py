@@ -9,8 +9,8 @@ import numpy as np
 from coverage.case import Case, Trial, judged
 from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.duplicates import duplicates
-from holdfast.checkup.finding import Asked
+from holdfast.checkup.findings.duplicates import duplicates
+from holdfast.checkup.result import Asked
 
 HH = "hh_helpful_base/pairs.jsonl.gz"
 N = 400

@@ -13,8 +13,8 @@ import numpy as np
 from coverage.case import Case, Trial, judged
 from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.finding import Asked
-from holdfast.checkup.inverted import inverted
+from holdfast.checkup.findings.inverted import inverted
+from holdfast.checkup.result import Asked
 from holdfast.inputs.swap import swapped_row
 from holdfast.types import Row
 

@@ -14,11 +14,12 @@ from scipy.special import expit
 
 from coverage.case import Case, Trial, judged
 from coverage.public import here, rows
-from holdfast.checkup.comparisons import Comparisons, plain_text
-from holdfast.checkup.finding import Asked
-from holdfast.checkup.label_noise import MODEL, label_noise
-from holdfast.evaluation.intervals import Estimate
+from holdfast.checkup.comparisons import Comparisons
+from holdfast.checkup.findings.label_noise import MODEL, label_noise
+from holdfast.checkup.result import Asked
 from holdfast.inputs.swap import swapped_row
+from holdfast.stats.intervals import Estimate
+from holdfast.text.plain import plain_text
 from holdfast.types import Row
 
 DOMAINS, UKP, GSM, HH = (

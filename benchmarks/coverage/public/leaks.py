@@ -15,9 +15,10 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from coverage.case import Case, Trial, judged
 from coverage.public import here, rows
-from holdfast.checkup.comparisons import Comparisons, plain_text
-from holdfast.checkup.finding import Asked
-from holdfast.checkup.leaks import leaks
+from holdfast.checkup.comparisons import Comparisons
+from holdfast.checkup.findings.leaks import leaks
+from holdfast.checkup.result import Asked
+from holdfast.text.plain import plain_text
 
 SETS = {
     "GSM8K solutions": "gsm8k_solutions/pairs.jsonl.gz",

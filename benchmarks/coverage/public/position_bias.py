@@ -13,8 +13,8 @@ from scipy.special import expit
 from coverage.case import Case, Trial, judged
 from coverage.public import here
 from coverage.public._contests import CREATURES, FOOTBALL, JUDGES, contests, fitted, table
-from holdfast.checkup.finding import Asked
-from holdfast.checkup.position_bias import position_bias
+from holdfast.checkup.findings.position_bias import position_bias
+from holdfast.checkup.result import Asked
 
 Meetings = list[tuple[str, str, bool]]  # (first, second, whether the first won)
 

@@ -13,11 +13,12 @@ import numpy as np
 
 from coverage.case import Case, Trial, judged
 from coverage.public import here, rows
-from holdfast.checkup.comparisons import Comparisons, Ints
-from holdfast.checkup.finding import Asked, Finding
-from holdfast.checkup.raters import raters
-from holdfast.evaluation.intervals import Estimate
+from holdfast.checkup.comparisons import Comparisons
+from holdfast.checkup.findings.raters import raters
+from holdfast.checkup.result import Asked, Finding
 from holdfast.inputs.swap import swapped_row
+from holdfast.stats.arrays import Ints
+from holdfast.stats.intervals import Estimate
 from holdfast.types import Row
 
 PANDALM, UKP, WMT = (f"{name}/pairs.jsonl.gz" for name in ("pandalm", "ukp_arguments", "wmt23_mqm"))

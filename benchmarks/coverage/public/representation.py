@@ -17,11 +17,11 @@ import numpy as np
 from coverage.case import Case, Trial, judged
 from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.features import preference_model
-from holdfast.checkup.finding import Asked, Finding
-from holdfast.checkup.representation import representation
-from holdfast.evaluation.intervals import Estimate
+from holdfast.checkup.estimators.features import preference_model
+from holdfast.checkup.findings.representation import representation
+from holdfast.checkup.result import Asked, Finding
 from holdfast.inputs.swap import swapped_row
+from holdfast.stats.intervals import Estimate
 from holdfast.types import Row
 
 STAR_WARS = "starwars_rankings/pairs.jsonl.gz"

@@ -12,15 +12,16 @@ from scipy.special import expit
 
 from coverage.case import Case, Trial, judged
 from coverage.public import here, rows
-from holdfast.checkup.comparisons import Comparisons, plain_text
-from holdfast.checkup.contradictions import contradictions
-from holdfast.checkup.empties import empties
-from holdfast.checkup.finding import Asked
-from holdfast.checkup.length_bias import length_bias
-from holdfast.checkup.separability import separability
-from holdfast.checkup.sources import sources
-from holdfast.evaluation.intervals import Estimate
+from holdfast.checkup.comparisons import Comparisons
+from holdfast.checkup.findings.answer_models import sources
+from holdfast.checkup.findings.contradictions import contradictions
+from holdfast.checkup.findings.empty_answers import empties
+from holdfast.checkup.findings.length_bias import length_bias
+from holdfast.checkup.findings.separability import separability
+from holdfast.checkup.result import Asked
 from holdfast.inputs.swap import swapped_row
+from holdfast.stats.intervals import Estimate
+from holdfast.text.plain import plain_text
 from holdfast.types import Row
 
 HH = "hh_helpful_base/pairs.jsonl.gz"

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from holdfast.checkup.finding import Finding, Status
-from holdfast.checkup.words import percent
+from holdfast.checkup.present.wording import percent
+from holdfast.checkup.result import Finding, Status
 
 LOUD = (Status.WARN, Status.BAD)
 # half-width of a flip rate's interval up to which its value is passed on; beyond it, its lower end

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from holdfast.data import Dataset, ReadReport
 from holdfast.inputs.columns import SHOWN_FIRST
 from holdfast.inputs.swap import other_side
-from holdfast.types import Row, Text
+from holdfast.stats.arrays import Ints
+from holdfast.text.codes import Coded, coded
+from holdfast.text.plain import plain_text
+from holdfast.types import Row
 
 if TYPE_CHECKING:
-    from holdfast.checkup.view import View
+    from holdfast.checkup.estimators.model_scores import View
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 YES = frozenset({"true", "yes", "first", "a", "left", "chosen"})
 NO = frozenset({"false", "no", "second", "b", "right", "rejected"})
 PLACES = ("chosen_position", "chosen_order", "chosen_place")  # counted from 0 or from 1
@@ -33,18 +34,6 @@ MODEL_COLUMNS = (
     ("chosen_source", "rejected_source"),
     ("chosen_generator", "rejected_generator"),
 )
-
-
-class Coded(NamedTuple):
-    """A column as integers: `names[code_N[i]]` is what row i says, -1 where it says nothing."""
-
-    code_N: Ints
-    names: tuple[Any, ...]
-
-    @property
-    def given(self) -> int:
-        """Rows that say something."""
-        return int((self.code_N >= 0).sum())
 
 
 @dataclass(frozen=True)
@@ -57,7 +46,7 @@ class Comparisons:
         ties: comparisons that were ties, left out
         others: rows that were no comparison, left out
         note: how the sample was drawn, in a sentence; empty if there was none
-        view: a model's view of them, where one was given: `checkup/view.py`
+        view: a model's view of them, where one was given: `checkup/estimators/model_scores.py`
         report: how the rows were read, with what was set aside and counts over the whole source;
             None where a program made them
     """
@@ -251,21 +240,5 @@ def _first(words: Sequence[str], numbers: tuple[str, str]) -> Ints:
     )
 
 
-def coded(values: Sequence[Any]) -> Coded:
-    """Codes in the order of first appearance."""
-    codes: dict[Any, int] = {}
-    code_N = np.array(
-        [-1 if value is None else codes.setdefault(value, len(codes)) for value in values], np.int64
-    )
-    return Coded(code_N, tuple(codes))
-
-
 def name_or_none(value: Any) -> str | None:
     return None if value is None or value == "" else str(value)
-
-
-def plain_text(text: Text | None) -> str:
-    """What a reader sees of a text: the contents of its messages, a blank line between them."""
-    if text is None or isinstance(text, str):
-        return text or ""
-    return "\n\n".join(str(message.get("content") or "") for message in text)

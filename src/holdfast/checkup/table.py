@@ -4,23 +4,23 @@ and one line here.
 
 from __future__ import annotations
 
-from holdfast.checkup.camps import PROBE as CAMPS
-from holdfast.checkup.circles import PROBE as CIRCLES
-from holdfast.checkup.contents import PROBE as CONTENTS
-from holdfast.checkup.contradictions import PROBE as CONTRADICTIONS
-from holdfast.checkup.difficulty import PROBE as DIFFICULTY
-from holdfast.checkup.duplicates import PROBE as DUPLICATES
-from holdfast.checkup.empties import PROBE as EMPTIES
-from holdfast.checkup.finding import Probe
-from holdfast.checkup.inverted import PROBE as INVERTED
-from holdfast.checkup.label_noise import PROBE as LABEL_NOISE
-from holdfast.checkup.leaks import PROBE as LEAKS
-from holdfast.checkup.length_bias import PROBE as LENGTH_BIAS
-from holdfast.checkup.position_bias import PROBE as POSITION_BIAS
-from holdfast.checkup.raters import PROBE as RATERS
-from holdfast.checkup.representation import PROBE as REPRESENTATION
-from holdfast.checkup.separability import PROBE as SEPARABILITY
-from holdfast.checkup.sources import PROBE as SOURCES
+from holdfast.checkup.findings.answer_models import PROBE as SOURCES
+from holdfast.checkup.findings.contradictions import PROBE as CONTRADICTIONS
+from holdfast.checkup.findings.cycles import PROBE as CIRCLES
+from holdfast.checkup.findings.difficulty import PROBE as DIFFICULTY
+from holdfast.checkup.findings.duplicates import PROBE as DUPLICATES
+from holdfast.checkup.findings.empty_answers import PROBE as EMPTIES
+from holdfast.checkup.findings.inverted import PROBE as INVERTED
+from holdfast.checkup.findings.label_noise import PROBE as LABEL_NOISE
+from holdfast.checkup.findings.leaks import PROBE as LEAKS
+from holdfast.checkup.findings.length_bias import PROBE as LENGTH_BIAS
+from holdfast.checkup.findings.overview import PROBE as CONTENTS
+from holdfast.checkup.findings.position_bias import PROBE as POSITION_BIAS
+from holdfast.checkup.findings.raters import PROBE as RATERS
+from holdfast.checkup.findings.representation import PROBE as REPRESENTATION
+from holdfast.checkup.findings.separability import PROBE as SEPARABILITY
+from holdfast.checkup.findings.subgroups import PROBE as CAMPS
+from holdfast.checkup.result import Probe
 
 PROBES: tuple[Probe, ...] = (
     # what is there

@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
-from holdfast.evaluation.intervals import Estimate, mean_interval
+from holdfast.stats.arrays import Floats
+from holdfast.stats.intervals import Estimate, mean_interval
 
-Floats = NDArray[np.float64]
 BINS = 10
 DRAWS = 1000
 

@@ -30,23 +30,23 @@ from collections.abc import Sequence
 from math import inf, log
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from holdfast.card import check
 from holdfast.errors import DataError
 from holdfast.evaluation.ranking import PairScores, wins
+from holdfast.stats.arrays import Floats
 
-Array = NDArray[np.float64]
 BETAS = (0.01, 0.1, 1.0, 5.0, 10.0)  # the paper's range
 CERTAIN = 1e-3  # odds of a share of 0 or 1: eps and 1 / eps
 
 
-def reference_error(ref_chosen: ArrayLike, ref_rejected: ArrayLike) -> Array:
+def reference_error(ref_chosen: ArrayLike, ref_rejected: ArrayLike) -> Floats:
     """c: by how many nats the reference prefers the rejected answer. Sums over response tokens."""
     return np.asarray(ref_rejected, dtype=float) - np.asarray(ref_chosen, dtype=float)
 
 
-def log_odds(share: ArrayLike) -> Array:
+def log_odds(share: ArrayLike) -> Floats:
     """logit of the share of raters who prefer the chosen answer; a share of 1 counts as odds of
     1000, of 0 as 1/1000.
 
@@ -64,7 +64,7 @@ def log_odds(share: ArrayLike) -> Array:
         return np.clip(np.log(share_N) - np.log1p(-share_N), -bound, bound)
 
 
-def ideal_log_ratio(c: ArrayLike, share: ArrayLike, *, beta: float) -> Array:
+def ideal_log_ratio(c: ArrayLike, share: ArrayLike, *, beta: float) -> Floats:
     """log pi*(y_w|x) - log pi*(y_l|x) = -c + logit(share) / beta: what exact KL-regularized
     training would give, nats.
     """
@@ -72,7 +72,7 @@ def ideal_log_ratio(c: ArrayLike, share: ArrayLike, *, beta: float) -> Array:
     return -np.asarray(c, dtype=float) + log_odds(share) / beta
 
 
-def ideal_ranking(c: ArrayLike, share: ArrayLike, *, beta: float) -> Array:
+def ideal_ranking(c: ArrayLike, share: ArrayLike, *, beta: float) -> Floats:
     """1 where the exact optimum ranks the pair rightly (logit(share) > beta c), 1/2 at a tie, else
     0: idealized ranking accuracy is its mean."""
     _check_beta(beta)
@@ -82,7 +82,7 @@ def ideal_ranking(c: ArrayLike, share: ArrayLike, *, beta: float) -> Array:
 
 def alignment_gap(
     chosen: ArrayLike, rejected: ArrayLike, c: ArrayLike, share: ArrayLike, *, beta: float
-) -> Array:
+) -> Floats:
     """Idealized minus actual ranking of each pair; its mean is the alignment gap. `chosen` and
     `rejected` are the policy's log-probabilities."""
     actual_N = wins(np.asarray(chosen, dtype=float), np.asarray(rejected, dtype=float))
@@ -91,7 +91,7 @@ def alignment_gap(
 
 def dpo_cost(
     chosen: ArrayLike, rejected: ArrayLike, c: ArrayLike, *, beta: float, gamma: float = 1.0
-) -> Array:
+) -> Floats:
     """-log sigma(beta (log pi(y_w) - log pi(y_l) + gamma c)): DPO's cost of each pair at gamma 1,
     without a reference at gamma 0.
     """
@@ -100,7 +100,7 @@ def dpo_cost(
     return np.logaddexp(0, -beta * (ratio_N + gamma * np.asarray(c, dtype=float)))
 
 
-def threshold(c: ArrayLike, *, beta: float) -> Array:
+def threshold(c: ArrayLike, *, beta: float) -> Floats:
     """-log sigma(beta c): a pair is ranked rightly by the policy if and only if its DPO cost is at
     most this. Where the reference is right (c <= 0) it is at least log 2, so any cost below log 2
     will do; for c > 0 it shrinks like exp(-beta c)."""
@@ -108,7 +108,7 @@ def threshold(c: ArrayLike, *, beta: float) -> Array:
     return np.logaddexp(0, -beta * np.asarray(c, dtype=float))
 
 
-def ipo_ranking(c: ArrayLike, *, tau: float) -> Array:
+def ipo_ranking(c: ArrayLike, *, tau: float) -> Floats:
     """1 where the policy of zero IPO cost, whose log-ratio is the reference's plus 1 / (2 tau),
     ranks the pair rightly; 1/2 at a tie, else 0."""
     check("tau", tau, 0 < tau < inf, "be above 0 and finite")
@@ -118,11 +118,11 @@ def ipo_ranking(c: ArrayLike, *, tau: float) -> Array:
 
 def columns(
     scores: PairScores,
-    share_N: Array,
+    share_N: Floats,
     *,
     betas: Sequence[float] = BETAS,
-    target_N: Array | None = None,
-) -> dict[str, Array]:
+    target_N: Floats | None = None,
+) -> dict[str, Floats]:
     """Everything of this file for each pair (N,), NaN where a pair is not asked about; {} without a
     reference.
 
@@ -159,7 +159,7 @@ def columns(
     }
 
 
-def costs_and_thresholds(scores: PairScores, *, beta: float) -> dict[str, Array]:
+def costs_and_thresholds(scores: PairScores, *, beta: float) -> dict[str, Floats]:
     """DPO's cost of each pair that the reference ranks wrongly, and the cost below which it would
     be ranked rightly; NaN elsewhere.
     """

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from holdfast.data.render import written_answers
@@ -31,9 +30,8 @@ from holdfast.rewards.kind import PROMPT, RewardMethod
 from holdfast.rewards.table import get
 from holdfast.scorers.judge import JudgeScorer
 from holdfast.scorers.text import chunks_by_tokens
+from holdfast.stats.arrays import Floats
 from holdfast.types import Text, Tokenized
-
-Floats = NDArray[np.float64]
 
 
 @dataclass

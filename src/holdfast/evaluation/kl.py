@@ -25,10 +25,10 @@ import torch
 from numpy.typing import NDArray
 
 from holdfast.evaluation.generate import Generated
-from holdfast.evaluation.intervals import mean_interval
 from holdfast.inputs import token_kl
 from holdfast.scorers.live import LiveScorer, Standing
 from holdfast.scorers.text import TextScorer, chunks_by_tokens
+from holdfast.stats.intervals import mean_interval
 from holdfast.types import Tokenized
 
 TOKENS = 8192  # scored at once

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from holdfast.card import Method, PairMethod
@@ -25,9 +24,9 @@ from holdfast.evaluation.difficulty import log_odds
 from holdfast.inputs import reference
 from holdfast.methods import get
 from holdfast.reductions.mean import mean
+from holdfast.stats.arrays import Floats
 from holdfast.types import Pairs, Scored
 
-Array = NDArray[np.float64]
 FARTHEST = 1e6  # nats; a minimizer beyond is infinite
 
 
@@ -42,7 +41,7 @@ class Own:
     beta: float | None
     why_not: str
 
-    def target_N(self, share_N: Array) -> Array | None:
+    def target_N(self, share_N: Floats) -> Floats | None:
         """h* of each pair, nats; infinite where the cost falls without end, None where it is not
         defined.
         """
@@ -104,7 +103,7 @@ def obstacle(method: Method, settings: Mapping[str, Any]) -> str:
     return "" if same else "its cost reads more of a pair than its log-ratio"
 
 
-def target(method: PairMethod | Method, settings: Mapping[str, Any], share_N: Array) -> Array:
+def target(method: PairMethod | Method, settings: Mapping[str, Any], share_N: Floats) -> Floats:
     """argmin over h of alpha cost(h) + (1 - alpha) cost(-h), by bisection of its slope; a share of
     1 counts as odds of 1000.
     """

@@ -19,9 +19,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.evaluation.intervals import Estimate, mean_interval
-
-Array = NDArray[np.float64]
+from holdfast.stats.arrays import Floats
+from holdfast.stats.intervals import Estimate, mean_interval
 
 
 @dataclass(frozen=True)
@@ -30,19 +29,19 @@ class PairScores:
     log-probabilities in nats, lengths in tokens.
     """
 
-    chosen_N: Array
-    rejected_N: Array
-    chosen_length_N: Array
-    rejected_length_N: Array
-    ref_chosen_N: Array | None = None
-    ref_rejected_N: Array | None = None
+    chosen_N: Floats
+    rejected_N: Floats
+    chosen_length_N: Floats
+    rejected_length_N: Floats
+    ref_chosen_N: Floats | None = None
+    ref_rejected_N: Floats | None = None
 
     def take(self, index: NDArray[np.int64]) -> PairScores:
         columns = vars(self).items()
         return replace(self, **{name: value[index] for name, value in columns if value is not None})
 
 
-def wins(first_N: Array, second_N: Array) -> Array:
+def wins(first_N: Floats, second_N: Floats) -> Floats:
     """1 where the first is larger, 0 where the second is, 1/2 where they are equal. NaN where
     either is.
     """
@@ -50,7 +49,7 @@ def wins(first_N: Array, second_N: Array) -> Array:
     return np.where(np.isnan(first_N) | np.isnan(second_N), np.nan, out)
 
 
-def accuracies(scores: PairScores) -> dict[str, Array]:
+def accuracies(scores: PairScores) -> dict[str, Floats]:
     """Each ranking's verdict on each row (N,): 1, 1/2 or 0."""
     s = scores
     per_token = (np.maximum(s.chosen_length_N, 1), np.maximum(s.rejected_length_N, 1))
@@ -68,7 +67,7 @@ def accuracies(scores: PairScores) -> dict[str, Array]:
     return out
 
 
-def margins(scores: PairScores) -> dict[str, Array]:
+def margins(scores: PairScores) -> dict[str, Floats]:
     """Each row's differences in nats (N,). The implicit margin is DPO's implicit reward difference
     over beta; the two movements are its halves: how far the chosen and the rejected answer have
     moved from the reference."""
@@ -83,7 +82,7 @@ def margins(scores: PairScores) -> dict[str, Array]:
 
 
 def estimates(
-    values: dict[str, Array], clusters: Sequence[Hashable], *, resamples: int, seed: int
+    values: dict[str, Floats], clusters: Sequence[Hashable], *, resamples: int, seed: int
 ) -> dict[str, Estimate]:
     return {
         name: mean_interval(column, clusters, resamples=resamples, seed=seed)

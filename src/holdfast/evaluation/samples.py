@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.evaluation.generate import Generated
-from holdfast.evaluation.intervals import mean_interval
 from holdfast.evaluation.reward_source import Reward, checked
+from holdfast.stats.intervals import mean_interval
 from holdfast.types import Text
 
 QUANTILES = (0.1, 0.5, 0.9)

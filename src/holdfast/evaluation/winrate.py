@@ -20,14 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.errors import OptionError
-from holdfast.evaluation.intervals import mean_interval
-from holdfast.evaluation.ranking import Array, wins
+from holdfast.evaluation.ranking import wins
 from holdfast.evaluation.reward_source import Judge, Reward, checked
 from holdfast.evaluation.samples import Samples
+from holdfast.stats.arrays import Floats
+from holdfast.stats.intervals import mean_interval
 from holdfast.types import Text
 
 
-def under_reward(first_PS: Array, second_PS: Array) -> Array:
+def under_reward(first_PS: Floats, second_PS: Floats) -> Floats:
     """Win rate on each prompt (P,), from rewards of S answers of the first and S' of the second to
     each of P prompts.
     """
@@ -36,7 +37,7 @@ def under_reward(first_PS: Array, second_PS: Array) -> Array:
 
 def under_judge(
     judge: Judge, prompts: Sequence[Text], first: Sequence[str], second: Sequence[str]
-) -> tuple[Array, NDArray[np.bool_], Array]:
+) -> tuple[Floats, NDArray[np.bool_], Floats]:
     """Ask in both orders about N pairs of answers.
 
     Returns:
@@ -52,7 +53,7 @@ def under_judge(
 
 def _probabilities(
     judge: Judge, prompts: Sequence[Text], first: Sequence[str], second: Sequence[str]
-) -> Array:
+) -> Floats:
     values = checked(judge(prompts, first, second), len(prompts), "the judge")
     outside = np.flatnonzero((values < 0) | (values > 1))
     if len(outside):
@@ -72,16 +73,16 @@ class Match:
 
     name: str
     kind: str  # "reward" or "judge"
-    win_P: Array | None
-    reward_PS: Array | None = None
-    rival_reward_PS: Array | None = None
-    changed_PS: Array | None = None
-    place_PS: Array | None = None
+    win_P: Floats | None
+    reward_PS: Floats | None = None
+    rival_reward_PS: Floats | None = None
+    changed_PS: Floats | None = None
+    place_PS: Floats | None = None
 
     def summary(self, prompts: NDArray[np.int64], *, resamples: int, seed: int) -> dict[str, Any]:
         """Means with intervals over some of the prompts."""
 
-        def mean(values_P: Array) -> dict[str, Any]:
+        def mean(values_P: Floats) -> dict[str, Any]:
             return mean_interval(values_P[prompts], resamples=resamples, seed=seed).to_dict()
 
         out: dict[str, Any] = {"under": self.name, "kind": self.kind}
@@ -127,7 +128,7 @@ def play_judge(judge: Judge, name: str, policy: Samples, rival: Samples | None) 
     )
 
 
-def _scored(reward: Reward, name: str, samples: Samples) -> Array:
+def _scored(reward: Reward, name: str, samples: Samples) -> Floats:
     values = checked(
         reward(samples.flat_prompts, samples.flat_texts), len(samples.flat), f"the reward {name}"
     )

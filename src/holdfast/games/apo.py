@@ -10,12 +10,12 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from holdfast.arrays import Floats
 from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
 from holdfast.games.game import Oracle, log_softmax
 from holdfast.games.state import State
 from holdfast.inputs import earlier_gap, reference
 from holdfast.reductions.mean import mean
+from holdfast.stats.arrays import Floats
 from holdfast.types import Pairs
 
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from holdfast.arrays import Floats, distribution
 from holdfast.games.game import Game, log_softmax
+from holdfast.stats.arrays import Floats, distribution
 
 
 def exploitability(game: Game, pi_A: Floats) -> float:

@@ -8,10 +8,10 @@ import numpy as np
 from scipy.linalg import LinAlgError, lu_factor, lu_solve
 from scipy.optimize import linprog
 
-from holdfast.arrays import Floats
 from holdfast.card import check
 from holdfast.errors import RunError
 from holdfast.games.game import Game, log_softmax
+from holdfast.stats.arrays import Floats
 
 METHODS = ("highs", "highs-ds", "highs-ipm")
 

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from holdfast import arrays
-from holdfast.arrays import Floats
 from holdfast.card import check
 from holdfast.errors import DataError
+from holdfast.stats import arrays
+from holdfast.stats.arrays import Floats
 
 TOLERANCE = 1e-6  # of P + P^T = 1; what is within is made exact
 LEAST_BETA = 1e-12  # below, a win rate over beta is lost in rounding

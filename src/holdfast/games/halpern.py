@@ -7,7 +7,6 @@ from math import inf
 import numpy as np
 from torch import Tensor
 
-from holdfast.arrays import Floats
 from holdfast.card import Card, Limit, PairMethod, Paper, check, departures_of
 from holdfast.games._regression import check_step, miss, win_gap
 from holdfast.games.game import Oracle, log_softmax
@@ -15,6 +14,7 @@ from holdfast.games.inclusions import monotone, of_game
 from holdfast.games.state import State
 from holdfast.inputs import earlier_gap, reference, win_rate
 from holdfast.reductions.mean import mean
+from holdfast.stats.arrays import Floats
 from holdfast.types import Pairs
 
 

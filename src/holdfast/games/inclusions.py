@@ -32,9 +32,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.arrays import Floats, whole
 from holdfast.card import check
 from holdfast.games.game import Game
+from holdfast.stats.arrays import Floats, whole
 
 Index = NDArray[np.intp]
 

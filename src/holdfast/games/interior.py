@@ -21,13 +21,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, lu_factor, lu_solve
 from scipy.sparse.linalg import LinearOperator, gmres
 
-from holdfast.arrays import Floats, whole
 from holdfast.card import check
 from holdfast.games.certificate import exploitability
 from holdfast.games.game import Game
+from holdfast.stats.arrays import Floats, whole
 
 CRUDE = 1e-4  # above this gap directions are computed in float32
 
@@ -90,7 +91,7 @@ def interior_point(game: Game, *, until: float = 1e-9, max_steps: int = 100) -> 
 class _System:
     """(diag(weight) - S) x = b, for several b."""
 
-    def __init__(self, skew_AA: Floats, weight_A: Floats, norm: float):
+    def __init__(self, skew_AA: NDArray[np.floating[Any]], weight_A: Floats, norm: float):
         self.skew_AA, self.kind = skew_AA, skew_AA.dtype
         self.root_A = (1 / np.sqrt(weight_A)).astype(self.kind)
         self.hot = np.flatnonzero(weight_A < norm)
@@ -126,7 +127,9 @@ class _System:
         return scale * (self.root_A * y_A).astype(float)
 
 
-def _step(skew_AA: Floats, p_A: Floats, s_A: Floats, t: float, norm: float) -> tuple[Floats, float]:
+def _step(
+    skew_AA: NDArray[np.floating[Any]], p_A: Floats, s_A: Floats, t: float, norm: float
+) -> tuple[Floats, float]:
     """Predictor, corrector, and as long a step as stays inside."""
     system = _System(skew_AA, s_A / p_A, norm)
     one_A = system.solve(np.ones(len(p_A)))

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from holdfast.arrays import Floats
 from holdfast.games.game import Oracle
 from holdfast.games.state import State
+from holdfast.stats.arrays import Floats
 
 
 def step(oracle: Oracle, state: State) -> State:

@@ -10,13 +10,13 @@ from typing import Literal
 
 import numpy as np
 
-from holdfast import arrays
-from holdfast.arrays import Floats
 from holdfast.card import check
 from holdfast.errors import OptionError
 from holdfast.games.certificate import exploitability, gap
 from holdfast.games.game import Game, Oracle, log_softmax
 from holdfast.games.state import State
+from holdfast.stats import arrays
+from holdfast.stats.arrays import Floats
 
 Step = Callable[[Oracle, State], State]
 WEIGHTS: dict[str, Callable[[int], float]] = {

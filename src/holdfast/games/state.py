@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.arrays import SUM_TOLERANCE, Floats
 from holdfast.errors import DataError, HoldfastError, RunError
 from holdfast.games._regression import check_step
 from holdfast.games.game import Oracle, log_softmax
+from holdfast.stats.arrays import SUM_TOLERANCE, Floats
 
 
 @dataclass(frozen=True, eq=False)

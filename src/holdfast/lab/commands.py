@@ -173,7 +173,7 @@ def stress(
     """Plant a flaw at rising rates, train each method small, and see who survives."""
     folder_to_write(folder)
     from holdfast.errors import OptionError
-    from holdfast.lab.stress import stress as run
+    from holdfast.lab.stress.stress import stress as run
 
     try:
         wanted = [float(rate) for rate in rates.split(",")]

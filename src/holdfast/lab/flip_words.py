@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from holdfast.evaluation.intervals import Estimate
 from holdfast.evaluation.show import percent
 from holdfast.lab.flips import PLAIN, ROBUST, YARDSTICK, Checked, Verdict
+from holdfast.stats.intervals import Estimate
 
 
 def check_said(checked: Checked, truth: float) -> str:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from holdfast.checkup.advice import LOUD
-from holdfast.checkup.checkup import Checkup
-from holdfast.checkup.finding import Status
-from holdfast.evaluation.intervals import Estimate, mean_interval
-from holdfast.evaluation.ranking import Array
+from holdfast.checkup.check import Checkup
+from holdfast.checkup.result import Status
 from holdfast.evaluation.winrate import under_reward
+from holdfast.stats.arrays import Floats
+from holdfast.stats.intervals import Estimate, mean_interval
 
 PLAIN, ROBUST, YARDSTICK = "DPO", "rDPO", "DPO, no flips"  # the three arms
 
@@ -34,11 +34,11 @@ class Arm:
 
     name: str
     seed: int
-    gold_PS: Array
-    start_gold_PS: Array
-    accuracy_N: Array  # held-out pairs with honest labels, ranked by the implicit reward
-    kept_flipped: Array
-    kept_honest: Array
+    gold_PS: Floats
+    start_gold_PS: Floats
+    accuracy_N: Floats  # held-out pairs with honest labels, ranked by the implicit reward
+    kept_flipped: Floats
+    kept_honest: Floats
     kl: float | None
     tokens: float
     curves: Sequence[Mapping[str, Any]] = field(default_factory=tuple)  # lines of metrics.jsonl
@@ -91,7 +91,7 @@ def of_arm(arms: Sequence[Arm], name: str) -> list[Arm]:
     return [arm for arm in arms if arm.name == name]
 
 
-def pooled(values: Sequence[Array], *, same_rows: bool = True) -> Estimate:
+def pooled(values: Sequence[Floats], *, same_rows: bool = True) -> Estimate:
     """The mean over all seeds, one array each.
 
     With `same_rows`, row i is the same held-out row under every seed, and one cluster. The interval

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.arrays import Floats, whole
 from holdfast.card import check
 from holdfast.data import Reading
 from holdfast.data.columns import TEXT
@@ -22,6 +21,7 @@ from holdfast.errors import DataError, OptionError, shown
 from holdfast.games import Game, from_votes
 from holdfast.games.game import shares
 from holdfast.rewards.items import fit_items
+from holdfast.stats.arrays import Floats, whole
 
 FILLS = ("none", "bradley_terry", "general_preference")
 

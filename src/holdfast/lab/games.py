@@ -20,7 +20,6 @@ from typing import Any, Literal
 import numpy as np
 from rich.progress import track
 
-from holdfast.arrays import whole
 from holdfast.card import check
 from holdfast.errors import RunError
 from holdfast.games import (
@@ -44,6 +43,7 @@ from holdfast.games import (
     sppo,
 )
 from holdfast.lab.worlds.random_games import slope
+from holdfast.stats.arrays import whole
 from holdfast.terminal import Terminal
 
 STEPS = (0.1, 0.3, 1.0, 3.0)

@@ -12,8 +12,8 @@ import numpy as np
 from holdfast.errors import OptionError, RunError
 from holdfast.lab import cache
 from holdfast.lab.claim import Claim, Measured, Paper
-from holdfast.lab.engine import Done, Engine, Work, run_all
 from holdfast.lab.verdict import Cell, Found, Ruling, decide
+from holdfast.parallel import Done, Engine, Work, run_all
 
 QUICK_SEEDS = 6
 

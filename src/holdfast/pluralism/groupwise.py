@@ -8,16 +8,15 @@ from math import inf, isfinite
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from rich.progress import track
 
-from holdfast import arrays
 from holdfast.card import check
 from holdfast.errors import DataError, OptionError
+from holdfast.stats import arrays
+from holdfast.stats.arrays import Bools, Floats
 from holdfast.terminal import Terminal
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Loss = Callable[[Any, Any], Any]  # (predictions, label) -> losses, all in 0 to 1
 
 

@@ -7,17 +7,16 @@ from math import inf
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 from torch import Tensor
 
-from holdfast import arrays
 from holdfast.card import check
 from holdfast.errors import DataError
 from holdfast.reductions.groups import toward_worst
-
-Floats = NDArray[np.float64]
+from holdfast.stats import arrays
+from holdfast.stats.arrays import Floats
 
 
 @dataclass(frozen=True)

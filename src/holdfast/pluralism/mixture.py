@@ -13,13 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from rich.progress import track
 from scipy.special import expit, logsumexp, softmax
 
-from holdfast.arrays import floats, whole
 from holdfast.card import check
 from holdfast.errors import DataError
+from holdfast.stats.arrays import Floats, Ints, floats, whole
 from holdfast.terminal import Terminal
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Assign = Callable[
     [Floats], Floats
 ]  # log of (share of the group x likelihood of the rater), R x K -> responsibilities, R x K

@@ -13,11 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from holdfast.arrays import floats, listed, whole
 from holdfast.card import check
 from holdfast.errors import DataError
-
-Floats = NDArray[np.float64]
+from holdfast.stats.arrays import Floats, floats, listed, whole
 
 
 class Gap(NamedTuple):

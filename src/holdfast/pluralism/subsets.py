@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from holdfast import arrays
 from holdfast.card import check
 from holdfast.errors import DataError, OptionError
-
-Floats = NDArray[np.float64]
+from holdfast.stats import arrays
+from holdfast.stats.arrays import Floats
 
 # ------------------------------------------------------------ score functions
 

@@ -11,18 +11,18 @@ from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from rich.progress import track
 from rich.table import Table
 from scipy import stats
 
-from holdfast import arrays
 from holdfast.card import check
 from holdfast.errors import DataError
 from holdfast.pluralism.representativeness import Representativeness, labels_for, representativeness
+from holdfast.stats import arrays
+from holdfast.stats.arrays import Floats
 from holdfast.terminal import Terminal
 
-Floats = NDArray[np.float64]
 Item = TypeVar("Item")
 Value = Callable[[Sequence[Item]], ArrayLike]  # one number from 0 to 1 for each item
 Perturb = Callable[

@@ -27,15 +27,14 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from holdfast.arrays import floats, whole
 from holdfast.card import check
 from holdfast.errors import DataError
 from holdfast.games.game import Meetings, meetings
 from holdfast.rewards.kind import RewardMethod, surprise
 from holdfast.rewards.table import get
+from holdfast.stats.arrays import Floats, floats, whole
 from holdfast.terminal import Terminal
 
-Floats = NDArray[np.float64]
 START = 0.3  # standard deviation of the first vectors: at 0 a bilinear score has no slope
 
 

@@ -15,9 +15,8 @@ from holdfast.card import check
 from holdfast.errors import DataError
 from holdfast.evaluation.reward_source import Reward, checked, name_of, reward_from
 from holdfast.sampling.draw import draw
+from holdfast.stats.arrays import Floats
 from holdfast.types import Text
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from holdfast.card import check
 from holdfast.errors import DataError, OptionError
 from holdfast.evaluation.reward_source import Reward, checked, name_of, reward_from
 from holdfast.sampling.best_of_n import Picked, picked
 from holdfast.sampling.draw import draw
+from holdfast.stats.arrays import Floats
 from holdfast.types import Text
 
-Floats = NDArray[np.float64]
 Ask = Callable[
     [Text, Sequence[int]], Text
 ]  # (prompt, a weight in percent for each attribute) -> the prompt that asks for that trade-off

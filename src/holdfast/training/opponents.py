@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from holdfast.data import read
 from holdfast.data.render import tokenize
 from holdfast.evaluation.generate import Generated
 from holdfast.models.load import load_policy
 from holdfast.scorers.text import TextScorer, score_in_chunks
+from holdfast.stats.arrays import Floats
 from holdfast.training.verdicts import Verdicts
 from holdfast.types import Text, Tokenized
 
-Floats = NDArray[np.float64]
 SIDES = ("chosen", "rejected")
 
 

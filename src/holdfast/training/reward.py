@@ -21,13 +21,13 @@ import numpy as np
 
 from holdfast.card import Method, Reduction
 from holdfast.evaluation.calibration import calibration
-from holdfast.evaluation.intervals import mean_interval
 from holdfast.files import path_of
 from holdfast.inputs import group
 from holdfast.models.judges import load_judge, mark
 from holdfast.rewards.kind import PROMPT, RewardMethod, heads
 from holdfast.rewards.table import get
 from holdfast.scorers.judge import JudgeScorer
+from holdfast.stats.intervals import mean_interval
 from holdfast.training.metrics import accuracy, adversary_metrics
 from holdfast.training.options import Options, split_options
 from holdfast.training.pairwise import carry_out, written_call

@@ -7,15 +7,14 @@ from typing import Any
 
 import altair as alt
 import numpy as np
-from numpy.typing import NDArray
 
-from holdfast.evaluation.intervals import mean_interval
 from holdfast.evaluation.show import number, percent
 from holdfast.report import Chart, Details, Page, Section, Table, Tile
 from holdfast.report.marks import lines
+from holdfast.stats.arrays import Floats
+from holdfast.stats.intervals import mean_interval
 from holdfast.types import Text
 
-Floats = NDArray[np.float64]
 SHOWN = 12  # prompts whose answers can be read on the page
 
 

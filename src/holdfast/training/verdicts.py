@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from holdfast.errors import OptionError
 from holdfast.evaluation.judge import RewardModel, is_reward_model
 from holdfast.evaluation.reward_source import Judge, judge_from
 from holdfast.evaluation.winrate import under_judge
+from holdfast.stats.arrays import Floats
 from holdfast.types import Text
 
-Floats = NDArray[np.float64]
 Pairing = Literal["best_worst", "independent"]
 MOST = 6.0  # log-odds; a judge that says 0 or 1 is taken to mean 1 in 400
 

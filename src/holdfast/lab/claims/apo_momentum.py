@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from holdfast.arrays import Floats
 from holdfast.games import apo
 from holdfast.games.game import log_softmax
 from holdfast.inputs import earlier_gap
@@ -28,6 +27,7 @@ from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import equivalent, separated
 from holdfast.lab.worlds import random_games
 from holdfast.methods import get
+from holdfast.stats.arrays import Floats
 from holdfast.types import Pairs, Scored
 
 LEFT = "reward still to be had"

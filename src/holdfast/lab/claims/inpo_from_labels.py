@@ -17,9 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from holdfast.arrays import Floats
 from holdfast.games import Game, Oracle, State, gap, inpo, regularized, solve, sppo
 from holdfast.inputs import earlier_gap, weight
 from holdfast.lab.claim import Claim, Measured
@@ -28,6 +26,7 @@ from holdfast.lab.worlds import random_games
 from holdfast.lab.worlds.random_games import ANSWERS, random_game, slope
 from holdfast.methods import get
 from holdfast.scorers.table import Comparisons, fit
+from holdfast.stats.arrays import Floats, Ints
 from holdfast.types import Pairs
 
 GAP, FALL, EXPLOIT = (
@@ -36,7 +35,6 @@ GAP, FALL, EXPLOIT = (
     "exploitability of the last policy",
 )
 TAU, ETA, ROUNDS, PAIRS = 0.1, 3.0, 20, 4000
-Ints = NDArray[np.int64]
 Draw = Callable[[np.random.Generator, Game, Floats, int], tuple[Ints, Ints]]
 
 

@@ -24,8 +24,16 @@ from holdfast.inputs.prompts import COPY, CORRUPTION_LEVELS
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.fit import Cost, adam
 from holdfast.lab.verdict import all_of, equivalent, separated
-from holdfast.lab.worlds import bags
-from holdfast.lab.worlds.bags import BODY, UNITS, Bags, feature_WNH, score_WN, start_WD, without
+from holdfast.lab.worlds import bag_of_words as bags
+from holdfast.lab.worlds.bag_of_words import (
+    BODY,
+    UNITS,
+    Bags,
+    feature_WNH,
+    score_WN,
+    start_WD,
+    without,
+)
 from holdfast.methods import get
 from holdfast.types import Pairs, Scored
 

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from scipy.special import log_softmax
 
-from holdfast.arrays import Floats
 from holdfast.games import exploitability
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import all_of, separated
-from holdfast.lab.worlds import letter_camps
-from holdfast.lab.worlds.letter_camps import LENGTH, LETTERS, camps, rewards
+from holdfast.lab.worlds import letter_subgroups as letter_camps
+from holdfast.lab.worlds.letter_subgroups import LENGTH, LETTERS, camps, rewards
+from holdfast.stats.arrays import Floats
 
 LOSS = "exploitability"
 UPDATES, BATCH, STEP = 4000, 16, 0.5

@@ -21,8 +21,9 @@ from holdfast.games import Game, exploitability, solve, spo_win_rate
 from holdfast.games.game import log_softmax
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import Found, Test, all_of, bounded, multiple, separated
-from holdfast.lab.worlds import letter_camps, random_games
-from holdfast.lab.worlds.letter_camps import camps, rewards
+from holdfast.lab.worlds import letter_subgroups as letter_camps
+from holdfast.lab.worlds import random_games
+from holdfast.lab.worlds.letter_subgroups import camps, rewards
 from holdfast.lab.worlds.random_games import random_game, slope
 
 LOSS, SHARE = "exploitability", "exploitability over the bound"

@@ -22,9 +22,9 @@ import torch
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.fit import newton
 from holdfast.lab.verdict import equivalent, separated
-from holdfast.lab.worlds import tastes
+from holdfast.lab.worlds import opposed_groups as tastes
 from holdfast.lab.worlds.loglinear import Labels, World, compare, cost_of, flip_uniform, trained
-from holdfast.lab.worlds.tastes import polled, regrets_W, two_tastes
+from holdfast.lab.worlds.opposed_groups import polled, regrets_W, two_tastes
 from holdfast.methods import get
 from holdfast.reductions import groups
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-Floats = NDArray[np.float64]
+from holdfast.stats.arrays import Floats
+
 Learner = Callable[
     [Floats, Floats, Floats], Floats
 ]  # (bits of all contexts, labels seen in each, those that were 1) -> P for each

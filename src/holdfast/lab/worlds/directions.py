@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from holdfast.stats.arrays import Floats
+
 CONE, NOISE = (0.0, 25.0), 0.25
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import eigh
 
-from holdfast.arrays import Floats
 from holdfast.games.inclusions import FiniteSum, Index
+from holdfast.stats.arrays import Floats
 
 DISTANCE, SPREAD, FLATTEST = 5.0, 0.3, 1e-3
 

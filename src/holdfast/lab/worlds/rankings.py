@@ -8,11 +8,8 @@ of the second group down.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+from holdfast.stats.arrays import Bools, Floats, Ints
 
 
 def impartial(voters: int, m: int, rng: np.random.Generator) -> Ints:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from holdfast.stats.arrays import Floats
+
 SHAPES, COLORS = (0.5, 0.3, 0.2), (0.6, 0.4)
 GROUPS = ("circle", "square", "triangle", "red", "green")
 LABELS = ("mean", "min", "shape", "common")

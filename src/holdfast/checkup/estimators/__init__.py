@@ -1,0 +1,1 @@
+"""The statistics that findings rest on, one a file."""

@@ -1,0 +1,123 @@
+"""Verdicts of several raters on the same pair, and how alike they are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from holdfast.checkup.comparisons import Comparisons
+from holdfast.checkup.estimators.reliability import Scores
+from holdfast.stats.arrays import Floats, Ints
+from holdfast.text.codes import Coded
+
+FEW = 10  # prompts below which pairs are what was drawn
+SEES_MANY = 4  # prompts a rater, on the average, from which a rater's prompts are a sample
+
+
+class Votes(NamedTuple):
+    """V verdicts on pairs that at least two raters judged; a rater who judged a pair twice counts
+    once, by what he said first.
+    """
+
+    row_V: Ints
+    pair_V: Ints  # codes from 0 without gaps
+    rater_V: Ints  # codes from 0 without gaps: `raters`
+    item_V: Ints  # what is drawn again in an interval
+    forward_V: Floats  # +1 or -1: the side of the pair
+    raters: tuple[str, ...]
+
+    @property
+    def size_V(self) -> Ints:
+        """Verdicts on the same pair."""
+        return np.asarray(np.bincount(self.pair_V)[self.pair_V])
+
+    @property
+    def alike_V(self) -> Floats:
+        """The share of the pair's other raters who agree with this one."""
+        return self.alike_within(np.zeros(len(self.row_V), np.int64))
+
+    def alike_within(self, group_V: Ints, *, outside: bool = False) -> Floats:
+        """The share of the pair's other raters of this one's group (or of other groups) who agree;
+        NaN where there are none.
+        """
+        key = self.pair_V * (int(group_V.max(initial=0)) + 1) + group_V
+        inside, counted = np.unique(key, return_inverse=True)[1], self.pair_V
+        total_V, for_V = (_sums(counted, np.ones(len(counted))), _sums(counted, self.forward_V > 0))
+        same_V, same_for_V = (
+            _sums(inside, np.ones(len(inside))),
+            _sums(inside, self.forward_V > 0),
+        )
+        n_V = total_V - same_V if outside else same_V - 1
+        ayes_V = for_V - same_for_V if outside else same_for_V - (self.forward_V > 0)
+        return np.where(
+            n_V > 0, np.where(self.forward_V > 0, ayes_V, n_V - ayes_V) / np.maximum(n_V, 1), np.nan
+        )
+
+
+def _sums(code_V: Ints, value_V: ArrayLike) -> Floats:
+    return np.asarray(np.bincount(code_V, weights=value_V)[code_V])
+
+
+def votes(data: Comparisons) -> Votes:
+    """The verdicts on pairs that several raters judged; none, where there are no such pairs or no
+    raters.
+    """
+    pair_N, rater_N = data.pair.code_N, data.rater.code_N
+    known = np.flatnonzero(rater_N >= 0)
+    first = known[
+        np.unique(pair_N[known] * (rater_N.max(initial=0) + 1) + rater_N[known], return_index=True)[
+            1
+        ]
+    ]
+    row_V = np.sort(first[np.bincount(pair_N[first], minlength=1)[pair_N[first]] >= 2])
+    whose, rater_V = np.unique(rater_N[row_V], return_inverse=True)
+    pair_V = np.unique(pair_N[row_V], return_inverse=True)[1]
+    forward_V = np.where(data.forward_N[row_V], 1.0, -1.0)
+    return Votes(
+        row_V,
+        pair_V,
+        rater_V,
+        item(data, rater_V, row_V, pair_V),
+        forward_V,
+        tuple(str(data.rater.names[r]) for r in whose),
+    )
+
+
+def item(data: Comparisons, rater_V: Ints, row_V: Ints, pair_V: Ints) -> Ints:
+    """What was drawn when pairs were: prompts, or the pairs themselves where prompts are few, in
+    all or for a rater.
+    """
+    prompt_V = data.prompt.code_N[row_V]
+    raters = int(rater_V.max(initial=0)) + 1
+    seen = len(np.unique(prompt_V * raters + rater_V))
+    many = len(np.unique(prompt_V)) >= FEW and seen >= SEES_MANY * raters
+    return np.asarray(np.unique(prompt_V, return_inverse=True)[1]) if many else pair_V
+
+
+def exchangeable(found: Votes, source: Coded) -> Scores:
+    """How much each rater agreed with the others, as values that could as well be another's if
+    raters are alike.
+
+    Where three or more judged a pair, agreement beyond the pair's own, summed over an item, could
+    be that of any rater of the item, however hard its pairs are. Where two did, both get the same,
+    and it could be that of any two of the same source.
+    """
+    alike_V, many_V = found.alike_V, found.size_V >= 3
+    beyond_V = np.where(many_V, alike_V - _sums(found.pair_V, alike_V) / found.size_V, 0.0)
+    item_R, entry = np.unique(
+        np.stack([found.item_V[many_V], found.rater_V[many_V]]), axis=1, return_inverse=True
+    )
+    value_E = np.bincount(entry, weights=beyond_V[many_V], minlength=item_R.shape[1])
+
+    two = np.flatnonzero(~many_V)
+    pair, first, at = np.unique(found.pair_V[two], return_index=True, return_inverse=True)
+    alone = len(value_E) + np.arange(len(pair))
+    pools = int(found.item_V.max(initial=0)) + 1
+    return Scores(
+        np.concatenate([value_E, alike_V[two][first]]),
+        np.concatenate([item_R[0], pools + 1 + source.code_N[found.row_V[two][first]]]),
+        np.concatenate([np.arange(len(value_E)), alone[at] if len(pair) else at]),
+        np.concatenate([item_R[1], found.rater_V[two]]),
+    )

@@ -1,0 +1,192 @@
+"""Answers that say nothing, and pairs of answers that say the same."""
+
+from __future__ import annotations
+
+import re
+
+import altair as alt
+import numpy as np
+
+from holdfast.checkup.comparisons import Comparisons
+from holdfast.checkup.present.wording import count, percent
+from holdfast.checkup.result import Asked, Example, Finding, Probe, Status
+from holdfast.data.columns import is_answer
+from holdfast.data.trouble import SAME, empty
+from holdfast.report import Chart, Table
+from holdfast.stats.intervals import mean_interval
+from holdfast.text.minhash import bare, similar
+
+SOME, MANY = 0.005, 0.05
+NEARLY = 0.9  # overlap of word pairs from which two answers of one row say the same
+EMPTY = re.compile(empty("(.+)"))
+NOTHING = frozenset(
+    {
+        "nooutput",
+        "no output",
+        "none",
+        "null",
+        "nan",
+        "n a",
+        "na",
+        "empty",
+        "deleted",
+        "removed",
+        "error",
+        "no response",
+        "no answer",
+        "undefined",
+    }
+)
+READING = ("aside", "same")  # kinds that are counted while the file is read, over all of it
+KINDS = {
+    "aside": "empty, set aside while reading",
+    "same": "both the same, set aside while reading",
+    "letterless": "without a letter or digit",
+    "placeholder": "a placeholder (none, n/a, nooutput, ...)",
+    "alike": "both the same but for case and punctuation",
+    "nearly": "both nearly the same",
+}
+
+
+def empties(data: Comparisons, asked: Asked) -> Finding:
+    """Rows with an empty answer, an answer without a letter or one that is a placeholder, and rows
+    whose two answers are (nearly) the same.
+
+    Truly empty and identical answers are set aside while the file is read; they are counted here
+    all the same. Names are not looked into.
+    """
+    aside = dict(data.report.set_aside) if data.report else {}
+    found = {
+        kind: np.zeros(len(data), bool) for kind in ("letterless", "placeholder", "alike", "nearly")
+    }
+    for i in range(0 if data.named else len(data)):
+        kind = _kind(data.chosen[i], data.rejected[i])
+        if kind:
+            found[kind][i] = True
+    numbers: dict[str, int] = {
+        "aside": sum(
+            n
+            for reason, n in aside.items()
+            if (named := EMPTY.fullmatch(reason)) and is_answer(named[1])
+        ),
+        "same": aside.get(SAME, 0),
+        **{kind: int(at_N.sum()) for kind, at_N in found.items()},
+    }
+    any_N = np.any([at_N for kind, at_N in found.items() if kind != "nearly"], axis=0)
+    read_aside = numbers["aside"] + numbers["same"]
+    share = mean_interval(any_N, data.cluster_N.tolist(), level=asked.level, seed=asked.seed)
+    whole = (
+        (int(any_N.sum()) + read_aside) / (len(data) + read_aside)
+        if not data.note
+        else float(any_N.mean())
+    )
+    status = Status.BAD if whole > MANY else Status.WARN if whole > SOME else Status.GOOD
+    examples = [
+        Example(int(i), 1.0, KINDS[kind])
+        for kind, at_N in found.items()
+        for i in np.flatnonzero(at_N)[:5]
+    ]
+    counted = {
+        kind: number for kind, number in numbers.items() if not (data.note and kind in READING)
+    }  # of the same rows
+    total = sum(number for kind, number in counted.items() if kind != "nearly")
+    parts = "; ".join(
+        f"{number:,} {KINDS[kind]}"
+        for kind, number in counted.items()
+        if number and kind != "nearly"
+    )
+    says = (
+        f"{count(total, 'comparison')} {'has' if total == 1 else 'have'} an answer that says "
+        f"nothing, or two that say the same: {parts}."
+    )
+    fine = (
+        "Both sides of every contest have a name, and none met itself."
+        if data.named
+        else "Every answer says something, and no two answers of a row are the same."
+    )
+    says = says if total else fine
+    if numbers["nearly"]:
+        says += f" In {count(numbers['nearly'], 'comparison')} the two are nearly the same."
+    if data.note and read_aside:
+        parts = "; ".join(f"{numbers[kind]:,} {KINDS[kind]}" for kind in READING if numbers[kind])
+        says += f" Over the whole file, {count(read_aside, 'row')} had such answers: {parts}."
+    return Finding(
+        "Empty and identical answers",
+        status,
+        says,
+        share,
+        "share of the examined comparisons with an answer that says nothing, or two that "
+        "say the same",
+        remedy=(
+            "Remove these rows: a label between equal answers is a coin, and an empty answer "
+            "teaches silence."
+        )
+        if status is not Status.GOOD
+        else "",
+        cannot=(
+            "Whether answers that are nearly the same were judged by the few words that "
+            "differ: read them before you remove any."
+        )
+        if numbers["nearly"]
+        else "",
+        numbers={
+            **numbers,
+            "share": share.to_dict(),
+            "share_with_rows_set_aside": whole,
+            "of_the_whole": list(READING) if data.note else [],
+        },
+        charts=[_chart(counted)] if any(counted.values()) else [],
+        tables=[
+            Table(
+                ["kind", "comparisons"],
+                [
+                    [KINDS[kind] + (", of the whole file" if kind not in counted else ""), number]
+                    for kind, number in numbers.items()
+                ],
+                f"All kinds together: {percent(whole)} of the "
+                f"{'comparisons examined' if data.note else 'rows'}",
+            )
+        ],
+        examples=examples,
+    )
+
+
+def _kind(chosen: str, rejected: str) -> str | None:
+    one, two = chosen.strip(), rejected.strip()
+    if not all(any(map(str.isalnum, text)) for text in (one, two)):
+        return "letterless" if one.casefold() != two.casefold() else "alike"
+    if len(one) == len(two) or abs(len(one) - len(two)) < 0.2 * max(len(one), len(two)):
+        if bare(one) == bare(two):
+            return "alike"
+        if similar(one, two) >= NEARLY:
+            return "nearly"
+    return (
+        "placeholder"
+        if any(len(text) < 20 and bare(text) in NOTHING for text in (one, two))
+        else None
+    )
+
+
+def _chart(numbers: dict[str, int]) -> Chart:
+    rows = [
+        {"kind": KINDS[kind], "comparisons": number} for kind, number in numbers.items() if number
+    ]
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_bar(height=18, cornerRadiusEnd=3)
+        .encode(
+            y=alt.Y("kind:N", sort="-x", title=None, axis=alt.Axis(labelLimit=300)),
+            x=alt.X("comparisons:Q", title="comparisons", axis=alt.Axis(tickMinStep=1)),
+            tooltip=["kind:N", alt.Tooltip("comparisons:Q", format=",")],
+        )
+        .properties(height=30 * max(2, len(rows)))
+    )
+    return Chart(
+        chart,
+        "empties",
+        "Answers that say nothing, by kind.",
+        "; ".join(f"{r['comparisons']:,} {r['kind']}" for r in rows),
+    )
+
+
+PROBE = Probe("Do answers say nothing, or both the same?", empties)

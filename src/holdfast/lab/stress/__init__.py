@@ -1,0 +1,1 @@
+"""The stress test: a flaw at rising rates, and who survives."""

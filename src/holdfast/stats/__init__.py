@@ -1,0 +1,1 @@
+"""Numbers that many modules need: intervals, cross-fitting, arrays."""

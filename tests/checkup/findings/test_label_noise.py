@@ -1,0 +1,144 @@
+"""Label noise: each route on rows whose truth is planted, the words that go with each case, and the
+rows that are shown.
+"""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from holdfast.checkup.comparisons import Comparisons
+from holdfast.checkup.estimators.flip_rate import by_models
+from holdfast.checkup.findings.label_noise import COUNT, MODEL, RATERS, label_noise
+from holdfast.checkup.result import Asked, Status
+from holdfast.types import Row, Where
+
+GOOD = ["clear", "correct", "helpful", "careful", "right", "sound", "true", "kind"]
+BAD = ["vague", "wrong", "useless", "sloppy", "false", "odd", "rude", "broken"]
+PLAIN = ["the", "a", "of", "to", "in", "and", "it", "is", "on", "that", "this", "with", "for", "as"]
+
+
+def texts(rng, n, strength):
+    """Answers of 12 words, and what each is worth."""
+    counts = rng.integers(0, 4, (n, 2))
+    words = [
+        [*rng.choice(GOOD, g), *rng.choice(BAD, b), *rng.choice(PLAIN, 12 - g - b)]
+        for g, b in counts
+    ]
+    return [" ".join(rng.permutation(w)) for w in words], strength * (counts[:, 0] - counts[:, 1])
+
+
+def rows_of(seed, n=1500, flip=0.2, strength=2.0, raters=0):
+    """Comparisons by Bradley-Terry, then flipped; with raters, each pair is judged by three of them
+    against its true order.
+    """
+    rng = np.random.default_rng(seed)
+    (a, worth_a), (b, worth_b) = texts(rng, n, strength), texts(rng, n, strength)
+    out, wrong = [], []
+    for i in range(n):
+        first = worth_a[i] > worth_b[i] if raters else rng.random() < expit(worth_a[i] - worth_b[i])
+        for rater in rng.choice(raters, 3, replace=False) if raters else [None]:
+            flipped = rng.random() < flip
+            win, lose = (a[i], b[i]) if first != flipped else (b[i], a[i])
+            out.append(
+                Row(
+                    Where("made", len(out) + 1),
+                    f"question {i}",
+                    win,
+                    lose,
+                    rater=None if rater is None else f"r{rater}",
+                )
+            )
+            wrong.append(flipped)
+    return Comparisons.of(out), np.array(wrong)
+
+
+@pytest.mark.parametrize("flip, status", [(0.0, Status.GOOD), (0.1, Status.WARN)])
+def test_without_raters_the_model_finds_the_rate(flip, status):
+    found = [label_noise(rows_of(seed, n=2500, flip=flip)[0], Asked()) for seed in range(5)]
+    assert all(
+        f.numbers["identified"]
+        and f.status is status
+        and set(f.numbers["routes"]) == {MODEL, COUNT}
+        for f in found
+    )
+    assert sum(f.estimate.low <= flip <= f.estimate.high for f in found) >= 4
+    assert all(
+        f.numbers["routes"][COUNT]["value"] > f.estimate.value for f in found
+    )  # it counts chance verdicts, too
+
+
+def test_a_worth_that_is_in_many_single_words_is_seen_by_the_model_of_words():
+    """200 words, each worth something of its own: more than the topics hold, which alone would
+    leave the rate open.
+    """
+    rng = np.random.default_rng(0)
+    worth, words = rng.normal(size=200) * 2, np.array([f"w{i}" for i in range(200)])
+    rows = []
+    for i in range(3000):
+        a, b = rng.integers(0, 200, (2, 12))
+        first = (rng.random() < expit(worth[a].sum() - worth[b].sum())) != (rng.random() < 0.1)
+        sides = [" ".join(words[side]) for side in ((a, b) if first else (b, a))]
+        rows.append(Row(Where("made", i + 1), f"question {i}", *sides))
+    found = by_models(Comparisons.of(rows))
+    assert found.model == 1 and found.identified and found.low <= 0.1 <= found.high
+
+
+def test_a_lot_of_noise_is_covered_whether_or_not_it_is_called_identified():
+    found = label_noise(rows_of(0, flip=0.3)[0], Asked()).numbers["routes"][MODEL]
+    assert found["low"] <= 0.3 <= found["high"] < 0.42
+
+
+def test_raters_of_one_pair_find_it_without_any_model():
+    data, _ = rows_of(1, n=300, flip=0.15, raters=6)
+    found = label_noise(data, Asked())
+    agreed = found.numbers["routes"][RATERS]
+    assert agreed["low"] <= 0.15 <= agreed["high"] and found.numbers["agree"] in (True, False)
+
+
+def test_the_suspects_are_mostly_the_flipped_rows():
+    data, wrong = rows_of(2, flip=0.1)
+    shown = [example.place for example in label_noise(data, Asked()).examples]
+    assert len(shown) == 25 and wrong[shown].mean() > 0.8
+
+
+def test_texts_that_say_nothing_leave_it_open_and_say_so():
+    rng = np.random.default_rng(0)
+    made = [" ".join(rng.choice(PLAIN, 12)) for _ in range(1200)]
+    data = Comparisons.of(
+        [Row(Where("made", i + 1), f"q {i}", made[2 * i], made[2 * i + 1]) for i in range(600)]
+    )
+    found = label_noise(data, Asked())
+    assert (
+        found.status is Status.UNKNOWN
+        and found.numbers["flip"] is None
+        and not found.numbers["identified"]
+    )
+    assert "cannot be told" in found.says and "second rater" in found.cannot
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 60])
+def test_a_handful_of_rows_is_no_crash(n):
+    data, _ = rows_of(0, n=n)
+    assert label_noise(data, Asked()).status in (
+        Status.UNKNOWN,
+        Status.GOOD,
+        Status.WARN,
+        Status.BAD,
+    )
+
+
+def test_a_rater_who_repeats_himself_is_counted_once():
+    rows = [Row(Where("made", i), "q", "a", "b", rater="same") for i in range(200)]
+    assert RATERS not in label_noise(Comparisons.of(rows), Asked()).numbers["routes"]
+
+
+def test_raters_who_never_disagree_are_a_green_light():
+    """Three raters, 200 pairs, one voice: drawing three raters again adds no doubt, for they do not
+    vary.
+    """
+    rows = [
+        Row(Where("made", i + 1), f"q {i // 3}", f"a {i // 3}", f"b {i // 3}", rater="xyz"[i % 3])
+        for i in range(600)
+    ]
+    found = label_noise(Comparisons.of(rows), Asked())
+    assert found.status is Status.GOOD and found.estimate.high < 0.02

@@ -1,0 +1,133 @@
+"""Raters: who is reliable, who contradicts, and when nothing can be told."""
+
+import json
+
+import numpy as np
+import pytest
+
+from holdfast.checkup.comparisons import Comparisons
+from holdfast.checkup.estimators.agreement import votes
+from holdfast.checkup.findings.raters import raters
+from holdfast.checkup.result import Asked, Status
+from holdfast.types import Row, Where
+
+
+def judged(seed, flips, pairs=150, per_pair=3, **more):
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(pairs):
+        good, bad = rng.permutation([f"a {i}", f"b {i}"]).tolist()
+        for rater in rng.choice(len(flips), per_pair, replace=False):
+            win, lose = (good, bad) if rng.random() >= flips[rater] else (bad, good)
+            rows.append(
+                Row(
+                    Where("made", len(rows) + 1),
+                    f"question {i}",
+                    win,
+                    lose,
+                    rater=f"r{rater}",
+                    **more,
+                )
+            )
+    return Comparisons.of(rows)
+
+
+def test_alike_counts_the_pairs_other_raters():
+    rows = [
+        Row(Where("made", i), "p", win, "b" if win == "a" else "a", rater=rater, group=group)
+        for i, (win, rater, group) in enumerate(
+            [("a", "x", "g"), ("a", "y", "g"), ("b", "z", "h"), ("b", "x", "g")]
+        )
+    ]
+    found = votes(Comparisons.of([*rows, Row(Where("made", 9), "p", "c", "d", rater="x")]))
+    assert found.row_V.tolist() == [0, 1, 2]  # x said a first; c against d was judged once
+    assert found.alike_V.tolist() == [0.5, 0.5, 0.0]
+    group_V = np.array([0, 0, 1])
+    assert found.alike_within(group_V)[:2].tolist() == [1.0, 1.0] and np.isnan(
+        found.alike_within(group_V)[2]
+    )
+    assert found.alike_within(group_V, outside=True).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_rater_who_contradicts_the_rest_is_named():
+    found = raters(judged(0, [0.1] * 7 + [0.8]), Asked())
+    assert (
+        found.status is Status.BAD
+        and found.numbers["differ"]
+        and found.numbers["stand_out"] == ["r7"]
+    )
+    assert "r7" in found.says and "r7" in found.remedy
+    worst = found.numbers["by_rater"][0]
+    assert worst["rater"] == "r7" and worst["low"] < 0.2 < worst["high"]
+    assert found.examples and json.dumps(found.numbers) and [chart.spec() for chart in found.charts]
+
+
+def test_raters_alike_raise_no_light():
+    lights = [raters(judged(seed, [0.2] * 8), Asked(seed=seed)).status for seed in range(20)]
+    assert sum(light is not Status.GOOD for light in lights) <= 2
+
+
+def test_hard_pairs_are_not_held_against_who_judged_them():
+    """Raters 0 to 3 judge clear pairs and 4 to 7 pairs that are coins; none is careless."""
+    clear, coins = judged(1, [0.02] * 4), judged(2, [0.5] * 4)
+    rows = [
+        *clear.rows,
+        *(
+            Row(r.where, f"other {r.prompt}", r.chosen, r.rejected, rater=f"s{r.rater}")
+            for r in coins.rows
+        ),
+    ]
+    assert not raters(Comparisons.of(rows), Asked()).numbers["differ"]
+
+
+def test_alpha_is_twice_agreement_less_one():
+    numbers = raters(judged(3, [0.1] * 4), Asked()).numbers
+    assert numbers["alpha"]["value"] == pytest.approx(2 * numbers["agreement"]["value"] - 1)
+    assert numbers["agreement"]["low"] < 0.9**2 + 0.1**2 < numbers["agreement"]["high"]
+
+
+def test_what_cannot_be_told_is_said():
+    assert (
+        raters(judged(4, [0.1, 0.4], per_pair=2), Asked()).status is Status.UNKNOWN
+    )  # which of two errs
+    alone = raters(judged(5, [0.1] * 3, per_pair=1), Asked())  # texts that say nothing
+    assert alone.status is Status.UNKNOWN and alone.cannot and alone.numbers["differ"] is None
+
+
+def test_without_raters_or_with_one_there_is_nothing_to_look_at():
+    rows = [Row(Where("made", i), "p", f"a {i}", "b") for i in range(5)]
+    assert raters(Comparisons.of(rows), Asked()).status is Status.ABSENT
+    assert raters(judged(0, [0.1], pairs=5, per_pair=1), Asked()).status is Status.ABSENT
+
+
+def test_raters_of_different_pairs_are_held_against_a_model():
+    rng = np.random.default_rng(6)
+    rows = []
+    for i in range(600):
+        rater = int(rng.integers(6))
+        good, bad = (
+            " ".join(["good"] * int(rng.integers(3, 9)) + [f"w{i}"]),
+            " ".join(["bad"] * int(rng.integers(3, 9)) + [f"v{i}"]),
+        )
+        wrong = rng.random() < (0.45 if rater == 0 else 0.05)
+        rows.append(
+            Row(
+                Where("made", i),
+                f"question {i}",
+                bad if wrong else good,
+                good if wrong else bad,
+                rater=f"r{rater}",
+            )
+        )
+    found = raters(Comparisons.of(rows), Asked())
+    assert found.numbers["differ"] and found.numbers["stand_out"] == ["r0"]
+    worst = found.numbers["by_rater"][0]
+    assert worst["rater"] == "r0" and worst["low"] < 0.55 < worst["high"]
+
+
+def test_one_prompt_five_rows_empty_texts():
+    rows = [
+        Row(Where("made", i), "", "" if i % 2 else "x", "y" if i % 2 else "", rater=f"r{i}")
+        for i in range(5)
+    ]
+    assert raters(Comparisons.of(rows), Asked()).status is Status.UNKNOWN
