@@ -1,7 +1,8 @@
 """What Holdfast computes, written down before a large change and compared after it, number by
 number.
 
-    python benchmarks/behavior.py record before.json            # some minutes on one core; add --claims for every claim's quick verdict
+    # some minutes on one core; add --claims for every claim's quick verdict
+    python benchmarks/behavior.py record before.json
     ... move code ...
     python benchmarks/behavior.py record after.json
     python benchmarks/behavior.py compare before.json after.json --renamed flip=flip_rate

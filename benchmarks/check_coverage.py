@@ -31,9 +31,10 @@ from coverage.public import FOLDER
 
 ABOUT = """# Coverage of the check-up
 
-`python benchmarks/check_coverage.py {flags}--out docs/{name}` makes this table{worlds}. Each row plants a truth, and
-counts how often the 95% interval covers it, how often the light was raised (WARN or BAD), and how often the finding said that it cannot
-know. Intervals of the counts are exact.
+`python benchmarks/check_coverage.py {flags}--out docs/{name}` makes this table{worlds}. Each row
+plants a truth, and counts how often the 95% interval covers it, how often the light was raised
+(WARN or BAD), and how often the finding said that it cannot know. Intervals of the counts are
+exact.
 
 """
 PUBLIC = (

@@ -8,8 +8,10 @@ Each family is built small from its config class (`small_configs.py`), in the se
 in, and saved as a folder. The oracle knows nothing of this library: it loads the folder in float32
 and runs one forward for each answer, alone, without padding or mask. It is held against
 
-    score      log-probabilities of each response token under a policy and a reference by `holdfast.score`, and a gradient of theirs
-    train dpo  at learning rate 0, batch by batch: each loss is ln 2, log-probabilities and gradient norms are the oracle's
+    score      log-probabilities of each response token under a policy and a reference by
+               `holdfast.score`, and a gradient of theirs
+    train dpo  at learning rate 0, batch by batch: each loss is ln 2, log-probabilities and
+               gradient norms are the oracle's
     reference  the loss of a Llama policy whose reference is this family
     generate   greedy answers to prompts of several lengths, token by token what the oracle finds
                most probable

@@ -29,7 +29,7 @@ RUNGS = {
     "+ response-only head": "the LM head only where a response token is predicted",
     "+ prefix sharing": "each prompt once, its answers as branches",
     "+ chunked head": "logits made a few tokens at a time and again in backward",
-    "+ microbatches of 384 tokens": "what `train` does on a CPU: gradients of parts of the batch, summed",
+    "+ microbatches of 384 tokens": "what `train` does on a CPU: gradients of parts, summed",
 }
 
 

@@ -130,7 +130,7 @@ def checkup_json(folder: Path) -> str:
 BAD_FILES = {
     "columns.jsonl": json.dumps({f"foo{EVIL}": 1}) + "\n",
     "header.csv": f"{EVIL.strip()},{EVIL.strip()}\na,b\n",
-    "twice.jsonl": f'{{"prompt": "a", "{json.dumps(EVIL)[1:-1]}": 1, "{json.dumps(EVIL)[1:-1]}": 2}}\n',
+    "twice.jsonl": '{"prompt": "a", "%s": 1, "%s": 2}\n' % ((json.dumps(EVIL)[1:-1],) * 2),
     "types.jsonl": json.dumps({"prompt": {EVIL: EVIL}, "chosen": "a", "rejected": "b"}) + "\n",
     "role.jsonl": json.dumps(
         {

@@ -56,7 +56,8 @@ from pathlib import Path
 
 from holdfast.parallel import Work, run_all
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to it
+# a shell's background jobs are born deaf to it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def piece(folder, name):
@@ -65,7 +66,8 @@ def piece(folder, name):
 
 
 if __name__ == "__main__":
-    run_all([Work(name, piece, {"folder": sys.argv[1], "name": name}) for name in ("a", "b", "c")], workers=2, quiet=True)
+    work = [Work(name, piece, {"folder": sys.argv[1], "name": name}) for name in ("a", "b", "c")]
+    run_all(work, workers=2, quiet=True)
 """
 
 

@@ -1,8 +1,10 @@
 """Holdfast: train language models on preferences that cannot be fully trusted.
 
-holdfast.check(path, out="check")                                        # what is wrong with these preferences; report.html
+# what is wrong with these preferences; report.html
+holdfast.check(path, out="check")
 rows = holdfast.read(path)
-pairs = holdfast.score(policy, tokenizer, rows, reference=reference)     # Pairs, gradients through the policy
+# Pairs, gradients through the policy
+pairs = holdfast.score(policy, tokenizer, rows, reference=reference)
 cost_N = holdfast.preference.rdpo(pairs, beta=0.1, flip=0.2)
 run = holdfast.train("rdpo", model=..., data=..., out=..., flip=0.2)
 holdfast.evaluate(run.out, data=...)

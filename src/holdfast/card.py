@@ -119,8 +119,10 @@ class Head:
     It gives K numbers for each response token t, `Scored.head_NTK`, from hidden states of shape (R,
     L, H): R response tokens, each with the states of L layers of width H.
 
-        of="reference"    all layers of the frozen reference, before token t is read: what is known when it is chosen
-        of="policy"       the last layer of the policy (L = 1), after token t is read; gradients flow into the policy
+        of="reference"    all layers of the frozen reference, before token t is read: what is known
+                          when it is chosen
+        of="policy"       the last layer of the policy (L = 1), after token t is read; gradients
+                          flow into the policy
 
     Attributes:
         build: `build(width, layers)`, a new module; must draw no random numbers, so that every

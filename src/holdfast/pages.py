@@ -157,7 +157,9 @@ def page(name: str) -> str:
     method = get(name)
     about = method.card
     sections = {
-        "In one line": f"    {about.equation}\n\n{TOKENS[about.tokens]} {at_reference(method)}".rstrip(),
+        "In one line": (
+            f"    {about.equation}\n\n{TOKENS[about.tokens]} {at_reference(method)}".rstrip()
+        ),
         "What it takes": takes(method),
         "Settings": settings_table(method.objective),
         "Refusals": bullets(
@@ -298,11 +300,12 @@ def settings_table(function: Callable[..., Any]) -> str:
 
 def settings_lines(function: Callable[..., Any]) -> list[str]:
     parameters = settings_of(function)
-    return [
-        f"`{name}`{'' if parameters[name].default is inspect.Parameter.empty else f' ({parameters[name].default:g})'}: "
-        f"{text}"
-        for name, text in card.help_of(function).items()
-    ]
+
+    def default(name: str) -> str:
+        value = parameters[name].default
+        return "" if value is inspect.Parameter.empty else f" ({value:g})"
+
+    return [f"`{name}`{default(name)}: {text}" for name, text in card.help_of(function).items()]
 
 
 def at_reference(method: Method) -> str:

@@ -7,8 +7,33 @@ from holdfast.checkup.result import Asked
 from holdfast.data import read
 
 QUIET = Asked(quiet=True)
-WORDS = """river stone paper garden winter music letter window bread mountain silver engine market forest candle bridge island
-teacher doctor kitchen weather harbor village machine picture""".split()  # noqa: SIM905
+WORDS = [
+    "river",
+    "stone",
+    "paper",
+    "garden",
+    "winter",
+    "music",
+    "letter",
+    "window",
+    "bread",
+    "mountain",
+    "silver",
+    "engine",
+    "market",
+    "forest",
+    "candle",
+    "bridge",
+    "island",
+    "teacher",
+    "doctor",
+    "kitchen",
+    "weather",
+    "harbor",
+    "village",
+    "machine",
+    "picture",
+]
 
 
 def comparisons(rows, **options):

@@ -142,7 +142,8 @@ def test_what_holds_no_verdict_is_refused_with_its_own_words(tmp_path):
 
 
 def test_no_number_depends_on_the_hashes_of_words():
-    made = "from tests.checkup.rows import *; from holdfast.checkup.estimators.features import preference_model as m; "
+    made = "from tests.checkup.rows import *; from holdfast.checkup.estimators.features "
+    made += "import preference_model as m; "
     made += "print(m(comparisons(plain_rows(200)), seed=0).logit_N.tolist())"
 
     def said(seed):

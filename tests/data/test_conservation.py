@@ -489,7 +489,8 @@ def test_plain_rendering_writes_tools_calls_and_thoughts():
         (
             QWEN3,
             [
-                "<s><|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nSure: ",
+                "<s><|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+                "<think>\n\n</think>\n\nSure: ",
                 "yes<|im_end|>",
                 "no<|im_end|>",
             ],

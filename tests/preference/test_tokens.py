@@ -104,7 +104,8 @@ def test_activations_are_rescaled_layer_by_layer_within_the_answer():
     other = scored(
         [0.1, 0.3, -0.2], [0.03, 0.04, 0.06], ONES, activation=[[0.0, 0.0], [0.0, 1.0], [0.0, 2.0]]
     )
-    # (1, 1, 1) and (0, .5, 1) -> (.5, .75, 1);  w: .5 .25 + 1 (-.08) + .75 .6 = .495;  l: .5 .13 + .75 .34 + 1 (-.14) = .18
+    # (1, 1, 1) and (0, .5, 1) -> (.5, .75, 1)
+    # w: .5 .25 + 1 (-.08) + .75 .6 = .495;  l: .5 .13 + .75 .34 + 1 (-.14) = .18
     assert mapo(Pairs(part, other), beta=0.5).item() == pytest.approx(
         torch.nn.functional.softplus(torch.tensor(-0.1575)).item(), abs=1e-6
     )

@@ -25,10 +25,12 @@ from holdfast.training.pairwise import Interrupted, train
 
 View.step = lambda *_: time.sleep(0.02)  # tiny steps are over before anyone can interrupt them
 flush = files.flush
-files.flush = lambda path: (time.sleep(0.01), flush(path))[1]  # and so are writes, where a busy machine wakes the killer late
+# and so are writes, where a busy machine wakes the killer late
+files.flush = lambda path: (time.sleep(0.01), flush(path))[1]
 model, data, base = map(Path, sys.argv[1:])
-SETTINGS = dict(model=str(model), data=str(data), learning_rate=3e-3, batch_size=4, epochs=3, save_every=1, keep_checkpoints=2,
-    tokens_per_microbatch=100, eval_fraction=0.1, eval_every=3, reduction="groups:step=0.1", weight_decay=0.01, log_every=1000)
+SETTINGS = dict(model=str(model), data=str(data), learning_rate=3e-3, batch_size=4, epochs=3,
+    save_every=1, keep_checkpoints=2, tokens_per_microbatch=100, eval_fraction=0.1, eval_every=3,
+    reduction="groups:step=0.1", weight_decay=0.01, log_every=1000)
 
 def start(out, **changes):
     pid = os.fork()
@@ -81,7 +83,8 @@ out, rng = base / "killed", random.Random(0)
 report["kills"] = 0
 for _ in range(3):  # before the first step, most likely
     report["kills"] += kill(out, lambda: True, rng.uniform(0, took / 4))
-for _ in range(4):  # in the middle of writing a checkpoint: first, while there are surely steps left
+# in the middle of writing a checkpoint: first, while there are surely steps left
+for _ in range(4):
     seen = lines(out)
     writing = lambda: lines(out) > seen and any((out / "checkpoints").glob(".part-*/*.safetensors"))
     done = kill(out, writing, 0)

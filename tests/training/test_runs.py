@@ -521,7 +521,8 @@ def test_the_command_line_ends_with_128_and_the_signal(
 
 COMMAND_LINE = """
 import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts tests in the background has it ignored
+# a shell that starts tests in the background has it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv[0] = "holdfast"
 from holdfast.cli import main
 main()

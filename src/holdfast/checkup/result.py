@@ -1,9 +1,9 @@
 """What a check-up says of one thing: a number with its interval, a plain sentence, the rows that
 show it best, and a picture.
 
-One finding is one file, `checkup/findings/NAME.py`: a function `NAME(data, asked) -> Finding`, and below it
-`PROBE = Probe(question, NAME)`. The table of probes is `checkup/table.py`. What a finding found is
-in `numbers`, in JSON's own types: advice reads that, and nothing else does.
+One finding is one file, `checkup/findings/NAME.py`: a function `NAME(data, asked) -> Finding`, and
+below it `PROBE = Probe(question, NAME)`. The table of probes is `checkup/table.py`. What a finding
+found is in `numbers`, in JSON's own types: advice reads that, and nothing else does.
 """
 
 from __future__ import annotations

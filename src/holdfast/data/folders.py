@@ -34,10 +34,8 @@ NOT_DATA = (
 )
 SHARD = re.compile(r"[-_.]?(\d+)[-_]of[-_](\d+)$")
 NUMBER = re.compile(r"[-_. ]?(part)?[-_. ]?\d+$")
-SPLIT = re.compile(
-    rf"(?<![a-z])({'|'.join(word for words in ALSO_CALLED.values() for word in words)})(?![a-z])\w*",
-    re.IGNORECASE,
-)
+SPLIT_WORDS = "|".join(word for words in ALSO_CALLED.values() for word in words)
+SPLIT = re.compile(rf"(?<![a-z])({SPLIT_WORDS})(?![a-z])\w*", re.IGNORECASE)
 
 
 def folder_files(folder: Path, split: str | None) -> tuple[list[Path], str]:

@@ -306,10 +306,11 @@ def plain_turn(message: Message) -> str:
     most templates mark them.
     """
     thinking = next((str(message[key]) for key in THINKING if message.get(key)), "")
-    calls = [
-        f"<tool_call>\n{_json(call.get('function', call) if isinstance(call, Mapping) else call)}\n</tool_call>"
+    made = (
+        call.get("function", call) if isinstance(call, Mapping) else call
         for call in _calls(message)
-    ]
+    )
+    calls = [f"<tool_call>\n{_json(call)}\n</tool_call>" for call in made]
     words = "\n".join(filter(None, (message["content"], *calls)))
     return f"<think>\n{thinking}\n</think>\n\n{words}" if thinking else words
 

@@ -5,9 +5,12 @@ who met. A column is read when its values can mean one thing only, given what th
 are called: 1 and 2 count from one, 0 and 1 beside `response_0` and `response_1` are these. A code
 that can mean two things is refused with both readings, and `verdicts` decides:
 
-    verdicts={"0": "first", "1": "second"}        --verdicts 0=first,1=second        (also tie, and skip for rows without a verdict)
-    verdicts={"<0": "first", ">0": "second"}      --verdicts "<0=first,>0=second"    (numbers: the distance is the strength)
-    verdicts={"1": "good", "2": "bad"}            --verdicts 1=good,2=bad            (labels of single answers)
+    verdicts={"0": "first", "1": "second"}        --verdicts 0=first,1=second
+            (also tie, and skip for rows without a verdict)
+    verdicts={"<0": "first", ">0": "second"}      --verdicts "<0=first,>0=second"
+            (numbers: the distance is the strength)
+    verdicts={"1": "good", "2": "bad"}            --verdicts 1=good,2=bad
+            (labels of single answers)
 """
 
 from __future__ import annotations
@@ -695,9 +698,8 @@ def _two_readings(
         if len(meaning) > 7:
             low = meaning[min(meaning)]
             middle = 0.0 if min(meaning) < 0 < max(meaning) else (min(meaning) + max(meaning)) / 2
-            options.append(
-                f'"<{middle:g}={low},>{middle:g}={SECOND if low == FIRST else FIRST},{middle:g}=tie"'
-            )
+            high = SECOND if low == FIRST else FIRST
+            options.append(f'"<{middle:g}={low},>{middle:g}={high},{middle:g}=tie"')
         else:
             options.append(
                 ",".join(

@@ -5,7 +5,8 @@ A pair's log-odds s that its chosen answer wins give a prediction (the sign of s
 confidence q = sigma(|s|), 0.5 to 1. Rows are put into bins of equal width in q; in each, the share
 of right predictions should be the mean confidence.
 
-    expected calibration error     ECE = sum_b (n_b / N) |share right_b - mean confidence_b|          (Naeini et al. 2015; Guo et al. 2017)
+    expected calibration error     ECE = sum_b (n_b / N) |share right_b - mean confidence_b|
+            (Naeini et al. 2015; Guo et al. 2017)
 
 ECE is above 0 even for a perfect model, the more so the fewer the rows. Beside it stands what such
 a model would show on these very rows: outcomes drawn anew with probability q, many times, and the

@@ -4,8 +4,10 @@ Preference-tuned policies often rank worse by their own likelihood than by their
 and the reference sets how hard that is to mend (Chen et al. 2024, "Preference Learning Algorithms
 Do Not Learn Preference Rankings", arXiv 2405.19534). In nats, for a pair:
 
-    c = log pi_ref(y_l|x) - log pi_ref(y_w|x)                 how wrongly the reference ranks it; below 0 where it is right
-    ideal log-ratio = -c + logit(alpha) / beta                log pi*(y_w|x) / pi*(y_l|x) of the exact optimum if P(w beats l) = alpha
+    c = log pi_ref(y_l|x) - log pi_ref(y_w|x)     how wrongly the reference ranks it; below 0 where
+                                                  it is right
+    ideal log-ratio = -c + logit(alpha) / beta    log pi*(y_w|x) / pi*(y_l|x) of the exact optimum
+                                                  if P(w beats l) = alpha
     ranked rightly by pi   iff   the DPO cost of the pair is at most -log sigma(beta c)
 
 The first identity is the closed form of KL-regularized reward maximization; the third is exact,

@@ -4,10 +4,13 @@ policy's own samples y ~ pi(.|x).
 Three estimators of the same number, each named wherever it is shown. With l = log pi(y|x) - log
 pi_ref(y|x), summed over the answer:
 
-    k1                 l                                   unbiased, large variance, may be negative
-    k3                 exp(-l) - 1 + l                     unbiased, never negative (Schulman 2020); beyond a few nats its rare
-                                                 huge values are missed and it comes out low
-    rao-blackwellized  sum_t KL(pi(.|x, y_<t) || pi_ref(.|x, y_<t))   exact in each next token; the smallest variance (Amini et al. 2025)
+    k1                 l
+                       unbiased, large variance, may be negative
+    k3                 exp(-l) - 1 + l
+                       unbiased, never negative (Schulman 2020); beyond a few nats its rare huge
+                       values are missed and it comes out low
+    rao-blackwellized  sum_t KL(pi(.|x, y_<t) || pi_ref(.|x, y_<t))
+                       exact in each next token; the smallest variance (Amini et al. 2025)
 
 All hold for the policy as it was sampled: temperature 1, no truncation of the distribution, answers
 cut at the token limit counted as they are. Standard errors and intervals take samples of one prompt

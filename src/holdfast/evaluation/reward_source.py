@@ -80,7 +80,8 @@ def judge_from(
 def name_of(source: object) -> str:
     """What to call a source in a record: "module:function" or the path."""
     if callable(source):
-        return f"{getattr(source, '__module__', '?')}:{getattr(source, '__qualname__', type(source).__name__)}"
+        name = getattr(source, "__qualname__", type(source).__name__)
+        return f"{getattr(source, '__module__', '?')}:{name}"
     return str(source)
 
 
@@ -285,12 +286,10 @@ def reward_ids(tokenizer: Any, prompt: Text, answer: str, accept: frozenset[Loss
         )
         said = [piece for piece in pieces(messages) if piece.kind not in accept]
         if lost := [said[i] for i in missing(said, text)]:
-            hint = (
-                "accept the loss: "
-                f"{' '.join(f'--accept-loss {kind}' for kind in dict.fromkeys(piece.kind for piece in lost))}"
-            )
+            kinds = dict.fromkeys(piece.kind for piece in lost)
             raise DataError(
-                f"the reward model's chat template drops {listed(lost)} of a prompt", hint=hint
+                f"the reward model's chat template drops {listed(lost)} of a prompt",
+                hint="accept the loss: " + " ".join(f"--accept-loss {kind}" for kind in kinds),
             )
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
     text = (

@@ -1,7 +1,8 @@
 """Preference games: who beats whom may run in circles, and then the best policy is a mixture.
 
     game = Game(pref_AA)                                 # P(a beats b), P + P^T = 1
-    found = solve(game, optimistic.step, until=1e-6)     # one loop for every solver; stops by certificate
+    # one loop for every solver; stops by certificate
+    found = solve(game, optimistic.step, until=1e-6)
     found.pi_A, found.exploitability                     # the policy, and a proof of how good it is
 
 Each solver is one file with two faces: `step`, which moves a table's policy, and a *twin*, a
@@ -11,29 +12,31 @@ the twin's minimizer is one step of the solver; the tests check it by numbers.
 What a twin reads, beside chosen and rejected. Rows are drawn anew each round from the policy the
 round begins with:
 
-    columns of a row                                     field of Pairs        what it is
-    chosen_win_rate, rejected_win_rate                   win_rate_N2           P(beats an opponent's answer), 0 to 1
-    chosen_earlier_win_rate, rejected_earlier_win_rate   earlier_win_rate_N2   the same against the policy of the round before
-    earlier_gap                                          earlier_gap_N         log pi(chosen) - log pi(rejected), nats
-    confidence                                           confidence_N          P(chosen beats rejected), 0 to 1
+    columns of a row            input                 what it is
+    chosen_win_rate,            win_rate_N2           P(beats an opponent's answer), 0 to 1
+      rejected_win_rate
+    chosen_earlier_win_rate,    earlier_win_rate_N2   the same against the policy of before
+      rejected_earlier_win_rate
+    earlier_gap                 earlier_gap_N         log pi(chosen) - log pi(rejected), nats
+    confidence                  confidence_N          P(chosen beats rejected), 0 to 1
 
 Who the reference is, whose gap `earlier_gap` is, and who the opponent is, says `ROLES` (see
 `roles.Roles`):
 
-    twin             reference  earlier_gap of  win rates against                     labels
-    mirror_descent   start      current         current                               not read
-    nash_md          start      current         mixture of current and start          not read
-    egpo             start      current         current for the half-step, midpoint   not read
-    optimistic       start      current         current, and before's                 not read
-    halpern          start      current         as egpo; anchor = 1 / (round + 1)     not read
-    inpo             start      current         none                                  drawn from P, answers drawn alike
-    online_ipo       start      none            none (confidence)                     not read; one gradient step on fresh rows
-    sppo             current    none            current                               not read
-    spo_win_rate     current    none            current                               not read
-    apo              current    before          none                                  drawn from P
+    twin             reference  earlier_gap  win rates against              labels
+    mirror_descent   start      current      current                        not read
+    nash_md          start      current      mixture of current and start   not read
+    egpo             start      current      current, then the midpoint     not read
+    optimistic       start      current      current, and before's          not read
+    halpern          start      current      as egpo, anchored              not read
+    inpo             start      current      none                           drawn from P, as answers
+    online_ipo       start      none         none (confidence)              not read; one step a row
+    sppo             current    none         current                        not read
+    spo_win_rate     current    none         current                        not read
+    apo              current    before       none                           drawn from P
 
 `start` is the policy before round 1, `current` the one a round begins with, `before` the one the
-last round began with.
+last round began with; halpern's anchor weighs 1 / (round + 1).
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Proofs of how good a policy is, whoever found it: one multiplication by the matrix, no solver
 involved.
 
-    exploitability(game, p) = max_y A(y, p),   A = 2 P - 1,   which is also the duality gap max_y P(y, p) - min_y P(p, y)
+    exploitability(game, p) = max_y A(y, p),   A = 2 P - 1,
+
+which is also the duality gap max_y P(y, p) - min_y P(p, y)
     gap(game, p)            = max_q J(q, p) - min_q J(p, q) in the game with its KL term, in closed
                             form:
                               2 beta KL(p || best response),   best response = p_ref exp(P p / beta)

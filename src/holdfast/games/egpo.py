@@ -76,7 +76,9 @@ METHOD = PairMethod(
         needs=(reference, win_rate, earlier_gap),
         departures=departures_of(egpo),
         limits=(Limit(at={}, gives="mirror_descent"),),
-        not_to_confuse_with="`optimistic`, which uses the last round's win rates in the place of a half-step",
+        not_to_confuse_with=(
+            "`optimistic`, which uses the last round's win rates in the place of a half-step"
+        ),
         status=(
             "its minimum on a table is one step of the solver; the solver meets hand-worked "
             "numbers and its linear rate"

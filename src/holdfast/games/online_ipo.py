@@ -46,7 +46,8 @@ def step(oracle: Oracle, state: State, *, rate: float = 0.05) -> State:
 def online_ipo(pairs: Pairs, *, beta: float = 0.1) -> Tensor:
     """IPO with probabilities in the place of labels, on two answers that the policy has just drawn.
 
-        cost = {log pi(w)/pi_ref(w) - log pi(l)/pi_ref(l) - [P(w beats l) - 1/2] / beta}^2          (Calandriello et al. 2024)
+        cost = {log pi(w)/pi_ref(w) - log pi(l)/pi_ref(l) - [P(w beats l) - 1/2] / beta}^2
+                (Calandriello et al. 2024)
 
     Shape (N,), squared nats, on sums over response tokens. P is the row's `confidence`; which
     answer is called chosen does not matter. With answers drawn from the policy at every step the

@@ -29,7 +29,9 @@ def sppo(pairs: Pairs, *, eta: float = 1000.0) -> Tensor:
     """Move each answer's log-probability by how much oftener than half of the time it beats the
     current policy.
 
-        cost = ({log pi(w)/pi_t(w) - eta [g(w) - 1/2]}^2 + {log pi(l)/pi_t(l) - eta [g(l) - 1/2]}^2) / 2          (Wu et al. 2024)
+        cost = ({log pi(w)/pi_t(w) - eta [g(w) - 1/2]}^2
+                + {log pi(l)/pi_t(l) - eta [g(l) - 1/2]}^2) / 2
+                (Wu et al. 2024)
 
     with g(y) = P(y beats an answer of pi_t), the mean over answers drawn from pi_t; the reference
     is pi_t, the policy the round began with. Shape (N,), squared nats, on sums over response
@@ -73,7 +75,9 @@ METHOD = PairMethod(
         tokens="sum",
         needs=(reference, win_rate),
         departures=departures_of(sppo),
-        not_to_confuse_with="`spo_win_rate`, self-play with the win rate as a reward, by other authors",
+        not_to_confuse_with=(
+            "`spo_win_rate`, self-play with the win rate as a reward, by other authors"
+        ),
         status=(
             "meets hand-worked values; its minimum on a table is the solver's step up to eta "
             "squared"

@@ -4,8 +4,10 @@
               answers, rows that are done leave the batch, and nothing of `generate` runs between
               two tokens
     together  `model.generate` on answers to prompts of one length, so that nothing is padded
-    alone     `model.generate` on one answer after the other, for models that mix the rows of a batch
-    uncached  the same without a cache, for models whose cache is not what a forward says (dynamic rope) or does not work
+    alone     `model.generate` on one answer after the other, for models that mix the rows of a
+              batch
+    uncached  the same without a cache, for models whose cache is not what a forward says (dynamic
+              rope) or does not work
 
 A way is verified: log-probabilities of sampled tokens are held against a plain forward of prompt
 and answer alone, at the first call and whenever sequences are longer, or prompts shorter, than

@@ -124,7 +124,7 @@ class HoldfastDPOTrainer(DPOTrainer):
         self.question = Question(self.method, settings, reduction, groups, raters_of(self._rows))
         self.memories: Memories = self.question.first_memories()
 
-    # ------------------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
     # rows
 
     def _prepare_dataset(
@@ -173,7 +173,7 @@ class HoldfastDPOTrainer(DPOTrainer):
             ]
         return [self._rows[number] for number in numbers.tolist()]
 
-    # ------------------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
     # loss
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
@@ -252,7 +252,7 @@ class HoldfastDPOTrainer(DPOTrainer):
             for name in [name for name in self._metrics[mode] if name.startswith("rewards/")]:
                 del self._metrics[mode][name]
 
-    # ------------------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
     # memory
 
     @property

@@ -3,7 +3,8 @@ the start.
 
 A policy is log-linear in what an answer y to a prompt x holds,
 
-    log pi(y|x) - log pi_ref(y|x) = sum over the words t of y of theta[t] + theta[shared] [t stands in x]   (less a constant of x),
+    log pi(y|x) - log pi_ref(y|x) = sum over the words t of y of
+                                  theta[t] + theta[shared] [t stands in x]  (less a constant of x),
 
 a sum over words as a language model's log-ratio is one over tokens, so that a method that divides
 by length divides here, too. The constant of x is in both answers of a pair and drops out. theta

@@ -6,13 +6,13 @@ The flaw is the one that the advice is about, at a rate at which the advice is g
 by policies that were trained on the others, so every row is judged once, by policies that never saw
 its prompt. All arms see the same rows with the same flaw, so differences are paired.
 
-The policies are small ones of words (`lab/bag_of_words.py`), trained in a second each. What a row scores
-is how near the policy's own preference p = sigma(beta margin) comes to the label, by the square
-rule: 1 - 4 (1 - p)^2, which is 1 where the policy is sure and right, 0 for a coin, -3 where it is
-sure and wrong. It is strictly proper, so its mean is greatest for the p with which labels come, and
-it sees what ranking does not: flips that make a policy timid. Where a model is given, or a method
-wants what words cannot give, language models are trained instead, and a row scores 1 if the
-implicit reward ranks it as labeled.
+The policies are small ones of words (`lab/bag_of_words.py`), trained in a second each. What a row
+scores is how near the policy's own preference p = sigma(beta margin) comes to the label, by the
+square rule: 1 - 4 (1 - p)^2, which is 1 where the policy is sure and right, 0 for a coin, -3 where
+it is sure and wrong. It is strictly proper, so its mean is greatest for the p with which labels
+come, and it sees what ranking does not: flips that make a policy timid. Where a model is given, or
+a method wants what words cannot give, language models are trained instead, and a row scores 1 if
+the implicit reward ranks it as labeled.
 
 Labels as they came are the yardstick, flips that are in them included: what a method has to undo,
 and is told of, is what was planted.

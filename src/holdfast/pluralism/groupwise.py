@@ -156,7 +156,8 @@ class Groupwise:
     """One online learner for each group, and a mixture of those awake that is nearly as good as the
     best of them, on every group's rounds.
 
-        Regret_g <= (regret of g's own learner on its rounds) + O(sqrt(T_g log G))          (Acharya et al. 2023, theorem of the reduction)
+        Regret_g <= (regret of g's own learner on its rounds) + O(sqrt(T_g log G))
+                (Acharya et al. 2023, theorem of the reduction)
 
     Each round: every awake learner predicts; the mixture weighs them by AdaNormalHedge; the label
     comes; every awake learner is trained, chosen or not. Cost is linear in the number of groups.

@@ -50,11 +50,14 @@ def maxmin(
 ) -> MaxMin:
     """The max-min policy on exact tables.
 
-        max over pi of  min_k F_k(pi) - beta KL(pi || pi_ref),    F_k(pi) = mean over prompts of E_{y ~ pi} r_k(x, y)
+        max over pi of  min_k F_k(pi) - beta KL(pi || pi_ref),
+        F_k(pi) = mean over prompts of E_{y ~ pi} r_k(x, y)
                                                                           (Chakraborty et al. 2024,
                                                                           MaxMin-RLHF)
-        dual    D(lambda) = beta mean over prompts of log sum_y pi_ref exp(sum_k lambda_k r_k / beta),  convex on the simplex
-        policy  pi_lambda proportional to pi_ref exp(sum_k lambda_k r_k / beta) at the least D;  dD/dlambda_k = F_k(pi_lambda)
+        dual    D(lambda) = beta mean over prompts of
+                            log sum_y pi_ref exp(sum_k lambda_k r_k / beta), convex on the simplex
+        policy  pi_lambda proportional to pi_ref exp(sum_k lambda_k r_k / beta) at the least D;
+                dD/dlambda_k = F_k(pi_lambda)
 
     The minimum is over the means of groups, not answer by answer: paying each answer the least of
     its rewards is another problem, with a smaller value. Serving the worst group costs the others,
@@ -166,7 +169,8 @@ def pool_toward_worst(
     """One reward for each of a batch of sampled answers, from those of M groups: the groups that
     are served worst count more.
 
-        F_m = batch mean of r_m,   weight_m proportional to weight_m exp(-step F_m),   reward = sum_m weight_m r_m
+        F_m = batch mean of r_m,   weight_m proportional to weight_m exp(-step F_m),
+        reward = sum_m weight_m r_m
 
     Exponentiated gradient on the dual of `maxmin`, for any policy-gradient loop: averaged over its
     steps the policy approaches the max-min policy. The reduction `groups` is the same adversary for

@@ -116,9 +116,12 @@ def mixture(
     """Find k groups of raters, each with a linear reward of its own, in comparisons given as
     differences of features.
 
-        P(label i | group k) = sigma(theta_k . x_i),    x_i = f(chosen) - f(rejected)          (Chakraborty et al. 2024, equation of w)
-        E-step   joint_hk = log share_k + sum over i of rater h of log sigma(theta_k . x_i),   q = assign(joint)
-        M-step   theta_k = argmax sum_i q_h(i)k log sigma(theta_k . x_i) - ridge/2 |theta_k|^2,   share_k = mean_h q_hk
+        P(label i | group k) = sigma(theta_k . x_i),    x_i = f(chosen) - f(rejected)
+                (Chakraborty et al. 2024, equation of w)
+        E-step   joint_hk = log share_k + sum over i of rater h of log sigma(theta_k . x_i),
+                 q = assign(joint)
+        M-step   theta_k = argmax sum_i q_h(i)k log sigma(theta_k . x_i) - ridge/2 |theta_k|^2,
+                 share_k = mean_h q_hk
 
     A rater's labels are judged together: one label says next to nothing of whose it is, ten say
     much. Where raters are not known every row stands alone, and groups can be told apart only by

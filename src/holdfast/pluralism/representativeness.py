@@ -93,7 +93,8 @@ def representativeness(
 ) -> Representativeness:
     """How far a system's idea of what people value lies from what a stated population values.
 
-        epsilon = | sum_h w_h V_h - seen |,    worst = max_h | V_h - seen |          (the paper's definition of epsilon-representative)
+        epsilon = | sum_h w_h V_h - seen |,    worst = max_h | V_h - seen |
+                (the paper's definition of epsilon-representative)
 
     w_h is a group's share of the population, V_h the mean of its rows' values: does the policy rank
     this row as its rater did, does its answer beat another in the rater's eyes. `seen`, unless
@@ -182,7 +183,8 @@ def labels_for(epsilon: float, *, groups: int = 1, level: float = 0.95) -> int:
     """Labels that each group must give before its mean (of values from 0 to 1) is known to epsilon,
     all groups at once.
 
-        n = ceil( ln(2 groups / (1 - level)) / (2 epsilon^2) )          (Hoeffding, and a union over groups)
+        n = ceil( ln(2 groups / (1 - level)) / (2 epsilon^2) )
+                (Hoeffding, and a union over groups)
 
     One mean to 0.01 at level 0.999 takes 38,005; each of 200 groups 64,497, together 12.9 million:
     the paper's "10^7" is the number of groups at work, not an exponential.

@@ -87,7 +87,8 @@ def select(
 ) -> Selected:
     """The k items of largest score, with at least so many of each group.
 
-        maximize F(S),  |S| = k,  |S intersected with group g| >= at_least[g]        (Boehmer et al. 2023; quotas that add to k are exact)
+        maximize F(S),  |S| = k,  |S intersected with group g| >= at_least[g]
+                (Boehmer et al. 2023; quotas that add to k are exact)
 
     A bias against a group moves its items down together: their order among themselves survives it
     better than their place among the others. A quota restores the places; the score function must

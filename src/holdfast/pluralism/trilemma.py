@@ -277,7 +277,8 @@ def trilemma(
     definitions, not an experiment. These are the definitions as measurements; what a value is
     (human, learned, judged) is the user's to say. For text:
 
-        value = lambda rows: holdfast.evaluate(run, data=rows, prompts=0).per_row["implicit_reward"]     # does the policy rank as they did?
+        # does the policy rank as they did?
+        value = lambda rows: holdfast.evaluate(run, data=rows, prompts=0).per_row["implicit_reward"]
         trilemma(rows, value, {"women": 0.5, "men": 0.5}, floor=0.6, perturb=typos(0.05)).table()
 
     Args:

@@ -84,7 +84,9 @@ METHOD = PairMethod(
         at_reference=lambda **_: log(2),
         coupled=True,
         held="the batch's beta_b, which the policy's own margins set",
-        not_to_confuse_with="`madpo`, which weighs each pair by a reward model's margin and leaves beta alone",
+        not_to_confuse_with=(
+            "`madpo`, which weighs each pair by a reward model's margin and leaves beta alone"
+        ),
         status="meets hand-worked temperatures; no peer library has it to compare with",
     ),
 )

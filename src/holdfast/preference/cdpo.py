@@ -17,7 +17,9 @@ def cdpo(pairs: Pairs, *, beta: float = 0.1, flip: float = 0.1) -> Tensor:
     """DPO on softened labels: each pair counts as a win with probability 1 - flip and as a loss
     with probability flip.
 
-        cost = (1 - flip) softplus(-beta h) + flip softplus(beta h) = softplus(-beta h) + flip beta h          (Mitchell 2023)
+        cost = (1 - flip) softplus(-beta h) + flip softplus(beta h)
+             = softplus(-beta h) + flip beta h
+                (Mitchell 2023)
 
     with h the log-ratio margin of `dpo`. Shape (N,), nats, at least the entropy of flip. A pair
     seen with one label only now has a finite optimum, sigma(beta h) = 1 - flip, and is pulled back

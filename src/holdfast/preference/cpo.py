@@ -16,7 +16,8 @@ def cpo(pairs: Pairs, *, beta: float = 0.1, alpha: float = 1.0) -> Tensor:
     """Compare the two answers' log-probabilities directly, as if the reference were uniform, and
     keep the chosen answer likely.
 
-        cost = softplus(-beta [log pi(y_w|x) - log pi(y_l|x)]) - alpha log pi(y_w|x) / |y_w|          (Xu et al. 2024)
+        cost = softplus(-beta [log pi(y_w|x) - log pi(y_l|x)]) - alpha log pi(y_w|x) / |y_w|
+                (Xu et al. 2024)
 
     Shape (N,), nats. The comparison sums over response tokens; the likelihood term averages over
     them (departure 1).

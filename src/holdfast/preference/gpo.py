@@ -18,7 +18,8 @@ def gpo(pairs: Pairs, *, beta: float = 1.0) -> Tensor:
     """Move each answer's log-probability by how well it fares against what the policy itself says,
     and no further.
 
-        cost = [d(y_w) - s(y_w) / beta]^2 + [d(y_l) - s(y_l) / beta]^2          (Zhang et al. 2024, equation of GPO)
+        cost = [d(y_w) - s(y_w) / beta]^2 + [d(y_l) - s(y_l) / beta]^2
+                (Zhang et al. 2024, equation of GPO)
 
     with d(y) = log pi(y|x) - log pi_t(y|x) on sums over response tokens, pi_t the reference of the
     run: the policy that wrote the answers; and s(y) the mean log-odds, by a preference model, that

@@ -22,7 +22,8 @@ def kto(
         rho = log pi(y|x) - log pi_ref(y|x) z0  = max(0, mean over the batch of log pi(y'|x) - log
         pi_ref(y'|x)),  y' another row's answer; no gradient
         cost = desirable   (1 - sigma(beta (rho - z0)))   if the answer was judged desirable
-               undesirable (1 - sigma(beta (z0 - rho)))   if not          (Ethayarajh et al. 2024, equation 7)
+               undesirable (1 - sigma(beta (z0 - rho)))   if not
+                       (Ethayarajh et al. 2024, equation 7)
 
     Shape (N,), between 0 and the weight. Log-probabilities are sums over response tokens. z0
     estimates the KL to the reference and is one number for the whole batch, so a row's cost depends

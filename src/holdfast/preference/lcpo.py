@@ -32,33 +32,39 @@ from holdfast.preference.simpo import METHOD as SIMPO
 from holdfast.reductions.mean import mean
 from holdfast.types import Pairs
 
-DOC = """Train {name} on labels that may be wrong, and learn from the policy itself how often each rater is right.
+DOC = """Train {name} on labels that may be wrong, and learn from the policy itself how often each
+    rater is right.
 
         l = {name}(the pair the other way round) - {name}(the pair)
-        w = sigma(l + logit eta_k)                                      the belief that the label is right
+        w = sigma(l + logit eta_k)                              the belief that the label is right
         cost = w softplus(-l) + (1 - w) softplus(l)                     (Cao et al. 2025)
         eta_k <- (1 - rate) eta_k + rate (mean of w over the batch's labels by rater k)
 
-    with {name} = {equation}.
-    Shape (N,), nats. The difference l of the costs of the two orders is the log-odds that the label names the better answer. This is
-    expectation-maximization: w carries no gradient, and the slope in l is then -(w - sigma(l)), that of the likelihood
-    -log[eta p + (1 - eta) (1 - p)] with p = sigma(l). Each row has a smoothing of its own, 1 - w, where `cdpo` has one for all; a label
-    that the policy firmly contradicts is let go. The reliabilities eta_k are remembered from batch to batch, one for each rater in the
-    rows' `rater` column, one for all rows without it; w uses eta_k as it was before the batch.
+    with {name} = {equation}. Shape (N,), nats. The difference l of the costs of the two orders is
+    the log-odds that the label names the better answer. This is expectation-maximization: w carries
+    no gradient, and the slope in l is then -(w - sigma(l)), that of the likelihood -log[eta p + (1
+    - eta) (1 - p)] with p = sigma(l). Each row has a smoothing of its own, 1 - w, where `cdpo` has
+    one for all; a label that the policy firmly contradicts is let go. The reliabilities eta_k are
+    remembered from batch to batch, one for each rater in the rows' `rater` column, one for all rows
+    without it; w uses eta_k as it was before the batch.
 
-    Odds of tens of nats settle every belief at the first batch: where l is that large at once (sums over long answers without a reference,
-    or a small tau), take a smaller beta or a larger tau.
+    Odds of tens of nats settle every belief at the first batch: where l is that large at once (sums
+    over long answers without a reference, or a small tau), take a smaller beta or a larger tau.
 
-    **A policy that memorizes confirms itself**: with enough freedom to fit every label, eta rises to 1 whatever the truth. Read the
-    reliabilities early, while pairs still teach each other, and stop early.
+    **A policy that memorizes confirms itself**: with enough freedom to fit every label, eta rises
+    to 1 whatever the truth. Read the reliabilities early, while pairs still teach each other, and
+    stop early.
 
     Args:
     {args}
-        reliability: eta before a rater's first batch, the share of labels that are right; above 0.5 to 1, usually 0.9
-        rate: how fast eta follows the batches; 0 (never) to 1, usually 0.1; lower where raters are seen rarely
+        reliability: eta before a rater's first batch, the share of labels that are right; above 0.5
+            to 1, usually 0.9
+        rate: how fast eta follows the batches; 0 (never) to 1, usually 0.1; lower where raters are
+            seen rarely
 
     Raises:
-        OptionError: reliability is outside (0.5, 1], rate is outside [0, 1], or a setting of {name} is impossible.
+        OptionError: reliability is outside (0.5, 1], rate is outside [0, 1], or a setting of {name}
+            is impossible.
         NeedError: the pairs lack what {name} needs.
 
     Departures:

@@ -21,8 +21,10 @@ def mapo(pairs: Pairs, *, beta: float = 0.1) -> Tensor:
     """Not every token carries the preference: count those more before which the frozen reference is
     more active. Nothing is learned.
 
-        m(t) = mean over layers of (A(t) - min A) / (max A - min A)        A(t): mean activation of a layer before token t is read
-        cost = softplus(-beta (V(y_w) - V(y_l))),  V(y) = sum over t of m(t) [a(t) + KL(pi_ref || pi at s_t)]
+        m(t) = mean over layers of (A(t) - min A) / (max A - min A)
+        A(t): mean activation of a layer before token t is read
+        cost = softplus(-beta (V(y_w) - V(y_l))),
+        V(y) = sum over t of m(t) [a(t) + KL(pi_ref || pi at s_t)]
 
     (Christopoulou et al. 2024), with a(t) the log-ratio of token t, s_t what stands before it, and
     min and max over the answer's tokens. Shape (N,), nats. In each layer the least active token

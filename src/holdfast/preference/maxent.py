@@ -55,7 +55,9 @@ METHOD = PairMethod(
         limits=(
             Limit(at={"temperature": 0.37}, gives="cpo", other_at={"beta": 0.37, "alpha": 0.0}),
         ),
-        not_to_confuse_with="`maxent_length`, whose temperature depends on the length of the answer",
+        not_to_confuse_with=(
+            "`maxent_length`, whose temperature depends on the length of the answer"
+        ),
         status=(
             "meets hand-worked values, `dpo` with a uniform reference, and `simpo` without a "
             "margin at equal lengths"

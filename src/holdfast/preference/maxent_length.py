@@ -23,7 +23,7 @@ def maxent_length(pairs: Pairs, *, beta: float = 2.0) -> Tensor:
     mu(x). The one is the slope of x log x; the number mu cancels in a comparison, the one does not:
 
         b = [log pi(y|x) + 1] / |y|
-        cost = softplus(-beta (b_w - b_l))          (derived here, of the problem in Cagatan, Akgun 2025)
+        cost = softplus(-beta (b_w - b_l))    (derived here, of the problem in Cagatan, Akgun 2025)
 
     Shape (N,), nats. At equal lengths it is `simpo` with gamma 0; otherwise it is `simpo` with the
     margin beta (1 / |y_l| - 1 / |y_w|) for each pair, which for lengths of 10 and 6 at beta 2 is

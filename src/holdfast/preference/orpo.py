@@ -29,7 +29,8 @@ def orpo(pairs: Pairs, *, weight: float = 0.1) -> Tensor:
     the rejected answer below its odds.
 
         a = log pi(y|x) / |y|,   lo(a) = a - log(1 - e^a)
-        cost = -a_w + weight softplus(-[lo(a_w) - lo(a_l)])          (Hong, Lee, Thorne 2024, equations 6 and 7)
+        cost = -a_w + weight softplus(-[lo(a_w) - lo(a_l)])
+                (Hong, Lee, Thorne 2024, equations 6 and 7)
 
     Shape (N,), nats per token. Log-probabilities are means over response tokens, and no reference
     enters. For small probabilities lo(a) is a, and the penalty is that of simpo at beta 1 and gamma
@@ -69,7 +70,9 @@ METHOD = PairMethod(
         ),
         tokens="mean",
         departures=departures_of(orpo),
-        not_to_confuse_with="`cpo`, whose comparison is of probabilities summed over tokens, not of odds",
+        not_to_confuse_with=(
+            "`cpo`, whose comparison is of probabilities summed over tokens, not of odds"
+        ),
         status="meets hand-worked values and TRL's odds-ratio loss",
     ),
 )

@@ -17,7 +17,9 @@ def rationale_dpo(pairs: Pairs, *, beta: float = 0.1, gamma: float = 0.1) -> Ten
     """Add to `dpo` the likelihood of a written reason: a pair that says why carries more than one
     bit.
 
-        cost = softplus(-beta h) - gamma log pi(rationale | x, both answers, "which is better, and why?")          (Just et al. 2024)
+        cost = softplus(-beta h)
+               - gamma log pi(rationale | x, both answers, "which is better, and why?")
+                (Just et al. 2024)
 
     with h the log-ratio margin of `dpo`. Shape (N,), nats. Sums over response tokens, in both
     terms. At gamma 1 it is the negative log likelihood of label and rationale together. In the

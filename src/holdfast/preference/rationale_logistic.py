@@ -19,7 +19,8 @@ def rationale_logistic(pairs: Pairs, *, beta: float = 0.1, gamma: float = 0.1) -
     """Add to `dpo` the logistic cost of a rationale's scaled log-probability, as the authors' code
     does.
 
-        cost = softplus(-beta h) + softplus(-gamma log pi(rationale | x, both answers))          (code of Just et al. 2024)
+        cost = softplus(-beta h) + softplus(-gamma log pi(rationale | x, both answers))
+                (code of Just et al. 2024)
 
     with h the log-ratio margin of `dpo`. Shape (N,), nats. Sums over response tokens, in both
     terms. A log-probability is never above 0, so the slope in it lies between -gamma (a very

@@ -17,7 +17,8 @@ def rdpo(pairs: Pairs, *, beta: float = 0.1, flip: float = 0.1) -> Tensor:
     """If labels are flipped independently at a known rate, weigh the seen and the swapped label so
     that the average is the clean DPO loss.
 
-        cost = [(1 - flip) softplus(-beta h) - flip softplus(beta h)] / (1 - 2 flip)          (Ray Chowdhury, Kini, Natarajan 2024)
+        cost = [(1 - flip) softplus(-beta h) - flip softplus(beta h)] / (1 - 2 flip)
+                (Ray Chowdhury, Kini, Natarajan 2024)
              = softplus(-beta h) - flip / (1 - 2 flip) beta h
 
     with h the log-ratio margin of `dpo`. Shape (N,), nats. The second form is the one computed.
@@ -68,7 +69,9 @@ METHOD = PairMethod(
         departures=departures_of(rdpo),
         limits=(Limit(at={"flip": 0.0}, gives="dpo"),),
         at_reference=lambda **_: log(2),
-        not_to_confuse_with="`cdpo`, which adds the flipped term: a bounded smoothing that keeps the bias",
+        not_to_confuse_with=(
+            "`cdpo`, which adds the flipped term: a bounded smoothing that keeps the bias"
+        ),
         status=(
             "returns the clean optimum under known flips; unbounded below on pairs with a "
             "single label; meets TRL's `robust`"

@@ -60,7 +60,9 @@ METHOD = PairMethod(
         equation="softplus(gamma - beta (a_w - a_l)), a = log pi(y) / |y|",
         tokens="mean",
         departures=departures_of(simpo),
-        not_to_confuse_with="`cpo`, which sums over tokens, has no margin and adds a likelihood term",
+        not_to_confuse_with=(
+            "`cpo`, which sums over tokens, has no margin and adds a likelihood term"
+        ),
         status="meets hand-worked values, its two-answer optimum and TRL's `simpo`",
     ),
 )

@@ -15,7 +15,8 @@ def slic(pairs: Pairs, *, delta: float = 1.0, weight: float = 0.1) -> Tensor:
     """Push the chosen answer's log-likelihood delta nats above the rejected one's, then stop; keep
     the chosen answer likely.
 
-        cost = max(0, delta - log pi(y_w|x) + log pi(y_l|x)) - weight log pi(y_w|x)          (Zhao et al. 2023)
+        cost = max(0, delta - log pi(y_w|x) + log pi(y_l|x)) - weight log pi(y_w|x)
+                (Zhao et al. 2023)
 
     Shape (N,), nats. Log-probabilities are sums over response tokens and no reference enters: the
     likelihood term is the only anchor.

@@ -20,7 +20,9 @@ def spo(pairs: Pairs, *, beta: float = 0.1, gamma: float = 0.1) -> Tensor:
     labels: take key phrases out of each answer, and have a linear head on the policy's last hidden
     state say how many are gone.
 
-        cost = softplus(-beta h) + gamma (mean over both answers and K degrees k of -log p(k | copy k))     (Li et al. 2024)
+        cost = softplus(-beta h)
+               + gamma (mean over both answers and K degrees k of -log p(k | copy k))
+                (Li et al. 2024)
 
     with h the log-ratio margin of `dpo` on the answers as they are, and p the softmax of the head
     at the last token of a copy. Degree 0 is the answer itself, then half of its key phrases are

@@ -19,7 +19,8 @@ def vpo(pairs: Pairs, *, beta: float = 0.1, alpha: float = 0.005) -> Tensor:
 
         J*(r) = max over pi of E[r] - beta KL(pi || pi_ref) = -beta E over y ~ pi_cal of log
         pi_r(y|x) - log pi_ref(y|x)
-        cost = softplus(-beta h) - alpha beta [log pi(y_w|x) - log pi_ref(y_w|x)]          (Cen et al. 2024, offline form)
+        cost = softplus(-beta h) - alpha beta [log pi(y_w|x) - log pi_ref(y_w|x)]
+                (Cen et al. 2024, offline form)
 
     with h the log-ratio margin of `dpo`. Shape (N,), nats. Log-probabilities are sums over response
     tokens. J* is an average over a calibration distribution pi_cal because comparisons leave a

@@ -15,7 +15,8 @@ def cvar(*, alpha: float) -> Reduction:
     """An adversary may drop rows until only a share alpha of the weight is left: the mean of the
     worst alpha share (expected shortfall).
 
-        sup of sum_i q_i c_i over 0 <= q_i <= p_i / alpha, sum_i q_i = 1   =   min over t of  t + sum_i p_i max(0, c_i - t) / alpha
+        sup of sum_i q_i c_i over 0 <= q_i <= p_i / alpha, sum_i q_i = 1
+            =   min over t of  t + sum_i p_i max(0, c_i - t) / alpha
         worst case     q_i = p_i / alpha above the threshold t; the rows at t share what is left; 0
                        below
 

@@ -22,7 +22,8 @@ def groups(*, k: int, step: float = 0.01) -> Reduction:
         c_k = mean cost of the batch's rows of group k
         w_k proportional to w_k exp(step c_k)          (exponentiated gradient; a group that is
                                                        absent gains nothing)
-        scalar = sum_k w_k c_k,   row i of group k weighs w_k p_i / (sum of p over its group in this batch)
+        scalar = sum_k w_k c_k
+        row i of group k weighs w_k p_i / (sum of p over its group in this batch)
 
     Online group DRO, Sagawa et al. 2020, "Distributionally robust neural networks for group shifts"
     (arXiv 1911.08731), algorithm 1. The state is {"log_weight_K": log w}, uniform at first, saved

@@ -16,7 +16,8 @@ def kl(*, temperature: float) -> Reduction:
     """An adversary may move weight to the costly rows, and pays temperature for each nat of KL
     divergence from the base weights.
 
-        sup over q of  sum_i q_i c_i - temperature KL(q || p)  =  temperature log sum_i p_i exp(c_i / temperature)
+        sup over q of  sum_i q_i c_i - temperature KL(q || p)
+            =  temperature log sum_i p_i exp(c_i / temperature)
         worst case     q_i proportional to p_i exp(c_i / temperature)
 
     The Gibbs variational formula (Donsker, Varadhan 1983); as a training objective: Hu and Hong

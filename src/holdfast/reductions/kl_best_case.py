@@ -17,7 +17,8 @@ def kl_best_case(*, temperature: float) -> Reduction:
     """A friend may move weight away from the costly rows, and pays temperature for each nat of KL
     divergence from the base weights.
 
-        inf over q of  sum_i q_i c_i + temperature KL(q || p)  =  -temperature log sum_i p_i exp(-c_i / temperature)
+        inf over q of  sum_i q_i c_i + temperature KL(q || p)
+            =  -temperature log sum_i p_i exp(-c_i / temperature)
         best case      q_i proportional to p_i exp(-c_i / temperature)
 
     The mirror image of `kl`: the Gibbs variational formula with its sign turned, used against

@@ -17,7 +17,8 @@ def bradley_terry(pairs: Pairs) -> Tensor:
     """Learn a reward r(x, y) whose differences are log-odds: P(y beats y') = sigma(r(x, y) - r(x,
     y')).
 
-        cost = -[p log sigma(r_w - r_l) + (1 - p) log sigma(r_l - r_w)]          (Bradley and Terry 1952; as a loss, Ouyang et al. 2022)
+        cost = -[p log sigma(r_w - r_l) + (1 - p) log sigma(r_l - r_w)]
+                (Bradley and Terry 1952; as a loss, Ouyang et al. 2022)
 
     with p the row's `confidence`, 1 where rows have none. Shape (N,), nats. A constant added to
     r(x, .) changes nothing, so rewards of different prompts cannot be compared. Preferences in a

@@ -22,7 +22,8 @@ def general_preference(pairs: Pairs, *, dim: int = 6, tau: float = 0.1) -> Tenso
     """Learn preferences that may run in circles: an answer is a vector v of length 1, and a pair's
     score is a sum of signed areas.
 
-        s(i beats j) = sum_l g_l(x) [v_i(2l) v_j(2l+1) - v_i(2l+1) v_j(2l)],   l < dim/2          (Zhang et al. 2024, definition 4.3)
+        s(i beats j) = sum_l g_l(x) [v_i(2l) v_j(2l+1) - v_i(2l+1) v_j(2l)],   l < dim/2
+                (Zhang et al. 2024, definition 4.3)
         cost = -[p log sigma(s(w beats l) / tau) + (1 - p) log sigma(-s(w beats l) / tau)]
 
     with p the row's `confidence`, 1 where rows have none. Shape (N,), nats. s(i beats j) = -s(j

@@ -4,7 +4,8 @@ slogans, answers.
 found = fit_items(winners, losers, kind="general_preference")        # any hashable names
 found.pref_AA                                                        # P(a beats b), rows and
                                                                      columns as found.items
-held = cross_validate(winners, losers, kind="bradley_terry")         # out-of-fold log-odds of each meeting
+# out-of-fold log-odds of each meeting
+held = cross_validate(winners, losers, kind="bradley_terry")
 
 The whole table is one smooth function of few numbers, so it is fitted at full batch by L-BFGS in
 float64.

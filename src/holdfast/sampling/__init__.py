@@ -1,8 +1,11 @@
 """Answers at inference: which to draw, and what to do with them.
 
-kept = best_of_n(model, tokenizer, prompts, reward, n=5)                             # the answer that a reward likes best
-kept = rps(model, tokenizer, prompts, [helpful, verbose], direction=45)              # asked under nearby trade-offs, judged by the wanted
-rounds = revise(model, tokenizer, prompts, answers, steps=2)                         # one's own answers, improved
+# the answer that a reward likes best
+kept = best_of_n(model, tokenizer, prompts, reward, n=5)
+# asked under nearby trade-offs, judged by the wanted
+kept = rps(model, tokenizer, prompts, [helpful, verbose], direction=45)
+# one's own answers, improved
+rounds = revise(model, tokenizer, prompts, answers, steps=2)
 """
 
 from holdfast.sampling.best_of_n import Picked, best_of_n, best_of_table, kl_bound, pick

@@ -62,7 +62,8 @@ def rps(
     """One answer under each of n directions near the wanted one, and the answer that is best in the
     wanted direction.
 
-        v_1..v_n within an angle of v;   y_i ~ pi(. | x, v_i);   return argmax_i v . r(x, y_i)          (Mao et al. 2025, RPS)
+        v_1..v_n within an angle of v;   y_i ~ pi(. | x, v_i);   return argmax_i v . r(x, y_i)
+                (Mao et al. 2025, RPS)
 
     A model told to trade two attributes in a way it was seldom trained on answers badly; under a
     nearby trade-off it may answer better, even as judged by the one that was wanted. It helps where

@@ -7,7 +7,8 @@ where the packed one raises anything at all.
 
     scorer = TextScorer(model)
     scorer(items)                    # checked on these items first
-    found = scorer.verify(items)     # or beforehand, on all there will be: `found.reason` says why the padded path is taken, if it is
+    # or beforehand, on all there will be: `found.reason` says why a padded forward is used, if so
+    found = scorer.verify(items)
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ on a table unchanged, and its minimizer can be compared with the answer that the
 Everything is float64 and nothing is sampled.
 
     pref_SAA = bradley_terry(reward_SA)                        # P(a beats b) in every prompt
-    data = population(flipped(pref_SAA, flip=0.3))             # every comparison there is, weighed by how often it occurs
+    # every comparison there is, weighed by how often it occurs
+    data = population(flipped(pref_SAA, flip=0.3))
     found = fit(rdpo, data, reference_SA=ref_SA, beta=1.0, flip=0.3)
     found.table.kl_S()                                         # how far it went
 """

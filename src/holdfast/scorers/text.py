@@ -4,7 +4,8 @@ only where a response token is.
 scorer = TextScorer(model)
 scorer.verify(items)             # packed against padded on the first and the longest of these;
                                  falls back where they differ
-parts = scorer(items)            # {"chosen": Scored, "rejected": Scored}, gradients through the model; verified first if it was not
+# {"chosen": Scored, "rejected": Scored}, gradients through the model; verified first if it was not
+parts = scorer(items)
 """
 
 from __future__ import annotations

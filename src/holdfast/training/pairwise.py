@@ -1,7 +1,8 @@
 """Train a policy on comparisons or on single answers. Nothing here knows which method it trains.
 
     run = train("rdpo", model="folder", data="prefs.jsonl", out="runs/first", flip=0.2)
-    run = train("rdpo", model="folder", data="prefs.jsonl", out="runs/first", flip=0.2, resume=True)      # after a crash, or a Ctrl-C
+    # after a crash, or a Ctrl-C
+    run = train("rdpo", model="folder", data="prefs.jsonl", out="runs/first", flip=0.2, resume=True)
 
 Departures from the usual trainer:
     1. A batch is a batch: its gradient is exact however it is cut into microbatches and processes,

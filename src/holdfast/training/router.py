@@ -1,7 +1,8 @@
 """The load-balancing loss of a mixture of experts, of a whole batch, however it is cut into
 microbatches.
 
-    aux = E sum_e f_e P_e        f_e: experts' share of the top-k choices of a token, P_e: mean probability of expert e in the router
+    aux = E sum_e f_e P_e        f_e: the share of expert e in the top-k choices of tokens
+                                 P_e: mean probability of expert e in the router
 
 of E experts, over all layers and over the tokens of all rows of the batch, a row being a prompt and
 one of its answers (Switch Transformer, https://huggingface.co/papers/2101.03961; the same number as

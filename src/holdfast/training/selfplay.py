@@ -11,7 +11,7 @@ write the comparisons down, and train on them with a method of the table: a solv
     out/selfplay.json                     what was asked, and each round's numbers
     out/rounds/001/pairs.jsonl            the comparisons (after a half-step, pairs_midpoint.jsonl)
     out/rounds/001/run/                   a run of `train`, with its model: the policy of round 1
-    out/watched/001.json                  its answers to the prompts that are set aside to watch it by
+    out/watched/001.json                  its answers to the prompts that are set aside to watch it
     out/report.html
 
 Each part is written whole or not at all, so a run that is stopped anywhere goes on to the same

@@ -101,7 +101,7 @@ def asked_of_kinds(rng, kind_N):
     ("likely", "opposed", "light"),
     [(1.0, False, "unknown"), (0.8, False, "unknown"), (0.8, True, "bad")],
 )
-def test_groups_with_other_kinds_of_prompts_are_no_camps_and_opposed_tastes_are_found_among_like_prompts(
+def test_groups_with_other_kinds_of_prompts_are_no_camps_and_opposed_tastes_are_found(
     likely, opposed, light
 ):
     """What wins depends on the kind of prompt alone, `likely` that of the row's group; or on who

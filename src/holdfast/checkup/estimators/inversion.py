@@ -7,7 +7,8 @@ with a normal prior, fitted to rows R, gives row i the log-odds z_i S_R up to a 
 of z over R. A place W (a stretch of the file, a source) is scored by the agreement of its rows with
 all rows of the rest that answer another prompt:
 
-    T_W = sum over prompts c, c' that differ of  S_Wc S_Rc'        (S_Wc: the sum of z over the rows of W with prompt c)
+    T_W = sum over prompts c, c' that differ of  S_Wc S_Rc'
+            (S_Wc: the sum of z over the rows of W with prompt c)
 
 With every prompt on one side it is S_W S_R, the inner product of the place's direction and the
 rest's. No row of W is in the fit that judges W. If W alone were turned around, T_W would be -T_W:

@@ -42,7 +42,8 @@ def difficulty(data: Comparisons, asked: Asked) -> Finding:
     """Ranking accuracy of the model, and the share of pairs that the exact optimum of
     KL-regularized training ranks as labeled:
 
-        logit(alpha) > beta c,    c = log ref(y_l|x) - log ref(y_w|x)            (arXiv 2405.19534; `evaluation/difficulty.py`)
+        logit(alpha) > beta c,    c = log ref(y_l|x) - log ref(y_w|x)
+                (arXiv 2405.19534; `evaluation/difficulty.py`)
 
     c is the pair's difficulty in nats; alpha the share of raters who prefer the chosen answer:
     estimated from several verdicts on the pair where there are any (`agreement`), else the row's

@@ -37,7 +37,8 @@ def representation(data: Comparisons, asked: Asked) -> Finding:
     """How far one reward, fitted to the rows as they came, lies from what a stated population would
     say.
 
-        average gap = | sum_h w_h V_h - V |,    worst gap = max_h | V_h - V |        (arXiv 2511.19504, its first property)
+        average gap = | sum_h w_h V_h - V |,    worst gap = max_h | V_h - V |
+                (arXiv 2511.19504, its first property)
 
     V_h is the share of group h's labels that the check-up's own preference model, fitted on other
     prompts, predicts; V the same over all rows, which is what an average over the data serves; w_h

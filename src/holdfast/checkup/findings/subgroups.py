@@ -120,8 +120,8 @@ def camps(data: Comparisons, asked: Asked) -> Finding:
     A further taste is believed where it makes raters held out more likely, by its interval over
     raters, with raters' care free in both. A known column's groups differ where a taste of their
     own predicts held-out prompts better than everybody's at a strength of theirs, and do so on rows
-    whose prompts are alike (`checkup/estimators/propensity.py`): a difference of tastes and one of prompts are
-    the same elsewhere.
+    whose prompts are alike (`checkup/estimators/propensity.py`): a difference of tastes and one of
+    prompts are the same elsewhere.
     """
     if len(data) < ENOUGH:
         return Finding(

@@ -208,7 +208,9 @@ CLAIMS = (
             by=0.1,
             at={"world": ("circle of 4", "circle of 6")},
         ),
-        paper_number="none known to us: the paper tries dimensions 2 to 8 and does not tell of this",
+        paper_number=(
+            "none known to us: the paper tries dimensions 2 to 8 and does not tell of this"
+        ),
         **SHARED,
     ),
     Claim(

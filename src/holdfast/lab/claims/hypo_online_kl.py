@@ -117,7 +117,9 @@ CLAIMS = (
         ),
         of=HOLE,
         verdict=separated("hypo, weight 0.01", "dpo", HOLE, lower=True),
-        paper_number="lower KL than DPO at 1.4B and 2.8B on TL;DR, three seeds; numbers unknown to us",
+        paper_number=(
+            "lower KL than DPO at 1.4B and 2.8B on TL;DR, three seeds; numbers unknown to us"
+        ),
         **SHARED,
     ),
     Claim(

@@ -101,7 +101,9 @@ CLAIMS = (
         says="At the same beta MADPO has more gold reward than DPO.",
         of=REWARD,
         verdict=separated("madpo", "dpo", REWARD),
-        paper_number="2.23 against 1.62 at high data quality, 1.95 against 1.48 at low, all at beta 0.1",
+        paper_number=(
+            "2.23 against 1.62 at high data quality, 1.95 against 1.48 at low, all at beta 0.1"
+        ),
         **SHARED,
     ),
     Claim(

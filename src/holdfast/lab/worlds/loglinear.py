@@ -2,7 +2,9 @@
 whose optimum is known exactly.
 
     pi_theta(a|s) = pi_ref(a|s) exp(theta . phi(s, a)) / Z(s)          phi in R^D
-    J(pi) = E r - beta KL(pi || pi_ref), averaged over prompts;  its maximum is at pi* = pi_ref exp(r / beta) / Z
+    J(pi) = E r - beta KL(pi || pi_ref), averaged over prompts;
+
+its maximum is at pi* = pi_ref exp(r / beta) / Z
 
 Where r is linear in phi the optimum lies in the policy class, so every fitted policy has an exact
 gap J(pi*) - J(pi) = beta KL(pi || pi*). Axes: W worlds (one a seed), S prompts, A answers, D
