@@ -239,7 +239,7 @@ def rewards(model: Path, data: Path, scratch: Path) -> dict[str, Any]:
 
 
 def rounds(model: Path, data: Path, scratch: Path) -> Any:
-    from holdfast.training.selfplay import selfplay
+    from holdfast.training.selfplay.selfplay import selfplay
 
     def one(name: str) -> Any:
         played = selfplay(

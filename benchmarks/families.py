@@ -75,7 +75,7 @@ import holdfast
 from holdfast.data import tokenize
 from holdfast.errors import HoldfastError
 from holdfast.evaluation.generate import generate
-from holdfast.training.plan import rows_of_step
+from holdfast.training.batching import rows_of_step
 
 NATS, RELATIVE = (
     1e-3,

@@ -149,8 +149,8 @@ def measure_ours(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from holdfast.data import read, tokenize
-    from holdfast.training.pairwise import train
-    from holdfast.training.plan import rows_of_step
+    from holdfast.training.batching import rows_of_step
+    from holdfast.training.policy import train
 
     model, tokenizer = (
         AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),

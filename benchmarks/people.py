@@ -37,7 +37,7 @@ from holdfast.pluralism.representativeness import representativeness
 from holdfast.pluralism.subsets import RULES, proportional, quality, select
 from holdfast.pluralism.trilemma import trilemma, typos
 from holdfast.recipes.subgroups import features_of
-from holdfast.training.pairwise import train
+from holdfast.training.policy import train
 from holdfast.types import Row
 
 out = Console()

@@ -52,9 +52,9 @@ from holdfast.methods import METHODS
 from holdfast.models.load import load_tokenizer
 from holdfast.models.small import small_model
 from holdfast.training.options import split_options
-from holdfast.training.pairwise import train
-from holdfast.training.reward import train_reward
-from holdfast.training.selfplay import selfplay
+from holdfast.training.policy import train
+from holdfast.training.reward_model import train_reward
+from holdfast.training.selfplay.selfplay import selfplay
 from holdfast.training.setup import try_settings
 
 WORDS = (

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from holdfast.data import read
     from holdfast.evaluation.evaluation import evaluate
     from holdfast.scorers.rows import score
-    from holdfast.training.pairwise import train
-    from holdfast.training.reward import train_reward
+    from holdfast.training.policy import train
+    from holdfast.training.reward_model import train_reward
 
 __version__ = "0.1.0"
 __all__ = [
@@ -50,8 +50,8 @@ FUNCTIONS = {
     "check": "holdfast.checkup.check",
     "read": "holdfast.data",
     "score": "holdfast.scorers.rows",
-    "train": "holdfast.training.pairwise",
-    "train_reward": "holdfast.training.reward",
+    "train": "holdfast.training.policy",
+    "train_reward": "holdfast.training.reward_model",
     "evaluate": "holdfast.evaluation.evaluation",
 }
 MODULES = (

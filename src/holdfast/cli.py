@@ -22,7 +22,7 @@ from holdfast.extras import EXTRA_OF, require
 from holdfast.files import file_to_write, writing
 from holdfast.flags import P, as_command, flag, flags_of, given, reading_flags, sourced
 from holdfast.terminal import Terminal
-from holdfast.training.signals import unwinding
+from holdfast.training.run.signals import unwinding
 from holdfast.visible import json_text
 
 out = Terminal()
@@ -70,7 +70,7 @@ def print_json(value: Any) -> None:
 def _train(name: str) -> Any:
     """`holdfast train NAME`."""
     from holdfast.methods import get
-    from holdfast.training.pairwise import train
+    from holdfast.training.policy import train
 
     return _training("train", name, get(name), train)
 
@@ -78,7 +78,7 @@ def _train(name: str) -> Any:
 def _train_reward(name: str) -> Any:
     """`holdfast train-reward NAME`."""
     from holdfast.rewards import get
-    from holdfast.training.reward import DEFAULTS, train_reward
+    from holdfast.training.reward_model import DEFAULTS, train_reward
 
     return _training("train-reward", name, get(name), train_reward, DEFAULTS)
 
@@ -184,7 +184,7 @@ def _selfplay(name: str) -> Any:
     since any method may be played.
     """
     from holdfast.training import options
-    from holdfast.training.selfplay import OURS, selfplay
+    from holdfast.training.selfplay.selfplay import OURS, selfplay
 
     helps, defaults = options.helps(), options.Options()
     shared = [
@@ -480,7 +480,7 @@ def rerun(
     folder: Annotated[Path, typer.Option("--out", help="folder of the new run")],
 ) -> None:
     """Run a recorded run again: the same method, settings, data and seed."""
-    from holdfast.training.pairwise import rerun as again
+    from holdfast.training.run.rerun import rerun as again
 
     again(run, out=folder)
 

@@ -37,7 +37,7 @@ from holdfast.lab.flips import PLAIN, ROBUST, YARDSTICK, Arm, Checked
 from holdfast.lab.worlds import text as world
 from holdfast.models.small import small_model
 from holdfast.terminal import Terminal
-from holdfast.training.pairwise import train
+from holdfast.training.policy import train
 from holdfast.types import Row
 
 RATE = 0.3

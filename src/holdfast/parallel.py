@@ -31,7 +31,7 @@ from rich.progress import (
 
 from holdfast.errors import OptionError
 from holdfast.terminal import Terminal
-from holdfast.training.signals import unwinding
+from holdfast.training.run.signals import unwinding
 
 Engine = Literal["local", "ray"]
 

@@ -19,7 +19,7 @@ from holdfast.evaluation.evaluation import evaluate
 from holdfast.evaluation.rows import NO_GROUP
 from holdfast.lab.worlds import text as world
 from holdfast.models.small import small_model
-from holdfast.training.pairwise import train
+from holdfast.training.policy import train
 
 SIZES = {"vocab": 400, "hidden": 16, "layers": 1, "heads": 2, "max_tokens": 128}
 FAST = {"bootstrap": 100, "max_new_tokens": 8, "progress": False, "device": "cpu"}

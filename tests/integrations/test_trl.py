@@ -25,8 +25,8 @@ from holdfast.inputs import confidence, group, reference, reward_gap
 from holdfast.integrations.refusals import UNREAD
 from holdfast.integrations.trl import MEMORY, HoldfastDPOTrainer
 from holdfast.methods import METHODS
-from holdfast.training import plan
-from holdfast.training.pairwise import train
+from holdfast.training import batching
+from holdfast.training.policy import train
 from holdfast.types import Pairs
 from tests.conftest import build_model
 
@@ -113,7 +113,7 @@ def in_our_order(rows: list[dict[str, Any]], steps: int) -> list[dict[str, Any]]
     return [
         rows[i]
         for step in range(steps)
-        for i in plan.rows_of_step(step, rows=len(rows), batch_size=BATCH, seed=SEED)
+        for i in batching.rows_of_step(step, rows=len(rows), batch_size=BATCH, seed=SEED)
     ]
 
 
@@ -412,7 +412,7 @@ def test_resuming_goes_on_with_the_same_memory(tiny_model_dir, tiny_tokenizer, r
     straight = again("straight")
     straight.train()
     saved = load_file(tmp_path / "straight" / "checkpoint-2" / MEMORY)
-    kept = {f"method.{name}": value for name, value in straight.memories.method.items()}
+    kept = {f"method.{name}": value for name, value in straight.method_state.method.items()}
     assert (
         set(saved) == {*kept, "reduction.log_weight_K"}
         and saved["reduction.log_weight_K"].std() > 0
@@ -424,9 +424,11 @@ def test_resuming_goes_on_with_the_same_memory(tiny_model_dir, tiny_tokenizer, r
 
     broken = again("broken")
     broken.train(resume_from_checkpoint=str(tmp_path / "straight" / "checkpoint-2"))
-    torch.testing.assert_close(broken.memories.method, straight.memories.method, rtol=0, atol=0)
     torch.testing.assert_close(
-        broken.memories.reduction, straight.memories.reduction, rtol=0, atol=0
+        broken.method_state.method, straight.method_state.method, rtol=0, atol=0
+    )
+    torch.testing.assert_close(
+        broken.method_state.reduction, straight.method_state.reduction, rtol=0, atol=0
     )
     for name, value in straight.model.named_parameters():
         torch.testing.assert_close(broken.model.get_parameter(name), value, rtol=0, atol=0)
@@ -449,9 +451,9 @@ def test_evaluation_moves_no_memory(tiny_model_dir, tiny_tokenizer, rows, tmp_pa
         eval_dataset=Dataset.from_list(rows[:5]),
     )
     ran.train()
-    before = ran.memories
+    before = ran.method_state
     found = ran.evaluate()
-    assert ran.memories is before and before.method["margin"] != 0
+    assert ran.method_state is before and before.method["margin"] != 0
     assert found["eval_implicit_reward/margin"] == pytest.approx(
         found["eval_rewards/margins"] / 0.1, rel=1e-4
     )

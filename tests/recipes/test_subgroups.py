@@ -10,7 +10,7 @@ import pytest
 from holdfast.errors import DataError
 from holdfast.pluralism import held_out
 from holdfast.recipes.subgroups import features_of, with_camps
-from holdfast.training.pairwise import train
+from holdfast.training.policy import train
 from holdfast.types import Row, Where
 
 FILMS = ["a cat", "a dog", "a bird", "the hill"]

@@ -12,11 +12,11 @@ import torch
 
 from holdfast.files import sweep, whole_folder, write_json
 from holdfast.scorers.text import TextScorer
-from holdfast.training import checkpoint
-from holdfast.training.checkpoint import Progress
+from holdfast.training.distributed import Distributed
+from holdfast.training.model import build_optimizer
 from holdfast.training.options import Options
-from holdfast.training.policy import build_optimizer
-from holdfast.training.world import World
+from holdfast.training.run import checkpoint
+from holdfast.training.run.checkpoint import Position
 from tests.conftest import build_model
 
 
@@ -32,12 +32,12 @@ def one_step(scorer: TextScorer, optimizer: torch.optim.Optimizer) -> None:
 
 
 @pytest.fixture
-def world() -> World:
-    return World(precision="fp32")
+def context() -> Distributed:
+    return Distributed(precision="fp32")
 
 
 def save(
-    world: World,
+    context: Distributed,
     folder: Path,
     scorer: TextScorer,
     optimizer: torch.optim.Optimizer,
@@ -46,12 +46,12 @@ def save(
 ) -> None:
     state = {"log_weight_K": torch.arange(3.0) + step, "nested": {"mean": torch.tensor(0.5)}}
     checkpoint.save(
-        world,
+        context,
         folder,
         scorer,
         optimizer,
         state,
-        Progress("r", step, 10 * step, 1.5, {"last_epoch": step}),
+        Position("r", step, 10 * step, 1.5, {"last_epoch": step}),
         keep=keep,
     )
 
@@ -61,22 +61,22 @@ EMPTY = {"log_weight_K": torch.zeros(3), "nested": {"mean": torch.tensor(0.0)}}
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(
-    world: World, tmp_path: Path, tied: bool
+    context: Distributed, tmp_path: Path, tied: bool
 ) -> None:
     scorer, optimizer = furnished(tie_word_embeddings=tied)
     one_step(scorer, optimizer)
-    save(world, tmp_path, scorer, optimizer, 1)
+    save(context, tmp_path, scorer, optimizer, 1)
     torch.manual_seed(5)
     expected_draw = torch.rand(3)
     torch.manual_seed(5)
-    save(world, tmp_path, scorer, optimizer, 2)
+    save(context, tmp_path, scorer, optimizer, 2)
     one_step(scorer, optimizer)
     other, other_optimizer = furnished(tie_word_embeddings=tied)
-    found = checkpoint.load(world, tmp_path, other, other_optimizer, EMPTY, run="r")
+    found = checkpoint.load(context, tmp_path, other, other_optimizer, EMPTY, run="r")
     assert found is not None
-    progress, state = found
+    position, state = found
     assert torch.equal(torch.rand(3), expected_draw)
-    assert progress == Progress("r", 2, 20, 1.5, {"last_epoch": 2})
+    assert position == Position("r", 2, 20, 1.5, {"last_epoch": 2})
     assert state["log_weight_K"].tolist() == [2.0, 3.0, 4.0]
     assert float(state["nested"]["mean"]) == 0.5
     one_step(other, other_optimizer)
@@ -86,11 +86,13 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(
         assert torch.equal(one, two), name
 
 
-def test_only_the_newest_are_kept_and_no_pickle_is_written(world: World, tmp_path: Path) -> None:
+def test_only_the_newest_are_kept_and_no_pickle_is_written(
+    context: Distributed, tmp_path: Path
+) -> None:
     scorer, optimizer = furnished()
     one_step(scorer, optimizer)
     for step in (1, 2, 3, 4):
-        save(world, tmp_path, scorer, optimizer, step, keep=2)
+        save(context, tmp_path, scorer, optimizer, step, keep=2)
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-00000003", "step-00000004"]
     assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {
         ".safetensors",
@@ -127,21 +129,21 @@ def spoil_manifest(path: Path) -> None:
     ],
 )
 def test_a_damaged_checkpoint_is_passed_over_aloud(
-    world: World, tmp_path: Path, spoil: Any, words: str
+    context: Distributed, tmp_path: Path, spoil: Any, words: str
 ) -> None:
     scorer, optimizer = furnished()
     one_step(scorer, optimizer)
-    save(world, tmp_path, scorer, optimizer, 1)
-    save(world, tmp_path, scorer, optimizer, 2)
+    save(context, tmp_path, scorer, optimizer, 1)
+    save(context, tmp_path, scorer, optimizer, 2)
     spoil(tmp_path / "step-00000002")
     with pytest.warns(UserWarning, match=words):
-        found = checkpoint.load(world, tmp_path, scorer, optimizer, EMPTY, run="r")
+        found = checkpoint.load(context, tmp_path, scorer, optimizer, EMPTY, run="r")
     assert found is not None
     assert found[0].step == 1
     spoil(tmp_path / "step-00000001")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert checkpoint.load(world, tmp_path, scorer, optimizer, EMPTY, run="r") is None
+        assert checkpoint.load(context, tmp_path, scorer, optimizer, EMPTY, run="r") is None
 
 
 def test_a_folder_or_a_file_is_whole_or_not_there(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import transformers as hf
 
 import holdfast
 from holdfast.data import tokenize
-from holdfast.training.opponents import gaps
+from holdfast.training.selfplay.columns import gaps
 
 SIZES = {
     "hidden_size": 32,

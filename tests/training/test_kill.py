@@ -20,10 +20,11 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from holdfast import files
-from holdfast.training.live import View
-from holdfast.training.pairwise import Interrupted, train
+from holdfast.training.progress import Progress
+from holdfast.training.policy import train
+from holdfast.training.run.signals import Interrupted
 
-View.step = lambda *_: time.sleep(0.02)  # tiny steps are over before anyone can interrupt them
+Progress.step = lambda *_: time.sleep(0.02)  # tiny steps are over before anyone can interrupt them
 flush = files.flush
 # and so are writes, where a busy machine wakes the killer late
 files.flush = lambda path: (time.sleep(0.01), flush(path))[1]

@@ -12,9 +12,9 @@ from holdfast.card import costs, initial_memory
 from holdfast.inputs import confidence, label, reward_gap
 from holdfast.methods import METHODS
 from holdfast.reductions import parse
-from holdfast.training.live import clock, sparkline
+from holdfast.training.gradient import BatchResult, MethodState
 from holdfast.training.metrics import adversary_metrics, batch_metrics
-from holdfast.training.step import Memories, Outcome
+from holdfast.training.progress import clock, sparkline
 from holdfast.types import Answers, Batch, Pairs, Scored
 
 MASK = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
@@ -26,11 +26,11 @@ def scored(values: list[list[float]], reference: list[list[float]] | None = None
     )
 
 
-def outcome(batch: Batch, cost_N: Tensor) -> Outcome:
+def result(batch: Batch, cost_N: Tensor) -> BatchResult:
     cost_N = cost_N.clone().requires_grad_()
     total, state = parse("mean").apply(cost_N, batch, {})
     (adversary_N,) = torch.autograd.grad(total, cost_N)
-    return Outcome(batch, cost_N.detach(), total.detach(), adversary_N, Memories(state, {}))
+    return BatchResult(batch, cost_N.detach(), total.detach(), adversary_N, MethodState(state, {}))
 
 
 def test_pairs_by_hand() -> None:
@@ -41,7 +41,7 @@ def test_pairs_by_hand() -> None:
         scored([[-1, -1], [-4, 99]], [[-2, -1], [-4, 99]]),
         scored([[-3, -1], [-1, 99]], [[-2, -1], [-1, 99]]),
     )
-    found = batch_metrics(outcome(pairs, torch.tensor([0.2, 0.6])))
+    found = batch_metrics(result(pairs, torch.tensor([0.2, 0.6])))
     assert found["loss"] == pytest.approx(0.4)
     assert found["implicit_reward/margin"] == pytest.approx(1.0)
     assert found["implicit_reward/accuracy"] == pytest.approx(0.75)
@@ -61,7 +61,7 @@ def test_pairs_by_hand() -> None:
 
 def test_without_a_reference_nothing_is_said_about_one() -> None:
     found = batch_metrics(
-        outcome(Pairs(scored([[-1, -1], [-4, 0]]), scored([[-3, -1], [-1, 0]])), torch.ones(2))
+        result(Pairs(scored([[-1, -1], [-4, 0]]), scored([[-3, -1], [-1, 0]])), torch.ones(2))
     )
     assert not any(name.startswith(("implicit", "movement", "kl")) for name in found)
     assert found["ranking/accuracy"] == pytest.approx(0.5)
@@ -71,11 +71,11 @@ def test_judged_answers_are_told_apart_and_an_absent_verdict_is_left_out() -> No
     answers = Answers(
         scored([[-1, -1], [-4, 0]], [[-2, -1], [-3, 0]]), {label: torch.tensor([True, False])}
     )
-    found = batch_metrics(outcome(answers, torch.ones(2)))
+    found = batch_metrics(result(answers, torch.ones(2)))
     assert found["movement/desirable"] == pytest.approx(1.0)
     assert found["movement/undesirable"] == pytest.approx(-1.0)
     both_good = Answers(answers.answer, {label: torch.tensor([True, True])})
-    found = batch_metrics(outcome(both_good, torch.ones(2)))
+    found = batch_metrics(result(both_good, torch.ones(2)))
     assert "movement/undesirable" not in found
     assert all(math.isfinite(value) for value in found.values())
 
@@ -101,7 +101,7 @@ def test_metrics_of_all_kinds_of_methods_are_finite() -> None:
             else Answers(part, {label: torch.tensor([True, False])}, extra={"mismatched": part})
         )
         found = batch_metrics(
-            outcome(batch, costs(method, batch, {}, initial_memory(method))[0]), robust=True
+            result(batch, costs(method, batch, {}, initial_memory(method))[0]), robust=True
         )
         assert all(math.isfinite(value) for value in found.values()), name
 

@@ -19,7 +19,7 @@ from holdfast.training.options import (
     helps,
     split_options,
 )
-from holdfast.training.pairwise import train
+from holdfast.training.policy import train
 
 DPO, RDPO = METHODS["dpo"], METHODS["rdpo"]
 

@@ -15,31 +15,32 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from holdfast.training.pairwise import train
+from holdfast.training.policy import train
 
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from holdfast.training import pairwise
-from holdfast.training.live import View
+from holdfast.training import policy
+from holdfast.training.progress import Progress
+from holdfast.training.run import signals
 
 arguments = eval(sys.argv[1])
 for name, (method, changes) in arguments["runs"].items():
-    pairwise.train(method, out=Path(arguments["out"]) / name, **arguments["common"], **changes)
+    policy.train(method, out=Path(arguments["out"]) / name, **arguments["common"], **changes)
 
-step = View.step
+step = Progress.step
 def interrupt(self, number, metrics):  # one process alone is asked to stop, after step 3
     if number == 3 and os.environ["RANK"] == "1":
         signal.raise_signal(signal.SIGTERM)
-View.step = interrupt
+Progress.step = interrupt
 name, (method, changes) = next(iter(arguments["runs"].items()))
 out = Path(arguments["out"]) / "resumed"
 try:
-    pairwise.train(method, out=out, **arguments["common"], **changes)
+    policy.train(method, out=out, **arguments["common"], **changes)
     raise SystemExit("it was not interrupted")
-except pairwise.Interrupted:
-    View.step = step
-    pairwise.train(method, out=out, resume=True, **arguments["common"], **changes)
+except signals.Interrupted:
+    Progress.step = step
+    policy.train(method, out=out, resume=True, **arguments["common"], **changes)
 """
 
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -18,11 +18,11 @@ from holdfast.methods import get
 from holdfast.reductions.kl import kl
 from holdfast.reductions.mean import mean
 from holdfast.scorers.text import TextScorer
-from holdfast.training.pairwise import train
-from holdfast.training.plan import split
+from holdfast.training.batching import split
+from holdfast.training.distributed import Distributed
+from holdfast.training.gradient import BoundObjective, Examples, gradient
+from holdfast.training.policy import train
 from holdfast.training.router import router_loss
-from holdfast.training.step import Question, Rows, take_gradient
-from holdfast.training.world import World
 from holdfast.types import Row, Tokenized
 
 SIZES = {
@@ -66,7 +66,7 @@ def items(seed=0, rows=5):
     return [Tokenized(ids(), {"chosen": ids(), "rejected": ids()}) for _ in range(rows)]
 
 
-def gradient(model):
+def gradients(model):
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -83,22 +83,22 @@ def hugging_face(model, batch):
     model.zero_grad(set_to_none=True)
     aux = model(input_ids=ids, attention_mask=mask, output_router_logits=True).aux_loss
     aux.backward()
-    return float(aux.detach()), gradient(model)
+    return float(aux.detach()), gradients(model)
 
 
 def added(model, batch, *, path, tokens, reduction):
     """What the router's loss adds to the gradient of DPO, per unit of its coefficient."""
-    world = World(precision="fp32")
+    context = Distributed(precision="fp32")
     scorer = TextScorer(model, path=path)
     method = get("simpo")
-    question = Question(method, {"beta": 2.0, "gamma": 0.5}, reduction)
-    rows = Rows(batch, [Row("p", chosen="a", rejected="b") for _ in batch])
+    objective = BoundObjective(method, {"beta": 2.0, "gamma": 0.5}, reduction)
+    rows = Examples(batch, [Row("p", chosen="a", rejected="b") for _ in batch])
     plan = split([item.tokens for item in batch], processes=1, budget=tokens)
     found = []
     for router in (None, router_loss(model, "config")[0]):
         model.zero_grad(set_to_none=True)
-        take_gradient(world, scorer, question, rows, question.first_memories(), plan, router)
-        found.append(gradient(model))
+        gradient(context, scorer, objective, rows, objective.first_state(), plan, router)
+        found.append(gradients(model))
     without, with_it = found
     return (
         router.metrics()["router/aux_loss"],

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from holdfast.methods import METHODS
-from holdfast.training.pairwise import train
-from holdfast.training.run_report import POINTS, lead, run_page, thinned
+from holdfast.training.policy import train
+from holdfast.training.run.report import POINTS, lead, run_page, thinned
 
 
 @pytest.fixture(scope="module")
@@ -84,4 +84,4 @@ def test_long_curves_are_thinned_to_means():
 
 
 def test_a_reward_model_keeps_its_own_page(run):
-    assert json.loads((run.out / "run.json").read_text())["trains"] == "policy"
+    assert json.loads((run.out / "run.json").read_text())["task"] == "policy"

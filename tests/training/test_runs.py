@@ -22,12 +22,13 @@ from safetensors.torch import load_file
 from holdfast.errors import HoldfastError, OptionError, RunError
 from holdfast.files import write_json, write_text
 from holdfast.methods import METHODS
-from holdfast.training import checkpoint, pairwise
-from holdfast.training.lock import LOCK, locked
-from holdfast.training.log import cut_back
+from holdfast.training import loop
 from holdfast.training.options import split_options
-from holdfast.training.pairwise import train
-from holdfast.training.reward import train_reward
+from holdfast.training.policy import train
+from holdfast.training.reward_model import train_reward
+from holdfast.training.run import checkpoint
+from holdfast.training.run.lock import LOCK, locked
+from holdfast.training.run.log import cut_back
 
 
 @pytest.fixture
@@ -53,17 +54,17 @@ def stopped_after(step: int, monkeypatch: pytest.MonkeyPatch, **call: Any) -> Pa
     save = checkpoint.save
 
     def last(
-        world: Any,
+        context: Any,
         folder: Path,
         scorer: Any,
         optimizer: Any,
         state: Any,
-        progress: Any,
+        position: Any,
         *,
         keep: int,
     ) -> None:
-        save(world, folder, scorer, optimizer, state, progress, keep=keep)
-        if progress.step == step:
+        save(context, folder, scorer, optimizer, state, position, keep=keep)
+        if position.step == step:
             raise ZeroDivisionError
 
     monkeypatch.setattr(checkpoint, "save", last)
@@ -82,7 +83,7 @@ def model_bytes(out: Path) -> bytes:
 HOLD = """
 import sys, time
 from pathlib import Path
-from holdfast.training.lock import locked
+from holdfast.training.run.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -378,12 +379,12 @@ def test_a_disk_that_is_full_from_the_start_or_at_the_end_is_one_error(
     def no_room(*args: Any, **more: Any) -> None:
         raise full
 
-    monkeypatch.setattr(pairwise, "save_policy", no_room)
+    monkeypatch.setattr(loop, "save_policy", no_room)
     with pytest.raises(RunError, match="the model cannot be written: the disk is full"):
         train("dpo", out=tmp_path / "run", **setting)
     monkeypatch.undo()
     assert train("dpo", out=tmp_path / "run", resume=True, **setting).status == "finished"
-    monkeypatch.setattr("holdfast.training.record.write_json", no_room)
+    monkeypatch.setattr("holdfast.training.run.record.write_json", no_room)
     with pytest.raises(RunError, match="cannot be written: the disk is full"):
         train("dpo", out=tmp_path / "other", **setting)
 

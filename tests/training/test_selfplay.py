@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 import holdfast
 from holdfast.errors import DataError, NeedError, OptionError, RunError
 from holdfast.games import ROLES
-from holdfast.training import selfplay as room
-from holdfast.training.opponents import mixture_weights
 from holdfast.training.prompts import read_prompts, split_prompts
 from holdfast.training.sampler import HFSampler
-from holdfast.training.selfplay import selfplay
-from holdfast.training.selfplay_report import standings
+from holdfast.training.selfplay import selfplay as module
+from holdfast.training.selfplay.columns import mixture_weights
+from holdfast.training.selfplay.report import standings
+from holdfast.training.selfplay.selfplay import SelfPlay, selfplay
 
 PROMPTS = [
     f"the {color} {what} {n}"
@@ -86,7 +86,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_numbers(
     """Stopped after a round's drawing, in its training's place, and before the last look."""
     whole = selfplay("gpo", out=tmp_path / "whole", **how)
     for number, place in enumerate(("train", "standings")):
-        own, calls = getattr(room, place), []
+        own, calls = getattr(module, place), []
 
         def stop(
             *args: Any, own: Any = own, calls: list[int] = calls, place: str = place, **more: Any
@@ -96,10 +96,10 @@ def test_stopped_anywhere_it_goes_on_to_the_same_numbers(
                 raise KeyboardInterrupt
             return own(*args, **more)
 
-        monkeypatch.setattr(room, place, stop)
+        monkeypatch.setattr(module, place, stop)
         with pytest.raises(KeyboardInterrupt):
             selfplay("gpo", out=tmp_path / f"cut{number}", **how)
-        monkeypatch.setattr(room, place, own)
+        monkeypatch.setattr(module, place, own)
         with pytest.raises(RunError, match="already holds self-play"):
             selfplay("gpo", out=tmp_path / f"cut{number}", **how)
         again = selfplay("gpo", out=tmp_path / f"cut{number}", resume=True, **how)
@@ -277,7 +277,7 @@ def test_the_command_line(tmp_path: Path, how: dict[str, Any]):
     line += ["--max-new-tokens", "8"]
     done = CliRunner().invoke(app, [*line, "--setting", "beta=3", "--max-steps", "1"])
     assert done.exit_code == 0, done.output
-    assert room.SelfPlay(tmp_path / "play").record["settings"] == {"beta": 3.0}
+    assert SelfPlay(tmp_path / "play").record["settings"] == {"beta": 3.0}
     assert isinstance(CliRunner().invoke(app, [*line, "--setting", "beta"]).exception, OptionError)
 
 

@@ -14,8 +14,8 @@ from torch import nn
 from holdfast.errors import ModelError
 from holdfast.evaluation.objective import Own, own_objective
 from holdfast.models.load import context_length, load_policy, load_tokenizer, tokenizer_hash
+from holdfast.models.run_record import NAME, read_record
 from holdfast.scorers.reference import model_hash
-from holdfast.training.record import NAME, read_record
 
 ADAPTER_OFF = (
     "adapter-off"  # what a run calls the model under its adapter, which is the one it started from

@@ -47,11 +47,11 @@ from holdfast.integrations.refusals import (
     refuse_needs,
     refuse_unread,
 )
-from holdfast.training.checkpoint import flatten, unflatten
+from holdfast.training.gradient import BoundObjective, Examples, MethodState, evaluate_batch
 from holdfast.training.metrics import batch_metrics
 from holdfast.training.prepare import raters_of
+from holdfast.training.run.checkpoint import flatten, unflatten
 from holdfast.training.setup import read_reduction
-from holdfast.training.step import Memories, Question, Rows, judge
 from holdfast.types import Row, Scored, Where
 
 ROW = "holdfast_row"  # the column that says which row of ours an example is
@@ -101,7 +101,7 @@ class HoldfastDPOTrainer(DPOTrainer):
         refuse_needs(self.method, self._reduction)
         refuse_cuts(self.method, self._reduction, args)
         refuse_images(train_dataset)
-        self.question: Question | None = None
+        self.objective: BoundObjective | None = None
         self._rows: list[Row] = []
         self._mass: float | None = None  # mean weight of the microbatches of this optimizer step
         self._name, self._paper = self.method.name, _paper(self.method)
@@ -121,8 +121,10 @@ class HoldfastDPOTrainer(DPOTrainer):
         self.data_collator: Any = Carry(self.data_collator)
         groups = sorted(name for name in names_of(self._rows, "group") if name is not None)
         reduction = read_reduction(reduction, self.method, groups=len(groups))
-        self.question = Question(self.method, settings, reduction, groups, raters_of(self._rows))
-        self.memories: Memories = self.question.first_memories()
+        self.objective = BoundObjective(
+            self.method, settings, reduction, groups, raters_of(self._rows)
+        )
+        self.method_state: MethodState = self.objective.first_state()
 
     # ----------------------------------------------------------------------------------------------
     # rows
@@ -145,9 +147,9 @@ class HoldfastDPOTrainer(DPOTrainer):
 
     def _refuse_strangers(self, rows: Sequence[Row], named: str) -> None:
         """Groups and raters are numbered when the trainer is made."""
-        if self.question is None:
+        if self.objective is None:
             return
-        for column, known in (("group", self.question.groups), ("rater", self.question.raters)):
+        for column, known in (("group", self.objective.groups), ("rater", self.objective.raters)):
             new = names_of(rows, column) - {*known, None}
             if new:
                 raise DataError(
@@ -177,10 +179,10 @@ class HoldfastDPOTrainer(DPOTrainer):
     # loss
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
-        assert self.question is not None
+        assert self.objective is not None
         mode = "train" if self.model.training else "eval"
         inputs = dict(inputs)
-        rows = Rows((), self._take_rows(inputs))
+        rows = Examples((), self._take_rows(inputs))
         heard: list[Any] = []
         said: list[Any] = []
 
@@ -205,25 +207,25 @@ class HoldfastDPOTrainer(DPOTrainer):
             inputs["completion_mask"][:, 1:],
         )
 
-        batch = self.question.batch(parts, rows)
-        cost_N, _ = self.question.costs(batch, self.memories)
-        loss, _ = self.question.reduction.apply(cost_N, batch, self.memories.reduction)
+        batch = self.objective.batch(parts, rows)
+        cost_N, _ = self.objective.costs(batch, self.method_state)
+        loss, _ = self.objective.reduction.apply(cost_N, batch, self.method_state.reduction)
         with torch.enable_grad():
             still = {
                 name: Scored(part.logp_NT.detach(), part.mask_NT, part.ref_logp_NT)
                 for name, part in parts.items()
             }
-            outcome = judge(self.question, still, rows, self.memories)
+            result = evaluate_batch(self.objective, still, rows, self.method_state)
         self._note(
             mode,
             batch_metrics(
-                outcome, groups=self.question.groups, robust=not self.question.reduction.linear
+                result, groups=self.objective.groups, robust=not self.objective.reduction.linear
             ),
         )
         if self.aux_loss_enabled:
             loss = loss + self.router_aux_loss_coef * heard[0].aux_loss
         if mode == "train":
-            self.memories = outcome.memories
+            self.method_state = result.state
             loss = loss * (1.0 if self._mass is None else mass_of(rows.rows) / self._mass)
         return (loss, theirs[1]) if return_outputs else loss
 
@@ -258,13 +260,13 @@ class HoldfastDPOTrainer(DPOTrainer):
     @property
     def identity(self) -> dict[str, str]:
         """What must be the same for a checkpoint's memory to mean the same."""
-        question = self.question
-        assert question is not None
-        names = {"groups": list(question.groups), "raters": list(question.raters)}
-        said = {"settings": dict(question.settings), **names}
+        objective = self.objective
+        assert objective is not None
+        names = {"groups": list(objective.groups), "raters": list(objective.raters)}
+        said = {"settings": dict(objective.settings), **names}
         return {
             "method": self.method.name,
-            "reduction": question.reduction.name,
+            "reduction": objective.reduction.name,
             **{k: json.dumps(v) for k, v in said.items()},
         }
 
@@ -273,7 +275,9 @@ class HoldfastDPOTrainer(DPOTrainer):
         if self.args.should_save:
             Path(output_dir).mkdir(parents=True, exist_ok=True)
             save_file(
-                flatten(asdict(self.memories)), Path(output_dir) / MEMORY, metadata=self.identity
+                flatten(asdict(self.method_state)),
+                Path(output_dir) / MEMORY,
+                metadata=self.identity,
             )
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -294,7 +298,7 @@ class HoldfastDPOTrainer(DPOTrainer):
                     f"{checkpoint} was trained with {name} {saved.get(name)}, not {value}",
                     hint="resume with what it had",
                 )
-        self.memories = Memories(**unflatten(asdict(self.memories), tensors))
+        self.method_state = MethodState(**unflatten(asdict(self.method_state), tensors))
 
 
 # ------------------------------------------------------------------------------------------------

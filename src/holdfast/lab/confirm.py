@@ -40,7 +40,7 @@ from holdfast.report import Chart, Section, Table
 from holdfast.report.marks import intervals
 from holdfast.stats.arrays import Floats, Ints
 from holdfast.terminal import Terminal
-from holdfast.training.signals import Interrupted
+from holdfast.training.run.signals import Interrupted
 from holdfast.types import Row
 
 FOLDS, FOLDS_OF_MODELS = 10, 5

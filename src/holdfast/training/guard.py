@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import RunError
-from holdfast.training.step import Outcome, Question
+from holdfast.training.gradient import BatchResult, BoundObjective
 from holdfast.types import Row
 
 # Largest departure of the first batch's mean cost from its known value, relative to that value
@@ -19,13 +19,13 @@ from holdfast.types import Row
 AT_REFERENCE = {"fp32": 1e-5, "bf16": 0.1}
 
 
-def check_finite(outcome: Outcome, rows: Sequence[Row], step: int) -> None:
+def check_finite(result: BatchResult, rows: Sequence[Row], step: int) -> None:
     """Raise RunError naming the rows of a batch whose loss or costs are not finite."""
-    if bool(torch.isfinite(outcome.total)) and bool(torch.isfinite(outcome.cost_N).all()):
+    if bool(torch.isfinite(result.total)) and bool(torch.isfinite(result.cost_N).all()):
         return
     raise RunError(
-        f"the loss of step {step} is {float(outcome.total)}, so the step was not taken. "
-        f"{_listing(outcome.cost_N, rows)}",
+        f"the loss of step {step} is {float(result.total)}, so the step was not taken. "
+        f"{_listing(result.cost_N, rows)}",
         hint=(
             "look at the rows named; then try a lower learning_rate, a longer warmup_steps, "
             "or a smaller max_grad_norm"
@@ -33,7 +33,7 @@ def check_finite(outcome: Outcome, rows: Sequence[Row], step: int) -> None:
     )
 
 
-def check_gradient(norm: float, outcome: Outcome, rows: Sequence[Row], step: int) -> None:
+def check_gradient(norm: float, result: BatchResult, rows: Sequence[Row], step: int) -> None:
     """Raise RunError naming the rows of a batch whose gradient is not finite though its costs
     are.
     """
@@ -41,8 +41,8 @@ def check_gradient(norm: float, outcome: Outcome, rows: Sequence[Row], step: int
         return
     raise RunError(
         f"the gradient of step {step} has norm {norm} though its loss is "
-        f"{float(outcome.total)}, so the step was not taken. "
-        f"{_listing(outcome.cost_N, rows)}",
+        f"{float(result.total)}, so the step was not taken. "
+        f"{_listing(result.cost_N, rows)}",
         hint=(
             "a weight or an activation has overflowed: try a lower learning_rate, or precision fp32"
         ),
@@ -65,7 +65,7 @@ def _listing(cost_N: Tensor, rows: Sequence[Row]) -> str:
     )
 
 
-def check_start(outcome: Outcome, question: Question, *, precision: str) -> float | None:
+def check_start(result: BatchResult, objective: BoundObjective, *, precision: str) -> float | None:
     """At the reference the mean cost of a batch is known (ln 2 for dpo); it must be what the first
     batch reads.
 
@@ -75,15 +75,15 @@ def check_start(outcome: Outcome, question: Question, *, precision: str) -> floa
     Raises:
         RunError: it is not.
     """
-    known = question.method.card.at_reference
+    known = objective.method.card.at_reference
     if known is None:
         return None
-    wanted = known(**_that_it_takes(known, question.settings))
-    read = float(outcome.cost_N.double().mean())
+    wanted = known(**_that_it_takes(known, objective.settings))
+    read = float(result.cost_N.double().mean())
     if not abs(read - wanted) <= AT_REFERENCE[precision] * max(1.0, abs(wanted)):
         raise RunError(
             "before any step the policy is its own reference, so the mean cost of "
-            f"{question.method.name} must be {wanted:.7g}; the first "
+            f"{objective.method.name} must be {wanted:.7g}; the first "
             f"batch reads {read:.7g}. The reference is wrong, or the forward pass does "
             "not repeat itself (dropout, or a kernel)",
             hint=(

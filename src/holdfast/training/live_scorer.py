@@ -15,17 +15,17 @@ from holdfast.models.load import load_policy
 from holdfast.scorers.branches import BranchScorer, Path
 from holdfast.scorers.live import LiveScorer, Standing
 from holdfast.scorers.plain import causal_model
-from holdfast.training.policy import is_adapter
+from holdfast.training.distributed import Distributed
+from holdfast.training.model import is_adapter
 from holdfast.training.reference import ADAPTER_OFF
-from holdfast.training.trainee import Trainee
-from holdfast.training.world import World
+from holdfast.training.task import Task
 from holdfast.types import Tokenized
 
 
 def scorer_for(
     method: Method,
-    trainee: Trainee,
-    world: World,
+    task: Task,
+    context: Distributed,
     policy: Any,
     *,
     asked: Any,
@@ -37,8 +37,8 @@ def scorer_for(
 
     Args:
         method: whose needs and head are to be met.
-        trainee: what is trained.
-        world: the processes.
+        task: what is trained.
+        context: the processes.
         policy: as it is before training.
         asked: `reference=` as it was given; None for the policy as it is now.
         fresh_adapter: whether the policy has an adapter that was made for this run: with it off,
@@ -53,20 +53,20 @@ def scorer_for(
             there.
     """
     if not needs_live(method):
-        return trainee.scorer(policy, path=path)
+        return task.scorer(policy, path=path)
     reference = None
     if needs_reference(method):
-        if world.sharded:
+        if context.sharded:
             raise RunError(
                 f"{method.name} keeps its reference in memory, which FSDP does not allow here",
                 hint="use DDP, or one process",
             )
         reference = _standing(policy, asked, fresh_adapter, trust_remote_code)
-        reference.model.to(world.device)
+        reference.model.to(context.device)
         _refuse_other_words(method, policy, reference)
     return LiveScorer(
         policy, wants=method.card.needs, reference=reference, head=method.head, path=path
-    ).to(world.device)
+    ).to(context.device)
 
 
 def needs_live(method: Method) -> bool:

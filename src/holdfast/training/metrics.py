@@ -50,23 +50,23 @@ from torch import Tensor
 
 from holdfast.inputs import group, label, samples
 from holdfast.inputs.prompts import copies_of
-from holdfast.training.step import Outcome
+from holdfast.training.gradient import BatchResult
 from holdfast.types import Answers, Batch, Pairs, Scored
 
 RATERS_SHOWN = 20
 
 
 def batch_metrics(
-    outcome: Outcome, *, groups: Sequence[str] = (), robust: bool = False
+    result: BatchResult, *, groups: Sequence[str] = (), robust: bool = False
 ) -> dict[str, float]:
     """The metrics of one scored batch. `robust` adds the adversary's weights."""
-    batch = outcome.batch
-    out = {"loss": float(outcome.total), "cost/mean": float(outcome.cost_N.mean())}
+    batch = result.batch
+    out = {"loss": float(result.total), "cost/mean": float(result.cost_N.mean())}
     if isinstance(batch, Pairs):
         out |= _pairs(batch)
     out |= _branches(batch)
     if robust:
-        out |= adversary_metrics(outcome.adversary_N, group.of(batch), groups)
+        out |= adversary_metrics(result.adversary_N, group.of(batch), groups)
     return out
 
 

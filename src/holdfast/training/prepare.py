@@ -21,8 +21,8 @@ from holdfast.data.unfold import unfold
 from holdfast.errors import DataError, OptionError
 from holdfast.models.load import tokenizer_hash
 from holdfast.scorers.reference import items_hash
+from holdfast.training.gradient import Examples
 from holdfast.training.options import Options
-from holdfast.training.step import Rows
 from holdfast.types import Row
 
 
@@ -32,8 +32,8 @@ class Prepared:
     is for the reader's eyes.
     """
 
-    train: Rows
-    evaluation: Rows | None
+    train: Examples
+    evaluation: Examples | None
     groups: tuple[str, ...]
     raters: tuple[str | None, ...]
     facts: Mapping[str, Any]
@@ -116,7 +116,7 @@ def prepare(
 
 def first_rows(
     method: Method, reduction: Reduction, tokenizer: Any, options: Options, *, data: Any, n: int
-) -> tuple[Rows, list[str]]:
+) -> tuple[Examples, list[str]]:
     """The first `n` rows as `prepare` would make them, and what was said of all that were read.
     Nothing is written.
     """
@@ -182,7 +182,7 @@ def _held_out(source: Any, options: Options, aside: Path | None) -> Dataset:
 
 def _tokens(
     rows: Dataset, method: Method, tokenizer: Any, options: Options, aside: Path | None
-) -> tuple[Rows, dict[str, Any], list[str]]:
+) -> tuple[Examples, dict[str, Any], list[str]]:
     unfolded = unfold(rows, method)
     made = tokenize(
         unfolded.rows,
@@ -197,7 +197,7 @@ def _tokens(
         seed=options.seed,
     )
     return (
-        Rows(made.items, made.rows),
+        Examples(made.items, made.rows),
         {"unfolded": unfolded.counts, "tokenized": made.report.to_dict()},
         [
             *unfolded.lines(),

@@ -28,10 +28,10 @@ from holdfast.scorers.branches import BranchScorer, Verification
 from holdfast.scorers.reference import model_hash, score_reference
 from holdfast.scorers.text import Path as ScoringPath
 from holdfast.scorers.text import TextScorer
-from holdfast.training.plan import split
-from holdfast.training.policy import adapter_off
-from holdfast.training.step import Rows, score_all
-from holdfast.training.world import World
+from holdfast.training.batching import split
+from holdfast.training.distributed import Distributed
+from holdfast.training.gradient import Examples, score_batch
+from holdfast.training.model import adapter_off
 from holdfast.types import Scored, Tokenized
 
 ADAPTER_OFF = "adapter-off"
@@ -57,17 +57,17 @@ class _Shared:
     whole of it back.
     """
 
-    def __init__(self, world: World, scorer: nn.Module, inner: TextScorer):
-        self.world, self.scorer, self.path, self.model = world, scorer, inner.path, inner.model
+    def __init__(self, context: Distributed, scorer: nn.Module, inner: TextScorer):
+        self.context, self.scorer, self.path, self.model = context, scorer, inner.path, inner.model
 
     def __call__(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
         lengths = [item.tokens for item in items]
         everything = sum(lengths)  # a batch was already cut to size: one microbatch a process
-        return score_all(
-            self.world,
+        return score_batch(
+            self.context,
             self.scorer,
             items,
-            split(lengths, processes=self.world.size, budget=everything),
+            split(lengths, processes=self.context.size, budget=everything),
         )
 
 
@@ -117,7 +117,7 @@ def asked_reference(
 
 
 def reference_log_probs(
-    world: World,
+    context: Distributed,
     scorer: nn.Module,
     asked: Asked,
     items: Sequence[Tokenized],
@@ -126,12 +126,12 @@ def reference_log_probs(
     cache: Path,
     tokens: int,
     path: ScoringPath,
-    verify: Callable[[World, BranchScorer, Sequence[Tokenized]], Verification],
+    verify: Callable[[Distributed, BranchScorer, Sequence[Tokenized]], Verification],
 ) -> Reference:
     """Score the reference, or read its numbers back. A model that was loaded for it is let go.
 
     Args:
-        world: the processes.
+        context: the processes.
         scorer: the policy as it is trained, before its first step.
         asked: whose numbers.
         items: all rows, those to train on first.
@@ -141,11 +141,11 @@ def reference_log_probs(
         path: how another model is scored, "packed" or "plain".
         verify: compares its packed path with its padded one.
     """
-    inner: TextScorer = world.unwrap(scorer)
+    inner: TextScorer = context.unwrap(scorer)
     how: dict[str, Any] = {
         "cache_dir": cache,
-        "progress": world.is_main,
-        "tokens": tokens * world.size,
+        "progress": context.is_main,
+        "tokens": tokens * context.size,
     }
     how["key"] = f"{asked.identity}:{precision}"
     if asked.model is None:
@@ -153,13 +153,13 @@ def reference_log_probs(
             adapter_off(inner.model) if asked.identity.endswith(":off") else nullcontext(),
             inner.log_probs_alone(),
         ):
-            found = score_reference(_Shared(world, scorer, inner), items, **how)  # type: ignore[arg-type]
+            found = score_reference(_Shared(context, scorer, inner), items, **how)  # type: ignore[arg-type]
         return Reference(asked.who, asked.identity, asked.is_start, found)
-    with _on(asked.model, world.device):
+    with _on(asked.model, context.device):
         other = TextScorer(asked.model, path=path)
-        verification = verify(world, other, items)
-        with world.accelerator.autocast() if precision != "fp32" else nullcontext():
-            found = score_reference(_Shared(world, other, other), items, **how)  # type: ignore[arg-type]
+        verification = verify(context, other, items)
+        with context.accelerator.autocast() if precision != "fp32" else nullcontext():
+            found = score_reference(_Shared(context, other, other), items, **how)  # type: ignore[arg-type]
     asked.model = None
     del other
     gc.collect()
@@ -177,5 +177,5 @@ def _on(model: nn.Module, device: torch.device) -> Iterator[None]:
         model.to(before)
 
 
-def with_reference(rows: Rows, items: Sequence[Mapping[str, Tensor]]) -> Rows:
-    return Rows(rows.items, rows.rows, items)
+def with_reference(rows: Examples, items: Sequence[Mapping[str, Tensor]]) -> Examples:
+    return Examples(rows.items, rows.rows, items)

@@ -15,7 +15,8 @@ from holdfast.report import Chart, Page, Section, Table, Tile
 from holdfast.report.charts import PALETTE
 from holdfast.report.marks import intervals, lines
 from holdfast.rewards.kind import RewardMethod
-from holdfast.training.model_card import (
+from holdfast.training.run.folder import Run
+from holdfast.training.run.model_card import (
     changed,
     data_lines,
     front_matter,
@@ -24,7 +25,6 @@ from holdfast.training.model_card import (
     table,
     title,
 )
-from holdfast.training.run import Run
 
 Found = Mapping[str, Any]
 

@@ -31,7 +31,7 @@ from torch import Tensor
 from holdfast.errors import ModelError
 from holdfast.scorers.branches import causal_model
 from holdfast.scorers.layout import Layout
-from holdfast.training.world import World
+from holdfast.training.distributed import Distributed
 
 AGREES = 1e-3  # relative, in float32
 HINT = "router_aux_loss=off (--router-aux-loss off) trains without it"
@@ -134,17 +134,17 @@ class RouterLoss:
         """aux of the last batch, before the coefficient."""
         return {} if self.whole is None else {"router/aux_loss": float(self.whole.aux())}
 
-    def gather(self, world: World, parts: Sequence[Counts]) -> None:
+    def gather(self, context: Distributed, parts: Sequence[Counts]) -> None:
         """Make the whole batch of the parts of all processes."""
         moved = [
             Counts(part.choices_E.detach().cpu(), part.probability_E.detach().cpu(), part.tokens)
             for part in parts
         ]
         total = functools.reduce(
-            operator.add, [part for theirs in world.gather(moved) for part in theirs]
+            operator.add, [part for theirs in context.gather(moved) for part in theirs]
         )
         self.whole = Counts(
-            total.choices_E.to(world.device), total.probability_E.to(world.device), total.tokens
+            total.choices_E.to(context.device), total.probability_E.to(context.device), total.tokens
         )
 
 

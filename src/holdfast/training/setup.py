@@ -28,19 +28,19 @@ from holdfast.models.load import context_length, load_tokenizer
 from holdfast.reductions import REDUCTIONS, parse
 from holdfast.scorers.branches import BranchScorer, Verification, said_of
 from holdfast.scorers.reference import model_hash
-from holdfast.training import plan
+from holdfast.training import batching
+from holdfast.training.distributed import Distributed
+from holdfast.training.gradient import BatchResult, BoundObjective, Examples, MethodState
 from holdfast.training.live_scorer import compared, kept_in_memory, needs_reference, scorer_for
-from holdfast.training.lock import HOLDER, LOCK
-from holdfast.training.options import Options
-from holdfast.training.policy import (
+from holdfast.training.model import (
     build_optimizer,
     build_scheduler,
     enable_checkpointing,
     set_mode,
     with_adapter,
 )
+from holdfast.training.options import Options
 from holdfast.training.prepare import Prepared, prepare
-from holdfast.training.record import differences, new_record, now, refuse_another, write_record
 from holdfast.training.reference import (
     Asked,
     Reference,
@@ -49,10 +49,10 @@ from holdfast.training.reference import (
     with_reference,
 )
 from holdfast.training.router import HINT, RouterLoss, router_loss
-from holdfast.training.samples import Sampler, sampler_for
-from holdfast.training.step import Memories, Outcome, Question, Rows
-from holdfast.training.trainee import POLICY, Trainee
-from holdfast.training.world import World
+from holdfast.training.run.lock import HOLDER, LOCK
+from holdfast.training.run.record import differences, new_record, now, refuse_another, write_record
+from holdfast.training.sources.online import Sampler, sampler_for
+from holdfast.training.task import Task
 from holdfast.types import Scored, Tokenized
 
 BEFORE_THE_RECORD = {
@@ -65,7 +65,7 @@ BEFORE_THE_RECORD = {
 
 
 @dataclass(frozen=True)
-class Ask:
+class RunRequest:
     """What `train` was given, options and settings sorted."""
 
     method: Method
@@ -79,33 +79,33 @@ class Ask:
     tokenizer: Any
     reduction: str | Reduction | None
     call: Mapping[str, Any]
-    trainee: Trainee = POLICY
+    task: Task
 
 
 @dataclass
-class Job:
+class RunState:
     """A run under way."""
 
-    world: World
+    context: Distributed
     options: Options
     out: Path
-    question: Question
-    train: Rows
-    evaluation: Rows | None
+    objective: BoundObjective
+    train: Examples
+    evaluation: Examples | None
     policy: Any
     tokenizer: Any
     scorer: nn.Module  # as DDP or FSDP want it
     optimizer: torch.optim.Optimizer
     scheduler: Any
-    memories: Memories
+    state: MethodState
     total: int
     record: dict[str, Any]
     said: list[str]
     checks_start: bool
-    trainee: Trainee = POLICY
+    task: Task
     sampler: Sampler | None = None
     router: RouterLoss | None = None
-    last_look: Outcome | None = None  # at the held-out rows
+    last_look: BatchResult | None = None  # at the held-out rows
     step: int = 0
     seconds: float = 0.0
     metrics_bytes: int = 0
@@ -116,7 +116,7 @@ class Job:
 
     @property
     def robust(self) -> bool:
-        return not self.question.reduction.linear
+        return not self.objective.reduction.linear
 
     def mode(self, *, training: bool) -> None:
         """Dropout only while training, and only if asked for."""
@@ -127,7 +127,7 @@ class Job:
             checkpointing=options.gradient_checkpointing,
         )
 
-    def with_samples(self, rows: Rows, step: int) -> Rows:
+    def with_samples(self, rows: Examples, step: int) -> Examples:
         """The rows, with new answers of the policy's own where the method asks for them."""
         if self.sampler is None:
             return rows
@@ -137,7 +137,7 @@ class Job:
         return rows
 
     def save_record(self) -> None:
-        if self.world.is_main:
+        if self.context.is_main:
             write_record(self.out, self.record)
 
 
@@ -149,74 +149,74 @@ class Inputs:
     policy: Any
     tokenizer: Any
     prepared: Prepared
-    question: Question
+    objective: BoundObjective
     start_hash: str
     reference: Asked | None
     identity: dict[str, str]
     notes: list[str]
 
 
-def take_in(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Inputs:
+def take_in(context: Distributed, request: RunRequest, before: Mapping[str, Any] | None) -> Inputs:
     """Load and read what was asked for, and refuse to go on with a run of something else before
     anything in its folder is touched.
 
     Args:
-        world: the processes.
-        ask: what was asked.
+        context: the processes.
+        request: what was asked.
         before: the record of the run to go on with, None for a new one.
 
     Raises:
         RunError: `before` is of another method, model, data, settings or options; everything that
             differs is named.
     """
-    if ask.options.reference_cache:
-        folder_to_write(ask.options.reference_cache, "reference_cache")
+    if request.options.reference_cache:
+        folder_to_write(request.options.reference_cache, "reference_cache")
     if before is None:
-        return _inputs(world, ask, ask.out)
+        return _inputs(context, request, request.out)
     plain: dict[str, Any] = {
-        "method": ask.method.name,
-        "average": _average(ask.method),
-        "settings": ask.settings,
-        "options": asdict(ask.options),
+        "method": request.method.name,
+        "average": _average(request.method),
+        "settings": request.settings,
+        "options": asdict(request.options),
     }
-    if ask.options.max_tokens is None:  # then the model will tell
+    if request.options.max_tokens is None:  # then the model will tell
         plain["options"].pop("max_tokens")
-    if not isinstance(ask.reduction, Reduction):
-        plain["reduction"] = _written(ask.reduction, ask.method.reduction)
+    if not isinstance(request.reduction, Reduction):
+        plain["reduction"] = _written(request.reduction, request.method.reduction)
     found = differences(before, plain)
     try:
         with TemporaryDirectory() as scratch:  # the run's own quarantine stays as it is
-            inputs = _inputs(world, ask, Path(scratch))
+            inputs = _inputs(context, request, Path(scratch))
     except HoldfastError:
         refuse_another(found)  # what went wrong may well follow from that
         raise
     whole = {**plain, "options": asdict(inputs.options), "identity": inputs.identity}
-    whole["reduction"] = _written(ask.reduction, inputs.question.reduction)
+    whole["reduction"] = _written(request.reduction, inputs.objective.reduction)
     refuse_another(differences(before, whole))
     return inputs
 
 
-def _inputs(world: World, ask: Ask, quarantine: Path) -> Inputs:
-    options = ask.options
+def _inputs(context: Distributed, request: RunRequest, quarantine: Path) -> Inputs:
+    options = request.options
     notes: list[str] = []
-    policy = ask.trainee.load(ask.model, options)
+    policy = request.task.load(request.model, options)
     if (
         options.max_tokens is None
     ):  # what the model has positions for: beyond it the numbers mean nothing
         options = replace(options, max_tokens=context_length(policy))
-    ask = replace(ask, options=options)
-    tokenizer = _tokenizer_for(ask, policy, notes)
-    ask.trainee.ready(policy, tokenizer, options)
-    prepared, question = _rows_and_question(world, ask, tokenizer, quarantine)
+    request = replace(request, options=options)
+    tokenizer = _tokenizer_for(request, policy, notes)
+    request.task.ready(policy, tokenizer, options)
+    prepared, objective = _rows_and_question(context, request, tokenizer, quarantine)
     start_hash = model_hash(policy)
     reference = None
     if (
-        reference_input in ask.method.card.needs or ask.reference is not None
+        reference_input in request.method.card.needs or request.reference is not None
     ):  # where it was only named: for the metrics' sake
         trusted = options.trust_remote_code
         fresh = bool(options.lora_rank)
         reference = asked_reference(
-            ask.reference,
+            request.reference,
             policy,
             start_hash=start_hash,
             fresh_adapter=fresh,
@@ -226,83 +226,83 @@ def _inputs(world: World, ask: Ask, quarantine: Path) -> Inputs:
     if reference is not None:
         identity["reference"] = reference.identity
     return Inputs(
-        options, policy, tokenizer, prepared, question, start_hash, reference, identity, notes
+        options, policy, tokenizer, prepared, objective, start_hash, reference, identity, notes
     )
 
 
-def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
-    """Make the job. `before` is the record of the run to go on with, None for a new one."""
-    inputs = take_in(world, ask, before)
-    options, out, policy, prepared, question = (
+def begin(context: Distributed, request: RunRequest, before: Mapping[str, Any] | None) -> RunState:
+    """Make the run. `before` is the record of the run to go on with, None for a new one."""
+    inputs = take_in(context, request, before)
+    options, out, policy, prepared, objective = (
         inputs.options,
-        ask.out,
+        request.out,
         inputs.policy,
         inputs.prepared,
-        inputs.question,
+        inputs.objective,
     )
-    ask = replace(ask, options=options)
+    request = replace(request, options=options)
     torch.manual_seed(options.seed)
     fresh_adapter = bool(options.lora_rank)
     if fresh_adapter:
-        policy = with_adapter(policy, options, ask.trainee.adapter_task)
+        policy = with_adapter(policy, options, request.task.adapter_task)
     if options.gradient_checkpointing:
         enable_checkpointing(policy)
-    if not world.sharded:
-        policy.to(world.device)
+    if not context.sharded:
+        policy.to(context.device)
     router, of_router = router_loss(
-        policy, options.router_aux_loss, language_model=ask.trainee.what == POLICY.what
+        policy, options.router_aux_loss, language_model=request.task.router_loss
     )
-    _refuse_router(world, ask.method, router)
+    _refuse_router(context, request.method, router)
     inner = scorer_for(
-        ask.method,
-        ask.trainee,
-        world,
+        request.method,
+        request.task,
+        context,
         policy,
-        asked=ask.reference,
+        asked=request.reference,
         fresh_adapter=fresh_adapter,
         path=options.path,
         trust_remote_code=options.trust_remote_code,
     )
     set_mode(inner, dropout=False, checkpointing=False)
-    everything = _in_order(prepared, options, ask.method, policy)
-    verification = verify(world, inner, everything)
-    _refuse_apart(world, inner, everything, verification)
+    everything = _in_order(prepared, options, request.method, policy)
+    verification = verify(context, inner, everything)
+    _refuse_apart(context, inner, everything, verification)
     sampler = sampler_for(
-        ask.method,
-        world,
+        request.method,
+        context,
         policy,
-        asked=ask.reference,
+        asked=request.reference,
         tokenizer=inputs.tokenizer,
         rows=prepared.train,
         seed=options.seed,
-        tokens=options.budget(world.device.type),
+        tokens=options.budget(context.device.type),
         path=options.path,
         trust_remote_code=options.trust_remote_code,
     )
     scored_by = {"scoring": verification}
     if sampler is not None:
         scored_by["reference_scoring"] = verify(
-            world, sampler.reference, [item.only(samples.branches) for item in everything]
+            context, sampler.reference, [item.only(samples.branches) for item in everything]
         )
-    scorer, optimizer = world.prepare(inner, build_optimizer(inner, options))
-    reference = _reference(world, ask, scorer, prepared, inputs.reference)
+    scorer, optimizer = context.prepare(inner, build_optimizer(inner, options))
+    reference = _reference(context, request, scorer, prepared, inputs.reference)
     train, evaluation = _with_reference(prepared, reference)
-    total = plan.total_steps(
+    total = batching.total_steps(
         len(train), options.batch_size, epochs=options.epochs, max_steps=options.max_steps
     )
     if reference is not None and reference.verification is not None:
         scored_by["reference_scoring"] = reference.verification
     record = new_record(
-        method=ask.method.name,
-        settings=ask.settings,
-        reduction=_written(ask.reduction, question.reduction),
-        average=_average(ask.method),
+        method=request.method.name,
+        settings=request.settings,
+        reduction=_written(request.reduction, objective.reduction),
+        average=_average(request.method),
         options=options,
         identity=inputs.identity,
-        call=ask.call,
+        call=request.call,
         facts={
             **prepared.facts,
-            "trains": ask.trainee.what,
+            "task": request.task.name,
             "groups": list(prepared.groups),
             "reference": None if reference is None else reference.who,
             **{
@@ -321,14 +321,14 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
                 ),
             },
             "world": {
-                "processes": world.size,
-                "wrapping": world.wrapping,
-                "device": str(world.device),
+                "processes": context.size,
+                "wrapping": context.wrapping,
+                "device": str(context.device),
             },
         },
     )
     record["notes"] += inputs.notes
-    record["id"] = world.gather(record["id"])[0]
+    record["id"] = context.gather(record["id"])[0]
     if before is not None:
         record |= {
             name: before[name]
@@ -336,12 +336,12 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
             if name in before
         }
         record["resumed"] = [*before["resumed"], {"at": now()}]
-    torch.manual_seed(options.seed + world.rank)
-    return Job(
-        world=world,
+    torch.manual_seed(options.seed + context.rank)
+    return RunState(
+        context=context,
         options=options,
         out=out,
-        question=question,
+        objective=objective,
         train=train,
         evaluation=evaluation,
         policy=policy,
@@ -349,28 +349,28 @@ def begin(world: World, ask: Ask, before: Mapping[str, Any] | None) -> Job:
         scorer=scorer,
         optimizer=optimizer,
         scheduler=build_scheduler(optimizer, options, total),
-        memories=question.first_memories(),
+        state=objective.first_state(),
         total=total,
         record=record,
         said=[
             *(prepared.said if before is None else ()),
             *(f"note: {note}" for note in inputs.notes),
-            *kept_in_memory(ask.method),
+            *kept_in_memory(request.method),
             *of_router,
-            *_said(world, scored_by, reference, record),
+            *_said(context, scored_by, reference, record),
         ],
         checks_start=reference is not None and reference.is_start,
-        trainee=ask.trainee,
+        task=request.task,
         sampler=sampler,
         router=router,
     )
 
 
-def _refuse_router(world: World, method: Method, router: RouterLoss | None) -> None:
+def _refuse_router(context: Distributed, method: Method, router: RouterLoss | None) -> None:
     """Where the routers of a policy cannot be listened to."""
     if router is None:
         return
-    if world.sharded:
+    if context.sharded:
         raise RunError(
             "the load-balancing loss that the model's config asks for is not added under FSDP",
             hint=f"use DDP; {HINT}",
@@ -384,8 +384,8 @@ def _refuse_router(world: World, method: Method, router: RouterLoss | None) -> N
 
 
 def try_settings(method: Method, settings: Mapping[str, Any]) -> None:
-    """Ask the objective for the cost of two answers of one token, so that a setting out of range is
-    refused before anything is loaded.
+    """Compute the cost of two answers of one token, so that a setting out of range is refused before
+    anything is loaded.
     """
     one = Scored(torch.zeros(2, 1), torch.ones(2, 1), torch.zeros(2, 1))
     inputs: dict[Input, Tensor] = {}
@@ -397,12 +397,12 @@ def try_settings(method: Method, settings: Mapping[str, Any]) -> None:
         costs(method, batch, settings, initial_memory(method))
 
 
-def verify(world: World, scorer: BranchScorer, items: Sequence[Tokenized]) -> Verification:
+def verify(context: Distributed, scorer: BranchScorer, items: Sequence[Tokenized]) -> Verification:
     """Packed against padded on the first items and the longest; all processes take the padded path
     where one of them must.
     """
     found = scorer.verify(items)
-    worst = max(world.gather(found), key=lambda one: (one.one_by_one, one.fell_back))
+    worst = max(context.gather(found), key=lambda one: (one.one_by_one, one.fell_back))
     if worst != found and worst.fell_back:
         scorer.adopt(worst)
         found = worst
@@ -410,12 +410,12 @@ def verify(world: World, scorer: BranchScorer, items: Sequence[Tokenized]) -> Ve
 
 
 def _refuse_apart(
-    world: World, scorer: BranchScorer, items: Sequence[Tokenized], found: Verification
+    context: Distributed, scorer: BranchScorer, items: Sequence[Tokenized], found: Verification
 ) -> None:
     """Sharded processes must run equally many forwards, so none of them can score rows apart from
     others.
     """
-    if not world.sharded:
+    if not context.sharded:
         return
     if found.one_by_one:
         raise RunError(
@@ -438,7 +438,7 @@ def _in_order(prepared: Prepared, options: Options, method: Method, policy: Any)
     """All items that the scorer will meet, those of the first batch first; with the longest answers
     that may be drawn, if any are.
     """
-    first = plan.rows_of_step(
+    first = batching.rows_of_step(
         0, rows=len(prepared.train), batch_size=options.batch_size, seed=options.seed
     )
     rows = prepared.train.items
@@ -483,13 +483,13 @@ def read_reduction(given: str | Reduction | None, method: Method, groups: int) -
     return parse(given)
 
 
-def _tokenizer_for(ask: Ask, policy: Any, notes: list[str]) -> Any:
-    source = ask.tokenizer
+def _tokenizer_for(request: RunRequest, policy: Any, notes: list[str]) -> Any:
+    source = request.tokenizer
     if source is None:
         source = (
-            ask.model
-            if not isinstance(ask.model, nn.Module)
-            else getattr(ask.model, "name_or_path", "")
+            request.model
+            if not isinstance(request.model, nn.Module)
+            else getattr(request.model, "name_or_path", "")
         )
     if not source:
         raise OptionError(
@@ -497,35 +497,41 @@ def _tokenizer_for(ask: Ask, policy: Any, notes: list[str]) -> Any:
             hint="give tokenizer=",
         )
     return load_tokenizer(
-        source, model=policy, trust_remote_code=ask.options.trust_remote_code, notes=notes
+        source, model=policy, trust_remote_code=request.options.trust_remote_code, notes=notes
     )
 
 
 def _rows_and_question(
-    world: World, ask: Ask, tokenizer: Any, quarantine: Path
-) -> tuple[Prepared, Question]:
-    probe = read_reduction(ask.reduction, ask.method, groups=1)
+    context: Distributed, request: RunRequest, tokenizer: Any, quarantine: Path
+) -> tuple[Prepared, BoundObjective]:
+    probe = read_reduction(request.reduction, request.method, groups=1)
     with (
         TemporaryDirectory() as scratch
     ):  # all processes read all rows, one of them keeps what it quarantines
-        folder, options = quarantine if world.is_main else Path(scratch), ask.options
-        if folder != ask.out:  # a quarantine of the user's own name stays as it is, too
+        folder, options = quarantine if context.is_main else Path(scratch), request.options
+        if folder != request.out:  # a quarantine of the user's own name stays as it is, too
             options = replace(options, quarantine=bool(options.quarantine))
         prepared = prepare(
-            ask.method,
+            request.method,
             probe,
             tokenizer,
             options,
-            data=ask.data,
-            eval_data=ask.eval_data,
+            data=request.data,
+            eval_data=request.eval_data,
             out=folder,
         )
-    reduction = read_reduction(ask.reduction, ask.method, groups=len(prepared.groups))
-    return prepared, Question(ask.method, ask.settings, reduction, prepared.groups, prepared.raters)
+    reduction = read_reduction(request.reduction, request.method, groups=len(prepared.groups))
+    return prepared, BoundObjective(
+        request.method, request.settings, reduction, prepared.groups, prepared.raters
+    )
 
 
 def _reference(
-    world: World, ask: Ask, scorer: nn.Module, prepared: Prepared, asked: Asked | None
+    context: Distributed,
+    request: RunRequest,
+    scorer: nn.Module,
+    prepared: Prepared,
+    asked: Asked | None,
 ) -> Reference | None:
     if asked is None:
         return None
@@ -536,21 +542,25 @@ def _reference(
             *(prepared.evaluation.items if prepared.evaluation else ()),
         )
     ]
-    options = ask.options
+    options = request.options
     return reference_log_probs(
-        world,
+        context,
         scorer,
         asked,
         items,
         precision=options.precision,
-        cache=Path(options.reference_cache) if options.reference_cache else ask.out / "reference",
-        tokens=options.budget(world.device.type),
+        cache=Path(options.reference_cache)
+        if options.reference_cache
+        else request.out / "reference",
+        tokens=options.budget(context.device.type),
         path=options.path,
         verify=verify,
     )
 
 
-def _with_reference(prepared: Prepared, reference: Reference | None) -> tuple[Rows, Rows | None]:
+def _with_reference(
+    prepared: Prepared, reference: Reference | None
+) -> tuple[Examples, Examples | None]:
     if reference is None:
         return prepared.train, prepared.evaluation
     cut = len(prepared.train)
@@ -563,7 +573,7 @@ def _written(given: str | Reduction | None, made: Reduction) -> str:
 
 
 def _said(
-    world: World,
+    context: Distributed,
     scored_by: Mapping[str, Verification],
     reference: Reference | None,
     record: Mapping[str, Any],
@@ -576,7 +586,7 @@ def _said(
     weights = record["weights"]
     said.append(
         f"training {weights['trained']:,} of {weights['all']:,} weights, "
-        f"{record['steps']:,} steps, {world.wrapping}"
+        f"{record['steps']:,} steps, {context.wrapping}"
     )
     return said
 

@@ -29,7 +29,7 @@ from holdfast.lab.worlds.direction_text import CONE, much_said, on_topic
 from holdfast.models.load import load_policy, load_tokenizer
 from holdfast.models.small import small_model
 from holdfast.sampling.rps import rps
-from holdfast.training.pairwise import train
+from holdfast.training.policy import train
 
 SCORE, WINS = "score", "win rate over best of 5"
 PLAIN, RPS, TAUGHT = "best of 5", "RPS", "best of 5, nearest taught direction"

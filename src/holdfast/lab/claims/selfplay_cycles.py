@@ -36,8 +36,8 @@ from holdfast.lab.worlds import cyclic_text, text
 from holdfast.lab.worlds.cyclic_text import exploitability, tones
 from holdfast.models.load import load_policy, load_tokenizer
 from holdfast.models.small import small_model
-from holdfast.training.pairwise import train
-from holdfast.training.selfplay import selfplay
+from holdfast.training.policy import train
+from holdfast.training.selfplay.selfplay import selfplay
 
 EXPLOITABLE = "exploitability"
 ROUNDS, PROMPTS, SAMPLES = 8, 48, 4

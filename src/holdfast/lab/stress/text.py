@@ -28,8 +28,8 @@ from holdfast.lab.verdict import Interval, over_seeds
 from holdfast.lab.worlds import text
 from holdfast.parallel import Work
 from holdfast.stats.intervals import mean_interval
+from holdfast.training.run.signals import Interrupted
 from holdfast.training.setup import read_reduction
-from holdfast.training.signals import Interrupted
 from holdfast.types import Row, Text
 
 MEASURE = "held-out pairs ranked as labeled, by implicit reward"
@@ -264,7 +264,7 @@ def small_start(train: Sequence[Row], folder: Path, quarantine: bool) -> str:
     the flaw does.
     """
     from holdfast.models.small import small_model
-    from holdfast.training.pairwise import train as fit
+    from holdfast.training.policy import train as fit
 
     answers = [
         replace(
@@ -315,7 +315,7 @@ def accuracy(
 ) -> dict[str, Any]:
     """One training on flawed rows, judged by clean ones: 1, 1/2 or 0 for each held-out row."""
     from holdfast.evaluation.evaluation import evaluate
-    from holdfast.training.pairwise import train
+    from holdfast.training.policy import train
 
     flawed, planted = plant(train_rows, flaw, rate, seed, known)
     with (

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import RunError
-from holdfast.training.record import read_record
+from holdfast.models.load import load_tokenizer
+from holdfast.models.run_record import read_record
+from holdfast.models.trained import LOADERS, POLICY
 
 METRICS, REPORT = "metrics.jsonl", "report.html"
 
@@ -56,14 +58,10 @@ class Run:
 
     def load(self) -> tuple[Any, Any]:
         """(model, tokenizer), on CPU in float32: a policy, or the classifier of a reward model."""
-        from holdfast.models.judges import load_judge
-        from holdfast.models.load import load_policy, load_tokenizer
-        from holdfast.training.trainee import JUDGE
-
         if not self.model_path.is_dir():
             raise RunError(
                 f"{self.out} has no model: the run is {self.status}",
                 hint="finish it with resume=True",
             )
-        load = load_judge if self.record.get("trains") == JUDGE else load_policy
+        load = LOADERS[self.record.get("task", POLICY)]
         return load(self.model_path), load_tokenizer(self.model_path)

@@ -12,8 +12,8 @@ from holdfast.card import Method
 from holdfast.pages import summary
 from holdfast.report import Chart, Page, Section, Table, Tile
 from holdfast.report.marks import lines
-from holdfast.training.live import SHOWN
-from holdfast.training.run import Run
+from holdfast.training.progress import SHOWN
+from holdfast.training.run.folder import Run
 
 POINTS = 300  # of a curve; a longer one is drawn as the means of as many stretches
 TRAINING, HELD_OUT = "training", "held out"

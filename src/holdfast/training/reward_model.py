@@ -1,5 +1,5 @@
 """Train a reward or preference model on comparisons: the same loop as a policy's, another model and
-another question.
+another objective.
 
     run = train_reward("bradley_terry", model="folder", data="prefs.jsonl", out="runs/rewards") run
     = train_reward("general_preference", model="folder", data="prefs.jsonl", out="runs/judge",
@@ -24,19 +24,21 @@ from holdfast.evaluation.calibration import calibration
 from holdfast.files import path_of
 from holdfast.inputs import group
 from holdfast.models.judges import load_judge, mark
+from holdfast.models.trained import REWARD_MODEL
 from holdfast.rewards.kind import PROMPT, RewardMethod, heads
 from holdfast.rewards.table import get
 from holdfast.scorers.judge import JudgeScorer
 from holdfast.stats.intervals import mean_interval
+from holdfast.training.gradient import BatchResult, Examples
+from holdfast.training.loop import carry_out
 from holdfast.training.metrics import accuracy, adversary_metrics
 from holdfast.training.options import Options, split_options
-from holdfast.training.pairwise import carry_out, written_call
 from holdfast.training.prepare import prompt_key
 from holdfast.training.reward_report import reward_card, reward_page
-from holdfast.training.run import Run
-from holdfast.training.setup import Ask
-from holdfast.training.step import Outcome, Rows
-from holdfast.training.trainee import JUDGE, Trainee
+from holdfast.training.run.folder import Run
+from holdfast.training.run.record import recorded_call
+from holdfast.training.setup import RunRequest
+from holdfast.training.task import Task
 from holdfast.types import Pairs
 
 if TYPE_CHECKING:
@@ -92,10 +94,10 @@ def train_reward(
         "tokenizer": tokenizer,
         "reduction": reduction,
     }
-    call = written_call(method, given, options_and_settings)
+    call = recorded_call(method, given, options_and_settings)
     options, settings = split_options(method, with_defaults(options_and_settings, eval_data))
-    trainee = judge_trainee(method, settings)
-    ask = Ask(
+    task = reward_model_task(method, settings)
+    request = RunRequest(
         method,
         options,
         settings,
@@ -107,9 +109,9 @@ def train_reward(
         tokenizer,
         reduction,
         call,
-        trainee,
+        task,
     )
-    return carry_out(ask, resume=resume)
+    return carry_out(request, resume=resume)
 
 
 def with_defaults(given: Mapping[str, Any], eval_data: Any) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def with_defaults(given: Mapping[str, Any], eval_data: Any) -> dict[str, Any]:
     return defaults | dict(given)
 
 
-def judge_trainee(method: RewardMethod, settings: Mapping[str, Any]) -> Trainee:
+def reward_model_task(method: RewardMethod, settings: Mapping[str, Any]) -> Task:
     """What the loop trains for this kind at these settings."""
     width = method.width(**settings)
 
@@ -139,22 +141,20 @@ def judge_trainee(method: RewardMethod, settings: Mapping[str, Any]) -> Trainee:
         }
         mark(model, kind=method.name, settings=settings, **how)
 
-    def metrics(outcome: Outcome, *, groups: Sequence[str], robust: bool) -> dict[str, float]:
-        assert isinstance(outcome.batch, Pairs)
-        logit_N = logits(method, settings, outcome.batch)
-        out = {"loss": float(outcome.total), "cost/mean": float(outcome.cost_N.mean())}
+    def metrics(result: BatchResult, *, groups: Sequence[str], robust: bool) -> dict[str, float]:
+        assert isinstance(result.batch, Pairs)
+        logit_N = logits(method, settings, result.batch)
+        out = {"loss": float(result.total), "cost/mean": float(result.cost_N.mean())}
         out |= {"reward/accuracy": accuracy(logit_N), "reward/log_odds": float(logit_N.mean())}
         return out | (
-            adversary_metrics(outcome.adversary_N, group.of(outcome.batch), groups)
-            if robust
-            else {}
+            adversary_metrics(result.adversary_N, group.of(result.batch), groups) if robust else {}
         )
 
-    def results(outcome: Outcome, rows: Rows) -> dict[str, Any]:
-        assert isinstance(outcome.batch, Pairs)
+    def results(result: BatchResult, rows: Examples) -> dict[str, Any]:
+        assert isinstance(result.batch, Pairs)
         return {
             "held_out": held_out(
-                logits(method, settings, outcome.batch).double().cpu().numpy(), rows
+                logits(method, settings, result.batch).double().cpu().numpy(), rows
             )
         }
 
@@ -163,8 +163,8 @@ def judge_trainee(method: RewardMethod, settings: Mapping[str, Any]) -> Trainee:
         return None if found is None else reward_page(method, settings, found, run)
 
     scorer: Any = partial(JudgeScorer, prompt=PROMPT if method.reads_prompt else None)
-    return Trainee(
-        JUDGE, load, scorer, metrics, "SEQ_CLS", card, ready, results, page, pictures=True
+    return Task(
+        REWARD_MODEL, load, scorer, metrics, "SEQ_CLS", card, ready, results, page, pictures=True
     )
 
 
@@ -177,7 +177,7 @@ def logits(method: RewardMethod, settings: Mapping[str, Any], pairs: Pairs) -> A
     return method.score(*heads(pairs), **settings)
 
 
-def held_out(logit_N: np.ndarray, rows: Rows) -> dict[str, Any]:
+def held_out(logit_N: np.ndarray, rows: Examples) -> dict[str, Any]:
     """Accuracy and calibration on held-out rows, by group, and how often the longer answer is
     preferred: by the model, by the labels.
     """

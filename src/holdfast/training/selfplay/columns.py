@@ -18,7 +18,7 @@ from holdfast.evaluation.generate import Generated
 from holdfast.models.load import load_policy
 from holdfast.scorers.text import TextScorer, score_in_chunks
 from holdfast.stats.arrays import Floats
-from holdfast.training.verdicts import Verdicts
+from holdfast.training.selfplay.pairs import Verdicts
 from holdfast.types import Text, Tokenized
 
 SIDES = ("chosen", "rejected")

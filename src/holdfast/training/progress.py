@@ -40,7 +40,7 @@ SHOWN = (
 )
 
 
-class View:
+class Progress:
     """Shows metrics as they come. Only the main process's view shows anything."""
 
     def __init__(
@@ -60,7 +60,7 @@ class View:
         self._pace: list[float] = []
         self._last = time.monotonic()
 
-    def __enter__(self) -> View:
+    def __enter__(self) -> Progress:
         if self.active and self.console.is_terminal:
             self._live = Live(console=self.console, refresh_per_second=4)
             self._live.start()

@@ -32,16 +32,16 @@ from holdfast.card import Method, Reduction, State, costs, initial_memory
 from holdfast.inputs.row_weights import mean_length
 from holdfast.scorers.assemble import assemble
 from holdfast.scorers.reference import attach
-from holdfast.training.plan import Microbatch
+from holdfast.training.batching import Microbatch
+from holdfast.training.distributed import Distributed
 from holdfast.training.router import RouterLoss
-from holdfast.training.world import World
 from holdfast.types import Batch, Row, Scored, Tokenized
 
 ReferenceItem = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Rows:
+class Examples:
     """Rows, aligned with what the tokenizer and the reference made of them."""
 
     items: Sequence[Tokenized]
@@ -51,15 +51,15 @@ class Rows:
     def __len__(self) -> int:
         return len(self.items)
 
-    def take(self, positions: Sequence[int]) -> Rows:
+    def take(self, positions: Sequence[int]) -> Examples:
         reference = None if self.reference is None else [self.reference[i] for i in positions]
-        return Rows(
+        return Examples(
             [self.items[i] for i in positions], [self.rows[i] for i in positions], reference
         )
 
 
 @dataclass(frozen=True)
-class Memories:
+class MethodState:
     """What is carried from batch to batch: the reduction's state and the method's own memory, trees
     of tensors.
     """
@@ -69,7 +69,7 @@ class Memories:
 
 
 @dataclass(frozen=True)
-class Question:
+class BoundObjective:
     """What is asked of every batch: the method at its settings, the reduction, and the names of
     groups and raters.
     """
@@ -80,166 +80,182 @@ class Question:
     groups: Sequence[str] = ()
     raters: Sequence[str | None] = ()
 
-    def first_memories(self) -> Memories:
-        return Memories(
+    def first_state(self) -> MethodState:
+        return MethodState(
             self.reduction.init(), initial_memory(self.method, max(1, len(self.raters)))
         )
 
-    def batch(self, parts: Mapping[str, Scored], rows: Rows) -> Batch:
-        parts = parts if rows.reference is None else attach(parts, rows.reference)
-        return assemble(self.method.takes, parts, rows.rows, self.groups, self.raters)
+    def batch(self, parts: Mapping[str, Scored], examples: Examples) -> Batch:
+        parts = parts if examples.reference is None else attach(parts, examples.reference)
+        return assemble(self.method.takes, parts, examples.rows, self.groups, self.raters)
 
     def costs(
-        self, batch: Batch, memories: Memories, mean_length: Tensor | None = None
+        self, batch: Batch, state: MethodState, mean_length: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """cost_N, and what the method remembers after a whole batch. Of a microbatch, `mean_length`
         is the whole batch's.
         """
-        return costs(self.method, batch, self.settings, memories.method, mean_length)
+        return costs(self.method, batch, self.settings, state.method, mean_length)
 
     @property
-    def sums_up(self) -> bool:
+    def adds_up(self) -> bool:
         """Whether microbatches can be judged alone."""
         return self.reduction.linear and not self.method.card.coupled
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BatchResult:
     """The whole batch, scored and judged, without gradient. `adversary_N` is d total / d cost_N."""
 
     batch: Batch
     cost_N: Tensor
     total: Tensor
     adversary_N: Tensor
-    memories: Memories
+    state: MethodState
 
 
-def take_gradient(
-    world: World,
+def gradient(
+    context: Distributed,
     scorer: nn.Module,
-    question: Question,
-    rows: Rows,
-    memories: Memories,
-    plan: Sequence[Sequence[Microbatch]],
+    objective: BoundObjective,
+    examples: Examples,
+    state: MethodState,
+    shards: Sequence[Sequence[Microbatch]],
     router: RouterLoss | None = None,
-) -> Outcome:
-    """Leave d total / d weights in `.grad`, and say what the batch was. `plan` is `plan.split` of
-    these rows; `router` adds a loss of its own to the gradient, and not to the total."""
-    mine = plan[world.rank]
+) -> BatchResult:
+    """Leave d total / d weights in `.grad`, and say what the batch was. `shards` is
+    `batching.split` of these examples; `router` adds a loss of its own to the gradient, and not to
+    the total.
+    """
+    mine = shards[context.rank]
     with nullcontext() if router is None else router.listening():
-        if len(mine) == 1 and world.size == 1:
-            return _direct(scorer, question, rows, memories, router)
-        route = _one_pass if question.sums_up else _two_passes
-        return route(world, scorer, question, rows, memories, plan, router)
+        if len(mine) == 1 and context.size == 1:
+            return _direct(scorer, objective, examples, state, router)
+        route = _one_pass if objective.adds_up else _two_passes
+        return route(context, scorer, objective, examples, state, shards, router)
 
 
-def score_all(
-    world: World,
+def score_batch(
+    context: Distributed,
     scorer: nn.Module,
     items: Sequence[Tokenized],
-    plan: Sequence[Sequence[Microbatch]],
+    shards: Sequence[Sequence[Microbatch]],
 ) -> dict[str, Scored]:
     """Score a batch without gradient, each process its own microbatches, and put the parts of all
     together.
     """
     with torch.no_grad():
-        mine = [scorer([items[i] for i in micro.positions]) for micro in plan[world.rank]]
-    return _together(world, mine, plan)
+        mine = [scorer([items[i] for i in micro.positions]) for micro in shards[context.rank]]
+    return _together(context, mine, shards)
 
 
-def judge(
-    question: Question, parts: Mapping[str, Scored], rows: Rows, memories: Memories
-) -> Outcome:
+def evaluate_batch(
+    objective: BoundObjective, parts: Mapping[str, Scored], examples: Examples, state: MethodState
+) -> BatchResult:
     """Cost and total of a batch that is already scored."""
-    batch = question.batch(parts, rows)
-    cost_N, memory = question.costs(batch, memories)
+    batch = objective.batch(parts, examples)
+    cost_N, method_state = objective.costs(batch, state)
     cost_N = cost_N.detach().requires_grad_()
-    total, state = question.reduction.apply(cost_N, batch, memories.reduction)
+    total, reduction_state = objective.reduction.apply(cost_N, batch, state.reduction)
     (adversary_N,) = torch.autograd.grad(total, cost_N)
-    return Outcome(
+    return BatchResult(
         batch,
         cost_N.detach(),
         total.detach(),
         adversary_N,
-        Memories(_detached(state), _detached(memory)),
+        MethodState(_detached(reduction_state), _detached(method_state)),
     )
 
 
 def _direct(
-    scorer: nn.Module, question: Question, rows: Rows, memories: Memories, router: RouterLoss | None
-) -> Outcome:
-    parts = scorer(rows.items)
-    batch = question.batch(parts, rows)
-    cost_N, memory = question.costs(batch, memories)
-    total, state = question.reduction.apply(cost_N, batch, memories.reduction)
+    scorer: nn.Module,
+    objective: BoundObjective,
+    examples: Examples,
+    state: MethodState,
+    router: RouterLoss | None,
+) -> BatchResult:
+    parts = scorer(examples.items)
+    batch = objective.batch(parts, examples)
+    cost_N, method_state = objective.costs(batch, state)
+    total, reduction_state = objective.reduction.apply(cost_N, batch, state.reduction)
     (adversary_N,) = torch.autograd.grad(total, cost_N, retain_graph=True)
     (total if router is None else total + router.alone()).backward()
-    kept = question.batch({name: part.each(Tensor.detach) for name, part in parts.items()}, rows)
-    return Outcome(
+    kept = objective.batch(
+        {name: part.each(Tensor.detach) for name, part in parts.items()}, examples
+    )
+    return BatchResult(
         kept,
         cost_N.detach(),
         total.detach(),
         adversary_N,
-        Memories(_detached(state), _detached(memory)),
+        MethodState(_detached(reduction_state), _detached(method_state)),
     )
 
 
 def _one_pass(
-    world: World,
+    context: Distributed,
     scorer: nn.Module,
-    question: Question,
-    rows: Rows,
-    memories: Memories,
-    plan: Sequence[Sequence[Microbatch]],
+    objective: BoundObjective,
+    examples: Examples,
+    state: MethodState,
+    shards: Sequence[Sequence[Microbatch]],
     router: RouterLoss | None,
-) -> Outcome:
+) -> BatchResult:
     rng = iter(
-        () if router is None else _first_pass(world, scorer, rows, plan[world.rank], router)[1]
+        ()
+        if router is None
+        else _first_pass(context, scorer, examples, shards[context.rank], router)[1]
     )
-    weight_N, length = _known_before(question, rows, memories.reduction, world.device)
+    weight_N, length = _known_before(objective, examples, state.reduction, context.device)
 
-    def objective(parts: dict[str, Scored], micro: Microbatch) -> Tensor:
-        part_rows = rows.take(micro.positions)
-        cost_n, _ = question.costs(
-            question.batch(parts, part_rows), memories, length
+    def loss_of(parts: dict[str, Scored], micro: Microbatch) -> Tensor:
+        part_examples = examples.take(micro.positions)
+        cost_n, _ = objective.costs(
+            objective.batch(parts, part_examples), state, length
         )  # remembered once, of the whole batch
         weight_n = weight_N[list(micro.positions)]
         return torch.where(weight_n > 0, weight_n * cost_n, 0.0).sum()
 
     parts = _backward(
-        world, scorer, rows, plan[world.rank], objective, router, before_each=lambda: _restore(rng)
+        context,
+        scorer,
+        examples,
+        shards[context.rank],
+        loss_of,
+        router,
+        before_each=lambda: _restore(rng),
     )
-    return judge(question, _together(world, parts, plan), rows, memories)
+    return evaluate_batch(objective, _together(context, parts, shards), examples, state)
 
 
 def _known_before(
-    question: Question, rows: Rows, state: State, device: torch.device
+    objective: BoundObjective, examples: Examples, reduction_state: State, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """What is known of a batch before it is scored: dR/dc of a linear reduction, (N,), asked of the
     reduction itself since it is the same at every cost, and the mean length of a row, in tokens.
     """
     masks = {
         name: pad_sequence(
-            [torch.ones(len(item.answers[name]), device=device) for item in rows.items],
+            [torch.ones(len(item.answers[name]), device=device) for item in examples.items],
             batch_first=True,
         )
-        for name in rows.items[0].answers
+        for name in examples.items[0].answers
     }
     batch = assemble(
-        question.method.takes,
+        objective.method.takes,
         {name: Scored(torch.zeros_like(mask_NT), mask_NT) for name, mask_NT in masks.items()},
-        rows.rows,
-        question.groups,
+        examples.rows,
+        objective.groups,
     )
-    cost_N = torch.zeros(len(rows), device=device, requires_grad=True)
-    total, _ = question.reduction.apply(cost_N, batch, state)
+    cost_N = torch.zeros(len(examples), device=device, requires_grad=True)
+    total, _ = objective.reduction.apply(cost_N, batch, reduction_state)
     return torch.autograd.grad(total, cost_N)[0], mean_length(batch)
 
 
 def _first_pass(
-    world: World,
+    context: Distributed,
     scorer: nn.Module,
-    rows: Rows,
+    examples: Examples,
     mine: Sequence[Microbatch],
     router: RouterLoss | None,
 ) -> tuple[list[dict[str, Scored]], list[dict[str, Tensor]]]:
@@ -249,13 +265,13 @@ def _first_pass(
     random_states, scored, counts = [], [], []
     with torch.no_grad():
         for micro in mine:
-            random_states.append(random_state(world.device))
-            scored.append(scorer(rows.take(micro.positions).items))
+            random_states.append(random_state(context.device))
+            scored.append(scorer(examples.take(micro.positions).items))
             if router is not None:
                 heard = router.counts()
                 counts += [] if micro.padding else [heard]
     if router is not None:
-        router.gather(world, counts)
+        router.gather(context, counts)
     return scored, random_states
 
 
@@ -267,32 +283,32 @@ def _restore(states: Iterator[dict[str, Tensor]]) -> None:
 
 
 def _two_passes(
-    world: World,
+    context: Distributed,
     scorer: nn.Module,
-    question: Question,
-    rows: Rows,
-    memories: Memories,
-    plan: Sequence[Sequence[Microbatch]],
+    objective: BoundObjective,
+    examples: Examples,
+    state: MethodState,
+    shards: Sequence[Sequence[Microbatch]],
     router: RouterLoss | None,
-) -> Outcome:
-    mine = plan[world.rank]
-    scored, random_states = _first_pass(world, scorer, rows, mine, router)
-    parts = _together(world, scored, plan)
+) -> BatchResult:
+    mine = shards[context.rank]
+    scored, random_states = _first_pass(context, scorer, examples, mine, router)
+    parts = _together(context, scored, shards)
     leaves = {
         (name, field): x.requires_grad_()
         for name, part in parts.items()
         for field, x in part.learned.items()
     }
-    batch = question.batch(parts, rows)
-    cost_N, _ = question.costs(batch, memories)
-    total, _ = question.reduction.apply(cost_N, batch, memories.reduction)
+    batch = objective.batch(parts, examples)
+    cost_N, _ = objective.costs(batch, state)
+    total, _ = objective.reduction.apply(cost_N, batch, state.reduction)
     slopes = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
     slope_NT = {
         place: slope for place, slope in zip(leaves, slopes, strict=True) if slope is not None
     }
     rng = iter(random_states)
 
-    def objective(parts: dict[str, Scored], micro: Microbatch) -> Tensor:
+    def loss_of(parts: dict[str, Scored], micro: Microbatch) -> Tensor:
         at = list(micro.positions)
         scored = {(name, field): parts[name].learned[field] for name, field in slope_NT}
         terms = [
@@ -307,18 +323,18 @@ def _two_passes(
     names_again = [
         name for name in parts if scorer.training or router is not None or name in reached
     ]
-    _backward(world, scorer, rows, mine, objective, router, names_again, lambda: _restore(rng))
-    return judge(
-        question, {name: part.each(Tensor.detach) for name, part in parts.items()}, rows, memories
+    _backward(context, scorer, examples, mine, loss_of, router, names_again, lambda: _restore(rng))
+    return evaluate_batch(
+        objective, {name: part.each(Tensor.detach) for name, part in parts.items()}, examples, state
     )
 
 
 def _backward(
-    world: World,
+    context: Distributed,
     scorer: nn.Module,
-    rows: Rows,
+    examples: Examples,
     mine: Sequence[Microbatch],
-    objective: Callable[[dict[str, Scored], Microbatch], Tensor],
+    loss_of: Callable[[dict[str, Scored], Microbatch], Tensor],
     router: RouterLoss | None,
     branches: Sequence[str] | None = None,
     before_each: Callable[[], None] = lambda: None,
@@ -328,34 +344,32 @@ def _backward(
     """
     kept = []
     for number, micro in enumerate(mine):
-        items = rows.take(micro.positions).items
+        items = examples.take(micro.positions).items
         if branches is not None:
             items = [item.only(branches) for item in items]
-        with nullcontext() if number == len(mine) - 1 else world.gradients_stay_here(scorer):
+        with nullcontext() if number == len(mine) - 1 else context.gradients_stay_here(scorer):
             before_each()
             parts = scorer(items)
             counts = 0.0 if micro.padding else 1.0
             loss = (
-                objective(parts, micro)
-                if router is None
-                else objective(parts, micro) + router.term()
+                loss_of(parts, micro) if router is None else loss_of(parts, micro) + router.term()
             )
-            (loss * (counts * world.size)).backward()
+            (loss * (counts * context.size)).backward()
         kept.append({name: part.each(Tensor.detach) for name, part in parts.items()})
     return kept
 
 
 def _together(
-    world: World, mine: Sequence[dict[str, Scored]], plan: Sequence[Sequence[Microbatch]]
+    context: Distributed, mine: Sequence[dict[str, Scored]], shards: Sequence[Sequence[Microbatch]]
 ) -> dict[str, Scored]:
     """Microbatches of all processes -> the batch in its own order, padded to its longest answer, on
     this process's device.
     """
-    everyone = world.gather(list(mine))
+    everyone = context.gather(list(mine))
     made = [
         (micro, parts)
-        for hand, scored in zip(plan, everyone, strict=True)
-        for micro, parts in zip(hand, scored, strict=True)
+        for shard, scored in zip(shards, everyone, strict=True)
+        for micro, parts in zip(shard, scored, strict=True)
     ]
     real = [(micro, parts) for micro, parts in made if not micro.padding]
     count = sum(len(micro.positions) for micro, _ in real)
@@ -363,7 +377,7 @@ def _together(
     for name in real[0][1]:
         width = max(parts[name].logp_NT.shape[1] for _, parts in real)
         joined = {
-            field: torch.zeros(count, width, *x.shape[2:], device=world.device)
+            field: torch.zeros(count, width, *x.shape[2:], device=context.device)
             for field, x in real[0][1][name].tensors.items()
         }
         for micro, parts in real:

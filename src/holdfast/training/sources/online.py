@@ -20,15 +20,15 @@ from holdfast.evaluation.generate import generate
 from holdfast.inputs import samples
 from holdfast.models.load import load_policy
 from holdfast.scorers.text import Path, TextScorer, score_in_chunks
-from holdfast.training.step import Rows
-from holdfast.training.world import World
+from holdfast.training.distributed import Distributed
+from holdfast.training.gradient import Examples
 
 
 @dataclass
 class Sampler:
     """Draws from the policy as it is, and knows the reference."""
 
-    world: World
+    context: Distributed
     policy: Any
     reference: TextScorer
     tokenizer: Any
@@ -36,7 +36,7 @@ class Sampler:
     seed: int
     tokens: int  # packed tokens that the reference scores at once
 
-    def draw(self, rows: Rows, step: int) -> Rows:
+    def draw(self, rows: Examples, step: int) -> Examples:
         """The same rows, each with answers of the policy's own to its prompt. All processes get
         those of the first one.
         """
@@ -48,20 +48,20 @@ class Sampler:
             samples=samples.least,
             seed=self.seed * 1_000_003 + step,
         )
-        answers = self.world.gather([[list(one.ids) for one in answers] for answers in drawn])[0]
+        answers = self.context.gather([[list(one.ids) for one in answers] for answers in drawn])[0]
         own = [dict(zip(samples.branches, row, strict=True)) for row in answers]
         alone = [
             replace(item, branches=branches, others=())
             for item, branches in zip(rows.items, own, strict=True)
         ]
-        with self.world.accelerator.autocast():
+        with self.context.accelerator.autocast():
             scored = score_in_chunks(self.reference, alone, tokens=self.tokens)
         items = [
             replace(item, branches={**item.branches, **branches})
             for item, branches in zip(rows.items, own, strict=True)
         ]
         known: Sequence[Any] = rows.reference if rows.reference is not None else [{}] * len(rows)
-        return Rows(
+        return Examples(
             items,
             rows.rows,
             [{**before, **more} for before, more in zip(known, scored, strict=True)],
@@ -70,12 +70,12 @@ class Sampler:
 
 def sampler_for(
     method: Method,
-    world: World,
+    context: Distributed,
     policy: Any,
     *,
     asked: Any,
     tokenizer: Any,
-    rows: Rows,
+    rows: Examples,
     seed: int,
     tokens: int,
     path: Path = "packed",
@@ -92,7 +92,7 @@ def sampler_for(
     """
     if samples not in method.card.needs:
         return None
-    if world.sharded:
+    if context.sharded:
         raise RunError(
             f"{method.name} draws from the policy at every step, which FSDP does not allow here",
             hint="use DDP, or one process",
@@ -107,9 +107,9 @@ def sampler_for(
         if asked is None
         else load_policy(asked, trust_remote_code=trust_remote_code)
     )
-    reference = TextScorer(_frozen(model).to(world.device), path=path)
+    reference = TextScorer(_frozen(model).to(context.device), path=path)
     longest = max(len(ids) for item in rows.items for ids in item.branches.values())
-    return Sampler(world, policy, reference, tokenizer, longest, seed, tokens)
+    return Sampler(context, policy, reference, tokenizer, longest, seed, tokens)
 
 
 def _frozen(model: nn.Module) -> nn.Module:

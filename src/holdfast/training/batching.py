@@ -56,38 +56,38 @@ def rows_of_step(step: int, *, rows: int, batch_size: int, seed: int) -> list[in
 
 
 def split(lengths: Sequence[int], *, processes: int, budget: int) -> list[list[Microbatch]]:
-    """Deal the rows of a step to processes, evenly by tokens, then cut each hand into microbatches
+    """Deal the rows of a step to processes, evenly by tokens, then cut each shard into microbatches
     of at most `budget` tokens.
 
     Every process gets the same number of microbatches, which sharded training needs: who has too
     few splits one, or repeats its shortest row with weight zero. A row longer than the budget is
     scored alone.
     """
-    hands = _deal(lengths, processes)
-    cut = [_fill(hand, lengths, budget) for hand in hands]
+    shards = _shard(lengths, processes)
+    cut = [_fill(shard, lengths, budget) for shard in shards]
     wanted = max(1, max(map(len, cut)))
     shortest = min(range(len(lengths)), key=lambda i: (lengths[i], i))
     return [_stretch(bins, lengths, wanted, shortest) for bins in cut]
 
 
-def _deal(lengths: Sequence[int], processes: int) -> list[list[int]]:
+def _shard(lengths: Sequence[int], processes: int) -> list[list[int]]:
     """Longest first, each to the process that has the fewest tokens so far."""
-    hands: list[list[int]] = [[] for _ in range(processes)]
+    shards: list[list[int]] = [[] for _ in range(processes)]
     held = [0] * processes
     for row in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        least = min(range(processes), key=lambda p: (held[p], len(hands[p]), p))
-        hands[least].append(row)
+        least = min(range(processes), key=lambda p: (held[p], len(shards[p]), p))
+        shards[least].append(row)
         held[least] += lengths[row]
-    return hands
+    return shards
 
 
-def _fill(hand: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """First fit, longest first (the order of the hand): at most about a fifth more microbatches
+def _fill(shard: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """First fit, longest first (the order of the shard): at most about a fifth more microbatches
     than the best packing.
     """
     bins: list[list[int]] = []
     room: list[int] = []
-    for row in hand:
+    for row in shard:
         fitting = next((b for b, left in enumerate(room) if lengths[row] <= left), None)
         if fitting is None:
             bins.append([row])
@@ -111,7 +111,7 @@ def _stretch(
         if fullest is None or len(bins[fullest]) < 2:
             break
         taken = bins.pop(fullest)
-        bins += [[taken[i] for i in half] for half in _deal([lengths[i] for i in taken], 2)]
+        bins += [[taken[i] for i in half] for half in _shard([lengths[i] for i in taken], 2)]
     made = [Microbatch(tuple(sorted(rows))) for rows in bins]
     spare = min((i for rows in bins for i in rows), key=lambda i: (lengths[i], i), default=shortest)
     return made + [Microbatch((spare,), padding=True)] * (wanted - len(made))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from holdfast.errors import OptionError
-from holdfast.training.verdicts import MOST, Verdicts, comparisons
+from holdfast.training.selfplay.pairs import MOST, Verdicts, comparisons
 
 CYCLE = {"a": {"b": 0.8, "c": 0.3}, "b": {"a": 0.2, "c": 0.9}, "c": {"a": 0.7, "b": 0.1}}
 

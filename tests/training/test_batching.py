@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.training.plan import epoch_order, rows_of_step, split, steps_in_epoch, total_steps
+from holdfast.training.batching import epoch_order, rows_of_step, split, steps_in_epoch, total_steps
 
 
 @given(
@@ -57,31 +57,34 @@ def test_total_steps() -> None:
 def test_a_split_scores_every_row_once_within_the_budget_and_in_equal_counts(
     lengths: list[int], processes: int, budget: int
 ) -> None:
-    hands = split(lengths, processes=processes, budget=budget)
-    assert len(hands) == processes
-    assert len({len(hand) for hand in hands}) == 1
-    real = [micro for hand in hands for micro in hand if not micro.padding]
+    shards = split(lengths, processes=processes, budget=budget)
+    assert len(shards) == processes
+    assert len({len(shard) for shard in shards}) == 1
+    real = [micro for shard in shards for micro in shard if not micro.padding]
     assert sorted(i for micro in real for i in micro.positions) == list(range(len(lengths)))
     for micro in real:
         assert len(micro.positions) == 1 or sum(lengths[i] for i in micro.positions) <= budget
-    assert hands == split(lengths, processes=processes, budget=budget)
+    assert shards == split(lengths, processes=processes, budget=budget)
 
 
 def test_padding_comes_only_when_a_process_has_too_few_rows() -> None:
-    hands = split([5, 5, 5], processes=2, budget=5)
-    assert [[micro.padding for micro in hand] for hand in hands] == [[False, False], [False, True]]
-    assert [micro.padding for hand in split([5], processes=2, budget=100) for micro in hand] == [
+    shards = split([5, 5, 5], processes=2, budget=5)
+    assert [[micro.padding for micro in shard] for shard in shards] == [
+        [False, False],
+        [False, True],
+    ]
+    assert [micro.padding for shard in split([5], processes=2, budget=100) for micro in shard] == [
         False,
         True,
     ]
     # Two rows that fit one microbatch are split rather than padded beside.
-    hands = split([10, 4, 4, 3], processes=2, budget=11)
-    assert not any(micro.padding for hand in hands for micro in hand)
+    shards = split([10, 4, 4, 3], processes=2, budget=11)
+    assert not any(micro.padding for shard in shards for micro in shard)
 
 
 def test_processes_get_even_shares_of_tokens() -> None:
     lengths = [random.Random(0).randint(20, 400) for _ in range(64)]
-    hands = split(lengths, processes=4, budget=10_000)
-    loads = [sum(lengths[i] for micro in hand for i in micro.positions) for hand in hands]
+    shards = split(lengths, processes=4, budget=10_000)
+    loads = [sum(lengths[i] for micro in shard for i in micro.positions) for shard in shards]
     assert max(loads) - min(loads) <= max(lengths)
     assert max(loads) <= 1.02 * sum(lengths) / 4

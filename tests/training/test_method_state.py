@@ -17,13 +17,13 @@ from holdfast.card import costs, initial_memory
 from holdfast.inputs import rater
 from holdfast.methods import METHODS
 from holdfast.scorers.text import TextScorer
-from holdfast.training.live import View
+from holdfast.training.batching import split
+from holdfast.training.distributed import Distributed
+from holdfast.training.gradient import BoundObjective, Examples, gradient
 from holdfast.training.metrics import memory_metrics
-from holdfast.training.pairwise import train
-from holdfast.training.plan import split
-from holdfast.training.run import Run
-from holdfast.training.step import Question, Rows, take_gradient
-from holdfast.training.world import World
+from holdfast.training.policy import train
+from holdfast.training.progress import Progress
+from holdfast.training.run.folder import Run
 from holdfast.types import Pairs, Row, Tokenized, Where
 from tests.conftest import build_model
 
@@ -69,15 +69,15 @@ def test_a_crashed_run_ends_where_a_calm_one_does(
     crash.
     """
     calm = train(name, out=tmp_path / "calm", **setting)
-    step = View.step
+    step = Progress.step
 
-    def crash(self: View, number: int, metrics: dict[str, Any]) -> None:
+    def crash(self: Progress, number: int, metrics: dict[str, Any]) -> None:
         step(self, number, metrics)
         if number == 4:
             raise CrashError
 
     with monkeypatch.context() as patch:
-        patch.setattr(View, "step", crash)
+        patch.setattr(Progress, "step", crash)
         with pytest.raises(CrashError):
             train(name, out=tmp_path / "crashed", save_every=3, **setting)
     kept = load_file(tmp_path / "crashed" / "checkpoints" / "step-00000003" / "state.safetensors")
@@ -137,23 +137,25 @@ def test_memory_moves_once_a_batch_however_it_is_cut(name: str) -> None:
         }
         for item in items
     ]
-    question = Question(METHODS[name], {}, METHODS[name].reduction, raters=["a", "b", "nobody"])
+    objective = BoundObjective(
+        METHODS[name], {}, METHODS[name].reduction, raters=["a", "b", "nobody"]
+    )
     found = []
     for budget in (1, 10_000):
         scorer = TextScorer(build_model(40))
-        outcome = take_gradient(
-            World(precision="fp32"),
+        result = gradient(
+            Distributed(precision="fp32"),
             scorer,
-            question,
-            Rows(items, rows, reference),
-            question.first_memories(),
+            objective,
+            Examples(items, rows, reference),
+            objective.first_state(),
             split([item.tokens for item in items], processes=1, budget=budget),
         )
         found.append(
-            (outcome.memories.method, [p.grad for p in scorer.parameters() if p.grad is not None])
+            (result.state.method, [p.grad for p in scorer.parameters() if p.grad is not None])
         )
     (cut, cut_slopes), (whole, whole_slopes) = found
-    batch = question.batch(TextScorer(build_model(40))(items), Rows(items, rows, reference))
+    batch = objective.batch(TextScorer(build_model(40))(items), Examples(items, rows, reference))
     assert isinstance(batch, Pairs) and rater.of(batch) is not None
     _, by_hand = costs(METHODS[name], batch, {}, initial_memory(METHODS[name], 3))
     for key, tensor in by_hand.items():

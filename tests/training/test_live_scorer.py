@@ -15,9 +15,11 @@ from safetensors.torch import load_file
 
 from holdfast.errors import ModelError, NeedError, OptionError, RunError
 from holdfast.methods import get
-from holdfast.training import live_scorer, pairwise
-from holdfast.training.pairwise import train
-from holdfast.training.world import World
+from holdfast.training import live_scorer
+from holdfast.training.distributed import Distributed
+from holdfast.training.policy import train
+from holdfast.training.progress import Progress
+from holdfast.training.run.folder import Run
 from tests.conftest import build_model
 
 UNTIMED = ("seconds", "tokens_per_second", "memory/peak_gib")
@@ -37,13 +39,13 @@ def common(tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]
     }
 
 
-def numbers(run: pairwise.Run) -> list[dict[str, float]]:
+def numbers(run: Run) -> list[dict[str, float]]:
     return [
         {key: value for key, value in line.items() if key not in UNTIMED} for line in run.metrics
     ]
 
 
-def alike(one: pairwise.Run, two: pairwise.Run, *, rel: float = 2e-4, ab: float = 2e-5) -> None:
+def alike(one: Run, two: Run, *, rel: float = 2e-4, ab: float = 2e-5) -> None:
     """To rounding. Shares of rows are left out: at the reference a margin of rounding decides
     them.
     """
@@ -126,7 +128,7 @@ def test_resuming_gives_the_same_numbers_and_the_head_stays_with_checkpoints(
     more = {"save_every": 2, "keep_checkpoints": 5, "dropout": True, "lora_rank": 2}
     straight = train(method, out=tmp_path / "straight", **common, **more)
     halted = tmp_path / "halted"
-    step = pairwise.View.step
+    step = Progress.step
 
     def stop(self: Any, number: int, metrics: Any) -> None:
         step(self, number, metrics)
@@ -134,7 +136,7 @@ def test_resuming_gives_the_same_numbers_and_the_head_stays_with_checkpoints(
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairwise.View, "step", stop)
+        patch.setattr(Progress, "step", stop)
         with pytest.raises(KeyboardInterrupt):
             train(method, out=halted, **common, **more)
     saved = load_file(halted / "checkpoints" / "step-00000002" / "weights.safetensors")
@@ -196,7 +198,7 @@ def test_refusals(
         train("tdpo", out=tmp_path / "b", reference=build_model(len(tiny_tokenizer) + 8), **common)
     with pytest.raises(ModelError, match="has no adapter"):
         train("tdpo", out=tmp_path / "c", reference="adapter-off", **common)
-    monkeypatch.setattr(World, "sharded", property(lambda self: True))
+    monkeypatch.setattr(Distributed, "sharded", property(lambda self: True))
     with pytest.raises(
         RunError, match="tdpo keeps its reference in memory, which FSDP does not allow"
     ):

@@ -56,19 +56,20 @@ from holdfast.inputs import earlier_win_rate
 from holdfast.methods import get
 from holdfast.models.folder import content_of
 from holdfast.models.load import load_policy, load_tokenizer, resolve
+from holdfast.models.run_record import read_record
 from holdfast.terminal import Terminal
-from holdfast.training.lock import HOLDER, LOCK, locked
-from holdfast.training.opponents import fill, gaps, mixture_weights, win_rates
 from holdfast.training.options import FREE_ON_RESUME, split_options
-from holdfast.training.pairwise import train
+from holdfast.training.policy import train
 from holdfast.training.prompts import read_prompts, split_prompts
-from holdfast.training.record import now, read_record, recordable, refuse_another, versions
-from holdfast.training.run import REPORT, Run
+from holdfast.training.run.folder import REPORT, Run
+from holdfast.training.run.lock import HOLDER, LOCK, locked
+from holdfast.training.run.record import now, recordable, refuse_another, versions
+from holdfast.training.run.signals import Interrupted, unwinding
 from holdfast.training.sampler import HFSampler, Sampler
-from holdfast.training.selfplay_report import selfplay_page, standings
+from holdfast.training.selfplay.columns import fill, gaps, mixture_weights, win_rates
+from holdfast.training.selfplay.pairs import Pairing, Verdicts, comparisons
+from holdfast.training.selfplay.report import selfplay_page, standings
 from holdfast.training.setup import try_settings
-from holdfast.training.signals import Interrupted, unwinding
-from holdfast.training.verdicts import Pairing, Verdicts, comparisons
 from holdfast.typed import typed_arguments
 from holdfast.types import Row, Text, Where
 from holdfast.visible import json_text

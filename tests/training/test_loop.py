@@ -31,10 +31,10 @@ from holdfast.methods import METHODS
 from holdfast.models.load import load_policy
 from holdfast.reductions import mean
 from holdfast.scorers.text import TextScorer
-from holdfast.training import checkpoint
-from holdfast.training.live import View
-from holdfast.training.pairwise import rerun, train
-from holdfast.training.run import Run
+from holdfast.training.progress import Progress
+from holdfast.training.run import checkpoint
+from holdfast.training.run.folder import Run
+from holdfast.training.run.rerun import rerun, train
 from holdfast.types import Pairs
 from tests.conftest import build_model
 
@@ -395,12 +395,12 @@ def test_a_folder_that_holds_a_run_is_not_written_over(
 def crashed(tmp_path: Path, setting: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run that ended in the middle of its second step, with a checkpoint at its first."""
 
-    def crash(self: View, step: int, metrics: Any) -> None:
+    def crash(self: Progress, step: int, metrics: Any) -> None:
         if step == 2:
             raise CrashError
 
     with monkeypatch.context() as patch:
-        patch.setattr(View, "step", crash)
+        patch.setattr(Progress, "step", crash)
         with pytest.raises(CrashError):
             train("dpo", out=tmp_path / "run", save_every=1, **setting)
     return tmp_path / "run"
@@ -461,12 +461,12 @@ def test_what_method_and_reduction_remember_survives_a_crash(
         "max_steps": 4,
     }
 
-    def crash(self: View, step: int, metrics: Any) -> None:
+    def crash(self: Progress, step: int, metrics: Any) -> None:
         if step == 3:
             raise CrashError
 
     with monkeypatch.context() as patch:
-        patch.setattr(View, "step", crash)
+        patch.setattr(Progress, "step", crash)
         with pytest.raises(CrashError):
             train(name, out=tmp_path / "run", **setting)
     saved = load_file(max((tmp_path / "run" / "checkpoints").iterdir()) / "state.safetensors")
@@ -494,7 +494,7 @@ def test_a_disk_that_takes_no_more_leaves_earlier_checkpoints_alone(
     save = checkpoint.save
 
     def on_a_small_disk(
-        world: Any,
+        context: Any,
         folder: Path,
         scorer: Any,
         optimizer: Any,
@@ -504,7 +504,7 @@ def test_a_disk_that_takes_no_more_leaves_earlier_checkpoints_alone(
         keep: int,
     ) -> None:
         with files_at_most(100_000 if progress.step == 2 else resource.RLIM_INFINITY):
-            save(world, folder, scorer, optimizer, state, progress, keep=keep)
+            save(context, folder, scorer, optimizer, state, progress, keep=keep)
 
     monkeypatch.setattr(checkpoint, "save", on_a_small_disk)
     run = train("dpo", out=tmp_path / "run", save_every=1, **{**setting, "max_steps": 3})
@@ -554,12 +554,12 @@ def test_bad_rows_are_set_aside_and_counted_also_by_a_run_that_goes_on(
         file.write('{"prompt": "same", "chosen": " yes", "rejected": " yes"}\n')
     setting = {**setting, "out": tmp_path / "run", "quarantine": True, "save_every": 1}
 
-    def crash(self: View, step: int, metrics: Any) -> None:
+    def crash(self: Progress, step: int, metrics: Any) -> None:
         if step == 2:
             raise CrashError
 
     with monkeypatch.context() as patch:
-        patch.setattr(View, "step", crash)
+        patch.setattr(Progress, "step", crash)
         with pytest.raises(CrashError):
             train("dpo", **setting)
     run = train("dpo", resume=True, **setting)
@@ -638,10 +638,10 @@ def test_the_view_on_a_terminal_and_off_it() -> None:
     for terminal in (True, False):
         out = io.StringIO()
         console = Console(file=out, force_terminal=terminal, width=100)
-        with View(title="dpo", total=4, log_every=2, active=True, console=console) as view:
-            view.evaluation(0, {"eval/loss": 0.7, "step": 0})
+        with Progress(title="dpo", total=4, log_every=2, active=True, console=console) as progress:
+            progress.evaluation(0, {"eval/loss": 0.7, "step": 0})
             for step in (1, 2, 3, 4):
-                view.step(step, metrics)
+                progress.step(step, metrics)
         text = out.getvalue()
         assert "12,345" in text
         assert "+1.250" in text
@@ -653,11 +653,11 @@ def test_the_view_on_a_terminal_and_off_it() -> None:
                 "4/4",
             ]
     silent = io.StringIO()
-    with View(
+    with Progress(
         title="dpo", total=4, log_every=1, active=False, console=Console(file=silent)
-    ) as view:
-        view.step(1, metrics)
-        view.say("nothing")
+    ) as progress:
+        progress.step(1, metrics)
+        progress.say("nothing")
     assert silent.getvalue() == ""
 
 

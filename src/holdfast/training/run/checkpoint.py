@@ -41,8 +41,8 @@ from torch.distributed.checkpoint.state_dict import (
 from holdfast.card import State
 from holdfast.errors import RunError
 from holdfast.files import disk_errors, sweep, whole_folder, write_json
-from holdfast.training.step import random_state, set_random_state
-from holdfast.training.world import World
+from holdfast.training.distributed import Distributed
+from holdfast.training.gradient import random_state, set_random_state
 
 CHECKPOINT, MANIFEST = "checkpoint.json", "manifest.json"
 FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -50,7 +50,7 @@ LENIENT = replace(FULL, strict=False)  # tied weights are written once, frozen o
 
 
 @dataclass(frozen=True)
-class Progress:
+class Position:
     """Where a run stands, besides its tensors."""
 
     run: str  # id of the run, as its record has it
@@ -61,27 +61,27 @@ class Progress:
 
 
 def save(
-    world: World,
+    context: Distributed,
     folder: Path,
     scorer: nn.Module,
     optimizer: torch.optim.Optimizer,
     state: State,
-    progress: Progress,
+    position: Position,
     *,
     keep: int,
 ) -> None:
     """Write `folder/step-N`; every process must call this. Raises OSError (a full disk, say) and
     then leaves earlier checkpoints alone.
     """
-    inner = world.unwrap(scorer)
+    inner = context.unwrap(scorer)
     weights = trained_weights(inner)
     whole: dict[str, Any] = get_optimizer_state_dict(inner, optimizer, options=FULL)
-    randoms = world.gather(random_state(world.device))
-    if not world.is_main:
+    randoms = context.gather(random_state(context.device))
+    if not context.is_main:
         return
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    path = folder / f"step-{progress.step:08d}"
+    path = folder / f"step-{position.step:08d}"
     with (
         disk_errors(),
         whole_folder(path, replace=True) as half,
@@ -105,8 +105,8 @@ def save(
         write_json(
             half / CHECKPOINT,
             {
-                **vars(progress),
-                "scheduler": dict(progress.scheduler),
+                **vars(position),
+                "scheduler": dict(position.scheduler),
                 "optimizer": whole["param_groups"],
             },
         )
@@ -118,16 +118,16 @@ def save(
 
 
 def load(
-    world: World,
+    context: Distributed,
     folder: Path,
     scorer: nn.Module,
     optimizer: torch.optim.Optimizer,
     state: State,
     *,
     run: str,
-) -> tuple[Progress, State] | None:
+) -> tuple[Position, State] | None:
     """Put the newest whole checkpoint into model and optimizer; None if there is none. `state`
-    gives the shape of memories.
+    gives the structure of what is remembered.
 
     Raises:
         RunError: the newest whole checkpoint was written by another run than `run`, or for another
@@ -136,13 +136,13 @@ def load(
     saved = newest(folder)
     if saved is None:
         return None
-    if saved.progress.run != run:
+    if saved.position.run != run:
         raise RunError(
-            f"checkpoint {saved.path} belongs to another run ({saved.progress.run}, not "
+            f"checkpoint {saved.path} belongs to another run ({saved.position.run}, not "
             f"{run}), so it is not loaded",
             hint="move it out of this folder, or resume in the folder where it was written",
         )
-    inner = world.unwrap(scorer)
+    inner = context.unwrap(scorer)
     state_of: dict[str, Any] = {}
     for key, value in saved.optimizer.items():
         kind, _, name = key.partition(":")
@@ -157,13 +157,13 @@ def load(
             f"{saved.path} holds weights that the model has no place for: "
             f"{', '.join(left.unexpected_keys[:3])}"
         )
-    prefix = f"random.{world.rank}."
+    prefix = f"random.{context.rank}."
     randoms = {
         name.removeprefix(prefix): value
         for name, value in saved.state.items()
         if name.startswith(prefix)
     }
-    if randoms.keys() == random_state(world.device).keys():
+    if randoms.keys() == random_state(context.device).keys():
         set_random_state(randoms)
     else:
         warnings.warn(
@@ -176,7 +176,7 @@ def load(
         for name, value in saved.state.items()
         if name.startswith("memory.")
     }
-    return saved.progress, unflatten(state, kept)
+    return saved.position, unflatten(state, kept)
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class Saved:
     """A checkpoint as it was read, before any of it goes into a model."""
 
     path: Path
-    progress: Progress
+    position: Position
     groups: list[dict[str, Any]]  # the optimizer's
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
@@ -218,20 +218,20 @@ def newest(folder: Path) -> Saved | None:
 def _read(path: Path) -> Saved:
     held = json.loads((path / CHECKPOINT).read_text(encoding="utf-8"))
     groups = [dict(group) for group in held.pop("optimizer")]
-    progress = Progress(**held)
+    position = Position(**held)
     if not all(
         isinstance(value, kind)
         for value, kind in (
-            (progress.run, str),
-            (progress.step, int),
-            (progress.metrics_bytes, int),
+            (position.run, str),
+            (position.step, int),
+            (position.metrics_bytes, int),
         )
     ):
         raise ValueError(f"{CHECKPOINT} holds values of the wrong kind")
     weights, optimizer, state = (
         load_file(path / f"{name}.safetensors") for name in ("weights", "optimizer", "state")
     )
-    return Saved(path, progress, groups, weights, optimizer, state)
+    return Saved(path, position, groups, weights, optimizer, state)
 
 
 def damage(path: Path) -> str | None:

@@ -21,18 +21,18 @@ from holdfast.errors import RunError
 from holdfast.inputs import samples
 from holdfast.methods import METHODS
 from holdfast.scorers.text import TextScorer, score_in_chunks
-from holdfast.training.live import View
-from holdfast.training.pairwise import train
-from holdfast.training.run import Run
-from holdfast.training.samples import Sampler, sampler_for
-from holdfast.training.step import Rows
-from holdfast.training.world import World
+from holdfast.training.distributed import Distributed
+from holdfast.training.gradient import Examples
+from holdfast.training.policy import train
+from holdfast.training.progress import Progress
+from holdfast.training.run.folder import Run
+from holdfast.training.sources.online import Sampler, sampler_for
 from holdfast.types import Row, Where
 from tests.conftest import build_model
 
 
 @pytest.fixture
-def rows(tiny_tokenizer: PreTrainedTokenizerFast, pair_rows: list[dict[str, Any]]) -> Rows:
+def rows(tiny_tokenizer: PreTrainedTokenizerFast, pair_rows: list[dict[str, Any]]) -> Examples:
     given = [
         Row(Where("rows", n), row["prompt"], row["chosen"], row["rejected"])
         for n, row in enumerate(pair_rows[:6], 1)
@@ -40,14 +40,14 @@ def rows(tiny_tokenizer: PreTrainedTokenizerFast, pair_rows: list[dict[str, Any]
     made = tokenize(
         unfold(given, METHODS["hypo"]).rows, tiny_tokenizer, needs=METHODS["hypo"].card.needs
     )
-    return Rows(
+    return Examples(
         made.items,
         made.rows,
         [{"chosen": torch.zeros(1), "rejected": torch.zeros(1)} for _ in made.items],
     )
 
 
-def sampler(policy: Any, tokenizer: Any, rows: Rows, **changes: Any) -> Sampler:
+def sampler(policy: Any, tokenizer: Any, rows: Examples, **changes: Any) -> Sampler:
     how = {
         "asked": None,
         "tokenizer": tokenizer,
@@ -57,13 +57,13 @@ def sampler(policy: Any, tokenizer: Any, rows: Rows, **changes: Any) -> Sampler:
         "trust_remote_code": False,
         **changes,
     }
-    found = sampler_for(METHODS["hypo"], World(precision="fp32"), policy, **how)
+    found = sampler_for(METHODS["hypo"], Distributed(precision="fp32"), policy, **how)
     assert found is not None
     return found
 
 
 def test_answers_are_drawn_beside_the_pair_and_scored_by_the_policy_as_it_was(
-    tiny_tokenizer: PreTrainedTokenizerFast, rows: Rows
+    tiny_tokenizer: PreTrainedTokenizerFast, rows: Examples
 ) -> None:
     policy = build_model(len(tiny_tokenizer))
     draws = sampler(policy, tiny_tokenizer, rows)
@@ -96,11 +96,11 @@ def test_answers_are_drawn_beside_the_pair_and_scored_by_the_policy_as_it_was(
 def test_only_methods_that_ask_hold_a_second_model() -> None:
     assert sampler_for(
         METHODS["dpo"],
-        World(precision="fp32"),
+        Distributed(precision="fp32"),
         None,
         asked=None,
         tokenizer=None,
-        rows=Rows([], []),
+        rows=Examples([], []),
         seed=0,
         tokens=1,
         trust_remote_code=False,
@@ -108,7 +108,7 @@ def test_only_methods_that_ask_hold_a_second_model() -> None:
 
 
 def test_what_cannot_be_drawn_from_is_refused(
-    tiny_tokenizer: PreTrainedTokenizerFast, rows: Rows
+    tiny_tokenizer: PreTrainedTokenizerFast, rows: Examples
 ) -> None:
     with pytest.raises(RunError, match="hint: name the base model as the reference"):
         sampler(build_model(len(tiny_tokenizer)), tiny_tokenizer, rows, asked="adapter-off")
@@ -156,15 +156,15 @@ def test_a_run_starts_at_its_known_value_and_goes_on_with_the_same_draws(
     ] != pytest.approx(math.log(2), abs=1e-4)
     kls = [line["kl_ref/own_samples"] for line in calm.metrics if "loss" in line]
     assert kls[0] == pytest.approx(0, abs=1e-4) and kls[-1] > 1e-3
-    step = View.step
+    step = Progress.step
 
-    def crash(self: View, number: int, metrics: dict[str, Any]) -> None:
+    def crash(self: Progress, number: int, metrics: dict[str, Any]) -> None:
         step(self, number, metrics)
         if number == 3:
             raise CrashError
 
     with monkeypatch.context() as patch:
-        patch.setattr(View, "step", crash)
+        patch.setattr(Progress, "step", crash)
         with pytest.raises(CrashError):
             train("hypo", out=tmp_path / "crashed", save_every=2, **setting)
     resumed = train("hypo", out=tmp_path / "crashed", save_every=2, resume=True, **setting)

@@ -4,9 +4,9 @@ FSDP.
 One process, `accelerate launch` with many (DDP), and sharded runs (FSDP2) look the same from
 outside:
 
-    world = World(precision="fp32", track=(), folder=out)
-    scorer, optimizer = world.prepare(scorer, optimizer)
-    parts = world.gather(mine)          # a list, one entry a process
+    context = Distributed(precision="fp32", track=(), folder=out)
+    scorer, optimizer = context.prepare(scorer, optimizer)
+    parts = context.gather(mine)          # a list, one entry a process
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ with contextlib.suppress(ValueError):  # already registered
 MIXED = {"fp32": "no", "bf16": "bf16"}
 
 
-class World:
+class Distributed:
     """An `Accelerator`, and what it leaves open."""
 
     def __init__(self, *, precision: str, track: Sequence[str] = (), folder: Path | None = None):

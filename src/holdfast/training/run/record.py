@@ -19,37 +19,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from holdfast.card import Method
 from holdfast.errors import RunError, shown
 from holdfast.files import write_json
+from holdfast.models.run_record import NAME
 from holdfast.training.options import FREE_ON_RESUME, Options
 
-NAME = "run.json"
-KINDS: Mapping[str, type] = {  # what every record holds
-    **dict.fromkeys(("id", "status", "started", "method", "reduction"), str),
-    **dict.fromkeys(("settings", "options", "identity", "call", "results"), dict),
-    **dict.fromkeys(("notes", "resumed"), list),
-}
 PACKAGES = ("holdfast", "torch", "transformers", "accelerate", "peft", "tokenizers", "numpy")
-
-
-def read_record(out: Path) -> dict[str, Any] | None:
-    """The record of a run's folder, None if there is none. Raises RunError if it cannot be read."""
-    path = out / NAME
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path} cannot be read: {error}", hint="give another out folder") from error
-    if not isinstance(record, dict):
-        raise RunError(f"{path} is not a run record", hint="give another out folder")
-    wrong = [name for name, kind in KINDS.items() if not isinstance(record.get(name), kind)]
-    if wrong:
-        raise RunError(
-            f"{path} is not a run record: damaged or missing in it are {', '.join(wrong)}",
-            hint="give another out folder",
-        )
-    return record
 
 
 def new_record(
@@ -184,6 +160,17 @@ def repeatable_call(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
             hint=f"rerun({str(path)!r}, out=..., {lost[0]}=...)",
         )
     return call
+
+
+def recorded_call(
+    method: Method, given: Mapping[str, Any], more: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The keywords of a call as the record holds them."""
+    call = {
+        "method": method.name,
+        **{name: recordable(value) for name, value in given.items() if value is not None},
+    }
+    return call | {name: recordable(value) for name, value in more.items()}
 
 
 def recordable(value: Any) -> Any:

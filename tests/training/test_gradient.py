@@ -17,16 +17,23 @@ from holdfast.reductions.averages import token_mean
 from holdfast.scorers.assemble import assemble
 from holdfast.scorers.reference import attach
 from holdfast.scorers.text import TextScorer
-from holdfast.training.plan import Microbatch, split
-from holdfast.training.step import Memories, Question, Rows, judge, score_all, take_gradient
-from holdfast.training.world import World
+from holdfast.training.batching import Microbatch, split
+from holdfast.training.distributed import Distributed
+from holdfast.training.gradient import (
+    BoundObjective,
+    Examples,
+    MethodState,
+    evaluate_batch,
+    gradient,
+    score_batch,
+)
 from holdfast.types import Answers, Pairs, Row, Tokenized, Where
 from tests.conftest import build_model
 
 VOCABULARY = 40
 
 
-def make_rows(method: Method, count: int = 9) -> Rows:
+def make_rows(method: Method, count: int = 9) -> Examples:
     """Rows of uneven lengths, weights and groups, with a reference that differs from the policy."""
     rng = random.Random(3)
     names = ["answer", "mismatched"] if method.takes is Answers else ["chosen", "rejected"]
@@ -43,7 +50,7 @@ def make_rows(method: Method, count: int = 9) -> Rows:
         }
         for n, item in enumerate(items)
     ]
-    return Rows(items, rows, reference)
+    return Examples(items, rows, reference)
 
 
 def gradients(scorer: nn.Module) -> dict[str, Tensor]:
@@ -51,25 +58,25 @@ def gradients(scorer: nn.Module) -> dict[str, Tensor]:
 
 
 def the_obvious_way(
-    scorer: TextScorer, question: Question, rows: Rows, memories: Memories
+    scorer: TextScorer, objective: BoundObjective, rows: Examples, state: MethodState
 ) -> tuple[float, dict[str, Tensor]]:
     assert rows.reference is not None
     scorer.zero_grad()
     batch = assemble(
-        question.method.takes,
+        objective.method.takes,
         attach(scorer(rows.items), rows.reference),
         rows.rows,
-        question.groups,
+        objective.groups,
     )
-    cost_N, _ = costs(question.method, batch, question.settings, memories.method)
-    total, _ = question.reduction.apply(cost_N, batch, memories.reduction)
+    cost_N, _ = costs(objective.method, batch, objective.settings, state.method)
+    total, _ = objective.reduction.apply(cost_N, batch, state.reduction)
     total.backward()
     return float(total.detach()), gradients(scorer)
 
 
 @pytest.fixture
-def world() -> World:
-    return World(precision="fp32")
+def context() -> Distributed:
+    return Distributed(precision="fp32")
 
 
 CASES = [
@@ -107,19 +114,19 @@ def method_of(name: str) -> Method:
 @pytest.mark.parametrize(("name", "reduction", "settings"), CASES)
 @pytest.mark.parametrize("budget", [1, 30, 10_000])
 def test_every_way_of_cutting_a_batch_gives_its_gradient(
-    world: World, name: str, reduction: str, settings: dict[str, float], budget: int
+    context: Distributed, name: str, reduction: str, settings: dict[str, float], budget: int
 ) -> None:
     method = method_of(name)
     rows = make_rows(method)
-    question = Question(method, settings, parse(reduction), ("a", "b"))
-    memories = question.first_memories()
+    objective = BoundObjective(method, settings, parse(reduction), ("a", "b"))
+    state = objective.first_state()
     scorer = TextScorer(build_model(VOCABULARY)).eval()
-    total, wanted = the_obvious_way(scorer, question, rows, memories)
+    total, wanted = the_obvious_way(scorer, objective, rows, state)
     scorer.zero_grad()
     plan = split([item.tokens for item in rows.items], processes=1, budget=budget)
-    outcome = take_gradient(world, scorer, question, rows, memories, plan)
+    result = gradient(context, scorer, objective, rows, state, plan)
     assert len(plan[0]) == {1: 9, 10_000: 1}.get(budget, len(plan[0]))
-    assert float(outcome.total) == pytest.approx(total, rel=1e-5)
+    assert float(result.total) == pytest.approx(total, rel=1e-5)
     found = gradients(scorer)
     assert found.keys() == wanted.keys()
     for key in wanted:
@@ -127,7 +134,7 @@ def test_every_way_of_cutting_a_batch_gives_its_gradient(
 
 
 @pytest.mark.parametrize("name", ["dpo", "sft", "sft:token_mean", "unlikelihood"])
-def test_both_routes_agree_where_both_apply(world: World, name: str) -> None:
+def test_both_routes_agree_where_both_apply(context: Distributed, name: str) -> None:
     method = method_of(name)
     rows = make_rows(method)
     plan = split([item.tokens for item in rows.items], processes=1, budget=30)
@@ -136,23 +143,25 @@ def test_both_routes_agree_where_both_apply(world: World, name: str) -> None:
     found = []
     for reduction in (mean, mean._replace(linear=False)):
         scorer.zero_grad()
-        question = Question(method, {}, reduction)
-        assert question.sums_up == reduction.linear
-        take_gradient(world, scorer, question, rows, question.first_memories(), plan)
+        objective = BoundObjective(method, {}, reduction)
+        assert objective.adds_up == reduction.linear
+        gradient(context, scorer, objective, rows, objective.first_state(), plan)
         found.append(gradients(scorer))
     for key in found[0]:
         torch.testing.assert_close(found[0][key], found[1][key], rtol=1e-4, atol=1e-7)
 
 
-def test_a_mean_over_tokens_is_of_the_whole_batch_not_of_its_microbatches(world: World) -> None:
+def test_a_mean_over_tokens_is_of_the_whole_batch_not_of_its_microbatches(
+    context: Distributed,
+) -> None:
     """By hand: all tokens of all rows, each row's by its weight, divided by their number; the mean
     of the microbatches' own token means is another number.
     """
     rows = make_rows(METHODS["sft"])
     scorer = TextScorer(build_model(VOCABULARY)).eval()
-    question = Question(method_of("sft:token_mean"), {}, parse("mean"))
+    objective = BoundObjective(method_of("sft:token_mean"), {}, parse("mean"))
     plan = split([1] * 9, processes=1, budget=1)
-    outcome = take_gradient(world, scorer, question, rows, question.first_memories(), plan)
+    result = gradient(context, scorer, objective, rows, objective.first_state(), plan)
     with torch.no_grad():
         nats = [-scorer([item])["answer"].logp_NT.sum() for item in rows.items]
     weight = [row.weight or 0.0 for row in rows.rows]
@@ -161,48 +170,48 @@ def test_a_mean_over_tokens_is_of_the_whole_batch_not_of_its_microbatches(world:
         w * t for w, t in zip(weight, tokens, strict=True)
     )
     naive = sum(w * n / t for w, n, t in zip(weight, nats, tokens, strict=True)) / sum(weight)
-    assert float(outcome.total) == pytest.approx(float(by_hand), rel=1e-5)
+    assert float(result.total) == pytest.approx(float(by_hand), rel=1e-5)
     assert abs(float(by_hand - naive)) > 1e-3
 
 
-def test_the_worst_case_is_of_the_whole_batch_not_of_its_microbatches(world: World) -> None:
+def test_the_worst_case_is_of_the_whole_batch_not_of_its_microbatches(context: Distributed) -> None:
     """cvar at alpha = 1/9 looks at the worst row of nine; microbatch by microbatch it would look at
     the worst of each.
     """
     rows = make_rows(METHODS["dpo"])
-    rows = Rows(rows.items, [Row(row.where) for row in rows.rows], rows.reference)
-    question = Question(METHODS["dpo"], {"beta": 0.5}, parse("cvar:alpha=0.111111"))
+    rows = Examples(rows.items, [Row(row.where) for row in rows.rows], rows.reference)
+    objective = BoundObjective(METHODS["dpo"], {"beta": 0.5}, parse("cvar:alpha=0.111111"))
     scorer = TextScorer(build_model(VOCABULARY)).eval()
-    outcome = take_gradient(
-        world,
+    result = gradient(
+        context,
         scorer,
-        question,
+        objective,
         rows,
-        question.first_memories(),
+        objective.first_state(),
         split([1] * 9, processes=1, budget=1),
     )
-    assert float(outcome.total) == pytest.approx(float(outcome.cost_N.max()), rel=1e-4)
-    assert int((outcome.adversary_N > 1e-3).sum()) == 1
+    assert float(result.total) == pytest.approx(float(result.cost_N.max()), rel=1e-4)
+    assert int((result.adversary_N > 1e-3).sum()) == 1
 
 
-def test_padding_microbatches_count_for_nothing(world: World) -> None:
+def test_padding_microbatches_count_for_nothing(context: Distributed) -> None:
     rows = make_rows(METHODS["dpo"], count=3)
-    question = Question(METHODS["dpo"], {}, parse("mean"))
+    objective = BoundObjective(METHODS["dpo"], {}, parse("mean"))
     scorer = TextScorer(build_model(VOCABULARY)).eval()
-    _, wanted = the_obvious_way(scorer, question, rows, question.first_memories())
+    _, wanted = the_obvious_way(scorer, objective, rows, objective.first_state())
     scorer.zero_grad()
     plan = [[Microbatch((0, 2)), Microbatch((1,)), Microbatch((0,), padding=True)]]
-    outcome = take_gradient(world, scorer, question, rows, question.first_memories(), plan)
-    assert len(outcome.cost_N) == 3
+    result = gradient(context, scorer, objective, rows, objective.first_state(), plan)
+    assert len(result.cost_N) == 3
     for key, value in gradients(scorer).items():
         torch.testing.assert_close(value, wanted[key], rtol=1e-4, atol=1e-7)
 
 
-def test_scores_come_back_in_the_order_of_the_rows(world: World) -> None:
+def test_scores_come_back_in_the_order_of_the_rows(context: Distributed) -> None:
     rows = make_rows(METHODS["dpo"])
     scorer = TextScorer(build_model(VOCABULARY)).eval()
-    parts = score_all(
-        world,
+    parts = score_batch(
+        context,
         scorer,
         rows.items,
         split([item.tokens for item in rows.items], processes=1, budget=25),
@@ -217,12 +226,12 @@ def test_scores_come_back_in_the_order_of_the_rows(world: World) -> None:
                 assert int(parts[name].length_N[n]) == len(item.branches[name])
 
 
-def test_dropout_falls_in_the_second_pass_as_it_fell_in_the_first(world: World) -> None:
+def test_dropout_falls_in_the_second_pass_as_it_fell_in_the_first(context: Distributed) -> None:
     """With attention dropout on, the two passes must see one and the same policy: the gradient is
     then that of the loss that was read.
     """
     rows = make_rows(METHODS["dpo"], count=4)
-    question = Question(METHODS["dpo"], {}, parse("kl:temperature=0.3"))
+    objective = BoundObjective(METHODS["dpo"], {}, parse("kl:temperature=0.3"))
     plan = split([1] * 4, processes=1, budget=2)
     seen: list[Tensor] = []
 
@@ -234,34 +243,34 @@ def test_dropout_falls_in_the_second_pass_as_it_fell_in_the_first(world: World) 
 
     scorer = Watched(build_model(VOCABULARY, attention_dropout=0.5)).train()
     torch.manual_seed(0)
-    take_gradient(world, scorer, question, rows, question.first_memories(), plan)
+    gradient(context, scorer, objective, rows, objective.first_state(), plan)
     assert len(seen) == 4
     assert torch.equal(seen[0], seen[2])
     assert torch.equal(seen[1], seen[3])
     first = seen[0].clone()
     seen.clear()
-    take_gradient(world, scorer, question, rows, question.first_memories(), plan)
+    gradient(context, scorer, objective, rows, objective.first_state(), plan)
     assert not torch.equal(first, seen[0])
 
 
-def test_the_state_moves_once_a_step(world: World) -> None:
+def test_the_state_moves_once_a_step(context: Distributed) -> None:
     rows = make_rows(METHODS["dpo"])
-    question = Question(METHODS["dpo"], {}, parse("groups:k=2,step=0.5"), ("a", "b"))
-    memories = question.first_memories()
+    objective = BoundObjective(METHODS["dpo"], {}, parse("groups:k=2,step=0.5"), ("a", "b"))
+    state = objective.first_state()
     scorer = TextScorer(build_model(VOCABULARY)).eval()
     lengths = [item.tokens for item in rows.items]
     found = [
-        take_gradient(
-            world, scorer, question, rows, memories, split(lengths, processes=1, budget=b)
-        ).memories.reduction
+        gradient(
+            context, scorer, objective, rows, state, split(lengths, processes=1, budget=b)
+        ).state.reduction
         for b in (30, 10_000)
     ]
     torch.testing.assert_close(found[0]["log_weight_K"], found[1]["log_weight_K"])
-    assert not torch.equal(found[0]["log_weight_K"], memories.reduction["log_weight_K"])
-    again = judge(
-        question,
-        score_all(world, scorer, rows.items, split(lengths, processes=1, budget=30)),
+    assert not torch.equal(found[0]["log_weight_K"], state.reduction["log_weight_K"])
+    again = evaluate_batch(
+        objective,
+        score_batch(context, scorer, rows.items, split(lengths, processes=1, budget=30)),
         rows,
-        memories,
+        state,
     )
-    torch.testing.assert_close(again.memories.reduction["log_weight_K"], found[0]["log_weight_K"])
+    torch.testing.assert_close(again.state.reduction["log_weight_K"], found[0]["log_weight_K"])

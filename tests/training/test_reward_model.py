@@ -20,9 +20,9 @@ import holdfast
 from holdfast.errors import DataError, ModelError, OptionError, RunError
 from holdfast.evaluation.judge import RewardModel
 from holdfast.evaluation.reward_source import judge_from, reward_from
-from holdfast.training import pairwise
-from holdfast.training.pairwise import rerun
-from holdfast.training.reward import train_reward
+from holdfast.training import loop
+from holdfast.training.reward_model import train_reward
+from holdfast.training.run.rerun import rerun
 
 HOW: dict[str, Any] = {
     "learning_rate": 3e-3,
@@ -70,7 +70,7 @@ def test_it_learns_and_says_how_well_on_held_out_rows(runs: dict[str, Any], kind
     held = record["results"]["held_out"]
     assert (
         record["status"] == "finished"
-        and record["trains"] == "reward model"
+        and record["task"] == "reward_model"
         and record["method"] == kind
     )
     assert (
@@ -170,7 +170,7 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(
         "dim": 4,
     }
     whole = train_reward("general_preference", out=tmp_path / "whole", **how)
-    note, seen = pairwise.note, []
+    note, seen = loop.note, []
 
     def stop(job: Any, log: Any, metrics: dict[str, Any]) -> None:
         note(job, log, metrics)
@@ -178,10 +178,10 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(
         if metrics["step"] == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(pairwise, "note", stop)
+    monkeypatch.setattr(loop, "note", stop)
     with pytest.raises(KeyboardInterrupt):
         train_reward("general_preference", out=tmp_path / "cut", **how)
-    monkeypatch.setattr(pairwise, "note", note)
+    monkeypatch.setattr(loop, "note", note)
     cut = train_reward("general_preference", out=tmp_path / "cut", resume=True, **how)
     assert cut.record["results"]["held_out"] == whole.record["results"]["held_out"]
     one, two = (run.load()[0].state_dict() for run in (whole, cut))
@@ -340,7 +340,7 @@ def test_the_command_line_and_a_rerun(
     ]
     done = shell.invoke(app, [*line, "--max-steps", "2", "--json"])
     assert done.exit_code == 0, done.output
-    record = holdfast.training.run.Run(tmp_path / "r").record
+    record = holdfast.training.run.folder.Run(tmp_path / "r").record
     assert record["options"]["learning_rate"] == 1e-5 and record["options"]["eval_fraction"] == 0.1
     again = rerun(tmp_path / "r", out=tmp_path / "again")
     assert again.record["results"]["held_out"] == record["results"]["held_out"]

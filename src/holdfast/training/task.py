@@ -9,20 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.card import Method
-from holdfast.models.load import load_policy
 from holdfast.scorers.branches import BranchScorer
 from holdfast.scorers.branches import Path as ScoringPath
-from holdfast.scorers.text import TextScorer
-from holdfast.training.metrics import batch_metrics
-from holdfast.training.model_card import model_card
+from holdfast.training.gradient import BatchResult, Examples
 from holdfast.training.options import Options
-from holdfast.training.step import Outcome, Rows
 
 if TYPE_CHECKING:
     from holdfast.report import Page
-    from holdfast.training.run import Run
-
-POLICY_NAME, JUDGE = "policy", "reward model"  # `trains` in a run's record
+    from holdfast.training.run.folder import Run
 
 
 class Scorer(Protocol):
@@ -31,16 +25,16 @@ class Scorer(Protocol):
 
 class Metrics(Protocol):
     def __call__(
-        self, outcome: Outcome, *, groups: Sequence[str], robust: bool
+        self, result: BatchResult, *, groups: Sequence[str], robust: bool
     ) -> dict[str, float]: ...
 
 
 @dataclass(frozen=True)
-class Trainee:
+class Task:
     """A policy, or a model that judges.
 
     Attributes:
-        what: its name in the record.
+        name: in the record, and in `holdfast.models.trained.LOADERS`.
         load: `load(source, options)`, the model before its first step; the same source, options and
             seed give the same model.
         scorer: `scorer(model, path=...)`, items in, a `Scored` a branch out.
@@ -50,37 +44,21 @@ class Trainee:
         ready: `ready(model, tokenizer, options)`, last touches once the tokenizer is there.
         page: `page(method, run)`, what a finished run says of itself, as report.html in its folder;
             None where it has nothing to say.
+        router_loss: whether the load-balancing loss of a mixture of experts is added, as Hugging
+            Face does for language models.
         pictures: whether the charts of that page also lie beside it as pictures.
-        results: `results(outcome, rows)`, what the last look at the held-out rows adds to the
+        results: `results(result, rows)`, what the last look at the held-out rows adds to the
             record.
     """
 
-    what: str
+    name: str
     load: Callable[[Any, Options], Any]
     scorer: Scorer
     metrics: Metrics
     adapter_task: str
     card: Callable[[dict[str, Any], Method], str]
     ready: Callable[[Any, Any, Options], None] = lambda model, tokenizer, options: None
-    results: Callable[[Outcome, Rows], dict[str, Any]] = lambda outcome, rows: {}
+    results: Callable[[BatchResult, Examples], dict[str, Any]] = lambda result, rows: {}
     page: Callable[[Any, Run], Page | None] = lambda method, run: None
+    router_loss: bool = False
     pictures: bool = False
-
-
-def _page(method: Any, run: Run) -> Page:
-    from holdfast.training.run_report import (
-        run_page,
-    )  # with its chart library, only once a run is finished
-
-    return run_page(method, run)
-
-
-POLICY = Trainee(
-    what=POLICY_NAME,
-    load=lambda source, options: load_policy(source, trust_remote_code=options.trust_remote_code),
-    scorer=TextScorer,
-    metrics=batch_metrics,
-    adapter_task="CAUSAL_LM",
-    card=model_card,
-    page=_page,
-)

@@ -1,0 +1,179 @@
+"""The policy as it is trained: its adapter, its mode, its optimizer, and the folder it ends in."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import get_model_state_dict
+from transformers import get_scheduler
+
+from holdfast.errors import ModelError, RunError
+from holdfast.training.options import Options
+from holdfast.training.run.checkpoint import FULL
+
+PREFIX = "model."  # of the policy inside its scorer
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+
+
+def with_adapter(policy: Any, options: Options, task: str) -> Any:
+    """A fresh LoRA adapter around the model, `task` in peft's words. It changes nothing until it is
+    trained.
+    """
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    if isinstance(policy, PeftModel):
+        raise ModelError(
+            "the model already has an adapter",
+            hint="leave lora_rank out to train that one, or merge it first",
+        )
+    targets: str | list[str] = (
+        "all-linear" if options.lora_targets == ("all-linear",) else list(options.lora_targets)
+    )
+    config = LoraConfig(
+        r=options.lora_rank,
+        lora_alpha=options.lora_alpha or 2 * options.lora_rank,
+        lora_dropout=options.lora_dropout,
+        target_modules=targets,
+        task_type=task,
+    )
+    try:
+        return get_peft_model(policy, config)
+    except ValueError as error:
+        raise ModelError(
+            f"no adapter fits: {error}",
+            hint="lora_targets names modules, such as q_proj v_proj; or all-linear",
+        ) from error
+
+
+def is_adapter(policy: Any) -> bool:
+    return hasattr(policy, "peft_config")
+
+
+def set_mode(scorer: nn.Module, *, dropout: bool, checkpointing: bool) -> None:
+    """Training mode where dropout is wanted, evaluation mode where it is not.
+
+    Hugging Face layers recompute their activations only in training mode. Without dropout that flag
+    is set on those layers alone, not on what is inside them, and a rate that such a layer holds
+    itself is set to zero.
+    """
+    scorer.train(dropout)
+    if checkpointing and not dropout:
+        for module in scorer.modules():
+            if getattr(module, "gradient_checkpointing", False):
+                module.training = True
+                for name, value in vars(module).items():
+                    if "dropout" in name and isinstance(value, float):
+                        setattr(module, name, 0.0)
+
+
+def enable_checkpointing(policy: Any) -> None:
+    try:
+        policy.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    except (ValueError, AttributeError) as error:
+        raise ModelError(
+            f"{type(policy).__name__} cannot recompute activations: {error}",
+            hint="leave gradient_checkpointing out",
+        ) from error
+
+
+def build_optimizer(scorer: nn.Module, options: Options) -> torch.optim.Optimizer:
+    """AdamW over what is trained, the policy first, then the method's head at its own rate; weight
+    decay on matrices only.
+    """
+    trained = {
+        name: parameter for name, parameter in scorer.named_parameters() if parameter.requires_grad
+    }
+    policy, head = (
+        [p for name, p in trained.items() if name.startswith(PREFIX) == ours]
+        for ours in (True, False)
+    )
+    if not policy:
+        raise ModelError("no weight of the model is to be trained: all are frozen")
+    groups = [
+        *_decayed(policy, options, options.learning_rate),
+        *_decayed(head, options, options.head_learning_rate),
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=options.learning_rate,
+        betas=(options.adam_beta1, options.adam_beta2),
+        eps=options.adam_epsilon,
+        fused=True,
+    )
+
+
+def _decayed(parameters: list[nn.Parameter], options: Options, rate: float) -> list[dict[str, Any]]:
+    matrices, others = ([p for p in parameters if (p.ndim >= 2) == wide] for wide in (True, False))
+    return [
+        {"params": matrices, "weight_decay": options.weight_decay, "lr": rate},
+        {"params": others, "weight_decay": 0.0, "lr": rate},
+    ]
+
+
+def build_scheduler(optimizer: torch.optim.Optimizer, options: Options, total: int) -> Any:
+    warmup = (
+        options.warmup_steps
+        if options.warmup_steps is not None
+        else round(options.warmup_ratio * total)
+    )
+    return get_scheduler(
+        SCHEDULES[options.schedule],
+        optimizer=optimizer,
+        num_warmup_steps=warmup,
+        num_training_steps=total,
+    )
+
+
+def final_weights(scorer: nn.Module) -> dict[str, Tensor]:
+    """All weights of the policy under its own names, whole and on CPU; tied ones once. Every
+    process must call this. A method's head is no part of the policy."""
+    whole: dict[str, Any] = get_model_state_dict(scorer, options=FULL)
+    names = {name for name, _ in scorer.named_parameters()}
+    lost = names - whole.keys()
+    if whole and lost:  # only the main process is given any
+        raise RunError(f"{len(lost)} weights could not be gathered, such as {min(lost)}")
+    names |= {name for name, _ in scorer.named_buffers()}
+    return {
+        name.removeprefix(PREFIX): tensor.contiguous()
+        for name, tensor in whole.items()
+        if name in names and name.startswith(PREFIX)
+    }
+
+
+def save_policy(policy: Any, tokenizer: Any, weights: dict[str, Tensor], folder: Path) -> None:
+    """What `from_pretrained` reads: the model, or the adapter with its base named, and the
+    tokenizer with its chat template.
+    """
+    if is_adapter(policy):
+        for config in policy.peft_config.values():
+            base = str(config.base_model_name_or_path or "")
+            config.base_model_name_or_path = (
+                str(Path(base).resolve()) if base and Path(base).is_dir() else base
+            )
+        policy.save_pretrained(
+            folder, state_dict=weights, safe_serialization=True, save_embedding_layers=False
+        )
+        if any(config.task_type == "SEQ_CLS" for config in policy.peft_config.values()):
+            policy.get_base_model().config.save_pretrained(
+                folder
+            )  # the base's own config knows nothing of the head
+        (folder / "README.md").unlink(missing_ok=True)
+    else:
+        policy.save_pretrained(folder, state_dict=weights, safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+
+
+@contextlib.contextmanager
+def adapter_off(policy: Any) -> Any:
+    """The base model under the adapter."""
+    if not is_adapter(policy):
+        raise ModelError(
+            "reference='adapter-off', but the model has no adapter",
+            hint="set lora_rank, or leave reference out",
+        )
+    with policy.disable_adapter():
+        yield

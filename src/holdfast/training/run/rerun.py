@@ -1,0 +1,33 @@
+"""A recorded run, done again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from holdfast.errors import RunError
+from holdfast.models.run_record import read_record
+from holdfast.models.trained import POLICY, REWARD_MODEL
+from holdfast.training.policy import train
+from holdfast.training.reward_model import train_reward
+from holdfast.training.run.folder import Run
+from holdfast.training.run.record import repeatable_call
+
+FUNCTIONS: Mapping[str, Callable[..., Run]] = {POLICY: train, REWARD_MODEL: train_reward}
+
+
+def rerun(record: str | os.PathLike[str], *, out: str | os.PathLike[str], **changes: Any) -> Run:
+    """Do a recorded run again, in another folder. `changes` replaces keywords, and stands in for
+    what a record cannot hold.
+    """
+    path = Path(record)
+    path = path / "run.json" if path.is_dir() else path
+    before = read_record(path.parent)
+    if before is None:
+        raise RunError(f"{path} is not a run record")
+    before["call"] |= changes
+    call = repeatable_call(before, path)
+    function: Callable[..., Run] = FUNCTIONS[before.get("task", POLICY)]
+    return function(call.pop("method"), out=out, **call)

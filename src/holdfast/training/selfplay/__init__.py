@@ -1,0 +1,1 @@
+"""Self-play: rounds of answers, verdicts and training."""
