@@ -384,8 +384,8 @@ def _refuse_router(context: Distributed, method: Method, router: RouterLoss | No
 
 
 def try_settings(method: Method, settings: Mapping[str, Any]) -> None:
-    """Compute the cost of two answers of one token, so that a setting out of range is refused before
-    anything is loaded.
+    """Compute the cost of two answers of one token, so that a setting out of range is refused
+    before anything is loaded.
     """
     one = Scored(torch.zeros(2, 1), torch.ones(2, 1), torch.zeros(2, 1))
     inputs: dict[Input, Tensor] = {}
