@@ -87,7 +87,8 @@ class BoundObjective:
 
     def batch(self, parts: Mapping[str, Scored], examples: Examples) -> Batch:
         parts = parts if examples.reference is None else attach(parts, examples.reference)
-        return assemble(self.method.takes, parts, examples.rows, self.groups, self.raters)
+        needs = self.method.card.needs
+        return assemble(self.method.takes, parts, examples.rows, self.groups, self.raters, needs)
 
     def costs(
         self, batch: Batch, state: MethodState, mean_length: Tensor | None = None
