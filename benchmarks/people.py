@@ -312,19 +312,19 @@ def trained(path: Path, orders: int) -> None:
             )
             policy = load_policy(run.model_path)
 
-            def right(asked: Sequence[Row], policy: Any = policy) -> np.ndarray:
+            def right(request: Sequence[Row], policy: Any = policy) -> np.ndarray:
                 """1 where the policy ranks as the rater did; pairs that many raters were asked
                 about are scored once.
                 """
-                key_N = [(str(row.prompt), str(row.chosen), str(row.rejected)) for row in asked]
-                distinct = dict(zip(key_N, asked, strict=True))
+                key_N = [(str(row.prompt), str(row.chosen), str(row.rejected)) for row in request]
+                distinct = dict(zip(key_N, request, strict=True))
                 pairs = score(policy, tokenizer, list(distinct.values()), reference=reference)
                 verdict = dict(zip(distinct, (pairs.margin_N > 0).double().tolist(), strict=True))
                 return np.array([verdict[key] for key in key_N])
 
-            def slip(asked: Sequence[Row], rng: np.random.Generator) -> list[Row]:
+            def slip(request: Sequence[Row], rng: np.random.Generator) -> list[Row]:
                 """One way to mistype each question, the same for everybody who is asked it."""
-                first = {str(row.prompt): row for row in asked}
+                first = {str(row.prompt): row for row in request}
                 new = dict(
                     zip(
                         first,
@@ -332,7 +332,7 @@ def trained(path: Path, orders: int) -> None:
                         strict=True,
                     )
                 )
-                return [replace(row, prompt=new[str(row.prompt)]) for row in asked]
+                return [replace(row, prompt=new[str(row.prompt)]) for row in request]
 
             card = trilemma(
                 judged, right, population, floor=0.6, perturb=slip, trials=100, seed=orders
@@ -353,7 +353,7 @@ def trained(path: Path, orders: int) -> None:
     out.print(shown)
 
 
-def camps(path: Path, orders: int) -> None:
+def subgroups(path: Path, orders: int) -> None:
     """How many camps held-out raters believe in, what sets them apart, and whom a pooled reward
     represents.
     """
@@ -419,7 +419,7 @@ WHAT = {
     "insurance": insurance,
     "films": films,
     "ballots": ballots,
-    "camps": camps,
+    "camps": subgroups,
     "trilemma": trained,
 }
 

@@ -25,7 +25,7 @@ class Browser:
     """
 
     def __init__(self, wide=1280, high=900, patience=60):
-        self.errors, self.asked, self._number, self._patience = [], [], 0, patience
+        self.errors, self.request, self._number, self._patience = [], [], 0, patience
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_child, ours_out = os.pipe()
         ours_in, from_child = os.pipe()
@@ -101,12 +101,12 @@ class Browser:
         elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.errors.append(params["entry"]["text"])
         elif method == "Network.requestWillBeSent":
-            self.asked.append(params["request"]["url"])
+            self.request.append(params["request"]["url"])
 
     def open(self, path):
         """Load a file and wait until every chart of it is drawn."""
         self.errors.clear()
-        self.asked.clear()
+        self.request.clear()
         self.send("Page.navigate", url=Path(path).resolve().as_uri())
         self.until("document.readyState === 'complete'")
         self.until(

@@ -16,9 +16,9 @@ from scipy.special import logit
 
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.estimators.model_scores import View
+from holdfast.checkup.estimators.model_scores import ModelScores
 from holdfast.checkup.findings.difficulty import difficulty
-from holdfast.checkup.result import Asked
+from holdfast.checkup.request import CheckRequest
 from holdfast.evaluation.difficulty import CERTAIN
 from holdfast.evaluation.ranking import PairScores
 from holdfast.inputs.swap import swapped_row
@@ -34,7 +34,7 @@ class Pool:
     """
 
     rows: tuple[Row, ...]  # the likelier answer is the chosen one
-    view: View
+    model_scores: ModelScores
     gap_N: np.ndarray
     prompts: tuple[np.ndarray, ...]  # places of the rows of each prompt
 
@@ -54,13 +54,15 @@ class Pool:
                 heads=2,
                 max_tokens=512,
             )
-            view = View.read(rows, Asked(model=model, quiet=True))
-        gap_N = view.scores.chosen_N - view.scores.rejected_N
+            model_scores = ModelScores.read(rows, CheckRequest(model=model, quiet=True))
+        gap_N = model_scores.scores.chosen_N - model_scores.scores.rejected_N
         kept = [i for i in range(len(rows)) if np.isfinite(gap_N[i]) and gap_N[i] != 0]
         ordered = [rows[i] if gap_N[i] > 0 else swapped_row(rows[i]) for i in kept]
         prompt = np.unique([str(row.prompt) for row in ordered], return_inverse=True)[1]
         places = np.split(np.argsort(prompt, kind="stable"), np.cumsum(np.bincount(prompt))[:-1])
-        taken = replace(view, scores=sides(view.scores.take(np.array(kept)), gap_N[kept] > 0))
+        taken = replace(
+            model_scores, scores=sides(model_scores.scores.take(np.array(kept)), gap_N[kept] > 0)
+        )
         return cls(tuple(ordered), taken, np.abs(gap_N[kept]), tuple(places))
 
     def beta_for(self, reach: float, agree: float) -> float:
@@ -100,13 +102,13 @@ class Pool:
             ]
         made = [replace(row, rater=f"r{i % raters}") for i, row in enumerate(made)]
         place = {id(row): i for i, row in enumerate(made)}
-        view = replace(
-            self.view,
-            scores=sides(self.view.scores.take(at), keeps),
+        model_scores = replace(
+            self.model_scores,
+            scores=sides(self.model_scores.scores.take(at), keeps),
             state_ND=np.zeros((len(at), 1)),
             place=place,
         )
-        return replace(Comparisons.of(made), view=view)
+        return replace(Comparisons.of(made), model_scores=model_scores)
 
 
 def sides(scores: PairScores, keeps: np.ndarray) -> PairScores:
@@ -125,7 +127,7 @@ def sides(scores: PairScores, keeps: np.ndarray) -> PairScores:
 def ranked(seed: int, *, of: Callable[[], Pool], prompts: int, right: float) -> Trial:
     """Ranking accuracy: the share of labels that are the model's own order."""
     found = difficulty(
-        of().draw(seed, prompts, right=right), Asked(seed=seed, model="made", quiet=True)
+        of().draw(seed, prompts, right=right), CheckRequest(seed=seed, model="made", quiet=True)
     )
     return judged(found, right, Estimate(**found.numbers["ranking"]["policy"]))
 
@@ -137,9 +139,9 @@ def idealized(
     around that people see otherwise than the model, half of all: there it takes their side, with
     which `agree` of the labels are, and elsewhere the model's."""
     pool = of()
-    asked = Asked(seed=seed, model="made", beta=pool.beta_for(reach, agree), quiet=True)
+    request = CheckRequest(seed=seed, model="made", beta=pool.beta_for(reach, agree), quiet=True)
     return judged(
-        difficulty(pool.draw(seed, prompts, right=0.5, agree=agree, **how), asked),
+        difficulty(pool.draw(seed, prompts, right=0.5, agree=agree, **how), request),
         truth(reach, agree),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from holdfast.checkup.result import Finding, Status
+from holdfast.checkup.result import Finding, Severity
 from holdfast.stats.intervals import Estimate
 
 
@@ -39,7 +39,7 @@ def judged(finding: Finding, truth: float | None, estimate: Estimate | None = No
     width = interval.high - interval.low if has else None  # type: ignore[operator]
     return Trial(
         covered,
-        finding.status in (Status.WARN, Status.BAD),
-        finding.status is Status.UNKNOWN,
+        finding.severity in (Severity.WARNING, Severity.PROBLEM),
+        finding.severity is Severity.INCONCLUSIVE,
         width,
     )

@@ -10,9 +10,9 @@ from coverage._made import coins, prose, rows_of, turn
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.findings.contradictions import contradictions
 from holdfast.checkup.findings.duplicates import duplicates
-from holdfast.checkup.findings.empty_answers import empties
+from holdfast.checkup.findings.empty_answers import empty_answers
 from holdfast.checkup.findings.leaks import leaks
-from holdfast.checkup.result import Asked
+from holdfast.checkup.request import CheckRequest
 
 
 def repeated(seed: int, *, rate: float, n: int = 400) -> Trial:
@@ -25,7 +25,7 @@ def repeated(seed: int, *, rate: float, n: int = 400) -> Trial:
             if rng.random() < 0.5:
                 row["prompt"] = row["prompt"].upper() + "!"
         rows.append(row)
-    return judged(duplicates(rows_of(rows), Asked(seed=seed)), rate)
+    return judged(duplicates(rows_of(rows), CheckRequest(seed=seed)), rate)
 
 
 def silent(seed: int, *, rate: float, n: int = 400) -> Trial:
@@ -36,7 +36,7 @@ def silent(seed: int, *, rate: float, n: int = 400) -> Trial:
             row["chosen" if rng.random() < 0.5 else "rejected"] = str(
                 rng.choice(["N/A", "...", "<nooutput>", "None"])
             )
-    return judged(empties(rows_of(rows), Asked(seed=seed)), rate)
+    return judged(empty_answers(rows_of(rows), CheckRequest(seed=seed)), rate)
 
 
 def both_ways(seed: int, *, flip: float, n: int = 200) -> Trial:
@@ -51,7 +51,9 @@ def both_ways(seed: int, *, flip: float, n: int = 200) -> Trial:
             if rng.random() < flip:
                 turn(one)
             made.append(one)
-    return judged(contradictions(rows_of(made), Asked(seed=seed)), 1 - (1 - flip) ** 3 - flip**3)
+    return judged(
+        contradictions(rows_of(made), CheckRequest(seed=seed)), 1 - (1 - flip) ** 3 - flip**3
+    )
 
 
 def leaked(seed: int, *, rate: float, n: int = 300) -> Trial:
@@ -64,7 +66,7 @@ def leaked(seed: int, *, rate: float, n: int = 300) -> Trial:
         for i in range(150)
     ]
     tests = list(dict.fromkeys(tests))
-    return judged(leaks(rows_of(rows), Asked(seed=seed, against=tests)), rate)
+    return judged(leaks(rows_of(rows), CheckRequest(seed=seed, against=tests)), rate)
 
 
 CASES = [
@@ -72,7 +74,10 @@ CASES = [
         Case("duplicates", "400 rows", f"{r:.0%}", partial(repeated, rate=r))
         for r in (0.0, 0.05, 0.2)
     ),
-    *(Case("empties", "400 rows", f"{r:.0%}", partial(silent, rate=r)) for r in (0.0, 0.03, 0.1)),
+    *(
+        Case("empty_answers", "400 rows", f"{r:.0%}", partial(silent, rate=r))
+        for r in (0.0, 0.03, 0.1)
+    ),
     *(
         Case(
             "contradictions",

@@ -12,7 +12,7 @@ import numpy as np
 from coverage._made import coins, rows_of, tastes, turn
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.findings.inverted import inverted
-from holdfast.checkup.result import Asked
+from holdfast.checkup.request import CheckRequest
 
 Turned = Callable[[int, int, np.random.Generator], bool]
 
@@ -24,7 +24,7 @@ def world(seed: int, *, turned: Turned, strength: float = 1.0, n: int = 800) -> 
         row["source"] = f"site {i % 6}"
         if turned(i, n, rng):
             turn(row)
-    return judged(inverted(rows_of(rows), Asked(seed=seed)), None)
+    return judged(inverted(rows_of(rows), CheckRequest(seed=seed)), None)
 
 
 def strangers(seed: int, *, strength: float, n: int = 800) -> Trial:
@@ -37,10 +37,10 @@ def strangers(seed: int, *, strength: float, n: int = 800) -> Trial:
     rows[n // 2 : n // 2] = among
     for i, row in enumerate(rows):
         row["source"] = f"site {i % 6}"
-    return judged(inverted(rows_of(rows), Asked(seed=seed)), None)
+    return judged(inverted(rows_of(rows), CheckRequest(seed=seed)), None)
 
 
-def votes(seed: int, *, pairs: int = 200, times: int = 4) -> Trial:
+def shared_verdicts(seed: int, *, pairs: int = 200, times: int = 4) -> Trial:
     """Each pair is judged several times, by lot, the judgments spread over the file."""
     rng = np.random.default_rng(seed)
     rows = [dict(row) for row in coins(rng, pairs) for _ in range(times)]
@@ -49,7 +49,8 @@ def votes(seed: int, *, pairs: int = 200, times: int = 4) -> Trial:
         if rng.random() < 0.5:
             turn(rows[i])
     return judged(
-        inverted(rows_of(rows[i] for i in rng.permutation(len(rows))), Asked(seed=seed)), None
+        inverted(rows_of(rows[i] for i in rng.permutation(len(rows))), CheckRequest(seed=seed)),
+        None,
     )
 
 
@@ -92,7 +93,7 @@ CASES = [
         "none",
         partial(strangers, strength=0.0),
     ),
-    Case("inverted", "200 pairs, each judged four times by lot", "none", votes),
+    Case("inverted", "200 pairs, each judged four times by lot", "none", shared_verdicts),
     Case(
         "inverted",
         "800 rows, a stretch of a fifth turned",

@@ -13,7 +13,7 @@ from scipy.special import expit
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.findings.label_noise import MODEL, label_noise
-from holdfast.checkup.result import Asked
+from holdfast.checkup.request import CheckRequest
 from holdfast.stats.intervals import Estimate
 from holdfast.types import Row, Where
 
@@ -57,7 +57,7 @@ def pairs(seed: int, *, n: int, flip: float, strength: float = 1.0) -> Compariso
 
 
 def by_model(seed: int, *, flip: float, n: int = 3000, strength: float = 1.0) -> Trial:
-    found = label_noise(pairs(seed, n=n, flip=flip, strength=strength), Asked(seed=seed))
+    found = label_noise(pairs(seed, n=n, flip=flip, strength=strength), CheckRequest(seed=seed))
     return judged(found, flip, Estimate(**found.numbers["routes"][MODEL]))
 
 
@@ -70,7 +70,7 @@ def spread_out(seed: int, *, flip: float, n: int = 6000) -> Trial:
         Row(Where("made", i + 1), row["prompt"], row["chosen"], row["rejected"])
         for i, row in enumerate(made)
     )
-    found = label_noise(data, Asked(seed=seed))
+    found = label_noise(data, CheckRequest(seed=seed))
     return judged(found, flip, Estimate(**found.numbers["routes"][MODEL]))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.findings.label_noise import RATERS, label_noise
-from holdfast.checkup.result import Asked
+from holdfast.checkup.request import CheckRequest
 from holdfast.stats.intervals import NOTHING, Estimate
 from holdfast.types import Row, Where
 
@@ -37,7 +37,7 @@ def judged_pairs(seed: int, *, n: int, flips: tuple[float, ...], per_pair: int) 
 
 def by_raters(data: Comparisons, seed: int, flip: float) -> Trial:
     """The light of the finding, and the interval of its route by raters."""
-    found = label_noise(data, Asked(seed=seed))
+    found = label_noise(data, CheckRequest(seed=seed))
     route = found.numbers["routes"].get(RATERS)
     return judged(found, flip, NOTHING if route is None else Estimate(**route))
 

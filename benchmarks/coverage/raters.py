@@ -13,7 +13,8 @@ import numpy as np
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.findings.raters import raters
-from holdfast.checkup.result import Asked, Finding
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Finding
 from holdfast.stats.intervals import Estimate
 from holdfast.types import Row, Where
 
@@ -56,7 +57,9 @@ def trial(
 ) -> Trial:
     rng = np.random.default_rng(seed)
     a_R = np.full(count, beta) if isinstance(beta, float) else rng.beta(*beta, count)
-    found = raters(rows_of(seed, a_R, pairs=pairs, per_pair=per_pair, told=told), Asked(seed=seed))
+    found = raters(
+        rows_of(seed, a_R, pairs=pairs, per_pair=per_pair, told=told), CheckRequest(seed=seed)
+    )
     one = first_rater(found)
     return judged(found, float(a_R[0]) if one else None, one)
 
@@ -64,12 +67,12 @@ def trial(
 def contrary(seed: int, *, count: int = 20) -> Trial:
     a_R = np.full(count, 0.85)
     a_R[0] = 0.25
-    found = raters(rows_of(seed, a_R, pairs=200, per_pair=3), Asked(seed=seed))
+    found = raters(rows_of(seed, a_R, pairs=200, per_pair=3), CheckRequest(seed=seed))
     return judged(found, 0.25, first_rater(found))
 
 
 def agreement(seed: int, *, a: float) -> Trial:
-    found = raters(rows_of(seed, np.full(8, a), pairs=200, per_pair=3), Asked(seed=seed))
+    found = raters(rows_of(seed, np.full(8, a), pairs=200, per_pair=3), CheckRequest(seed=seed))
     return judged(found, a**2 + (1 - a) ** 2)
 
 

@@ -15,7 +15,7 @@ from coverage.case import Case, Trial, judged
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.estimators.features import preference_model
 from holdfast.checkup.findings.representation import representation
-from holdfast.checkup.result import Asked
+from holdfast.checkup.request import CheckRequest
 from holdfast.types import Row, Where
 
 TARGET = {"a": 0.5, "b": 0.5}
@@ -57,7 +57,9 @@ def trial(seed: int, *, flips: tuple[float, float]) -> Trial:
         for of_k, f in zip((~in_b_N, in_b_N), flips, strict=True)
     )
     truth = abs((TARGET["b"] - in_b_N.mean()) * (value_b - value_a))
-    return judged(representation(data, Asked(seed=seed, population=TARGET, quiet=True)), truth)
+    return judged(
+        representation(data, CheckRequest(seed=seed, population=TARGET, quiet=True)), truth
+    )
 
 
 def coins(seed: int, *, n: int = 400, raters: int = 40, share: float = 0.8) -> Trial:
@@ -73,7 +75,10 @@ def coins(seed: int, *, n: int = 400, raters: int = 40, share: float = 0.8) -> T
             Row(Where("made", i + 1), f"question {i}", *sides, rater=f"r{rater}", group=group)
         )
     return judged(
-        representation(Comparisons.of(rows), Asked(seed=seed, population=TARGET, quiet=True)), 0.0
+        representation(
+            Comparisons.of(rows), CheckRequest(seed=seed, population=TARGET, quiet=True)
+        ),
+        0.0,
     )
 
 

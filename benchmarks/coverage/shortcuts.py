@@ -9,11 +9,11 @@ from scipy.special import expit
 
 from coverage._made import coins, contests, prose, ranking, rows_of, turn
 from coverage.case import Case, Trial, judged
-from holdfast.checkup.findings.answer_models import sources
+from holdfast.checkup.findings.answer_models import answer_models
 from holdfast.checkup.findings.length_bias import length_bias
 from holdfast.checkup.findings.position_bias import position_bias
 from holdfast.checkup.findings.separability import separability
-from holdfast.checkup.result import Asked
+from holdfast.checkup.request import CheckRequest
 from holdfast.stats.intervals import Estimate
 
 
@@ -29,7 +29,7 @@ def by_length(seed: int, *, slope: float, n: int = 600) -> Trial:
         ):
             turn(row)
     # the slope of the mixture is nearer 0 than the mean taste: its truth is that of very many rows
-    found = length_bias(rows_of(rows), Asked(seed=seed))
+    found = length_bias(rows_of(rows), CheckRequest(seed=seed))
     return judged(found, _marginal(slope) if slope else 0.0, Estimate(**found.numbers["slope"]))
 
 
@@ -57,7 +57,7 @@ def _marginal(slope: float) -> float:
 def by_place(seed: int, *, bonus: float, n: int = 800) -> Trial:
     rng = np.random.default_rng(seed)
     return judged(
-        position_bias(contests(rng, n, ranking(rng, 8), bonus=bonus), Asked(seed=seed)),
+        position_bias(contests(rng, n, ranking(rng, 8), bonus=bonus), CheckRequest(seed=seed)),
         float(expit(bonus)),
     )
 
@@ -70,7 +70,7 @@ def by_writer(seed: int, *, share: float, n: int = 500) -> Trial:
         row["chosen_model"], row["rejected_model"] = (
             ("strong", "weak") if strong else ("weak", "strong")
         )
-    return judged(sources(rows_of(rows), Asked(seed=seed)), share)
+    return judged(answer_models(rows_of(rows), CheckRequest(seed=seed)), share)
 
 
 def by_form(seed: int, *, share: float, n: int = 500) -> Trial:
@@ -78,7 +78,7 @@ def by_form(seed: int, *, share: float, n: int = 500) -> Trial:
     rows = coins(rng, n)
     for row in rows:
         row["chosen" if rng.random() < share else "rejected"] += " **so it is**"
-    return judged(separability(rows_of(rows), Asked(seed=seed)), share)
+    return judged(separability(rows_of(rows), CheckRequest(seed=seed)), share)
 
 
 CASES = [
@@ -101,7 +101,7 @@ CASES = [
         for b in (0.0, 0.3, 0.8)
     ),
     *(
-        Case("sources", "500 rows of two writers", f"{s:.0%}", partial(by_writer, share=s))
+        Case("answer_models", "500 rows of two writers", f"{s:.0%}", partial(by_writer, share=s))
         for s in (0.5, 0.7, 0.95)
     ),
     *(

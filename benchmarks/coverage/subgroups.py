@@ -11,8 +11,8 @@ from scipy.special import expit
 
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.findings.subgroups import camps
-from holdfast.checkup.result import Asked
+from holdfast.checkup.findings.subgroups import subgroups
+from holdfast.checkup.request import CheckRequest
 from holdfast.stats.intervals import Estimate
 from holdfast.types import Row, Where
 
@@ -75,7 +75,7 @@ def by_raters(
     rater_N = np.repeat(np.arange(raters), EACH)
     theta_ND = np.where(camp_R[rater_N][:, None], other_D, theta_D)
     more = {"rater": [f"r{r}" for r in rater_N]} if known else {}
-    found = camps(rows_of(seed, theta_ND, flip_R[rater_N], **more), Asked(seed=seed))
+    found = subgroups(rows_of(seed, theta_ND, flip_R[rater_N], **more), CheckRequest(seed=seed))
     minor = found.numbers["share_of_smallest"]
     return judged(found, share if share and minor else None, Estimate(**minor) if minor else None)
 
@@ -101,7 +101,7 @@ def rankings(seed: int, *, raters: int = 150, items: int = 6) -> Trial:
                         rater=f"r{r}",
                     )
                 )
-    return judged(camps(Comparisons.of(rows), Asked(seed=seed)), None)
+    return judged(subgroups(Comparisons.of(rows), CheckRequest(seed=seed)), None)
 
 
 def by_groups(
@@ -113,7 +113,7 @@ def by_groups(
     group_N = (rng.random(n) < 0.35).astype(int)
     theta_ND = np.where(((group_N == 1) & opposed)[:, None], -theta_D, theta_D)
     data = rows_of(seed, theta_ND, np.array(flips)[group_N], group=[f"g{g}" for g in group_N])
-    return judged(camps(data, Asked(seed=seed)), None)
+    return judged(subgroups(data, CheckRequest(seed=seed)), None)
 
 
 def by_kinds(seed: int, *, likely: float, opposed: bool, n: int = 2000) -> Trial:
@@ -135,55 +135,61 @@ def by_kinds(seed: int, *, likely: float, opposed: bool, n: int = 2000) -> Trial
         for k in kind_N
     ]
     theta_ND = theta_2D[kind_N] * np.where((group_N == 1) & opposed, -1.0, 1.0)[:, None]
-    found = camps(
+    found = subgroups(
         rows_of(seed, theta_ND, np.full(n, 0.05), prompts, group=[f"g{g}" for g in group_N]),
-        Asked(seed=seed),
+        CheckRequest(seed=seed),
     )
     return judged(found, None)
 
 
 CASES = [
-    Case("camps", "60 raters of one taste", "none", by_raters),
+    Case("subgroups", "60 raters of one taste", "none", by_raters),
     Case(
-        "camps",
+        "subgroups",
         "60 raters of one taste, careless at 0 to 45%",
         "none",
         partial(by_raters, flips=(0.0, 0.45)),
     ),
-    Case("camps", "150 raters rank 6 items, one Plackett-Luce model", "none", rankings),
+    Case("subgroups", "150 raters rank 6 items, one Plackett-Luce model", "none", rankings),
     Case(
-        "camps",
+        "subgroups",
         "60 raters, 30% of the opposite taste (covered: their share)",
         "2 camps",
         partial(by_raters, share=0.3),
     ),
     Case(
-        "camps", "the same, raters not known", "2 camps", partial(by_raters, share=0.3, known=False)
+        "subgroups",
+        "the same, raters not known",
+        "2 camps",
+        partial(by_raters, share=0.3, known=False),
     ),
-    Case("camps", "two known groups of one taste", "none", partial(by_groups, opposed=False)),
+    Case("subgroups", "two known groups of one taste", "none", partial(by_groups, opposed=False)),
     Case(
-        "camps",
+        "subgroups",
         "two known groups of one taste, flipped at 5% and 35%",
         "none",
         partial(by_groups, opposed=False, flips=(0.05, 0.35)),
     ),
     Case(
-        "camps", "two known groups of opposite tastes", "opposed", partial(by_groups, opposed=True)
+        "subgroups",
+        "two known groups of opposite tastes",
+        "opposed",
+        partial(by_groups, opposed=True),
     ),
     Case(
-        "camps",
+        "subgroups",
         "two groups of one taste, each with a kind of prompts",
         "none",
         partial(by_kinds, likely=1.0, opposed=False),
     ),
     Case(
-        "camps",
+        "subgroups",
         "two groups of one taste, 80% of prompts of a kind",
         "none",
         partial(by_kinds, likely=0.8, opposed=False),
     ),
     Case(
-        "camps",
+        "subgroups",
         "two groups of opposite tastes, 80% of prompts of a kind",
         "opposed",
         partial(by_kinds, likely=0.8, opposed=True),

@@ -3,10 +3,10 @@
 import numpy as np
 
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.result import Asked
+from holdfast.checkup.request import CheckRequest
 from holdfast.data import read
 
-QUIET = Asked(quiet=True)
+QUIET = CheckRequest(quiet=True)
 WORDS = [
     "river",
     "stone",

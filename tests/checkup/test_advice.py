@@ -7,18 +7,20 @@ import shlex
 import pytest
 
 from holdfast.checkup.advice import NEVER, RULES, advise
-from holdfast.checkup.result import Finding, Status
+from holdfast.checkup.result import Finding, Severity
 from holdfast.methods import get
 
 
-def found(status=Status.BAD, says="It is so.", **numbers):
-    return Finding("A title", status, says, numbers=numbers, remedy="Mend it.", cannot="Who knows.")
+def found(severity=Severity.PROBLEM, says="It is so.", **numbers):
+    return Finding(
+        "A title", severity, says, numbers=numbers, remedy="Mend it.", cannot="Who knows."
+    )
 
 
 def noise(value, low, high, identified=True):
     return {
         "label_noise": found(
-            Status.WARN, flip={"value": value, "low": low, "high": high}, identified=identified
+            Severity.WARNING, flip={"value": value, "low": low, "high": high}, identified=identified
         )
     }
 
@@ -47,7 +49,7 @@ def test_of_a_wide_flip_rate_the_lower_end_is_told_since_too_much_does_harm():
         (noise(0.3, 0.28, 0.32, identified=False), "could not be identified"),
         (noise(0.02, 0.01, 0.03), "nothing is gained"),
         (noise(0.06, 0.0, 0.18), "0% to 18% of the labels may be flipped"),
-        ({**noise(0.3, 0.28, 0.32), "length_bias": found(Status.WARN)}, "lean on length"),
+        ({**noise(0.3, 0.28, 0.32), "length_bias": found(Severity.WARNING)}, "lean on length"),
     ],
 )
 def test_no_flip_rate_is_told_where_it_is_unknown_small_or_tied_to_the_row(findings, word):
@@ -59,9 +61,9 @@ def test_no_flip_rate_is_told_where_it_is_unknown_small_or_tied_to_the_row(findi
 @pytest.mark.parametrize(
     "findings, label",
     [
-        ({"camps": found(camps=2, opposed_column="group")}, "dpo --reduction groups"),
+        ({"subgroups": found(subgroups=2, opposed_column="group")}, "dpo --reduction groups"),
         ({"raters": found(differ=True)}, "lcpo_dpo"),
-        ({"circles": found()}, "srpo"),
+        ({"cycles": found()}, "srpo"),
         ({"length_bias": found()}, "ln_dpo"),
     ],
 )
@@ -72,21 +74,21 @@ def test_each_finding_has_its_method_and_its_reason(findings, label):
 
 
 def test_camps_without_a_known_column_do_not_ask_for_a_reduction_over_groups():
-    advice = advise({"camps": found(camps=2, opposed_column=None)})
+    advice = advise({"subgroups": found(subgroups=2, opposed_column=None)})
     assert advice.best.method == "dpo" and advice.best.reduction is None
     assert "no `group` column" in dict(advice.ruled_out)["dpo --reduction groups"]
 
 
 def test_few_circles_do_not_decide_the_method():
-    advice = advise({"circles": found(Status.WARN)})
+    advice = advise({"cycles": found(Severity.WARNING)})
     assert advice.best.method == "dpo" and "small part" in dict(advice.ruled_out)["srpo"]
 
 
 def test_a_quiet_light_changes_nothing_and_an_unknown_one_is_an_open_question():
     advice = advise(
         {
-            "circles": found(Status.GOOD),
-            "label_noise": found(Status.UNKNOWN, flip=None, identified=False),
+            "cycles": found(Severity.OK),
+            "label_noise": found(Severity.INCONCLUSIVE, flip=None, identified=False),
         }
     )
     assert advice.best.method == "dpo" and advice.first == ()
@@ -112,5 +114,5 @@ def test_a_hostile_file_name_stays_one_word_of_the_command():
 
 
 def test_names_without_texts_are_no_data_to_train_on():
-    advice = advise({"circles": found()}, data="battles.csv", named=True)
+    advice = advise({"cycles": found()}, data="battles.csv", named=True)
     assert advice.command == "holdfast lab games battles.csv" and advice.best.verb == "run"

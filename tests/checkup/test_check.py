@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 import holdfast
-from holdfast.checkup.check import ask_all, shares_of
+from holdfast.checkup.check import run_findings, shares_of
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.present.page import page_of
-from holdfast.checkup.result import Asked, Probe, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import FindingSpec, Severity
 from holdfast.errors import DataError, OptionError
 
 
@@ -92,21 +93,24 @@ def test_columns_can_be_named_as_on_the_command_line():
 
 
 def test_a_finding_that_fails_says_so_in_its_place_and_the_others_go_on():
-    def broken(data, asked):
+    def broken(data, request):
         raise DataError("no good", hint="mend it")
 
-    def fine(data, asked):
+    def fine(data, request):
         from holdfast.checkup.result import Finding
 
-        return Finding("Fine", Status.GOOD, "All is well.")
+        return Finding("Fine", Severity.OK, "All is well.")
 
-    findings, _ = ask_all(
+    findings, _ = run_findings(
         Comparisons.of(holdfast.read(rows(5)).rows),
-        Asked(quiet=True),
-        [Probe("Why?", broken), Probe("What?", fine)],
+        CheckRequest(quiet=True),
+        [FindingSpec("Why?", broken), FindingSpec("What?", fine)],
     )
-    assert findings["broken"].status is Status.UNKNOWN and "no good" in findings["broken"].says
-    assert findings["fine"].status is Status.GOOD
+    assert (
+        findings["broken"].severity is Severity.INCONCLUSIVE
+        and "no good" in findings["broken"].says
+    )
+    assert findings["fine"].severity is Severity.OK
 
 
 def test_a_population_is_read_from_a_mapping_text_or_file(tmp_path):
@@ -182,7 +186,7 @@ def test_every_count_of_a_sampled_file_is_the_file_s_or_says_of_what_sample(tmp_
     path.write_text("".join(json.dumps(row) + "\n" for row in [*one, *ties, *empty]))
     found = holdfast.check(path, rows=100, out=tmp_path / "out", quiet=True)
     said = json.loads((tmp_path / "out" / "check.json").read_text())
-    numbers = said["findings"]["contents"]["numbers"]
+    numbers = said["findings"]["overview"]["numbers"]
     true = {
         name: len({row[name] for row in one}) for name in ("prompt", "rater", "group", "source")
     }
@@ -190,8 +194,8 @@ def test_every_count_of_a_sampled_file_is_the_file_s_or_says_of_what_sample(tmp_
     assert (numbers["comparisons"], numbers["ties"], numbers["read"]) == (300, 12, 318)
     assert {"answers", "models", "languages"} == set(numbers["of_the_sample"])
     assert (
-        "300 comparisons about" in found.findings["contents"].says
-        and f"{true['prompt']} prompts" in found.findings["contents"].says
+        "300 comparisons about" in found.findings["overview"].says
+        and f"{true['prompt']} prompts" in found.findings["overview"].says
     )
     tiles = {tile.label: (tile.value, tile.note) for tile in page_of(found).tiles}
     assert tiles["Comparisons"] == ("300", "100 examined, 12 ties left out")
@@ -207,9 +211,12 @@ def test_every_count_of_a_sampled_file_is_the_file_s_or_says_of_what_sample(tmp_
         "Over the whole file, 5 pairs of answers are labeled both ways"
         in found.findings["contradictions"].says
     )
-    assert "Over the whole file, 6 rows had such answers: 6 empty" in found.findings["empties"].says
+    assert (
+        "Over the whole file, 6 rows had such answers: 6 empty"
+        in found.findings["empty_answers"].says
+    )
     for name, finding in found.findings.items():
-        if name != "contents" and finding.status is not Status.ABSENT:
+        if name != "overview" and finding.severity is not Severity.NOT_APPLICABLE:
             assert finding.says.startswith("In a sample of 100 of 300 comparisons: "), name
             assert all(
                 "a sample of 100 of 300 comparisons" in part.caption

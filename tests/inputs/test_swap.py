@@ -12,7 +12,7 @@ from torch import Tensor
 from holdfast.card import costs, initial_memory
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.findings.position_bias import position_bias
-from holdfast.checkup.result import Asked
+from holdfast.checkup.request import CheckRequest
 from holdfast.data.corrupt import flip
 from holdfast.games.apo import METHOD as APO
 from holdfast.inputs import (
@@ -232,7 +232,11 @@ def test_flipped_rows_say_that_the_other_place_wins():
     ]
     turned, planted = flip(rows, rate=1.0)
     assert planted.hit == 600 and sum(row.extra["chosen_first"] for row in turned) == 128
-    share = lambda rows: position_bias(Comparisons.of(rows), Asked()).numbers["first_wins"]["value"]  # noqa: E731
+
+    def share(rows):
+        found = position_bias(Comparisons.of(rows), CheckRequest())
+        return found.numbers["first_wins"]["value"]
+
     assert share(rows) == pytest.approx(472 / 600, abs=0.01) and share(turned) == pytest.approx(
         128 / 600, abs=0.01
     )

@@ -12,7 +12,7 @@ from scipy import stats
 import holdfast
 from holdfast.checkup.advice import advise
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.result import Finding, Status
+from holdfast.checkup.result import Finding, Severity
 from holdfast.errors import DataError, OptionError
 from holdfast.lab import confirm as module
 from holdfast.lab.confirm import Untried, arms_of, compared, confirm, dealt, jackknife, tried
@@ -35,7 +35,7 @@ def noise(value, low, high, **numbers):
     return {
         "label_noise": Finding(
             "Noise",
-            Status.WARN,
+            Severity.WARNING,
             "Noise.",
             numbers={"flip": found, "identified": value is not None, **numbers},
         )
@@ -78,12 +78,12 @@ def test_where_the_rate_cannot_be_told_planted_is_anything_up_to_the_most_that_t
 
 
 def test_a_reduction_is_an_arm_of_its_own_and_nothing_is_planted():
-    camps = {
-        "camps": Finding(
-            "Camps", Status.BAD, "Two.", numbers={"camps": 2, "opposed_column": "group"}
+    subgroups = {
+        "subgroups": Finding(
+            "Camps", Severity.PROBLEM, "Two.", numbers={"subgroups": 2, "opposed_column": "group"}
         )
     }
-    advice = advise(camps)
+    advice = advise(subgroups)
     assert arms_of(advice) == {"dpo --reduction groups": "dpo:reduction=groups", "dpo": "dpo"}
     assert advice.best.rates == (0.0, 0.0) and advice.best.flaw is None
 
@@ -250,7 +250,7 @@ def test_it_runs_to_the_end_on_rows_and_says_what_was_planted(tmp_path):
 
 
 def test_a_method_that_words_cannot_serve_is_tried_with_small_language_models(tmp_path):
-    circles = {"circles": Finding("Circles", Status.BAD, "Round and round.")}
+    circles = {"cycles": Finding("Circles", Severity.PROBLEM, "Round and round.")}
     data = Comparisons.of(world_rows(60).rows)
     found = confirm(data, advise(circles), tmp_path, rows=52, folds=2, workers=1, quiet=True)
     assert (

@@ -20,7 +20,7 @@ SCRIPT = (
 LONG = "unbroken" * 2000
 
 
-def section(title, light, words, hostile=""):
+def section(title, severity, words, hostile=""):
     bars = (
         alt.Chart(alt.Data(values=[{"a": 1, "b": words[0] + hostile}]))
         .mark_bar()
@@ -39,8 +39,8 @@ def section(title, light, words, hostile=""):
             ["name", "n", *"abcdefgh"], [[word + hostile, 1, *[LONG[:40]] * 8] for word in words]
         ),
         measure=Tile("share" + hostile, "12.3%", "95%: 10% to 15%"),
-        light=light,
-        asks="Is it?",
+        severity=severity,
+        question="Is it?",
         aside=[("Cannot tell", hostile or "nothing")],
         command=f"holdfast train {LONG[:300]} {hostile}",
         pairs=pairs,
@@ -80,9 +80,9 @@ def browser():
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     sections = [
-        section("First", "good", ["apple", "pear"]),
-        section("Second", "bad", ["apple", "plum", "fig"], SCRIPT),
-        section("Third", "warn", ["quince"], "\u202e\u0000\ud800"),
+        section("First", "ok", ["apple", "pear"]),
+        section("Second", "problem", ["apple", "plum", "fig"], SCRIPT),
+        section("Third", "warning", ["quince"], "\u202e\u0000\ud800"),
         Section("Last", "No finding."),
     ]
     folder = tmp_path_factory.mktemp("page")
@@ -153,7 +153,7 @@ def test_rows_filter_by_words_finding_and_light(opened):
     assert shown(opened, ".pair") == 2
     assert opened.run("document.querySelector('.filter output').textContent") == "2 of 6 rows"
     assert shown(opened, "main > section") == 2
-    choose(opened, "light", "bad")
+    choose(opened, "severity", "problem")
     assert shown(opened, ".pair") == 1 and shown(opened, "#s2") == 1
     opened.run("document.querySelector('.filter button').click()")
     opened.until("document.querySelector('.filter output').textContent === '6 rows'")
@@ -232,8 +232,8 @@ def charted(tmp_path_factory):
     section = Section(
         "A heading that is far too long for one line of a phone",
         chart=charts,
-        light="good",
-        asks="Is it?",
+        severity="ok",
+        question="Is it?",
     )
     blank = Section("Blank", pairs=[Pair("f:1", "why", "p", "an answer", " \n")])
     return Page("Charts", "A lead.", [section, blank]).write(

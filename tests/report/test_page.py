@@ -71,8 +71,8 @@ def hostile_page():
         ],
         tiles=[Tile(HOSTILE, HOSTILE, HOSTILE)],
         measure=Tile(HOSTILE, HOSTILE, HOSTILE),
-        light="bad",
-        asks=HOSTILE,
+        severity="problem",
+        question=HOSTILE,
         aside=[(HOSTILE, HOSTILE)],
         command=HOSTILE,
         pairs=[
@@ -179,7 +179,7 @@ def test_every_part_is_on_the_page():
         "Title",
         "Lead one.\n\nLead two.",
         [section],
-        [Tile("Big", "61%", "58 to 64", "good")],
+        [Tile("Big", "61%", "58 to 64", "ok")],
         footer="Foot.",
     )
     seen = Seen(page.html())
@@ -292,8 +292,8 @@ def test_a_question_that_is_the_heading_is_not_asked_twice():
         "Title",
         "",
         [
-            Section("What is there", light="good", asks="What is there?"),
-            Section("Length", asks="Is it?"),
+            Section("What is there", severity="ok", question="What is there?"),
+            Section("Length", question="Is it?"),
         ],
     ).html()
     assert '<p class="asks">What is there?</p>' not in page and '<p class="asks">Is it?</p>' in page

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from holdfast.stats.cross_fitting import one_way
+from holdfast.stats.cross_fitting import one_way_folds
 
 
 def test_of_two_rows_one_judges_the_other_and_never_both():
     cluster_N = np.repeat(np.arange(30), 2)
     judges = np.zeros((60, 60), int)  # judges[i, j]: row i helps to judge row j
-    for fitted, judged in one_way(cluster_N, seed=3):
+    for fitted, judged in one_way_folds(cluster_N, seed=3):
         judges[np.ix_(fitted, judged)] += 1
     same_fold = (judges + judges.T) == 0
     assert (
@@ -20,12 +20,12 @@ def test_of_two_rows_one_judges_the_other_and_never_both():
 
 
 def test_few_clusters_and_even_numbers_of_folds():
-    assert [len(judged) for _, judged in one_way(np.array([0, 0, 1, 1]), seed=0)] == [
+    assert [len(judged) for _, judged in one_way_folds(np.array([0, 0, 1, 1]), seed=0)] == [
         2
     ]  # the second is judged by nobody
-    assert list(one_way(np.zeros(4, int), seed=0)) == []
+    assert list(one_way_folds(np.zeros(4, int), seed=0)) == []
     with pytest.raises(ValueError, match="even"):
-        list(one_way(np.arange(9), seed=0, folds=4))
+        list(one_way_folds(np.arange(9), seed=0, folds=4))
 
 
 def test_the_variance_under_coins_is_that_of_coins():
@@ -43,7 +43,7 @@ def test_the_variance_under_coins_is_that_of_coins():
     ratio = {
         name: 400 * np.var([share(rng, splits) for _ in range(2000)])  # of the variance 1 / 4n
         for name, splits in (
-            ("one way", list(one_way(np.arange(100), seed=0))),
+            ("one way", list(one_way_folds(np.arange(100), seed=0))),
             ("both ways", both_ways),
         )
     }

@@ -15,11 +15,12 @@ import numpy as np
 from scipy.special import expit
 
 from coverage.case import Case, Trial, judged
-from coverage.circles import left_over
+from coverage.cycles import left_over
 from coverage.public import here, rows
 from coverage.public._contests import CREATURES, FOOTBALL, contests, fitted, table
-from holdfast.checkup.findings.cycles import circles
-from holdfast.checkup.result import Asked, Status
+from holdfast.checkup.findings.cycles import cycles
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Severity
 from holdfast.stats.intervals import Estimate
 from holdfast.text.codes import coded
 
@@ -98,7 +99,7 @@ def scheduled(seed: int, *, of: Any, wheel: float = 0.0) -> Trial:
     angle_A = rng.random(len(names)) * 2 * np.pi
     first, second = pair_N2.T
     p_N = expit(s_A[first] - s_A[second] + wheel * np.sin(angle_A[second] - angle_A[first]))
-    found = circles(contests(rng, names, pair_N2, p_N), Asked(seed=seed))
+    found = cycles(contests(rng, names, pair_N2, p_N), CheckRequest(seed=seed))
     split = (
         found.numbers["levels"].get("name", {}).get("share_of_variance", {}).get("value")
         is not None
@@ -141,12 +142,12 @@ def two_languages(seed: int) -> Trial:
         np.concatenate(chances)[kept],
         group=[group[i] for i in kept],
     )
-    found = circles(data, Asked(seed=seed))
+    found = cycles(data, CheckRequest(seed=seed))
     pooled = found.numbers["levels"]["name"]["pooled"]
     trial = judged(
         found, 0.0, Estimate(**pooled["within"]["share_of_variance"]) if pooled else None
     )
-    return Trial(trial.covered, found.status is Status.BAD, trial.unknown, trial.width)
+    return Trial(trial.covered, found.severity is Severity.PROBLEM, trial.unknown, trial.width)
 
 
 def blotto(seed: int, *, flip: float, plans: int = 12, n: int = 1500) -> Trial:
@@ -161,7 +162,7 @@ def blotto(seed: int, *, flip: float, plans: int = 12, n: int = 1500) -> Trial:
     pair_N2 = off[rng.integers(0, len(off), n)]
     p_N = 0.5 + (0.5 - flip) * won_AA[tuple(pair_N2.T)]
     return judged(
-        circles(contests(rng, [f"plan {i}" for i in kept], pair_N2, p_N), Asked(seed=seed)),
+        cycles(contests(rng, [f"plan {i}" for i in kept], pair_N2, p_N), CheckRequest(seed=seed)),
         left_over(pair_N2, p_N),
     )
 
@@ -177,7 +178,7 @@ ALL = [
         (
             name,
             Case(
-                "circles",
+                "cycles",
                 f"{what}, {told}",
                 "known" if wheel else "0%",
                 partial(scheduled, of=of, wheel=wheel),
@@ -189,18 +190,18 @@ ALL = [
     (
         CREATURES,
         Case(
-            "circles",
+            "cycles",
             "creature battles of 250, a ranking",
             "none",
             partial(scheduled, of=creatures),
         ),
     ),
-    (WMT, Case("circles", PAIRS, "0%", two_languages)),
+    (WMT, Case("cycles", PAIRS, "0%", two_languages)),
     *(
         (
             BLOTTO,
             Case(
-                "circles",
+                "cycles",
                 f"Blotto, 12 plans, {f:.0%} turned around",
                 "known",
                 partial(blotto, flip=f),

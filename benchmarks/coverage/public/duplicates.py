@@ -10,7 +10,7 @@ from coverage.case import Case, Trial, judged
 from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.findings.duplicates import duplicates
-from holdfast.checkup.result import Asked
+from holdfast.checkup.request import CheckRequest
 
 HH = "hh_helpful_base/pairs.jsonl.gz"
 N = 400
@@ -26,7 +26,7 @@ def planted(seed: int, *, rate: float) -> Trial:
     kept = [once[i] for i in rng.choice(len(once), N - copies, replace=False)]
     made = kept + [kept[i] for i in rng.choice(len(kept), copies, replace=False)]
     data = Comparisons.of(made[i] for i in rng.permutation(N))
-    return judged(duplicates(data, Asked(seed=seed)), rate)
+    return judged(duplicates(data, CheckRequest(seed=seed)), rate)
 
 
 CASES = [

@@ -14,7 +14,7 @@ from coverage.case import Case, Trial, judged
 from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.findings.inverted import inverted
-from holdfast.checkup.result import Asked
+from holdfast.checkup.request import CheckRequest
 from holdfast.inputs.swap import swapped_row
 from holdfast.types import Row
 
@@ -51,7 +51,7 @@ def planted(
         for i, row in enumerate(drawn)
     ]
     made = [swapped_row(row) if turned(i, len(made)) else row for i, row in enumerate(made)]
-    return judged(inverted(Comparisons.of(made), Asked(seed=seed)), None)
+    return judged(inverted(Comparisons.of(made), CheckRequest(seed=seed)), None)
 
 
 def never(i: int, n: int) -> bool:

@@ -16,7 +16,7 @@ from coverage.case import Case, Trial, judged
 from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.findings.label_noise import MODEL, label_noise
-from holdfast.checkup.result import Asked
+from holdfast.checkup.request import CheckRequest
 from holdfast.inputs.swap import swapped_row
 from holdfast.stats.intervals import Estimate
 from holdfast.text.plain import plain_text
@@ -31,7 +31,7 @@ WORD = re.compile(r"\w+")
 
 def found_in(kept: Sequence[Row], seed: int, flip: float, rng: np.random.Generator) -> Trial:
     data = Comparisons.of(swapped_row(row) if rng.random() < flip else row for row in kept)
-    found = label_noise(data, Asked(seed=seed))
+    found = label_noise(data, CheckRequest(seed=seed))
     return judged(found, flip, Estimate(**found.numbers["routes"][MODEL]))
 
 

@@ -17,7 +17,7 @@ from coverage.case import Case, Trial, judged
 from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.findings.leaks import leaks
-from holdfast.checkup.result import Asked
+from holdfast.checkup.request import CheckRequest
 from holdfast.text.plain import plain_text
 
 SETS = {
@@ -65,7 +65,7 @@ def leaked(seed: int, *, name: str, rate: float, edit: bool) -> Trial:
     ):
         tests[test] = edited(rng, inside[source]) if edit else inside[source]
     data = Comparisons.of(row for row in rows(name) if plain_text(row.prompt) in set(inside))
-    return judged(leaks(data, Asked(seed=seed, against=tests)), rate)
+    return judged(leaks(data, CheckRequest(seed=seed, against=tests)), rate)
 
 
 CASES = [

@@ -14,7 +14,7 @@ from coverage.case import Case, Trial, judged
 from coverage.public import here
 from coverage.public._contests import CREATURES, FOOTBALL, JUDGES, contests, fitted, table
 from holdfast.checkup.findings.position_bias import position_bias
-from holdfast.checkup.result import Asked
+from holdfast.checkup.request import CheckRequest
 
 Meetings = list[tuple[str, str, bool]]  # (first, second, whether the first won)
 
@@ -70,7 +70,7 @@ def placed(seed: int, *, of: Any, bonus: float) -> Trial:
     pair_N2 = np.array([[place[one], place[two]] for one, two, _ in met])
     p_N = expit(bonus + s_A[pair_N2[:, 0]] - s_A[pair_N2[:, 1]])
     return judged(
-        position_bias(contests(rng, names, pair_N2, p_N, placed=True), Asked(seed=seed)),
+        position_bias(contests(rng, names, pair_N2, p_N, placed=True), CheckRequest(seed=seed)),
         float(expit(bonus)),
     )
 

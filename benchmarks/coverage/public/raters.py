@@ -15,7 +15,8 @@ from coverage.case import Case, Trial, judged
 from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.findings.raters import raters
-from holdfast.checkup.result import Asked, Finding
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Finding
 from holdfast.inputs.swap import swapped_row
 from holdfast.stats.arrays import Ints
 from holdfast.stats.intervals import Estimate
@@ -94,7 +95,7 @@ def of_rater(found: Finding, name: str) -> Estimate | None:
 
 def alike(seed: int, *, name: str, rate: float) -> Trial:
     data = planted(name, np.random.default_rng(seed), np.full(BUSIEST, 1 - rate))
-    return judged(raters(data, Asked(seed=seed)), 1 - 2 * rate * (1 - rate))
+    return judged(raters(data, CheckRequest(seed=seed)), 1 - 2 * rate * (1 - rate))
 
 
 def unlike(seed: int, *, name: str) -> Trial:
@@ -120,7 +121,7 @@ def contrary(seed: int, *, name: str) -> Trial:
 
 
 def of_one(data: Comparisons, right_R: np.ndarray, name: str, rater: str, seed: int) -> Trial:
-    found = raters(data, Asked(seed=seed))
+    found = raters(data, CheckRequest(seed=seed))
     one = of_rater(found, rater)
     return judged(
         found, None if one is None else float(right_R[schedule(name).raters.index(rater)]), one

@@ -19,7 +19,8 @@ from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.estimators.features import preference_model
 from holdfast.checkup.findings.representation import representation
-from holdfast.checkup.result import Asked, Finding
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Finding
 from holdfast.inputs.swap import swapped_row
 from holdfast.stats.intervals import Estimate
 from holdfast.types import Row
@@ -70,8 +71,8 @@ def rows_of(groups: People) -> Comparisons:
     return Comparisons.of(replace(row, rater=who) for who, theirs in drawn for row in theirs)
 
 
-def asked(seed: int) -> Asked:
-    return Asked(seed=seed, population=TARGET, quiet=True)
+def request(seed: int) -> CheckRequest:
+    return CheckRequest(seed=seed, population=TARGET, quiet=True)
 
 
 def gap(found: Finding, of: str) -> Estimate:
@@ -117,7 +118,7 @@ def draw(groups: People, rng: np.random.Generator) -> People:
 def trial(seed: int, *, of: str, plant: Callable[[People], People]) -> Trial:
     everybody = plant(people())
     data = rows_of(draw(everybody, np.random.default_rng(seed)))
-    found = representation(data, asked(seed))
+    found = representation(data, request(seed))
     return judged(found, truth(data, seed, everybody)[of], gap(found, of))
 
 
@@ -132,7 +133,7 @@ def alike(seed: int) -> Trial:
         ]
         for name, all_ in draw(people(), rng).items()
     }
-    return judged(representation(rows_of(groups), asked(seed)), 0.0)
+    return judged(representation(rows_of(groups), request(seed)), 0.0)
 
 
 SAID = f"Star Wars survey, {RATERS} raters of four ages"

@@ -12,8 +12,8 @@ import numpy as np
 from coverage.case import Case, Trial, judged
 from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.findings.subgroups import camps
-from holdfast.checkup.result import Asked
+from holdfast.checkup.findings.subgroups import subgroups
+from holdfast.checkup.request import CheckRequest
 from holdfast.inputs.swap import swapped_row
 from holdfast.stats.intervals import Estimate
 from holdfast.types import Row
@@ -27,7 +27,7 @@ RATERS, EACH = 60, 20
 
 def hidden(made: list[Row], seed: int, share: float) -> Trial:
     """Covered: the share of the smaller camp, where two were found."""
-    found = camps(Comparisons.of(made), Asked(seed=seed))
+    found = subgroups(Comparisons.of(made), CheckRequest(seed=seed))
     minor = found.numbers["share_of_smallest"]
     return judged(found, share if share and minor else None, Estimate(**minor) if minor else None)
 
@@ -79,9 +79,9 @@ def by_objectives(seed: int, *, shuffled: bool, n: int = 1500) -> Trial:
     ]
     group_N = [kept[i].group for i in (rng.permutation(n) if shuffled else range(n))]
     return judged(
-        camps(
+        subgroups(
             Comparisons.of([replace(row, group=g) for row, g in zip(kept, group_N, strict=True)]),
-            Asked(seed=seed),
+            CheckRequest(seed=seed),
         ),
         None,
     )
@@ -106,7 +106,7 @@ def by_town(seed: int, *, shuffled: bool, raters: int = 400) -> Trial:
     made = [
         replace(row, group=group[str(row.rater)], source=None) for row in real if row.rater in group
     ]
-    found = camps(Comparisons.of(made), Asked(seed=seed))
+    found = subgroups(Comparisons.of(made), CheckRequest(seed=seed))
     trial = judged(found, None)
     return Trial(None, bool(found.numbers["columns"]["group"]["differs"]), trial.unknown)
 
@@ -114,12 +114,14 @@ def by_town(seed: int, *, shuffled: bool, raters: int = 400) -> Trial:
 ALL = [
     (
         DOMAINS,
-        Case("camps", "domains, 60 raters of one taste", "none", partial(by_domains, share=0.0)),
+        Case(
+            "subgroups", "domains, 60 raters of one taste", "none", partial(by_domains, share=0.0)
+        ),
     ),
     (
         DOMAINS,
         Case(
-            "camps",
+            "subgroups",
             "domains, one taste, careless at 0 to 40%",
             "none",
             partial(by_domains, share=0.0, careless=0.2),
@@ -128,7 +130,7 @@ ALL = [
     (
         DOMAINS,
         Case(
-            "camps",
+            "subgroups",
             "domains, 30% like another (covered: their share)",
             "2 camps",
             partial(by_domains, share=0.3),
@@ -137,7 +139,7 @@ ALL = [
     (
         FILMS,
         Case(
-            "camps",
+            "subgroups",
             "film rankings dealt to 200 raters",
             "none",
             partial(dealt, of=FILMS, share=0.0, each=15),
@@ -146,7 +148,7 @@ ALL = [
     (
         FILMS,
         Case(
-            "camps",
+            "subgroups",
             "film rankings dealt, 30% turned around",
             "2 camps",
             partial(dealt, of=FILMS, share=0.3, each=15),
@@ -155,7 +157,7 @@ ALL = [
     (
         TOWN,
         Case(
-            "camps",
+            "subgroups",
             "polis, verdicts dealt to 200 raters",
             "none",
             partial(dealt, of=TOWN, share=0.0),
@@ -164,7 +166,7 @@ ALL = [
     (
         TOWN,
         Case(
-            "camps",
+            "subgroups",
             "polis dealt, 30% turned around (covered: their share)",
             "2 camps",
             partial(dealt, of=TOWN, share=0.3),
@@ -173,7 +175,7 @@ ALL = [
     (
         OBJECTIVES,
         Case(
-            "camps",
+            "subgroups",
             "HH by a model for 2 objectives, names dealt by lot",
             "none",
             partial(by_objectives, shuffled=True),
@@ -182,7 +184,7 @@ ALL = [
     (
         OBJECTIVES,
         Case(
-            "camps",
+            "subgroups",
             "HH by a model for 2 objectives",
             "real",
             partial(by_objectives, shuffled=False),
@@ -191,7 +193,7 @@ ALL = [
     (
         TOWN,
         Case(
-            "camps",
+            "subgroups",
             "polis, 400 people of a town, groups dealt by lot (raised: groups)",
             "none",
             partial(by_town, shuffled=True),
@@ -200,7 +202,7 @@ ALL = [
     (
         TOWN,
         Case(
-            "camps",
+            "subgroups",
             "polis, 400 people of a town, groups by their votes (raised: groups)",
             "real",
             partial(by_town, shuffled=False),

@@ -13,12 +13,12 @@ from scipy.special import expit
 from coverage.case import Case, Trial, judged
 from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.findings.answer_models import sources
+from holdfast.checkup.findings.answer_models import answer_models
 from holdfast.checkup.findings.contradictions import contradictions
-from holdfast.checkup.findings.empty_answers import empties
+from holdfast.checkup.findings.empty_answers import empty_answers
 from holdfast.checkup.findings.length_bias import length_bias
 from holdfast.checkup.findings.separability import separability
-from holdfast.checkup.result import Asked
+from holdfast.checkup.request import CheckRequest
 from holdfast.inputs.swap import swapped_row
 from holdfast.stats.intervals import Estimate
 from holdfast.text.plain import plain_text
@@ -40,7 +40,7 @@ def drawn(rng: np.random.Generator, n: int) -> list[Row]:
 def silent(seed: int, *, rate: float) -> Trial:
     rng = np.random.default_rng(seed)
     said = [replace(row, chosen="N/A") if rng.random() < rate else row for row in drawn(rng, 400)]
-    return judged(empties(Comparisons.of(said), Asked(seed=seed)), rate)
+    return judged(empty_answers(Comparisons.of(said), CheckRequest(seed=seed)), rate)
 
 
 def both_ways(seed: int, *, flip: float) -> Trial:
@@ -54,7 +54,7 @@ def both_ways(seed: int, *, flip: float) -> Trial:
         for k in range(3)
     ]
     return judged(
-        contradictions(Comparisons.of(made), Asked(seed=seed)), 1 - (1 - flip) ** 3 - flip**3
+        contradictions(Comparisons.of(made), CheckRequest(seed=seed)), 1 - (1 - flip) ** 3 - flip**3
     )
 
 
@@ -64,7 +64,7 @@ def by_length(seed: int, *, slope: float) -> Trial:
     for row in drawn(rng, 600):
         gap = np.log1p(len(plain_text(row.chosen))) - np.log1p(len(plain_text(row.rejected)))
         made.append(row if rng.random() < expit(slope * gap) else swapped_row(row))
-    found = length_bias(Comparisons.of(made), Asked(seed=seed))
+    found = length_bias(Comparisons.of(made), CheckRequest(seed=seed))
     return judged(found, slope, Estimate(**found.numbers["slope"]))
 
 
@@ -75,7 +75,7 @@ def by_coin(seed: int) -> Trial:
             Comparisons.of(
                 swapped_row(row) if rng.random() < 0.5 else row for row in drawn(rng, 500)
             ),
-            Asked(seed=seed),
+            CheckRequest(seed=seed),
         ),
         0.5,
     )
@@ -87,12 +87,12 @@ def by_writer(seed: int, *, share: float) -> Trial:
     for row in drawn(rng, 500):
         won, lost = ("strong", "weak") if rng.random() < share else ("weak", "strong")
         made.append(replace(row, extra={**row.extra, "chosen_model": won, "rejected_model": lost}))
-    return judged(sources(Comparisons.of(made), Asked(seed=seed)), share)
+    return judged(answer_models(Comparisons.of(made), CheckRequest(seed=seed)), share)
 
 
 CASES = [
     *(
-        Case("empties", "HH helpful, 400 rows", f"{r:.0%}", partial(silent, rate=r))
+        Case("empty_answers", "HH helpful, 400 rows", f"{r:.0%}", partial(silent, rate=r))
         for r in (0.0, 0.03, 0.1)
     ),
     *(
@@ -111,7 +111,7 @@ CASES = [
     Case("separability", "HH helpful, 500 rows, labels by coin", "50%", by_coin),
     *(
         Case(
-            "sources",
+            "answer_models",
             "HH helpful, 500 rows of two writers",
             f"{s:.0%}",
             partial(by_writer, share=s),

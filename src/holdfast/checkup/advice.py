@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.checkup.present.wording import percent
-from holdfast.checkup.result import Finding, Status
+from holdfast.checkup.result import FLAGGED, Finding, Severity
 
-LOUD = (Status.WARN, Status.BAD)
 # half-width of a flip rate's interval up to which its value is passed on; beyond it, its lower end
 SURE = 0.05
 WORTH_TELLING = 0.05  # a flip rate below which nothing is gained by telling it
@@ -31,12 +30,12 @@ class Facts:
 
     findings: Mapping[str, Finding]
 
-    def light(self, name: str) -> Status:
-        return self.findings[name].status if name in self.findings else Status.ABSENT
+    def severity(self, name: str) -> Severity:
+        return self.findings[name].severity if name in self.findings else Severity.NOT_APPLICABLE
 
-    def loud(self, name: str) -> bool:
+    def flagged(self, name: str) -> bool:
         """Whether that finding raised its light."""
-        return self.light(name) in LOUD
+        return self.severity(name) in FLAGGED
 
     def says(self, name: str) -> str:
         return self.findings[name].says if name in self.findings else ""
@@ -172,14 +171,14 @@ class Advice:
 
 def _opposed_groups(facts: Facts) -> str | None:
     return (
-        facts.says("camps")
-        if facts.loud("camps") and facts.number("camps", "opposed_column") == "group"
+        facts.says("subgroups")
+        if facts.flagged("subgroups") and facts.number("subgroups", "opposed_column") == "group"
         else None
     )
 
 
 def _no_groups(facts: Facts) -> str:
-    if facts.loud("camps"):
+    if facts.flagged("subgroups"):
         return (
             "there are camps, but no `group` column that tells them apart, and this reduction "
             "weighs known groups"
@@ -195,17 +194,17 @@ def _careless_raters(facts: Facts) -> str | None:
 
 
 def _circles(facts: Facts) -> str | None:
-    return facts.says("circles") if facts.light("circles") is Status.BAD else None
+    return facts.says("cycles") if facts.severity("cycles") is Severity.PROBLEM else None
 
 
 def _few_circles(facts: Facts) -> str:
-    if facts.loud("circles"):
+    if facts.flagged("cycles"):
         return "there are circles beyond chance, but they are a small part of what was said"
     return "no circles were found, and without them DPO does as well"
 
 
 def _known_flips(facts: Facts) -> str | None:
-    if facts.flip is None or facts.flip < WORTH_TELLING or facts.loud("length_bias"):
+    if facts.flip is None or facts.flip < WORTH_TELLING or facts.flagged("length_bias"):
         return None
     return (
         f"{facts.says('label_noise')} At a beta that is fixed, a method that is told "
@@ -219,7 +218,7 @@ def _no_flips(facts: Facts) -> str:
             "the flip rate could not be identified, and a rate told too high does harm: plain "
             "DPO with its beta tuned does as well"
         )
-    if facts.loud("length_bias"):
+    if facts.flagged("length_bias"):
         return (
             "the verdicts lean on length, and its theory needs flips that do not depend on the row"
         )
@@ -239,7 +238,7 @@ def _no_flips(facts: Facts) -> str:
 
 
 def _length(facts: Facts) -> str | None:
-    return facts.says("length_bias") if facts.loud("length_bias") else None
+    return facts.says("length_bias") if facts.flagged("length_bias") else None
 
 
 def _still_allowed(facts: Facts) -> tuple[float, float]:
@@ -364,12 +363,12 @@ def advise(
     first = tuple(
         f"{finding.title}: {finding.remedy}"
         for finding in findings.values()
-        if finding.remedy and finding.status in LOUD
+        if finding.remedy and finding.severity in FLAGGED
     )
     unsure = tuple(
         f"{f.title}: {f.cannot}"
         for f in findings.values()
-        if f.cannot and f.status is Status.UNKNOWN
+        if f.cannot and f.severity is Severity.INCONCLUSIVE
     )
     if named:
         return Advice(

@@ -17,8 +17,9 @@ from holdfast.card import check as require
 from holdfast.checkup.advice import Advice, advise
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.present.wording import count
-from holdfast.checkup.result import Asked, Finding, Probe, Status
-from holdfast.checkup.table import PROBES
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Finding, FindingSpec, Severity
+from holdfast.checkup.table import FINDINGS
 from holdfast.data import ReadReport, Sample
 from holdfast.data.conservation import Loss
 from holdfast.data.reading import Reading
@@ -83,7 +84,7 @@ class Checkup:
 
 
 def plain(finding: Finding, data: Comparisons) -> dict[str, Any]:
-    kept = ("title", "status", "says", "of", "percent", "remedy", "cannot", "numbers")
+    kept = ("title", "severity", "says", "of", "percent", "remedy", "cannot", "numbers")
     examples = [
         asdict(example) | {"where": str(data.rows[example.place].where)}
         for example in finding.examples
@@ -94,13 +95,13 @@ def plain(finding: Finding, data: Comparisons) -> dict[str, Any]:
     }
 
 
-def ask_all(
-    data: Comparisons, asked: Asked, probes: Iterable[Probe] = PROBES
+def run_findings(
+    data: Comparisons, request: CheckRequest, specs: Iterable[FindingSpec] = FINDINGS
 ) -> tuple[dict[str, Finding], dict[str, float]]:
     """Every finding and its seconds. A finding that fails says so in its own place, and the others
     go on.
     """
-    probes = tuple(probes)
+    specs = tuple(specs)
     findings, seconds = {}, {}
     columns = (
         SpinnerColumn(),
@@ -110,25 +111,27 @@ def ask_all(
         TimeElapsedColumn(),
     )
     with Progress(
-        *columns, console=Terminal(stderr=True), disable=asked.quiet, transient=True
+        *columns, console=Terminal(stderr=True), disable=request.quiet, transient=True
     ) as progress:
-        task = progress.add_task("", total=len(probes))
-        for probe in probes:
-            progress.update(task, description=probe.asks)
+        task = progress.add_task("", total=len(specs))
+        for spec in specs:
+            progress.update(task, description=spec.question)
             start = time.perf_counter()
-            findings[probe.name] = asked_safely(probe, data, asked)
-            seconds[probe.name] = time.perf_counter() - start
+            findings[spec.name] = run_safely(spec, data, request)
+            seconds[spec.name] = time.perf_counter() - start
             progress.advance(task)
     return findings, seconds
 
 
-def asked_safely(probe: Probe, data: Comparisons, asked: Asked) -> Finding:
+def run_safely(spec: FindingSpec, data: Comparisons, request: CheckRequest) -> Finding:
     try:
-        finding = probe.run(data, asked)
-        return finding if probe.whole else of_sample(finding, data)
+        finding = spec.run(data, request)
+        return finding if spec.whole else of_sample(finding, data)
     except HoldfastError as error:
         return Finding(
-            probe.name.replace("_", " ").capitalize(), Status.UNKNOWN, f"Not answered: {error}"
+            spec.name.replace("_", " ").capitalize(),
+            Severity.INCONCLUSIVE,
+            f"Not answered: {error}",
         )
 
 
@@ -136,7 +139,7 @@ def of_sample(finding: Finding, data: Comparisons) -> Finding:
     """The finding with the sample named in its sentence and over its tables and charts, where a
     sample was examined.
     """
-    if not data.note or (finding.status is Status.ABSENT and not finding.numbers):
+    if not data.note or (finding.severity is Severity.NOT_APPLICABLE and not finding.numbers):
         return finding
     sample = f"a sample of {len(data):,} of {count(data.total, 'comparison')}"
 
@@ -213,7 +216,7 @@ def check(
     require("epsilon", epsilon, 0 < epsilon < 1, "lie between 0 and 1")
     require("level", level, 0 < level < 1, "lie between 0 and 1")
     how_read = Reading.of({"quarantine": True} | reading, "check")
-    asked = Asked(
+    request = CheckRequest(
         seed=seed,
         against=None if against is None else prompts_of(against, how_read),
         model=model,
@@ -269,10 +272,10 @@ def check(
     )
     several = [str(one) for one in data] if given else name
     if model is not None and not comparisons.named:
-        from holdfast.checkup.estimators.model_scores import View
+        from holdfast.checkup.estimators.model_scores import ModelScores
 
-        comparisons = replace(comparisons, view=View.read(comparisons.rows, asked))
-    findings, seconds = ask_all(comparisons, asked)
+        comparisons = replace(comparisons, model_scores=ModelScores.read(comparisons.rows, request))
+    findings, seconds = run_findings(comparisons, request)
     advice = advise(
         findings,
         data=several,
@@ -345,4 +348,4 @@ def shares_of(
     return shares
 
 
-__all__ = ["Checkup", "ask_all", "check"]
+__all__ = ["Checkup", "check", "run_findings"]

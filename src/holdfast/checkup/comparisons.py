@@ -24,7 +24,7 @@ from holdfast.text.plain import plain_text
 from holdfast.types import Row
 
 if TYPE_CHECKING:
-    from holdfast.checkup.estimators.model_scores import View
+    from holdfast.checkup.estimators.model_scores import ModelScores
 
 YES = frozenset({"true", "yes", "first", "a", "left", "chosen"})
 NO = frozenset({"false", "no", "second", "b", "right", "rejected"})
@@ -57,7 +57,7 @@ class Comparisons:
     others: int = 0
     note: str = ""
     report: ReadReport | None = None
-    view: View | None = field(default=None, compare=False, repr=False)
+    model_scores: ModelScores | None = field(default=None, compare=False, repr=False)
     memory: dict[Hashable, Any] = field(
         default_factory=dict, compare=False, repr=False
     )  # of `once`

@@ -4,28 +4,28 @@ and one line here.
 
 from __future__ import annotations
 
-from holdfast.checkup.findings.answer_models import PROBE as SOURCES
-from holdfast.checkup.findings.contradictions import PROBE as CONTRADICTIONS
-from holdfast.checkup.findings.cycles import PROBE as CIRCLES
-from holdfast.checkup.findings.difficulty import PROBE as DIFFICULTY
-from holdfast.checkup.findings.duplicates import PROBE as DUPLICATES
-from holdfast.checkup.findings.empty_answers import PROBE as EMPTIES
-from holdfast.checkup.findings.inverted import PROBE as INVERTED
-from holdfast.checkup.findings.label_noise import PROBE as LABEL_NOISE
-from holdfast.checkup.findings.leaks import PROBE as LEAKS
-from holdfast.checkup.findings.length_bias import PROBE as LENGTH_BIAS
-from holdfast.checkup.findings.overview import PROBE as CONTENTS
-from holdfast.checkup.findings.position_bias import PROBE as POSITION_BIAS
-from holdfast.checkup.findings.raters import PROBE as RATERS
-from holdfast.checkup.findings.representation import PROBE as REPRESENTATION
-from holdfast.checkup.findings.separability import PROBE as SEPARABILITY
-from holdfast.checkup.findings.subgroups import PROBE as CAMPS
-from holdfast.checkup.result import Probe
+from holdfast.checkup.findings.answer_models import FINDING as ANSWER_MODELS
+from holdfast.checkup.findings.contradictions import FINDING as CONTRADICTIONS
+from holdfast.checkup.findings.cycles import FINDING as CYCLES
+from holdfast.checkup.findings.difficulty import FINDING as DIFFICULTY
+from holdfast.checkup.findings.duplicates import FINDING as DUPLICATES
+from holdfast.checkup.findings.empty_answers import FINDING as EMPTY_ANSWERS
+from holdfast.checkup.findings.inverted import FINDING as INVERTED
+from holdfast.checkup.findings.label_noise import FINDING as LABEL_NOISE
+from holdfast.checkup.findings.leaks import FINDING as LEAKS
+from holdfast.checkup.findings.length_bias import FINDING as LENGTH_BIAS
+from holdfast.checkup.findings.overview import FINDING as OVERVIEW
+from holdfast.checkup.findings.position_bias import FINDING as POSITION_BIAS
+from holdfast.checkup.findings.raters import FINDING as RATERS
+from holdfast.checkup.findings.representation import FINDING as REPRESENTATION
+from holdfast.checkup.findings.separability import FINDING as SEPARABILITY
+from holdfast.checkup.findings.subgroups import FINDING as SUBGROUPS
+from holdfast.checkup.result import FindingSpec
 
-PROBES: tuple[Probe, ...] = (
+FINDINGS: tuple[FindingSpec, ...] = (
     # what is there
-    CONTENTS,
-    EMPTIES,
+    OVERVIEW,
+    EMPTY_ANSWERS,
     DUPLICATES,
     LEAKS,
     CONTRADICTIONS,
@@ -33,14 +33,14 @@ PROBES: tuple[Probe, ...] = (
     # whether the labels can be believed
     LABEL_NOISE,
     RATERS,
-    CAMPS,
+    SUBGROUPS,
     # who beats whom
-    CIRCLES,
+    CYCLES,
     # shortcuts
     SEPARABILITY,
     LENGTH_BIAS,
     POSITION_BIAS,
-    SOURCES,
+    ANSWER_MODELS,
     # what a model makes of it
     DIFFICULTY,
     # whom it stands for

@@ -54,7 +54,7 @@ FLAWS = {
     "uniform": "labels flipped at random",
     "length": "flips in favor of the longer answer",
     "rater": "flips at a rate of its own for each rater",
-    "cycle": "circles",
+    "cycle": "cycles",
     None: "nothing planted, as the camps that were found are the flaw",
 }
 
@@ -243,12 +243,14 @@ class Untried:
         return Section(TITLE, self.says)
 
 
-def tried(data: Comparisons, advice: Advice, folder: Path, **asked: Any) -> Confirmation | Untried:
+def tried(
+    data: Comparisons, advice: Advice, folder: Path, **request: Any
+) -> Confirmation | Untried:
     """`confirm`, where what stands in its way is a result too: a check-up that took minutes is not
     lost by it.
     """
     try:
-        return confirm(data, advice, folder, **asked)
+        return confirm(data, advice, folder, **request)
     except Interrupted:
         raise
     except HoldfastError as error:

@@ -161,7 +161,7 @@ def story(
         "Labels flipped",
         f"{100 * flipped / pairs:.1f}%",
         f"{flipped:,} of {pairs:,} pairs; {rate:.0%} asked for",
-        "warn",
+        "warning",
     )
     sections = [
         _check(noisy, clean, flipped / pairs, rate),
@@ -185,9 +185,9 @@ def _tile(row: Mapping[str, Any]) -> Tile:
     tone = (
         ""
         if win["low"] is None
-        else "good"
+        else "ok"
         if win["low"] > 0.5
-        else "bad"
+        else "problem"
         if win["high"] < 0.5
         else ""
     )
@@ -226,7 +226,9 @@ def _check(noisy: Checked, clean: Checked, truth: float, rate: float) -> Section
         ),
     )
     others = (
-        f" Other lights: {', '.join(noisy.loud)}." if noisy.loud else " No other light is raised."
+        f" Other lights: {', '.join(noisy.flagged)}."
+        if noisy.flagged
+        else " No other light is raised."
     )
     advice = (
         f"{noisy.advice[:1].upper()}{noisy.advice[1:]}.{others} The trainings below do not "

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.checkup.advice import LOUD
 from holdfast.checkup.check import Checkup
-from holdfast.checkup.result import Status
+from holdfast.checkup.result import FLAGGED, Severity
 from holdfast.evaluation.winrate import under_reward
 from holdfast.stats.arrays import Floats
 from holdfast.stats.intervals import Estimate, mean_interval
@@ -56,7 +55,7 @@ class Checked:
     limit: float | None  # the most that it holds possible
     advice: str
     questions: int  # that were answered
-    loud: Sequence[str]  # titles of the findings that raised their light
+    flagged: Sequence[str]  # titles of the findings that raised their light
 
     @classmethod
     def of(cls, checkup: Checkup) -> Checked:
@@ -65,17 +64,19 @@ class Checked:
             checkup.findings["label_noise"].numbers["model"],
         )
         limit = noise.estimate.high if noise.estimate.value is not None else model and model["high"]
-        loud = [finding.title for finding in checkup.findings.values() if finding.status in LOUD]
+        flagged = [
+            finding.title for finding in checkup.findings.values() if finding.severity in FLAGGED
+        ]
         told = sum(
-            finding.status not in (Status.ABSENT, Status.UNKNOWN)
+            finding.severity not in (Severity.NOT_APPLICABLE, Severity.INCONCLUSIVE)
             for finding in checkup.findings.values()
         )
         best = checkup.advice.best
-        return cls(noise.says, noise.estimate, limit, f"{best.verb} {best.label}", told, loud)
+        return cls(noise.says, noise.estimate, limit, f"{best.verb} {best.label}", told, flagged)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's own types."""
-        return {**vars(self), "flip": self.flip.to_dict(), "loud": list(self.loud)}
+        return {**vars(self), "flip": self.flip.to_dict(), "flagged": list(self.flagged)}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from holdfast.lab.verdict import Found, number, over_seeds
 from holdfast.report import Chart, Details, Page, Section, Table, Tile
 from holdfast.report.charts import PALETTE
 
-TONES = {"supported": "good", "contradicted": "bad", "undecided": "warn"}
+TONES = {"supported": "ok", "contradicted": "problem", "undecided": "warning"}
 
 
 def publish(

@@ -3,7 +3,7 @@ are also saved as pictures.
 """
 
 from holdfast.report.charts import Chart
-from holdfast.report.page import LIGHTS, Details, Page, Section, Table, Tile
+from holdfast.report.page import SEVERITIES, Details, Page, Section, Table, Tile
 from holdfast.report.pair import Pair
 
-__all__ = ["LIGHTS", "Chart", "Details", "Page", "Pair", "Section", "Table", "Tile"]
+__all__ = ["SEVERITIES", "Chart", "Details", "Page", "Pair", "Section", "Table", "Tile"]

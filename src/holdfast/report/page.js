@@ -129,10 +129,10 @@
     var filter = function () {
       var sought = form.elements.words.value.toLowerCase().split(/\s+/).filter(Boolean);
       var finding = form.elements.finding.value;
-      var light = form.elements.light ? form.elements.light.value : "";
+      var severity = form.elements.severity ? form.elements.severity.value : "";
       var shown = 0, rows = 0;
       sections.forEach(function (section) {
-        var wanted = (!finding || section.id === finding) && (!light || section.dataset.light === light);
+        var wanted = (!finding || section.id === finding) && (!severity || section.dataset.severity === severity);
         var matches = 0;
         all(".pair", section).forEach(function (row) {
           var match = sought.every(function (word) { return text(row).indexOf(word) >= 0; });
@@ -143,7 +143,7 @@
         section.hidden = !wanted || (sought.length > 0 && !matches);
         shown += section.hidden ? 0 : matches;
       });
-      count.textContent = sought.length || finding || light ? shown + " of " + rows + " rows" : rows + " rows";
+      count.textContent = sought.length || finding || severity ? shown + " of " + rows + " rows" : rows + " rows";
     };
     form.hidden = false;
     form.addEventListener("input", filter);

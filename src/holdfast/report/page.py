@@ -40,18 +40,18 @@ AMONG_WORDS = re.compile(
     r"\d\s+(?!to\b|of\b)[^\W\d]{2,}.*\d"
 )  # "479 beats 54": a sentence with numbers in it, and no number
 CODE = re.compile(r"`([^`\n]{1,120})`")
-LIGHTS = {
-    "bad": "Problem",
-    "warn": "Look here",
-    "unknown": "Cannot tell",
-    "good": "Fine",
+SEVERITIES = {
+    "problem": "Problem",
+    "warning": "Warning",
+    "inconclusive": "Inconclusive",
+    "ok": "OK",
 }  # worst first, and the words beside the color
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One number to see first: `Tile("Win rate", "61.3%", "58.0% to 64.5%")`. `tone` is "", "good",
-    "bad" or "warn".
+    """One number to see first: `Tile("Win rate", "61.3%", "58.0% to 64.5%")`. `tone` is "", "ok",
+    "warning" or "problem".
     """
 
     label: str
@@ -103,7 +103,7 @@ class Section:
     """A heading, paragraphs (blank lines part them), and whatever shows what they say.
 
     Attributes:
-        light: one of `LIGHTS`: the section is a finding, and its `text` up to the first blank line
+        severity: one of `SEVERITIES`: the section is a finding, and its `text` up to the first blank line
             stands in the page's summary
         asks: the question that a finding answers
         aside: paragraphs with a name, set apart: ("What these data cannot tell", "...")
@@ -120,8 +120,8 @@ class Section:
     details: Sequence[Details] = ()
     tiles: Sequence[Tile] = ()
     measure: Tile | None = None
-    light: str = ""
-    asks: str = ""
+    severity: str = ""
+    question: str = ""
     aside: Sequence[tuple[str, str]] = ()
     command: str = ""
     pairs: Sequence[Pair] = ()
@@ -133,15 +133,16 @@ class Section:
                 f"{self.link[1]!r} is no file beside the page",
                 hint='a relative path: "check/report.html"',
             )
-        if self.light and self.light not in LIGHTS:
+        if self.severity and self.severity not in SEVERITIES:
             raise OptionError(
-                f"{self.light!r} is no light", hint=f"one of {', '.join(LIGHTS)}, or nothing"
+                f"{self.severity!r} is no severity",
+                hint=f"one of {', '.join(SEVERITIES)}, or nothing",
             )
 
     @property
-    def question(self) -> str:
+    def subtitle(self) -> str:
         """What it answers, where the heading does not say so already."""
-        return "" if self.asks.rstrip("?") == self.title else self.asks
+        return "" if self.question.rstrip("?") == self.title else self.question
 
     @property
     def charts(self) -> list[Chart]:
@@ -174,8 +175,8 @@ class Page:
     @property
     def findings(self) -> list[tuple[int, Section]]:
         """The sections that are findings, with their numbers, worst first: the summary."""
-        numbered = [(i, section) for i, section in enumerate(self.sections, 1) if section.light]
-        return sorted(numbered, key=lambda one: list(LIGHTS).index(one[1].light))
+        numbered = [(i, section) for i, section in enumerate(self.sections, 1) if section.severity]
+        return sorted(numbered, key=lambda one: list(SEVERITIES).index(one[1].severity))
 
     @property
     def filter_before(self) -> int:
@@ -185,7 +186,7 @@ class Page:
         if not any(section.pairs for section in self.sections):
             return 0
         return next(
-            i for i, section in enumerate(self.sections, 1) if section.light or section.pairs
+            i for i, section in enumerate(self.sections, 1) if section.severity or section.pairs
         )
 
     def html(self, *, pictures: bool = True) -> str:
@@ -202,7 +203,7 @@ class Page:
         specs = {chart.name: inert_json(chart.page_spec()) for chart in charts}
         return _template().render(
             page=self,
-            lights=LIGHTS,
+            severities=SEVERITIES,
             pictures=pictures,
             style=style,
             scripts=scripts,

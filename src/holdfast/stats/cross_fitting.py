@@ -35,7 +35,7 @@ def folds_by(code_N: Ints, folds: int, seed: int) -> Ints:
     return fold_of[code_N]
 
 
-def one_way(cluster_N: Ints, *, seed: int, folds: int = FOLDS) -> Iterator[tuple[Ints, Ints]]:
+def one_way_folds(cluster_N: Ints, *, seed: int, folds: int = FOLDS) -> Iterator[tuple[Ints, Ints]]:
     """Places to fit a model to, and places that it judges, fold by fold; rows of a cluster stay
     together. Empty folds are left out.
     """

@@ -21,8 +21,8 @@ from holdfast.checkup.estimators.tournament import (
     scores_of,
     triangles,
 )
-from holdfast.checkup.findings.cycles import Pooled, _beyond, _levels, _measure, _scaled, circles
-from holdfast.checkup.result import Status
+from holdfast.checkup.findings.cycles import Pooled, _beyond, _levels, _measure, _scaled, cycles
+from holdfast.checkup.result import Severity
 from tests.checkup.rows import HOSTILE, QUIET, comparisons, drawable, plain_rows
 
 
@@ -60,11 +60,11 @@ def wheel(size=9, strength=2.0):
 
 def test_triangles_and_cycles_by_hand():
     t = met([(0, 1), (1, 2), (2, 0), (0, 3), (3, 1), (5, 6)])  # 5 and 6 stand alone
-    assert len(t.nodes) == 4 and len(t.edge_E2) == 5 and t.rings == 2
+    assert len(t.nodes) == 4 and len(t.edge_E2) == 5 and t.cycle_rank == 2
     assert sorted(map(tuple, np.sort(t.triangle_T3))) == [(0, 1, 3), (0, 2, 4)]
     assert cyclic_share(t, t.triangle_T3) == 0.5
     assert t.turns(t.triangle_T3)[0].sum() == 1
-    assert met([(0, 1), (1, 2)]).rings == 0
+    assert met([(0, 1), (1, 2)]).cycle_rank == 0
 
 
 def test_triangles_equal_the_slow_way_and_all_are_closed():
@@ -165,9 +165,9 @@ def test_nearly_equal_contestants_explain_no_wheel():
 
 
 def test_a_wheel_runs_in_circles():
-    found = drawable(circles(comparisons(games(2500, wheel())), QUIET))
+    found = drawable(cycles(comparisons(games(2500, wheel())), QUIET))
     numbers = found.numbers["levels"]["name"]
-    assert found.status is Status.BAD and numbers["p"] <= 0.02
+    assert found.severity is Severity.PROBLEM and numbers["p"] <= 0.02
     assert found.estimate.low > 0.8  # no ranking explains it
     assert numbers["cyclic_share_of_triangles"] > numbers["by_chance"] + 0.04
     assert numbers["held_out"]["gained"]["nats"]["low"] > 0.05
@@ -176,8 +176,8 @@ def test_a_wheel_runs_in_circles():
 
 def test_a_ranking_does_not_even_with_flipped_labels():
     for flip in (0.0, 0.25):
-        found = drawable(circles(comparisons(games(2500, ranking(), flip=flip)), QUIET))
-        assert found.status is Status.GOOD, found.says
+        found = drawable(cycles(comparisons(games(2500, ranking(), flip=flip)), QUIET))
+        assert found.severity is Severity.OK, found.says
         assert found.estimate.low == 0.0
 
 
@@ -199,7 +199,7 @@ def test_the_cyclic_share_is_the_planted_one():
     gap = (s[:, None] - s)[off]
     fitted = linked(gap, increasing(gap, p[off], np.ones(36)))
     truth = ((2 * p[off] - 2 * fitted) ** 2).sum() / ((2 * p[off] - 1) ** 2).sum()
-    found = circles(comparisons(games(6000, logit)), QUIET)
+    found = cycles(comparisons(games(6000, logit)), QUIET)
     assert 0.05 < truth < 0.8 and found.estimate.low < truth < found.estimate.high
 
 
@@ -232,17 +232,19 @@ def test_answers_of_one_prompt_and_models_across_prompts():
             two = (one + 1) % 3
             row = {"prompt": f"question {i}", "chosen": texts[one], "rejected": texts[two]}
             rows.append({**row, "chosen_model": f"m{one}", "rejected_model": f"m{two}"})
-    found = drawable(circles(comparisons(rows), QUIET))
-    assert set(found.numbers["levels"]) == {"answer", "model"} and found.status is Status.BAD
+    found = drawable(cycles(comparisons(rows), QUIET))
+    assert (
+        set(found.numbers["levels"]) == {"answer", "model"} and found.severity is Severity.PROBLEM
+    )
     assert found.numbers["levels"]["answer"]["cycles"] == 60
     assert found.numbers["levels"]["model"]["cycles"] == 1
 
 
 def test_without_rings_there_is_nothing_to_say():
-    assert circles(comparisons(plain_rows(30)), QUIET).status is Status.ABSENT
+    assert cycles(comparisons(plain_rows(30)), QUIET).severity is Severity.NOT_APPLICABLE
     assert (
-        circles(comparisons([{"winner": "a", "loser": f"b{i}"} for i in range(9)]), QUIET).status
-        is Status.ABSENT
+        cycles(comparisons([{"winner": "a", "loser": f"b{i}"} for i in range(9)]), QUIET).severity
+        is Severity.NOT_APPLICABLE
     )
 
 
@@ -250,7 +252,7 @@ def test_without_rings_there_is_nothing_to_say():
     "rows", [plain_rows(1), HOSTILE, [{"winner": a, "loser": b} for a, b in ("ab", "bc", "ca")]]
 )
 def test_little_or_strange_data(rows, tmp_path):
-    drawable(circles(comparisons(rows, quarantine=tmp_path / "aside.jsonl"), QUIET))
+    drawable(cycles(comparisons(rows, quarantine=tmp_path / "aside.jsonl"), QUIET))
 
 
 def test_the_model_expects_what_unseen_meetings_bear_out():
@@ -278,16 +280,16 @@ def once_each(logit_AA, seed=0):
 
 def test_circles_between_pairs_that_met_once_are_learned():
     angle = np.random.default_rng(0).random(40) * 2 * np.pi
-    found = circles(comparisons(once_each(4.0 * np.sin(angle[None] - angle[:, None]))), QUIET)
-    assert found.status is Status.BAD and "can be learned" in found.says
+    found = cycles(comparisons(once_each(4.0 * np.sin(angle[None] - angle[:, None]))), QUIET)
+    assert found.severity is Severity.PROBLEM and "can be learned" in found.says
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_ranking_of_pairs_that_met_once_is_none(seed):
     strength = np.random.default_rng(seed).normal(size=40) * 1.5
     assert (
-        circles(comparisons(once_each(strength[:, None] - strength, seed)), QUIET).status
-        is Status.GOOD
+        cycles(comparisons(once_each(strength[:, None] - strength, seed)), QUIET).severity
+        is Severity.OK
     )
 
 
@@ -322,14 +324,14 @@ def test_rankings_that_differ_by_group_make_circles_when_pooled():
         0.05,
     )  # (A, C) met in the second group, (A, B) and (B, C) in the first
     rows = in_strata(2 * (s_SA[:, :, None] - s_SA[:, None]), share_SE, 3000)
-    found = drawable(circles(comparisons(rows), QUIET))
+    found = drawable(cycles(comparisons(rows), QUIET))
     told = found.numbers["levels"]["name"]["pooled"]
     assert found.numbers["p"] <= 0.02 and found.estimate.low > 0.05
     assert (
         told["within"]["p"] > 0.02 < told["p"] and told["within"]["share_of_variance"]["low"] == 0.0
     )
     assert (
-        found.status is Status.WARN
+        found.severity is Severity.WARNING
         and "come from pooling" in found.says
         and "`group`" in found.remedy
     )
@@ -337,8 +339,8 @@ def test_rankings_that_differ_by_group_make_circles_when_pooled():
 
 def test_circles_in_every_group_are_not_explained_by_pooling():
     rows = in_strata(np.stack([wheel(7), wheel(7)]), np.ones((2, 21)), 2500)
-    found = drawable(circles(comparisons(rows), QUIET))
-    assert found.status is Status.BAD and "within each `group`, too" in found.says
+    found = drawable(cycles(comparisons(rows), QUIET))
+    assert found.severity is Severity.PROBLEM and "within each `group`, too" in found.says
 
 
 def test_pooling_explains_nothing_where_strata_have_circles_of_their_own_or_rankings_give_none():
@@ -358,6 +360,9 @@ def test_strata_keep_contestants_apart():
     t = Tournament.of(np.array([0, 1, 2, 0, 1, 2]), np.array([1, 2, 0, 1, 2, 0]), np.arange(6))
     apart = t.apart((t.unit_U >= 3).astype(int))
     assert (
-        t.rings == 1 and apart.rings == 2 and len(apart.nodes) == 6 and len(apart.triangle_T3) == 2
+        t.cycle_rank == 1
+        and apart.cycle_rank == 2
+        and len(apart.nodes) == 6
+        and len(apart.triangle_T3) == 2
     )
     assert (apart.y_U == t.y_U).all() and apart.n_E.tolist() == [1.0] * 6

@@ -10,9 +10,10 @@ import pytest
 
 from holdfast.checkup.check import check
 from holdfast.checkup.estimators.features import SURFACE, dense_ND, surface_ND
-from holdfast.checkup.estimators.model_scores import View
+from holdfast.checkup.estimators.model_scores import ModelScores
 from holdfast.checkup.findings.difficulty import agreement, difficulty
-from holdfast.checkup.result import Asked, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Severity
 from holdfast.errors import ModelError
 from holdfast.evaluation.evaluation import evaluate
 from tests.checkup.rows import comparisons
@@ -21,22 +22,22 @@ from tests.checkup.rows import comparisons
 @pytest.fixture(scope="module")
 def seen(tiny_model_dir, pair_rows):
     data = comparisons(pair_rows)
-    asked = Asked(model=tiny_model_dir, quiet=True)
-    return data, asked, View.read(data.rows, asked)
+    request = CheckRequest(model=tiny_model_dir, quiet=True)
+    return data, request, ModelScores.read(data.rows, request)
 
 
-def with_view(data, view):
-    return replace(data, view=view, memory={})
+def with_view(data, model_scores):
+    return replace(data, model_scores=model_scores, memory={})
 
 
 def test_absent_without_a_model(pair_rows):
-    found = difficulty(comparisons(pair_rows), Asked(quiet=True))
-    assert found.status is Status.ABSENT and "--model" in found.cannot
+    found = difficulty(comparisons(pair_rows), CheckRequest(quiet=True))
+    assert found.severity is Severity.NOT_APPLICABLE and "--model" in found.cannot
 
 
 def test_numbers_are_those_of_evaluate(seen, tiny_model_dir, pair_rows):
-    data, asked, view = seen
-    found = difficulty(with_view(data, view), asked)
+    data, request, model_scores = seen
+    found = difficulty(with_view(data, model_scores), request)
     other = evaluate(
         tiny_model_dir,
         reference=tiny_model_dir,
@@ -62,8 +63,8 @@ def test_numbers_are_those_of_evaluate(seen, tiny_model_dir, pair_rows):
 
 
 def test_a_smaller_beta_reaches_further(seen):
-    data, asked, view = seen
-    found = difficulty(with_view(data, view), asked).numbers["idealized"]
+    data, request, model_scores = seen
+    found = difficulty(with_view(data, model_scores), request).numbers["idealized"]
     shares = [found[beta]["value"] for beta in ("0.01", "0.1", "1", "5", "10")]
     assert shares == sorted(shares, reverse=True) and shares[0] == 1.0
 
@@ -93,9 +94,9 @@ def test_raters_who_always_agree_are_certain_and_those_who_never_do_say_nothing(
 
 
 def test_the_hardest_rows_come_first_and_none_is_lost(seen):
-    data, asked, view = seen
-    found = difficulty(with_view(data, view), asked)
-    c_N = view.scores.ref_rejected_N - view.scores.ref_chosen_N
+    data, request, model_scores = seen
+    found = difficulty(with_view(data, model_scores), request)
+    c_N = model_scores.scores.ref_rejected_N - model_scores.scores.ref_chosen_N
     assert found.examples[0].place == int(np.argmax(c_N)) and found.examples[-1].place == int(
         np.argsort(c_N)[2]
     )
@@ -105,25 +106,29 @@ def test_the_hardest_rows_come_first_and_none_is_lost(seen):
 def test_rows_too_long_are_left_out_and_counted(tiny_model_dir, pair_rows):
     rows = [*pair_rows[:20], {"prompt": "p", "chosen": "word " * 500, "rejected": "x"}]
     data = comparisons(rows)
-    asked = Asked(model=tiny_model_dir, quiet=True)
-    view = View.read(data.rows, asked)
+    request = CheckRequest(model=tiny_model_dir, quiet=True)
+    model_scores = ModelScores.read(data.rows, request)
     assert (
-        np.isnan(view.scores.chosen_N[20])
-        and (view.state_ND[20] == 0).all()
-        and view.known().sum() == 20
+        np.isnan(model_scores.scores.chosen_N[20])
+        and (model_scores.state_ND[20] == 0).all()
+        and model_scores.known().sum() == 20
     )
-    found = difficulty(with_view(data, view), asked)
+    found = difficulty(with_view(data, model_scores), request)
     assert found.numbers["scored"] == 20 and "1 rows" in found.cannot
 
 
 def test_states_are_the_features_where_a_model_is_given(seen):
-    data, _, view = seen
+    data, _, model_scores = seen
     surface = len(SURFACE)
-    assert dense_ND(with_view(data, view)).shape[1] > 0
+    assert dense_ND(with_view(data, model_scores)).shape[1] > 0
     kept = (~np.isclose(surface_ND(data), 0).all(0)).sum()
-    assert not np.array_equal(dense_ND(with_view(data, view))[:, kept:], dense_ND(data)[:, kept:])
-    some = with_view(data, view).take([5, 3, 1])
-    np.testing.assert_array_equal(some.view.states(some.rows), view.state_ND[[5, 3, 1]])
+    assert not np.array_equal(
+        dense_ND(with_view(data, model_scores))[:, kept:], dense_ND(data)[:, kept:]
+    )
+    some = with_view(data, model_scores).take([5, 3, 1])
+    np.testing.assert_array_equal(
+        some.model_scores.states(some.rows), model_scores.state_ND[[5, 3, 1]]
+    )
     assert dense_ND(some).shape[1] <= surface
 
 
@@ -133,7 +138,7 @@ def test_a_reference_of_its_own(tiny_model_dir, pair_rows, tmp_path, tiny_tokeni
     build_model(len(tiny_tokenizer), seed=1).save_pretrained(tmp_path)
     tiny_tokenizer.save_pretrained(tmp_path)
     data = comparisons(pair_rows)
-    found = difficulty(data, Asked(model=tiny_model_dir, reference=tmp_path, quiet=True))
+    found = difficulty(data, CheckRequest(model=tiny_model_dir, reference=tmp_path, quiet=True))
     assert (
         found.numbers["ranking"]["reference"]["value"]
         != found.numbers["ranking"]["policy"]["value"]
@@ -142,7 +147,7 @@ def test_a_reference_of_its_own(tiny_model_dir, pair_rows, tmp_path, tiny_tokeni
 
 def test_the_whole_check_up_with_a_model(tiny_model_dir, pair_rows, tmp_path):
     found = check(pair_rows, model=str(tiny_model_dir), out=tmp_path, quiet=True)
-    assert found.findings["difficulty"].status is not Status.ABSENT
+    assert found.findings["difficulty"].severity is not Severity.NOT_APPLICABLE
     assert (tmp_path / "difficulty.png").exists() and "difficulty" in (
         tmp_path / "report.html"
     ).read_text()

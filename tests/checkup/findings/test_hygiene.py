@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from holdfast.checkup.findings.answer_models import sources
+from holdfast.checkup.findings.answer_models import answer_models
 from holdfast.checkup.findings.contradictions import contradictions
 from holdfast.checkup.findings.duplicates import duplicates, repeats
-from holdfast.checkup.findings.empty_answers import empties
+from holdfast.checkup.findings.empty_answers import empty_answers
 from holdfast.checkup.findings.leaks import leaks
 from holdfast.checkup.findings.length_bias import length_bias
-from holdfast.checkup.findings.overview import contents, language_of
+from holdfast.checkup.findings.overview import language_of, overview
 from holdfast.checkup.findings.position_bias import position_bias
-from holdfast.checkup.result import Status
+from holdfast.checkup.result import Severity
 from holdfast.data import Sample
 from holdfast.text import minhash as near
 from holdfast.text.minhash import ALIKE, Index, bare, similar
@@ -29,7 +29,16 @@ LONG = (
 
 @pytest.mark.parametrize(
     "find",
-    [contents, contradictions, duplicates, empties, leaks, length_bias, position_bias, sources],
+    [
+        overview,
+        contradictions,
+        duplicates,
+        empty_answers,
+        leaks,
+        length_bias,
+        position_bias,
+        answer_models,
+    ],
 )
 def test_nothing_breaks_on_few_rows_hostile_rows_or_names(find, tmp_path):
     aside = tmp_path / "aside.jsonl"
@@ -92,7 +101,7 @@ def test_repeats_word_for_word_nearly_and_by_another_rater():
     }
     found = drawable(duplicates(comparisons([*rows, first, same, turned, near, shares_one]), QUIET))
     assert (found.numbers["exact"], found.numbers["near"]) == (2, 1)
-    assert found.status is Status.WARN
+    assert found.severity is Severity.WARNING
     judged = [{**first, "rater": name} for name in ("r", "s", "s")]
     assert duplicates(comparisons([*rows, *judged]), QUIET).numbers["exact"] == 1
     served = [{**first, "group": name} for name in ("a", "b", "b")]
@@ -193,7 +202,7 @@ def test_few_prompts_and_answers_that_recur_cost_no_more_comparisons_than_there_
 
 def test_no_repeats_are_seen_where_there_are_none():
     found = duplicates(comparisons(plain_rows(300)), QUIET)
-    assert (found.numbers["exact"], found.numbers["near"], found.status) == (0, 0, Status.GOOD)
+    assert (found.numbers["exact"], found.numbers["near"], found.severity) == (0, 0, Severity.OK)
 
 
 def test_of_a_sample_repeats_are_counted_over_the_whole():
@@ -221,23 +230,23 @@ def test_answers_that_say_nothing(tmp_path):
         {**pair, "chosen": LONG + " now", "rejected": LONG},
         *[pair] * 3,
     ]
-    found = drawable(empties(comparisons(rows, quarantine=tmp_path / "aside.jsonl"), QUIET))
+    found = drawable(empty_answers(comparisons(rows, quarantine=tmp_path / "aside.jsonl"), QUIET))
     counts = [
         found.numbers[kind]
         for kind in ("aside", "same", "placeholder", "letterless", "alike", "nearly")
     ]
-    assert counts == [2, 1, 1, 1, 1, 1] and found.status is Status.BAD
+    assert counts == [2, 1, 1, 1, 1, 1] and found.severity is Severity.PROBLEM
     assert (
         "6 comparisons have an answer that says nothing" in found.says
         and "In 1 comparison the two are nearly the same." in found.says
     )
-    nearly = empties(comparisons([*plain_rows(50), rows[6]]), QUIET)
+    nearly = empty_answers(comparisons([*plain_rows(50), rows[6]]), QUIET)
     assert (
-        nearly.status is Status.GOOD
+        nearly.severity is Severity.OK
         and not nearly.remedy
         and "the few words that differ" in nearly.cannot
     )
-    assert empties(comparisons(plain_rows(50)), QUIET).status is Status.GOOD
+    assert empty_answers(comparisons(plain_rows(50)), QUIET).severity is Severity.OK
 
 
 def test_contents_count_everything(tmp_path):
@@ -246,7 +255,7 @@ def test_contents_count_everything(tmp_path):
         {**plain_rows(1)[0], "tie": True},
         {"prompt": "p", "chosen": "", "rejected": "b"},
     ]
-    found = drawable(contents(comparisons(rows, quarantine=tmp_path / "aside.jsonl"), QUIET))
+    found = drawable(overview(comparisons(rows, quarantine=tmp_path / "aside.jsonl"), QUIET))
     numbers = found.numbers
     assert (
         numbers["read"],
@@ -293,7 +302,7 @@ def test_contradictions_by_hand():
     assert found.estimate.value == 0.5
     assert found.numbers["two_disagree"]["value"] == pytest.approx((2 / 3 + 0) / 2)
     assert found.numbers["own"] == {"pairs": 1, "share": 1.0}
-    assert contradictions(comparisons(plain_rows(20)), QUIET).status is Status.ABSENT
+    assert contradictions(comparisons(plain_rows(20)), QUIET).severity is Severity.NOT_APPLICABLE
 
 
 def test_leaks_exact_and_near():
@@ -310,8 +319,11 @@ def test_leaks_exact_and_near():
         found.numbers["tests"],
         found.numbers["rows"],
     ) == (1, 1, 3, 2)
-    assert found.status is Status.BAD and {example.place for example in found.examples} == {3, 50}
+    assert found.severity is Severity.PROBLEM and {example.place for example in found.examples} == {
+        3,
+        50,
+    }
     clean = leaks(
         comparisons(rows), replace(QUIET, against=[row["prompt"] for row in plain_rows(40, seed=9)])
     )
-    assert clean.status is Status.GOOD
+    assert clean.severity is Severity.OK

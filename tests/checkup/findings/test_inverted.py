@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from holdfast.checkup.findings.inverted import inverted
-from holdfast.checkup.result import Status
+from holdfast.checkup.result import Severity
 from tests.checkup.rows import HOSTILE, QUIET, comparisons, drawable, plain_rows, sentence
 
 
@@ -27,13 +27,13 @@ def tasteful(n, seed=0, turned=lambda i: False, **columns):
 
 def test_nothing_is_found_where_nothing_was_turned():
     found = drawable(inverted(comparisons(tasteful(600)), QUIET))
-    assert found.status is Status.GOOD and found.numbers["places"] == []
+    assert found.severity is Severity.OK and found.numbers["places"] == []
     assert found.estimate.value == pytest.approx(0.8, abs=0.06)
 
 
 def test_a_stretch_is_found_at_its_rows():
     found = drawable(inverted(comparisons(tasteful(800, turned=lambda i: 300 <= i < 400)), QUIET))
-    assert found.status is Status.BAD
+    assert found.severity is Severity.PROBLEM
     (place,) = found.numbers["places"]
     assert abs(place["first"] - 300) < 12 and abs(place["last"] - 399) < 12
     assert place["turned"] > 0.85 and "rows 3" in found.says
@@ -64,7 +64,7 @@ def test_a_source_a_rater_and_a_score_are_named():
 
 def test_half_of_the_file():
     found = drawable(inverted(comparisons(tasteful(600, turned=lambda i: i < 300)), QUIET))
-    assert found.status is Status.BAD
+    assert found.severity is Severity.PROBLEM
     (place,) = found.numbers[
         "places"
     ]  # a stretch that is half of the rows, or the halves against each other
@@ -93,10 +93,10 @@ def test_labels_against_their_own_scores():
         "against": 25,
         "equal": 25,
     }
-    assert found.status is Status.BAD and "25 labels of 100 run against" in found.says
+    assert found.severity is Severity.PROBLEM and "25 labels of 100 run against" in found.says
 
 
-def voted(n, votes, seed=0):
+def voted(n, shared_verdicts, seed=0):
     """Every pair is judged by `votes` raters, each for the answer with "gold" in four of five
     cases; `strength` is the share of votes.
     """
@@ -104,7 +104,7 @@ def voted(n, votes, seed=0):
     rows = []
     for i in range(n):
         good, bad = sentence(rng) + " gold", sentence(rng)
-        won = rng.random(votes) < 0.8
+        won = rng.random(shared_verdicts) < 0.8
         for first in won:
             win, lose = (good, bad) if first else (bad, good)
             rows.append(
@@ -140,7 +140,7 @@ def test_a_strength_that_is_no_vote_share_still_tells():
 
 def test_where_nothing_predicts_the_labels_it_says_so():
     found = inverted(comparisons(plain_rows(300, seed=4)), QUIET)
-    assert found.status is Status.UNKNOWN and found.cannot
+    assert found.severity is Severity.INCONCLUSIVE and found.cannot
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from scipy.special import expit
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.estimators.flip_rate import by_models
 from holdfast.checkup.findings.label_noise import COUNT, MODEL, RATERS, label_noise
-from holdfast.checkup.result import Asked, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Severity
 from holdfast.types import Row, Where
 
 GOOD = ["clear", "correct", "helpful", "careful", "right", "sound", "true", "kind"]
@@ -52,12 +53,12 @@ def rows_of(seed, n=1500, flip=0.2, strength=2.0, raters=0):
     return Comparisons.of(out), np.array(wrong)
 
 
-@pytest.mark.parametrize("flip, status", [(0.0, Status.GOOD), (0.1, Status.WARN)])
-def test_without_raters_the_model_finds_the_rate(flip, status):
-    found = [label_noise(rows_of(seed, n=2500, flip=flip)[0], Asked()) for seed in range(5)]
+@pytest.mark.parametrize("flip, severity", [(0.0, Severity.OK), (0.1, Severity.WARNING)])
+def test_without_raters_the_model_finds_the_rate(flip, severity):
+    found = [label_noise(rows_of(seed, n=2500, flip=flip)[0], CheckRequest()) for seed in range(5)]
     assert all(
         f.numbers["identified"]
-        and f.status is status
+        and f.severity is severity
         and set(f.numbers["routes"]) == {MODEL, COUNT}
         for f in found
     )
@@ -84,20 +85,20 @@ def test_a_worth_that_is_in_many_single_words_is_seen_by_the_model_of_words():
 
 
 def test_a_lot_of_noise_is_covered_whether_or_not_it_is_called_identified():
-    found = label_noise(rows_of(0, flip=0.3)[0], Asked()).numbers["routes"][MODEL]
+    found = label_noise(rows_of(0, flip=0.3)[0], CheckRequest()).numbers["routes"][MODEL]
     assert found["low"] <= 0.3 <= found["high"] < 0.42
 
 
 def test_raters_of_one_pair_find_it_without_any_model():
     data, _ = rows_of(1, n=300, flip=0.15, raters=6)
-    found = label_noise(data, Asked())
+    found = label_noise(data, CheckRequest())
     agreed = found.numbers["routes"][RATERS]
     assert agreed["low"] <= 0.15 <= agreed["high"] and found.numbers["agree"] in (True, False)
 
 
 def test_the_suspects_are_mostly_the_flipped_rows():
     data, wrong = rows_of(2, flip=0.1)
-    shown = [example.place for example in label_noise(data, Asked()).examples]
+    shown = [example.place for example in label_noise(data, CheckRequest()).examples]
     assert len(shown) == 25 and wrong[shown].mean() > 0.8
 
 
@@ -107,9 +108,9 @@ def test_texts_that_say_nothing_leave_it_open_and_say_so():
     data = Comparisons.of(
         [Row(Where("made", i + 1), f"q {i}", made[2 * i], made[2 * i + 1]) for i in range(600)]
     )
-    found = label_noise(data, Asked())
+    found = label_noise(data, CheckRequest())
     assert (
-        found.status is Status.UNKNOWN
+        found.severity is Severity.INCONCLUSIVE
         and found.numbers["flip"] is None
         and not found.numbers["identified"]
     )
@@ -119,17 +120,17 @@ def test_texts_that_say_nothing_leave_it_open_and_say_so():
 @pytest.mark.parametrize("n", [1, 2, 5, 60])
 def test_a_handful_of_rows_is_no_crash(n):
     data, _ = rows_of(0, n=n)
-    assert label_noise(data, Asked()).status in (
-        Status.UNKNOWN,
-        Status.GOOD,
-        Status.WARN,
-        Status.BAD,
+    assert label_noise(data, CheckRequest()).severity in (
+        Severity.INCONCLUSIVE,
+        Severity.OK,
+        Severity.WARNING,
+        Severity.PROBLEM,
     )
 
 
 def test_a_rater_who_repeats_himself_is_counted_once():
     rows = [Row(Where("made", i), "q", "a", "b", rater="same") for i in range(200)]
-    assert RATERS not in label_noise(Comparisons.of(rows), Asked()).numbers["routes"]
+    assert RATERS not in label_noise(Comparisons.of(rows), CheckRequest()).numbers["routes"]
 
 
 def test_raters_who_never_disagree_are_a_green_light():
@@ -140,5 +141,5 @@ def test_raters_who_never_disagree_are_a_green_light():
         Row(Where("made", i + 1), f"q {i // 3}", f"a {i // 3}", f"b {i // 3}", rater="xyz"[i % 3])
         for i in range(600)
     ]
-    found = label_noise(Comparisons.of(rows), Asked())
-    assert found.status is Status.GOOD and found.estimate.high < 0.02
+    found = label_noise(Comparisons.of(rows), CheckRequest())
+    assert found.severity is Severity.OK and found.estimate.high < 0.02

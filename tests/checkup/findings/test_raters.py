@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.estimators.agreement import votes
+from holdfast.checkup.estimators.agreement import shared_verdicts
 from holdfast.checkup.findings.raters import raters
-from holdfast.checkup.result import Asked, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Severity
 from holdfast.types import Row, Where
 
 
@@ -39,20 +40,22 @@ def test_alike_counts_the_pairs_other_raters():
             [("a", "x", "g"), ("a", "y", "g"), ("b", "z", "h"), ("b", "x", "g")]
         )
     ]
-    found = votes(Comparisons.of([*rows, Row(Where("made", 9), "p", "c", "d", rater="x")]))
-    assert found.row_V.tolist() == [0, 1, 2]  # x said a first; c against d was judged once
-    assert found.alike_V.tolist() == [0.5, 0.5, 0.0]
-    group_V = np.array([0, 0, 1])
-    assert found.alike_within(group_V)[:2].tolist() == [1.0, 1.0] and np.isnan(
-        found.alike_within(group_V)[2]
+    found = shared_verdicts(
+        Comparisons.of([*rows, Row(Where("made", 9), "p", "c", "d", rater="x")])
     )
-    assert found.alike_within(group_V, outside=True).tolist() == [0.0, 0.0, 0.0]
+    assert found.row_V.tolist() == [0, 1, 2]  # x said a first; c against d was judged once
+    assert found.agreement_V.tolist() == [0.5, 0.5, 0.0]
+    group_V = np.array([0, 0, 1])
+    assert found.agreement_within(group_V)[:2].tolist() == [1.0, 1.0] and np.isnan(
+        found.agreement_within(group_V)[2]
+    )
+    assert found.agreement_within(group_V, outside=True).tolist() == [0.0, 0.0, 0.0]
 
 
 def test_a_rater_who_contradicts_the_rest_is_named():
-    found = raters(judged(0, [0.1] * 7 + [0.8]), Asked())
+    found = raters(judged(0, [0.1] * 7 + [0.8]), CheckRequest())
     assert (
-        found.status is Status.BAD
+        found.severity is Severity.PROBLEM
         and found.numbers["differ"]
         and found.numbers["stand_out"] == ["r7"]
     )
@@ -63,8 +66,10 @@ def test_a_rater_who_contradicts_the_rest_is_named():
 
 
 def test_raters_alike_raise_no_light():
-    lights = [raters(judged(seed, [0.2] * 8), Asked(seed=seed)).status for seed in range(20)]
-    assert sum(light is not Status.GOOD for light in lights) <= 2
+    lights = [
+        raters(judged(seed, [0.2] * 8), CheckRequest(seed=seed)).severity for seed in range(20)
+    ]
+    assert sum(severity is not Severity.OK for severity in lights) <= 2
 
 
 def test_hard_pairs_are_not_held_against_who_judged_them():
@@ -77,27 +82,32 @@ def test_hard_pairs_are_not_held_against_who_judged_them():
             for r in coins.rows
         ),
     ]
-    assert not raters(Comparisons.of(rows), Asked()).numbers["differ"]
+    assert not raters(Comparisons.of(rows), CheckRequest()).numbers["differ"]
 
 
 def test_alpha_is_twice_agreement_less_one():
-    numbers = raters(judged(3, [0.1] * 4), Asked()).numbers
+    numbers = raters(judged(3, [0.1] * 4), CheckRequest()).numbers
     assert numbers["alpha"]["value"] == pytest.approx(2 * numbers["agreement"]["value"] - 1)
     assert numbers["agreement"]["low"] < 0.9**2 + 0.1**2 < numbers["agreement"]["high"]
 
 
 def test_what_cannot_be_told_is_said():
     assert (
-        raters(judged(4, [0.1, 0.4], per_pair=2), Asked()).status is Status.UNKNOWN
+        raters(judged(4, [0.1, 0.4], per_pair=2), CheckRequest()).severity is Severity.INCONCLUSIVE
     )  # which of two errs
-    alone = raters(judged(5, [0.1] * 3, per_pair=1), Asked())  # texts that say nothing
-    assert alone.status is Status.UNKNOWN and alone.cannot and alone.numbers["differ"] is None
+    alone = raters(judged(5, [0.1] * 3, per_pair=1), CheckRequest())  # texts that say nothing
+    assert (
+        alone.severity is Severity.INCONCLUSIVE and alone.cannot and alone.numbers["differ"] is None
+    )
 
 
 def test_without_raters_or_with_one_there_is_nothing_to_look_at():
     rows = [Row(Where("made", i), "p", f"a {i}", "b") for i in range(5)]
-    assert raters(Comparisons.of(rows), Asked()).status is Status.ABSENT
-    assert raters(judged(0, [0.1], pairs=5, per_pair=1), Asked()).status is Status.ABSENT
+    assert raters(Comparisons.of(rows), CheckRequest()).severity is Severity.NOT_APPLICABLE
+    assert (
+        raters(judged(0, [0.1], pairs=5, per_pair=1), CheckRequest()).severity
+        is Severity.NOT_APPLICABLE
+    )
 
 
 def test_raters_of_different_pairs_are_held_against_a_model():
@@ -119,7 +129,7 @@ def test_raters_of_different_pairs_are_held_against_a_model():
                 rater=f"r{rater}",
             )
         )
-    found = raters(Comparisons.of(rows), Asked())
+    found = raters(Comparisons.of(rows), CheckRequest())
     assert found.numbers["differ"] and found.numbers["stand_out"] == ["r0"]
     worst = found.numbers["by_rater"][0]
     assert worst["rater"] == "r0" and worst["low"] < 0.55 < worst["high"]
@@ -130,4 +140,4 @@ def test_one_prompt_five_rows_empty_texts():
         Row(Where("made", i), "", "" if i % 2 else "x", "y" if i % 2 else "", rater=f"r{i}")
         for i in range(5)
     ]
-    assert raters(Comparisons.of(rows), Asked()).status is Status.UNKNOWN
+    assert raters(Comparisons.of(rows), CheckRequest()).severity is Severity.INCONCLUSIVE

@@ -5,7 +5,7 @@ counted.
 import numpy as np
 import pytest
 
-from holdfast.checkup.estimators.bag_of_words import bags
+from holdfast.checkup.estimators.bag_of_words import bag_of_words
 from holdfast.checkup.estimators.features import (
     SURFACE,
     dense_ND,
@@ -14,7 +14,7 @@ from holdfast.checkup.estimators.features import (
     words_ND,
 )
 from holdfast.checkup.findings.separability import auc_of, sampled_places, separability
-from holdfast.checkup.result import Status
+from holdfast.checkup.result import Severity
 from tests.checkup.rows import HOSTILE, QUIET, comparisons, drawable, plain_rows
 
 
@@ -30,7 +30,7 @@ def styled(n, share, seed=0):
 
 def test_a_planted_style_is_found_and_named():
     found = drawable(separability(comparisons(styled(600, 0.95)), QUIET))
-    assert found.status is Status.BAD
+    assert found.severity is Severity.PROBLEM
     assert found.numbers["format"]["paired"]["value"] == pytest.approx(0.95, abs=0.03)
     by_name = {feature["name"]: feature for feature in found.numbers["features"]}
     assert by_name["list items"]["value"] == pytest.approx(0.95, abs=0.03)
@@ -38,7 +38,7 @@ def test_a_planted_style_is_found_and_named():
 
 def test_nothing_is_found_where_labels_are_coins():
     found = drawable(separability(comparisons(plain_rows(500)), QUIET))
-    assert found.status is Status.GOOD
+    assert found.severity is Severity.OK
     for kind in ("length", "format", "surface", "words"):
         paired = found.numbers[kind]["paired"]
         assert abs(paired["value"] - 0.5) < 0.08 and (paired["low"] is None or paired["low"] < 0.53)
@@ -134,7 +134,7 @@ def test_a_row_turned_around_has_the_opposite_features():
 
 
 def test_rare_words_are_left_out_and_each_answer_has_unit_length():
-    held, words = bags(["a b", "a b", "a c", "b!"])
+    held, words = bag_of_words(["a b", "a b", "a c", "b!"])
     assert words == ["a", "b"] or words == ["b", "a"]
     assert held.toarray().sum() == 6
     from holdfast.checkup.estimators.features import words_2NV

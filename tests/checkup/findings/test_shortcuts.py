@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from holdfast.checkup.findings.answer_models import sources
+from holdfast.checkup.findings.answer_models import answer_models
 from holdfast.checkup.findings.length_bias import length_bias, slope_of, slope_says
 from holdfast.checkup.findings.position_bias import first_bonus, position_bias
-from holdfast.checkup.result import Status
+from holdfast.checkup.result import Severity
 from tests.checkup.rows import QUIET, comparisons, drawable, plain_rows
 
 
@@ -40,9 +40,9 @@ def test_a_planted_slope_is_recovered():
     found = drawable(length_bias(comparisons(by_length(1500, 1.5)), QUIET))
     slope = found.numbers["slope"]
     assert slope["low"] < 1.5 < slope["high"] and slope["high"] - slope["low"] < 0.5
-    assert found.status in (Status.WARN, Status.BAD) and found.estimate.value > 0.65
+    assert found.severity in (Severity.WARNING, Severity.PROBLEM) and found.estimate.value > 0.65
     assert sum(bin["pairs"] for bin in found.numbers["bins"]) == 1500 - found.numbers["equal"]
-    assert length_bias(comparisons(by_length(800, 0.0)), QUIET).status is Status.GOOD
+    assert length_bias(comparisons(by_length(800, 0.0)), QUIET).severity is Severity.OK
 
 
 def test_the_slope_equals_a_library_s_and_knows_no_direction():
@@ -77,7 +77,7 @@ def test_length_that_decides_everything_has_no_interval():
         for i in range(40)
     ]
     found = drawable(length_bias(comparisons(decided), QUIET))
-    assert found.status is Status.BAD
+    assert found.severity is Severity.PROBLEM
     assert found.says.endswith("Length all but decides who wins, so no finite slope fits.")
     assert found.numbers["slope"]["value"] is None
 
@@ -119,8 +119,8 @@ def league(n, bonus, seed=0, players=8, fixed=False):
 def test_the_place_is_told_from_strength():
     found = drawable(position_bias(comparisons(league(3000, 0.6)), QUIET))
     assert found.estimate.low < expit(0.6) < found.estimate.high
-    assert found.status is Status.WARN and found.numbers["identified"]
-    assert position_bias(comparisons(league(3000, 0.0)), QUIET).status is Status.GOOD
+    assert found.severity is Severity.WARNING and found.numbers["identified"]
+    assert position_bias(comparisons(league(3000, 0.0)), QUIET).severity is Severity.OK
 
 
 def test_sides_that_never_change_places_are_not_identified():
@@ -129,7 +129,9 @@ def test_sides_that_never_change_places_are_not_identified():
         for i in range(60)
     ]
     found = position_bias(comparisons(rows), QUIET)
-    assert found.status is Status.UNKNOWN and not found.numbers["identified"] and found.cannot
+    assert (
+        found.severity is Severity.INCONCLUSIVE and not found.numbers["identified"] and found.cannot
+    )
 
 
 def test_the_bonus_equals_the_closed_form_of_two_players():
@@ -229,14 +231,16 @@ def written(n, edge, seed=0):
 
 
 def test_names_that_give_the_label_away():
-    found = drawable(sources(comparisons(written(800, 0.48)), QUIET))
-    assert found.status is Status.BAD and found.estimate.value == pytest.approx(0.98, abs=0.02)
+    found = drawable(answer_models(comparisons(written(800, 0.48)), QUIET))
+    assert found.severity is Severity.PROBLEM and found.estimate.value == pytest.approx(
+        0.98, abs=0.02
+    )
     assert (
         found.numbers["same_model"] == pytest.approx(0.1, abs=0.04)
         and next(iter(found.numbers["wins"])) == "strong"
     )
-    assert sources(comparisons(written(800, 0.0)), QUIET).status is Status.GOOD
-    assert sources(comparisons(plain_rows(10)), QUIET).status is Status.ABSENT
+    assert answer_models(comparisons(written(800, 0.0)), QUIET).severity is Severity.OK
+    assert answer_models(comparisons(plain_rows(10)), QUIET).severity is Severity.NOT_APPLICABLE
 
 
 def test_where_length_decides_every_row_no_factor_is_quoted():

@@ -11,8 +11,9 @@ from scipy.special import expit
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.estimators.latent_groups import EACH, disjoint, others, some_of_each, tied
 from holdfast.checkup.estimators.propensity import matched
-from holdfast.checkup.findings.subgroups import CONFOUNDED, camps
-from holdfast.checkup.result import Asked, Status
+from holdfast.checkup.findings.subgroups import CONFOUNDED, subgroups
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Severity
 from holdfast.types import Row, Where
 
 
@@ -55,33 +56,38 @@ def by_raters(seed, opposed, raters=30, each=20, flips=None):
 
 
 def test_two_camps_are_found_with_their_shares_and_tastes():
-    found = camps(by_raters(0, 9), Asked())
+    found = subgroups(by_raters(0, 9), CheckRequest())
     numbers = found.numbers
-    assert found.status is Status.BAD and numbers["camps"] == 2
+    assert found.severity is Severity.PROBLEM and numbers["subgroups"] == 2
     assert numbers["share_of_smallest"]["low"] < 0.3 < numbers["share_of_smallest"]["high"]
     assert numbers["accuracy_lost"]["low"] > 0 and numbers["disagreement"][0][1] > 0.6
     assert "2 camps" in found.says and found.remedy and found.examples and json.dumps(numbers)
     names = [chart.name for chart in found.charts]
-    assert names == ["camps-tastes", "camps-number"] and all(chart.spec() for chart in found.charts)
+    assert names == ["subgroups-tastes", "subgroups-number"] and all(
+        chart.spec() for chart in found.charts
+    )
 
 
 @pytest.mark.parametrize("flips", [[0.05] * 30, [0.0] * 15 + [0.45] * 15])
 def test_one_taste_is_one_camp_however_unlike_raters_are_in_care(flips):
-    lights = [camps(by_raters(seed, 0, flips=flips), Asked(seed=seed)).status for seed in range(4)]
-    assert lights == [Status.GOOD] * 4
+    lights = [
+        subgroups(by_raters(seed, 0, flips=flips), CheckRequest(seed=seed)).severity
+        for seed in range(4)
+    ]
+    assert lights == [Severity.OK] * 4
 
 
 def test_known_groups_of_opposite_tastes_are_told_from_groups_that_differ_in_noise():
     group_N = np.arange(600) % 2
     theta_ND = np.where((group_N == 1)[:, None], [-2.0, 1.5], [2.0, -1.5])
-    opposed = camps(judged(0, theta_ND, group=[f"g{g}" for g in group_N]), Asked())
-    assert opposed.status is Status.BAD and opposed.numbers["opposed_column"] == "group"
+    opposed = subgroups(judged(0, theta_ND, group=[f"g{g}" for g in group_N]), CheckRequest())
+    assert opposed.severity is Severity.PROBLEM and opposed.numbers["opposed_column"] == "group"
     assert opposed.numbers["columns"]["group"]["accuracy_of_on"]["g0"]["g1"]["high"] < 0.5
-    noisy = camps(
+    noisy = subgroups(
         judged(0, np.tile([2.0, -1.5], (600, 1)), 0.35 * group_N, group=[f"g{g}" for g in group_N]),
-        Asked(),
+        CheckRequest(),
     )
-    assert noisy.status is Status.GOOD and noisy.numbers["opposed_column"] is None
+    assert noisy.severity is Severity.OK and noisy.numbers["opposed_column"] is None
 
 
 def asked_of_kinds(rng, kind_N):
@@ -98,11 +104,11 @@ def asked_of_kinds(rng, kind_N):
 
 
 @pytest.mark.parametrize(
-    ("likely", "opposed", "light"),
-    [(1.0, False, "unknown"), (0.8, False, "unknown"), (0.8, True, "bad")],
+    ("likely", "opposed", "severity"),
+    [(1.0, False, "inconclusive"), (0.8, False, "inconclusive"), (0.8, True, "problem")],
 )
-def test_groups_with_other_kinds_of_prompts_are_no_camps_and_opposed_tastes_are_found(
-    likely, opposed, light
+def test_groups_with_other_kinds_of_prompts_are_no_subgroups_and_opposed_tastes_are_found(
+    likely, opposed, severity
 ):
     """What wins depends on the kind of prompt alone, `likely` that of the row's group; or on who
     judges, as well.
@@ -114,11 +120,11 @@ def test_groups_with_other_kinds_of_prompts_are_no_camps_and_opposed_tastes_are_
         np.where((kind_N == 1)[:, None], [2.0, 1.5], [2.0, -1.5])
         * np.where((group_N == 1) & opposed, -1.0, 1.0)[:, None]
     )
-    found = camps(
+    found = subgroups(
         judged(3, theta_ND, prompts=asked_of_kinds(rng, kind_N), group=[f"g{g}" for g in group_N]),
-        Asked(),
+        CheckRequest(),
     )
-    assert found.status == light and found.numbers["opposed_column"] == (
+    assert found.severity == severity and found.numbers["opposed_column"] == (
         "group" if opposed else None
     )
     assert (
@@ -154,11 +160,14 @@ def test_prompts_dealt_by_lot_leave_every_row_and_kinds_of_ones_own_none():
 
 def test_without_raters_it_says_that_it_cannot_know():
     data = by_raters(0, 9)
-    found = camps(
-        Comparisons.of([Row(r.where, r.prompt, r.chosen, r.rejected) for r in data.rows]), Asked()
+    found = subgroups(
+        Comparisons.of([Row(r.where, r.prompt, r.chosen, r.rejected) for r in data.rows]),
+        CheckRequest(),
     )
     assert (
-        found.status is Status.UNKNOWN and "rater" in found.cannot and found.numbers["camps"] == 1
+        found.severity is Severity.INCONCLUSIVE
+        and "rater" in found.cannot
+        and found.numbers["subgroups"] == 1
     )
 
 
@@ -174,7 +183,7 @@ def test_features_that_predict_nobody_are_not_called_good():
         )
         for i in range(300)
     ]
-    assert camps(Comparisons.of(rows), Asked()).status is Status.UNKNOWN
+    assert subgroups(Comparisons.of(rows), CheckRequest()).severity is Severity.INCONCLUSIVE
 
 
 def test_rankings_by_one_model_are_no_camps():
@@ -190,7 +199,10 @@ def test_rankings_by_one_model_are_no_camps():
                 Row(Where("made", 1), "best?", f"item {win}", f"item {lose}", rater=f"r{r}")
                 for win, lose in pairs
             ]
-        assert camps(Comparisons.of(rows), Asked(seed=seed)).status is not Status.BAD
+        assert (
+            subgroups(Comparisons.of(rows), CheckRequest(seed=seed)).severity
+            is not Severity.PROBLEM
+        )
 
 
 def test_rows_kept_of_a_rater_share_no_answer():
@@ -232,4 +244,4 @@ def test_few_rows_empty_texts_one_prompt(n):
     rows = [
         Row(Where("made", i), "", "", "", rater=f"r{i % 2}", group=f"g{i % 3}") for i in range(n)
     ]
-    assert camps(Comparisons.of(rows), Asked()).status is Status.UNKNOWN
+    assert subgroups(Comparisons.of(rows), CheckRequest()).severity is Severity.INCONCLUSIVE

@@ -8,8 +8,8 @@ import pytest
 
 from holdfast.checkup.check import check
 from holdfast.checkup.present.page import page_of, pair_of, turns
-from holdfast.checkup.result import Status
-from holdfast.report import LIGHTS
+from holdfast.checkup.result import Severity
+from holdfast.report import SEVERITIES
 from tests.browser import CHROMIUM, Browser
 from tests.checkup.rows import HOSTILE, plain_rows
 
@@ -39,13 +39,13 @@ def hostile(tmp_path_factory):
 def test_sections_stand_worst_first_and_hold_what_was_found(hostile):
     checkup, _ = hostile
     page = page_of(checkup)
-    lights = [section.light for section in page.sections if section.light]
-    assert lights == sorted(lights, key=list(LIGHTS).index)
+    lights = [section.severity for section in page.sections if section.severity]
+    assert lights == sorted(lights, key=list(SEVERITIES).index)
     titles = [section.title for section in page.sections]
     assert titles[0] == "What to do" and titles[-1] == "How this was made"
     for finding in checkup.findings.values():
-        assert (finding.title in titles) == (finding.status is not Status.ABSENT)
-        if finding.status is not Status.ABSENT:
+        assert (finding.title in titles) == (finding.severity is not Severity.NOT_APPLICABLE)
+        if finding.severity is not Severity.NOT_APPLICABLE:
             section = page.sections[titles.index(finding.title)]
             assert (
                 section.text == finding.says
@@ -83,7 +83,7 @@ def test_a_browser_runs_nothing_of_the_data(hostile):
     with Browser() as browser:
         browser.open(folder / "report.html")
         assert browser.errors == []
-        assert browser.asked == [(folder / "report.html").as_uri()]
+        assert browser.request == [(folder / "report.html").as_uri()]
         assert browser.run("document.title").startswith("Check-up of")
         assert (
             browser.run(

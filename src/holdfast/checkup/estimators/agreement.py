@@ -16,7 +16,7 @@ FEW = 10  # prompts below which pairs are what was drawn
 SEES_MANY = 4  # prompts a rater, on the average, from which a rater's prompts are a sample
 
 
-class Votes(NamedTuple):
+class SharedVerdicts(NamedTuple):
     """V verdicts on pairs that at least two raters judged; a rater who judged a pair twice counts
     once, by what he said first.
     """
@@ -34,11 +34,11 @@ class Votes(NamedTuple):
         return np.asarray(np.bincount(self.pair_V)[self.pair_V])
 
     @property
-    def alike_V(self) -> Floats:
+    def agreement_V(self) -> Floats:
         """The share of the pair's other raters who agree with this one."""
-        return self.alike_within(np.zeros(len(self.row_V), np.int64))
+        return self.agreement_within(np.zeros(len(self.row_V), np.int64))
 
-    def alike_within(self, group_V: Ints, *, outside: bool = False) -> Floats:
+    def agreement_within(self, group_V: Ints, *, outside: bool = False) -> Floats:
         """The share of the pair's other raters of this one's group (or of other groups) who agree;
         NaN where there are none.
         """
@@ -60,7 +60,7 @@ def _sums(code_V: Ints, value_V: ArrayLike) -> Floats:
     return np.asarray(np.bincount(code_V, weights=value_V)[code_V])
 
 
-def votes(data: Comparisons) -> Votes:
+def shared_verdicts(data: Comparisons) -> SharedVerdicts:
     """The verdicts on pairs that several raters judged; none, where there are no such pairs or no
     raters.
     """
@@ -75,7 +75,7 @@ def votes(data: Comparisons) -> Votes:
     whose, rater_V = np.unique(rater_N[row_V], return_inverse=True)
     pair_V = np.unique(pair_N[row_V], return_inverse=True)[1]
     forward_V = np.where(data.forward_N[row_V], 1.0, -1.0)
-    return Votes(
+    return SharedVerdicts(
         row_V,
         pair_V,
         rater_V,
@@ -96,7 +96,7 @@ def item(data: Comparisons, rater_V: Ints, row_V: Ints, pair_V: Ints) -> Ints:
     return np.asarray(np.unique(prompt_V, return_inverse=True)[1]) if many else pair_V
 
 
-def exchangeable(found: Votes, source: Coded) -> Scores:
+def exchangeable(found: SharedVerdicts, source: Coded) -> Scores:
     """How much each rater agreed with the others, as values that could as well be another's if
     raters are alike.
 
@@ -104,8 +104,8 @@ def exchangeable(found: Votes, source: Coded) -> Scores:
     be that of any rater of the item, however hard its pairs are. Where two did, both get the same,
     and it could be that of any two of the same source.
     """
-    alike_V, many_V = found.alike_V, found.size_V >= 3
-    beyond_V = np.where(many_V, alike_V - _sums(found.pair_V, alike_V) / found.size_V, 0.0)
+    agreement_V, many_V = found.agreement_V, found.size_V >= 3
+    beyond_V = np.where(many_V, agreement_V - _sums(found.pair_V, agreement_V) / found.size_V, 0.0)
     item_R, entry = np.unique(
         np.stack([found.item_V[many_V], found.rater_V[many_V]]), axis=1, return_inverse=True
     )
@@ -116,7 +116,7 @@ def exchangeable(found: Votes, source: Coded) -> Scores:
     alone = len(value_E) + np.arange(len(pair))
     pools = int(found.item_V.max(initial=0)) + 1
     return Scores(
-        np.concatenate([value_E, alike_V[two][first]]),
+        np.concatenate([value_E, agreement_V[two][first]]),
         np.concatenate([item_R[0], pools + 1 + source.code_N[found.row_V[two][first]]]),
         np.concatenate([np.arange(len(value_E)), alone[at] if len(pair) else at]),
         np.concatenate([item_R[1], found.rater_V[two]]),

@@ -23,7 +23,7 @@ ASKED = 4_000  # characters of a prompt that are looked at
 TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
-def bags(texts: Iterable[str]) -> tuple[sparse.csr_matrix, list[str]]:
+def bag_of_words(texts: Iterable[str]) -> tuple[sparse.csr_matrix, list[str]]:
     """Which words each text holds, 0 or 1, and the words: those that stand in at least `RARE`
     texts. Marks are words.
     """
@@ -35,7 +35,7 @@ def bags(texts: Iterable[str]) -> tuple[sparse.csr_matrix, list[str]]:
         ):  # once each, in an order that no hash decides
             columns.append(number.setdefault(word, len(number)))
         ends.append(len(columns))
-    held_NV = sparse.csr_matrix(
+    bag_NV = sparse.csr_matrix(
         (
             np.ones(len(columns), np.float32),
             np.frombuffer(columns, np.int32),
@@ -43,14 +43,14 @@ def bags(texts: Iterable[str]) -> tuple[sparse.csr_matrix, list[str]]:
         ),
         shape=(len(ends) - 1, len(number)),
     )
-    often = np.bincount(held_NV.indices, minlength=len(number)) >= RARE
+    often = np.bincount(bag_NV.indices, minlength=len(number)) >= RARE
     kept = sorted(
         (word, column) for word, column in number.items() if often[column]
     )  # sets have no order of their own
-    return held_NV[:, [column for _, column in kept]], [word for word, _ in kept]
+    return bag_NV[:, [column for _, column in kept]], [word for word, _ in kept]
 
 
-class Held(NamedTuple):
+class Bags(NamedTuple):
     """Which words the chosen and then the rejected answers hold (2N, V), and which the P distinct
     prompts (P, V); the prompt of each comparison; the words."""
 
@@ -60,15 +60,15 @@ class Held(NamedTuple):
     words: list[str]
 
 
-def held(data: Comparisons) -> Held:
+def bags_of(data: Comparisons) -> Bags:
     """Bags of all answers and prompts over one list of words, read once."""
 
-    def make() -> Held:
+    def make() -> Bags:
         prompts = coded([asked_last(row.prompt) for row in data.rows])
-        both_NV, words = bags([*data.chosen, *data.rejected, *prompts.names])
-        return Held(both_NV[: 2 * len(data)], both_NV[2 * len(data) :], prompts.code_N, words)
+        both_NV, words = bag_of_words([*data.chosen, *data.rejected, *prompts.names])
+        return Bags(both_NV[: 2 * len(data)], both_NV[2 * len(data) :], prompts.code_N, words)
 
-    found: Held = data.once("bags", make)
+    found: Bags = data.once("bags", make)
     return found
 
 
@@ -82,9 +82,9 @@ def asked_last(prompt: Text) -> str:
     return prompt if len(prompt) <= ASKED else prompt[: ASKED // 2] + " " + prompt[-ASKED // 2 :]
 
 
-def weighed(held_NV: sparse.csr_matrix, worth_V: Floats) -> sparse.csr_matrix:
+def weighed(bag_NV: sparse.csr_matrix, worth_V: Floats) -> sparse.csr_matrix:
     """Bags in which each word counts for what it is worth, each of unit length."""
-    out = held_NV.copy()
+    out = bag_NV.copy()
     out.data = worth_V[out.indices].astype(np.float32)
     size_N = np.sqrt(np.asarray(out.multiply(out).sum(1)).ravel())
     out.data /= np.repeat(np.maximum(size_N, 1e-9), np.diff(out.indptr)).astype(np.float32)

@@ -17,8 +17,8 @@ from scipy import sparse
 from scipy.special import expit
 
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.estimators.bag_of_words import LONGEST, RARE, held, weighed
-from holdfast.checkup.estimators.relevance import fit_ND
+from holdfast.checkup.estimators.bag_of_words import LONGEST, RARE, bags_of, weighed
+from holdfast.checkup.estimators.relevance import relevance_ND
 from holdfast.stats.arrays import Floats, Ints
 from holdfast.stats.cross_fitting import folds_by
 
@@ -119,14 +119,14 @@ def words_2NV(data: Comparisons) -> tuple[sparse.csr_matrix, list[str]]:
     """
 
     def make() -> tuple[sparse.csr_matrix, list[str]]:
-        all_NV, _, _, everything = held(data)
+        all_NV, _, _, everything = bags_of(data)
         often = np.bincount(all_NV.indices, minlength=len(everything)) >= RARE
-        held_NV, words = (
+        bag_NV, words = (
             all_NV[:, np.flatnonzero(often)],
             [word for word, yes in zip(everything, often, strict=True) if yes],
         )
-        times_V = np.bincount(held_NV.indices, minlength=len(words))
-        return weighed(held_NV, 1 + np.log((1 + held_NV.shape[0]) / (1 + times_V))), words
+        times_V = np.bincount(bag_NV.indices, minlength=len(words))
+        return weighed(bag_NV, 1 + np.log((1 + bag_NV.shape[0]) / (1 + times_V))), words
 
     found: tuple[sparse.csr_matrix, list[str]] = data.once("words", make)
     return found
@@ -144,7 +144,7 @@ def leading_ND(data: Comparisons, most: int, *, seed: int = 0) -> Floats:
     """
     from sklearn.decomposition import TruncatedSVD
 
-    words = words_ND(data) if data.view is None else data.view.states(data.rows)
+    words = words_ND(data) if data.model_scores is None else data.model_scores.states(data.rows)
     kept = min(most, words.shape[1] - 1)
     if kept < 1 or abs(words).sum() == 0:
         return np.zeros((len(data), 0))
@@ -174,10 +174,14 @@ def dense_ND(data: Comparisons, *, seed: int = 0) -> Floats:
     """
 
     def make() -> Floats:
-        topics = min(TOPICS if data.view is None else STATES, len(data) // 10)
+        topics = min(TOPICS if data.model_scores is None else STATES, len(data) // 10)
         return standardized(
             np.hstack(
-                [surface_ND(data), leading_ND(data, topics, seed=seed), fit_ND(data, seed=seed)]
+                [
+                    surface_ND(data),
+                    leading_ND(data, topics, seed=seed),
+                    relevance_ND(data, seed=seed),
+                ]
             )
         )
 
@@ -201,7 +205,7 @@ class CrossFitted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Fit:
+class Penalty:
     """Settings of a preference model: the strength of its L2 penalty, as scikit-learn's C."""
 
     c: float = 0.1
@@ -219,7 +223,7 @@ def fit_logistic(x_ND: Any, *, c: float, seed: int, weight_N: Floats | None = No
 
 
 def cross_fit(
-    x_ND: Any, cluster_N: Ints, *, seed: int = 0, fit: Fit = Fit(), folds: int = FOLDS
+    x_ND: Any, cluster_N: Ints, *, seed: int = 0, fit: Penalty = Penalty(), folds: int = FOLDS
 ) -> CrossFitted:
     """Each row judged by a model that saw no row of its prompt."""
     fold_N = folds_by(cluster_N, folds, seed)
@@ -249,7 +253,7 @@ def word_model(data: Comparisons, *, seed: int = 0) -> CrossFitted:
     def make() -> CrossFitted:
         words = words_ND(data)
         length = float(np.sqrt(words.multiply(words).sum() / max(1, len(data)))) or 1.0
-        return cross_fit(words / length, data.cluster_N, seed=seed, fit=Fit(c=1.0))
+        return cross_fit(words / length, data.cluster_N, seed=seed, fit=Penalty(c=1.0))
 
     found: CrossFitted = data.once(("word model", seed), make)
     return found

@@ -46,7 +46,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from holdfast.stats.arrays import Floats, Ints
-from holdfast.stats.cross_fitting import one_way
+from holdfast.stats.cross_fitting import one_way_folds
 from holdfast.stats.intervals import Estimate, mean_interval
 
 # of float32, relative to what a score is the small difference of: below it there is nothing to be
@@ -152,7 +152,7 @@ class Labels:
         it says nothing), and the mean: folds judge each other one way only (`one_way`), which is
         what makes the interval hold."""
         right_N = np.full(len(self.z_ND), 0.5)
-        for fitted, rest in one_way(self.cluster_N, seed=seed):
+        for fitted, rest in one_way_folds(self.cluster_N, seed=seed):
             right_N[rest] = right(self.z_ND[rest] @ self.z_ND[fitted].sum(0))
         return right_N, mean_interval(right_N, self.cluster_N.tolist(), level=level, seed=seed)
 

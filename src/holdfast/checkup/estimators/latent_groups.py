@@ -19,7 +19,7 @@ from scipy.special import expit, logsumexp
 
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.estimators.features import SURFACE, dense_ND, surface_ND
-from holdfast.checkup.estimators.relevance import names_of_fit
+from holdfast.checkup.estimators.relevance import relevance_names
 from holdfast.pluralism.mixture import Mixture, by_rater, log_right, mixture
 from holdfast.stats.arrays import Floats, Ints
 from holdfast.stats.cross_fitting import folds_by
@@ -64,7 +64,7 @@ def features(data: Comparisons, seed: int) -> Features:
     there = np.sqrt((surface_ND(data) ** 2).mean(0)) > 1e-9
     names, fits = (
         [name for name, yes in zip(SURFACE, there, strict=True) if yes],
-        names_of_fit(data, seed=seed),
+        relevance_names(data, seed=seed),
     )
     kept = min(x_ND.shape[1], max(len(names), min(COLUMNS, len(data) // ROWS_A_COLUMN)))
     names = [
@@ -126,7 +126,7 @@ def _without_own(code_M: Ints, rater_M: Ints, value_M: Floats, one_M: Floats) ->
 
 
 @dataclass(frozen=True)
-class Camps:
+class LatentGroups:
     """Hidden camps among U units (raters, or prompts). Arrays with S are of the rows looked at, at
     their places `row_S`.
     """
@@ -187,9 +187,9 @@ def some_of_each(row_S: Ints, code_N: Ints, seed: int) -> Ints:
     return np.sort(mixed_S[np.arange(len(mixed_S)) - np.repeat(first, size) < EACH])
 
 
-def camps_of(
-    x_ND: Floats, units: Units, k: int, *, seed: int, before: Camps | None = None
-) -> Camps:
+def latent_groups_of(
+    x_ND: Floats, units: Units, k: int, *, seed: int, before: LatentGroups | None = None
+) -> LatentGroups:
     """Fit k tastes, and one fewer, to units of other folds; judge by units held out."""
     x_SD, unit_S = x_ND[units.row_S], units.unit_S
     count = int(unit_S.max()) + 1
@@ -213,7 +213,7 @@ def camps_of(
     model = mixture(x_SD, unit_S, k=k, ridge=RIDGE, restarts=6, seed=seed)
     single_S = ways_KS[0] if before is None else before.single_S
     gains = (gain_U,) if before is None else (*before.gains, gain_U)
-    return Camps(units.name, unit_S, units.row_S, gains, model, single_S, ways_KS[1])
+    return LatentGroups(units.name, unit_S, units.row_S, gains, model, single_S, ways_KS[1])
 
 
 def _each(x_SD: Floats, fitted: Mixture) -> Floats:
@@ -238,7 +238,7 @@ def _weights(joint_UC: Floats, rounds: int = 60) -> Floats:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownGroups:
     """Groups of a column, each judged by everybody's taste at its own strength, by its own, and by
     each other group's.
 
@@ -262,7 +262,7 @@ class Known:
 
 def known_groups(
     x_ND: Floats, column: Coded, cluster_N: Ints, *, seed: int, least: int, most: int
-) -> Known | None:
+) -> KnownGroups | None:
     """The largest `most` groups of at least `least` rows; None where there are fewer than two."""
     sizes = np.bincount(column.code_N[column.code_N >= 0], minlength=len(column.names))
     kept = [int(g) for g in np.argsort(-sizes, kind="stable")[:most] if sizes[g] >= least]
@@ -299,7 +299,7 @@ def known_groups(
             by_GS[g, held] = x_SD[held] @ alone_D
             ours = held & (group_S == g)
             shared_S[ours], own_S[ours] = strength * (x_SD[ours] @ all_D), x_SD[ours] @ own_D
-    return Known(
+    return KnownGroups(
         tuple(str(column.names[g]) for g in kept), group_S, row_S, cluster_S, shared_S, own_S, by_GS
     )
 

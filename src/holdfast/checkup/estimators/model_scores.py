@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from holdfast.checkup.result import Asked
+from holdfast.checkup.request import CheckRequest
 from holdfast.data.render import tokenize, tokenized_prompts
 from holdfast.errors import DataError
 from holdfast.evaluation.generate import generate
@@ -37,7 +37,7 @@ SIDES = ("chosen", "rejected")
 
 
 @dataclass(frozen=True)
-class View:
+class ModelScores:
     """What a model says of N comparisons. Rows that it cannot take (too long for it, say) are NaN,
     with states of 0.
 
@@ -69,26 +69,26 @@ class View:
         return np.isfinite(self.scores.chosen_N)
 
     @classmethod
-    def read(cls, rows: Sequence[Row], asked: Asked) -> View:
+    def read(cls, rows: Sequence[Row], request: CheckRequest) -> ModelScores:
         """Load what was asked for and read the rows, with progress."""
         how: dict[str, Any] = {
             "device": device_for("auto"),
             "dtype": torch.float32,
-            "trust_remote_code": asked.trust_remote_code,
+            "trust_remote_code": request.trust_remote_code,
         }
-        policy = load(asked.model, tokenizer=asked.tokenizer, **how)
+        policy = load(request.model, tokenizer=request.tokenizer, **how)
         reference = (
             policy
-            if asked.reference is None
-            else load(asked.reference, tokenizer=policy.tokenizer, **how)
+            if request.reference is None
+            else load(request.reference, tokenizer=policy.tokenizer, **how)
         )
         same_tokens(policy, reference)
         rendering = {
-            "template": asked.template or policy.template or "auto",
-            "accept_loss": (*asked.accept_loss, *policy.accept_loss),
+            "template": request.template or policy.template or "auto",
+            "accept_loss": (*request.accept_loss, *policy.accept_loss),
         }
         items, kept = _tokenized(rows, policy, rendering)
-        found, scoring = _pass(policy, items, quiet=asked.quiet)
+        found, scoring = _pass(policy, items, quiet=request.quiet)
         sums = _spread({side: found[side] for side in SIDES}, kept, len(rows))
         ref = sums
         if reference is not policy:
@@ -102,7 +102,7 @@ class View:
         state_ND[kept] = found["state"]
         scores = PairScores(*(columns[side] for columns in (sums, lengths, ref) for side in SIDES))
         place = {id(row): i for i, row in enumerate(rows)}
-        own = _own(policy, items, [rows[i] for i in kept], rendering, asked.seed)
+        own = _own(policy, items, [rows[i] for i in kept], rendering, request.seed)
         return cls(scores, state_ND, own, place, policy.name, reference.name, scoring)
 
 

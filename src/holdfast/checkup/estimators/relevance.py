@@ -21,7 +21,7 @@ import numpy as np
 from scipy import sparse
 
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.estimators.bag_of_words import Held, held, weighed
+from holdfast.checkup.estimators.bag_of_words import Bags, bags_of, weighed
 from holdfast.stats.arrays import Floats
 
 DIRECTIONS = 16
@@ -38,13 +38,13 @@ SHARED = (
 TYPICAL = ("goes with the prompt", "is like what the prompt gets")
 
 
-def fit_ND(data: Comparisons, *, seed: int = 0) -> Floats:
+def relevance_ND(data: Comparisons, *, seed: int = 0) -> Floats:
     """Differences of `SHARED` and `TYPICAL` features, chosen minus rejected, not standardized; no
     columns where prompts do not differ.
     """
 
     def make() -> Floats:
-        bags = held(data)
+        bags = bags_of(data)
         if bags.prompts_PV.shape[0] < PROMPTS_A_DIRECTION or not bags.prompts_PV.nnz:
             return np.zeros((len(data), 0))
         worth_V = np.log((1 + bags.answers_NV.shape[0]) / (1 + _times(bags.answers_NV))) * [
@@ -59,9 +59,9 @@ def fit_ND(data: Comparisons, *, seed: int = 0) -> Floats:
     return found
 
 
-def names_of_fit(data: Comparisons, *, seed: int = 0) -> Sequence[str]:
+def relevance_names(data: Comparisons, *, seed: int = 0) -> Sequence[str]:
     """The names of the columns of `fit_ND` that are not all zero."""
-    x_ND = fit_ND(data, seed=seed)
+    x_ND = relevance_ND(data, seed=seed)
     return [
         name
         for name, x_N in zip((*SHARED, *TYPICAL), x_ND.T, strict=False)
@@ -69,11 +69,11 @@ def names_of_fit(data: Comparisons, *, seed: int = 0) -> Sequence[str]:
     ]
 
 
-def _times(held_NV: sparse.csr_matrix) -> Any:
-    return np.bincount(held_NV.indices, minlength=held_NV.shape[1])
+def _times(bag_NV: sparse.csr_matrix) -> Any:
+    return np.bincount(bag_NV.indices, minlength=bag_NV.shape[1])
 
 
-def _shared(bags: Held, worth_V: Floats) -> Floats:
+def _shared(bags: Bags, worth_V: Floats) -> Floats:
     """(2N, 5): shares of the prompt's and of the answer's words that both have, cosines, and a
     count; words count by `worth_V`.
     """
@@ -92,7 +92,7 @@ def _shared(bags: Held, worth_V: Floats) -> Floats:
     return np.column_stack([covered_N, focus_N, cosine_N2, np.log1p(np.diff(both_NV.indptr))])
 
 
-def _typical(bags: Held, worth_V: Floats, seed: int) -> Floats:
+def _typical(bags: Bags, worth_V: Floats, seed: int) -> Floats:
     """(2N, 2): how well an answer goes with its prompt along the leading directions of their
     covariance.
     """

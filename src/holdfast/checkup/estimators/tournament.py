@@ -66,8 +66,8 @@ class Tournament:
         return cls(nodes, edge_E2.reshape(-1, 2), at_U.ravel(), y_U[kept], units[kept, 2])
 
     @property
-    def rings(self) -> int:
-        """Independent cycles of the graph: edges - nodes + components."""
+    def cycle_rank(self) -> int:
+        """Independent cycles of the graph (its cyclomatic number): edges - nodes + components."""
         if not len(self.edge_E2):
             return 0
         size = len(self.nodes)

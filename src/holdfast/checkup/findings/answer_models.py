@@ -9,17 +9,18 @@ from scipy import sparse
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.estimators.features import fit_logistic
 from holdfast.checkup.present.wording import percent, span
-from holdfast.checkup.result import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.report import Chart, Table
 from holdfast.stats.arrays import Floats, Ints
-from holdfast.stats.cross_fitting import one_way
+from holdfast.stats.cross_fitting import one_way_folds
 from holdfast.stats.intervals import NOTHING, Estimate, mean_interval
 
 TELLING, ALL_BUT = 0.75, 0.9  # shares of labels that the names alone may predict
 SHOWN = 20
 
 
-def sources(data: Comparisons, asked: Asked) -> Finding:
+def answer_models(data: Comparisons, request: CheckRequest) -> Finding:
     """How often the writers' names alone predict the label, by a Bradley-Terry model of the names
     fitted to other prompts.
 
@@ -40,20 +41,24 @@ def sources(data: Comparisons, asked: Asked) -> Finding:
             else "Columns `chosen_model` and `rejected_model` would tell whether the writer "
             "predicts the label."
         )
-        return Finding(title, Status.ABSENT, why, cannot=cannot)
+        return Finding(title, Severity.NOT_APPLICABLE, why, cannot=cannot)
     models_N2, names = data.models_N2
     known_N = (models_N2 >= 0).all(axis=1)
     differ_N = known_N & (models_N2[:, 0] != models_N2[:, 1])
     share_same = float((known_N & ~differ_N).sum() / max(1, known_N.sum()))
-    right_N, places = predicted(data, asked.seed)
+    right_N, places = predicted(data, request.seed)
     guess = (
-        mean_interval(right_N, data.cluster_N[places].tolist(), level=asked.level, seed=asked.seed)
+        mean_interval(
+            right_N, data.cluster_N[places].tolist(), level=request.level, seed=request.seed
+        )
         if len(places)
         else NOTHING
     )
     low = guess.low if guess.low is not None else 0.0
-    status = Status.BAD if low > ALL_BUT else Status.WARN if low > TELLING else Status.GOOD
-    wins = _wins(data, models_N2[differ_N], np.flatnonzero(differ_N), names, asked)
+    severity = (
+        Severity.PROBLEM if low > ALL_BUT else Severity.WARNING if low > TELLING else Severity.OK
+    )
+    wins = _wins(data, models_N2[differ_N], np.flatnonzero(differ_N), names, request)
     best, worst = (wins[0], wins[-1]) if len(wins) > 1 else (None, None)
     says = (
         f"{len(names):,} models wrote the answers; both answers of a pair are one model's in "
@@ -71,19 +76,19 @@ def sources(data: Comparisons, asked: Asked) -> Finding:
     wrong = places[np.argsort(right_N, kind="stable")[:5]].tolist()
     return Finding(
         title,
-        status,
+        severity,
         says,
         guess,
         of,
         remedy="Compare answers of one model with each other, or balance who stands on which side."
-        if status is not Status.GOOD
+        if severity is not Severity.OK
         else "",
         cannot=(
             "A better model is chosen more often for good reasons too: this says how much the "
             "name alone gives away, not that the "
             "labels are wrong."
         )
-        if status is not Status.GOOD
+        if severity is not Severity.OK
         else "",
         numbers={
             "models": len(names),
@@ -118,13 +123,13 @@ def predicted(data: Comparisons, seed: int) -> tuple[Floats, Ints]:
         shape=(len(places), len(names)),
     )
     logit_N = np.zeros(len(places))
-    for fitted, judged in one_way(data.cluster_N[places], seed=seed):
+    for fitted, judged in one_way_folds(data.cluster_N[places], seed=seed):
         logit_N[judged] = x_NK[judged] @ fit_logistic(x_NK[fitted], c=1.0, seed=seed)
     return np.where(np.abs(logit_N) < 1e-12, 0.5, logit_N > 0), places
 
 
 def _wins(
-    data: Comparisons, models_M2: Ints, places: Ints, names: tuple[str, ...], asked: Asked
+    data: Comparisons, models_M2: Ints, places: Ints, names: tuple[str, ...], request: CheckRequest
 ) -> list[tuple[str, float, float | None, float | None, int]]:
     """(name, share won, low, high, pairs) of each model, best first."""
     rows = []
@@ -136,8 +141,8 @@ def _wins(
             share: Estimate = mean_interval(
                 models_M2[met, 0] == code,
                 clusters,
-                level=asked.level,
-                seed=asked.seed,
+                level=request.level,
+                seed=request.seed,
                 resamples=200,
             )
             rows.append(
@@ -186,11 +191,11 @@ def _chart(wins: list[tuple[str, float, float | None, float | None, int]]) -> Ch
     chart = alt.layer(half, bars, dots).properties(height=24 * max(3, len(rows)))
     return Chart(
         chart,
-        "sources",
+        "answer_models",
         "How often each model's answer was chosen over another model's. A larger dot "
         "stands for more pairs.",
         said,
     )
 
 
-PROBE = Probe("Does the name of the writer give the label away?", sources)
+FINDING = FindingSpec("Does the name of the writer give the label away?", answer_models)

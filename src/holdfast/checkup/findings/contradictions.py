@@ -9,14 +9,15 @@ import numpy as np
 
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.present.wording import count, percent, span
-from holdfast.checkup.result import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.report import Chart, Table
 from holdfast.stats.intervals import mean_interval
 
 SOME, MANY = 0.02, 0.25  # shares of pairs of answers judged more than once
 
 
-def contradictions(data: Comparisons, asked: Asked) -> Finding:
+def contradictions(data: Comparisons, request: CheckRequest) -> Finding:
     """Of the unordered pairs of answers that were judged at least twice, the share with verdicts
     both ways.
 
@@ -31,20 +32,22 @@ def contradictions(data: Comparisons, asked: Asked) -> Finding:
     many = "pairs of names" if data.named else "pairs of answers"
     if not len(again_P):
         says = f"No {what} was judged twice, so no label can contradict another."
-        return Finding(title, Status.ABSENT, says, numbers={"judged_again": 0, "both_ways": 0})
+        return Finding(
+            title, Severity.NOT_APPLICABLE, says, numbers={"judged_again": 0, "both_ways": 0}
+        )
     n_P, k_P = judged_P[again_P], forward_P[again_P]
     both_P = (k_P > 0) & (k_P < n_P)
     first_row_P = np.full(len(judged_P), -1)
     first_row_P[code_N[::-1]] = np.arange(len(data))[::-1]
     cluster_P = data.cluster_N[first_row_P[again_P]]
-    share = mean_interval(both_P, cluster_P.tolist(), level=asked.level, seed=asked.seed)
+    share = mean_interval(both_P, cluster_P.tolist(), level=request.level, seed=request.seed)
     disagree_P = 2 * k_P * (n_P - k_P) / (n_P * (n_P - 1))
-    disagree = mean_interval(disagree_P, cluster_P.tolist(), level=asked.level, seed=asked.seed)
+    disagree = mean_interval(disagree_P, cluster_P.tolist(), level=request.level, seed=request.seed)
     own = _own(data)
     low = share.low if share.low is not None else 0.0
-    status = Status.BAD if low > MANY else Status.WARN if low > SOME else Status.GOOD
-    if data.named and status is Status.BAD:
-        status = Status.WARN  # games end both ways without anyone being wrong
+    severity = Severity.PROBLEM if low > MANY else Severity.WARNING if low > SOME else Severity.OK
+    if data.named and severity is Severity.PROBLEM:
+        severity = Severity.WARNING  # games end both ways without anyone being wrong
     worst = again_P[np.argsort(-np.minimum(k_P, n_P - k_P) - 0.5 * disagree_P)][:10]
     examples = [
         Example(
@@ -70,7 +73,7 @@ def contradictions(data: Comparisons, asked: Asked) -> Finding:
     )
     return Finding(
         title,
-        status,
+        severity,
         f"{count(len(again_P), what, many)} {'was' if len(again_P) == 1 else 'were'} "
         f"judged more than once; {percent(share)} of them are "
         f"labeled both ways{span(share)}. Two verdicts on one pair disagree in "
@@ -81,7 +84,7 @@ def contradictions(data: Comparisons, asked: Asked) -> Finding:
             "Collapse repeated verdicts into one row with `confidence`, the share of verdicts "
             "on its side."
         )
-        if status is not Status.GOOD
+        if severity is not Severity.OK
         else "",
         cannot="In contests between names a result both ways may be chance and no mistake."
         if data.named
@@ -181,4 +184,4 @@ def _chart(n_P: np.ndarray, k_P: np.ndarray) -> Chart:
     )
 
 
-PROBE = Probe("Is the same comparison labeled both ways?", contradictions)
+FINDING = FindingSpec("Is the same comparison labeled both ways?", contradictions)

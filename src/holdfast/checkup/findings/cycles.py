@@ -25,7 +25,8 @@ from holdfast.checkup.estimators.tournament import (
     refit,
 )
 from holdfast.checkup.present.wording import count, percent, span
-from holdfast.checkup.result import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.report import Chart, Table
 from holdfast.stats.arrays import Floats, Ints
 from holdfast.stats.intervals import NOTHING, Estimate, mean_interval
@@ -64,7 +65,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Rings:
+class LevelResult:
     """What was found at one level."""
 
     level: Level
@@ -90,7 +91,7 @@ class Rings:
             "nodes": len(self.t.nodes),
             "pairs": len(self.t.edge_E2),
             "meetings": len(self.t.at_U),
-            "rings": self.t.rings,
+            "cycle_rank": self.t.cycle_rank,
             "triangles": self.triangles,
             "cycles": self.cycles,
             "cyclic_share_of_triangles": self.cyclic,
@@ -113,10 +114,10 @@ class Pooled:
 
     column: str
     strata: int
-    within: Rings  # each contestant another one in every stratum
+    within: LevelResult  # each contestant another one in every stratum
     p: float  # that rankings of the strata's own, pooled, give circles as large as those seen
 
-    def explains(self, whole: Rings) -> bool:
+    def explains(self, whole: LevelResult) -> bool:
         """Within strata chance explains the circles, and rankings of their own that differ explain
         them in the whole.
         """
@@ -138,7 +139,7 @@ class Pooled:
         }
 
 
-def circles(data: Comparisons, asked: Asked) -> Finding:
+def cycles(data: Comparisons, request: CheckRequest) -> Finding:
     """Whether answers (within a prompt), models (across prompts) or named players beat each other
     in circles.
 
@@ -154,7 +155,7 @@ def circles(data: Comparisons, asked: Asked) -> Finding:
     levels = [
         (level, t)
         for level in _levels(data)
-        if (t := Tournament.of(level.winner_N, level.loser_N, level.unit_N)).rings > 0
+        if (t := Tournament.of(level.winner_N, level.loser_N, level.unit_N)).cycle_rank > 0
     ]
     if not levels:
         kind = "names" if data.named else "answers or models"
@@ -163,7 +164,7 @@ def circles(data: Comparisons, asked: Asked) -> Finding:
         )
         return Finding(
             title,
-            Status.ABSENT,
+            Severity.NOT_APPLICABLE,
             says,
             cannot="Circles show only where each of three has met the other two.",
             numbers={"levels": {}},
@@ -171,20 +172,20 @@ def circles(data: Comparisons, asked: Asked) -> Finding:
     with threadpool_limits(
         1, user_api="blas"
     ):  # thousands of small fits: threads that wait for each other cost more than they give
-        rings = [_measure(level, t, asked, len(levels)) for level, t in levels]
-        rings = [
-            replace(r, pooled=_pooled(data, r, asked, len(levels))) if _beyond(r) else r
-            for r in rings
+        results = [_measure(level, t, request, len(levels)) for level, t in levels]
+        results = [
+            replace(r, pooled=_pooled(data, r, request, len(levels))) if _beyond(r) else r
+            for r in results
         ]
-    worst = min(rings, key=lambda r: (_status(r) is Status.GOOD, r.p))
-    status = _status(worst)
+    worst = min(results, key=lambda r: (_severity(r) is Severity.OK, r.p))
+    severity = _severity(worst)
     identified = worst.share.value is not None
     estimate = worst.share if identified else Estimate(worst.cyclic, n=worst.triangles)
     examples, table = _worst(worst)
     return Finding(
         title,
-        status,
-        " ".join(_says(r) for r in rings),
+        severity,
+        " ".join(_says(r) for r in results),
         estimate,
         of if identified else "share of the triangles that are cycles, weighed by their margins",
         remedy=_remedy(worst),
@@ -197,10 +198,10 @@ def circles(data: Comparisons, asked: Asked) -> Finding:
         numbers={
             "p": worst.p,
             "level": worst.level.what,
-            "levels": {r.level.what: r.to_dict() for r in rings},
+            "levels": {r.level.what: r.to_dict() for r in results},
         },
         charts=[_chance_chart(worst), _matrix_chart(worst)],
-        tables=[_table(rings), *([table] if table.rows else [])],
+        tables=[_table(results), *([table] if table.rows else [])],
         examples=examples,
     )
 
@@ -241,20 +242,20 @@ class _texts:  # noqa: N801
 # ------------------------------------------------------------ the measures and their null
 
 
-def _measure(level: Level, t: Tournament, asked: Asked, levels: int) -> Rings:
-    rng = np.random.default_rng(asked.seed)
+def _measure(level: Level, t: Tournament, request: CheckRequest, levels: int) -> LevelResult:
+    rng = np.random.default_rng(request.seed)
     model = fit(t, rng)
     p, null_B3 = _against(t, model, model.expected_E[t.at_U], levels, rng)
     total, left = energies(t, model.fitted_E)
-    share = _split(t, model, total, left, rng, asked) if _repeated(t) and total > 0 else NOTHING
+    share = _split(t, model, total, left, rng, request) if _repeated(t) and total > 0 else NOTHING
     cyclic_T, weight_T = t.turns(t.triangle_T3)
     cyclic, decided, cycles = (
         cyclic_share(t, t.triangle_T3),
         int((weight_T > 0).sum()),
         int(cyclic_T.sum()),
     )
-    return Rings(
-        level, t, model, share, cyclic, null_B3[:, 0], decided, cycles, p, _unseen(t, asked)
+    return LevelResult(
+        level, t, model, share, cyclic, null_B3[:, 0], decided, cycles, p, _unseen(t, request)
     )
 
 
@@ -304,7 +305,7 @@ def _split(
     total: float,
     left: float,
     rng: np.random.Generator,
-    asked: Asked,
+    request: CheckRequest,
 ) -> Estimate:
     """The share of the energy that no ranking explains: those shares in whose worlds the model
     leaves about as much as it leaves here.
@@ -335,7 +336,7 @@ def _split(
         min=_spread_as_seen(t, model, left, rng)
     )
     off_F = np.abs(left / total - np.polyval(curve, fine_F))
-    likely_F = off_F <= student.ppf((1 + asked.level) / 2, WORLDS - 3) * spread_F
+    likely_F = off_F <= student.ppf((1 + request.level) / 2, WORLDS - 3) * spread_F
     likely_F |= off_F == off_F.min()
     return Estimate(
         float(fine_F[off_F.argmin()]),
@@ -344,7 +345,7 @@ def _split(
         len(t.at_U),
         len(t.edge_E2),
         f"{WORLDS} drawn worlds",
-        asked.level,
+        request.level,
     )
 
 
@@ -375,19 +376,23 @@ def _scaled(t: Tournament, logit_E: Floats, total: float) -> Floats:
     return np.clip(expit(high * logit_E), 0.001, 0.999)
 
 
-def _pooled(data: Comparisons, whole: Rings, asked: Asked, levels: int) -> Pooled | None:
+def _pooled(
+    data: Comparisons, whole: LevelResult, request: CheckRequest, levels: int
+) -> Pooled | None:
     """The circles when strata of a known column are kept apart; of several columns, the first that
     explains them.
     """
     found = None
     for name, column in (("group", data.group), ("source", data.source)):
-        found = _apart(name, column, whole.level, asked, levels) or found
+        found = _apart(name, column, whole.level, request, levels) or found
         if found is not None and found.explains(whole):
             return found
     return found
 
 
-def _apart(name: str, column: Coded, level: Level, asked: Asked, levels: int) -> Pooled | None:
+def _apart(
+    name: str, column: Coded, level: Level, request: CheckRequest, levels: int
+) -> Pooled | None:
     code_N = column.code_N[level.row_N]
     known = code_N >= 0
     units, unit_M = np.unique(
@@ -396,15 +401,15 @@ def _apart(name: str, column: Coded, level: Level, asked: Asked, levels: int) ->
     t = Tournament.of(level.winner_N[known], level.loser_N[known], unit_M.ravel())
     stratum_U = units[t.unit_U, 1]
     apart = t.apart(stratum_U)
-    if apart.rings == 0 or len(apart.nodes) == len(t.nodes):
+    if apart.cycle_rank == 0 or len(apart.nodes) == len(t.nodes):
         return None  # no one met in two strata, or no ring lies within one
-    rng = np.random.default_rng(asked.seed)
+    rng = np.random.default_rng(request.seed)
     own = fit(apart, rng)
     p, _ = _against(t, fit(t, rng), own.expected_E[apart.at_U], levels, rng)
-    return Pooled(name, len(np.unique(stratum_U)), _measure(level, apart, asked, levels), p)
+    return Pooled(name, len(np.unique(stratum_U)), _measure(level, apart, request, levels), p)
 
 
-def _unseen(t: Tournament, asked: Asked) -> dict[str, Any]:
+def _unseen(t: Tournament, request: CheckRequest) -> dict[str, Any]:
     """Whether a model that can hold circles predicts unseen meetings better than one that cannot;
     both are cross-validated.
     """
@@ -412,7 +417,7 @@ def _unseen(t: Tournament, asked: Asked) -> dict[str, Any]:
 
     clear = np.flatnonzero(t.y_U != 0.5)
     if len(clear) > LEARNED:
-        clear = np.sort(np.random.default_rng(asked.seed).choice(clear, LEARNED, replace=False))
+        clear = np.sort(np.random.default_rng(request.seed).choice(clear, LEARNED, replace=False))
     if len(clear) < 5 * len(t.nodes):
         return {}
     first, second = t.edge_E2[t.at_U[clear]].T
@@ -421,7 +426,7 @@ def _unseen(t: Tournament, asked: Asked) -> dict[str, Any]:
     found = {}
     for kind in ("bradley_terry", "general_preference"):
         found[kind] = cross_validate(
-            winners, losers, kind=kind, folds=3, seed=asked.seed, max_iterations=60, dim=4
+            winners, losers, kind=kind, folds=3, seed=request.seed, max_iterations=60, dim=4
         )
     logits = np.stack(list(found.values()))
     known = np.isfinite(logits).all(axis=0)
@@ -432,13 +437,15 @@ def _unseen(t: Tournament, asked: Asked) -> dict[str, Any]:
     right = np.where(logits == 0, 0.5, logits > 0)
     gained = {"nats": nats, "accuracy": right[1] - right[0]}
     by = {
-        name: mean_interval(gain, at, level=BEYOND_DOUBT, seed=asked.seed, resamples=400).to_dict()
+        name: mean_interval(
+            gain, at, level=BEYOND_DOUBT, seed=request.seed, resamples=400
+        ).to_dict()
         for name, gain in gained.items()
     }
     return {"gained": by, "accuracy": dict(zip(found, right.mean(axis=1).tolist(), strict=True))}
 
 
-def _learned(r: Rings) -> bool:
+def _learned(r: LevelResult) -> bool:
     """Circles that generalize: unseen meetings are predicted better, in nats and in who wins. A
     ranking cannot be beaten at the second by a better link alone. This needs no pair to have met
     twice, where circles and noise are otherwise one thing."""
@@ -449,26 +456,26 @@ def _learned(r: Rings) -> bool:
     return bool(sure and gained["accuracy"]["value"] > WORTH_SAYING)
 
 
-def _beyond(r: Rings) -> bool:
+def _beyond(r: LevelResult) -> bool:
     return r.p <= SURE or _learned(r)
 
 
-def _explained(r: Rings) -> bool:
+def _explained(r: LevelResult) -> bool:
     return r.pooled is not None and r.pooled.explains(r)
 
 
-def _status(r: Rings) -> Status:
+def _severity(r: LevelResult) -> Severity:
     if not _beyond(r):
-        return Status.GOOD
+        return Severity.OK
     large = (r.share.low or 0.0) > LARGE or (r.share.value is None and r.excess > LARGE)
     large |= _learned(r) and r.held_out["gained"]["accuracy"]["value"] > LARGE_GAIN
-    return Status.BAD if large and not _explained(r) else Status.WARN
+    return Severity.PROBLEM if large and not _explained(r) else Severity.WARNING
 
 
 # ------------------------------------------------------------ words and pictures
 
 
-def _says(r: Rings) -> str:
+def _says(r: LevelResult) -> str:
     who = count(len(r.t.nodes), r.level.what)
     turning = (
         f"{percent(r.cyclic)} of the triangles by weight are cycles, by chance "
@@ -499,11 +506,11 @@ def _says(r: Rings) -> str:
     return f"{said}.{_says_pooled(r)}"
 
 
-def _leaves(r: Rings) -> str:
+def _leaves(r: LevelResult) -> str:
     return f"a ranking leaves {percent(r.share)}"
 
 
-def _says_pooled(r: Rings) -> str:
+def _says_pooled(r: LevelResult) -> str:
     if r.pooled is None:
         return ""
     within, column = r.pooled.within, f"`{r.pooled.column}`"
@@ -521,14 +528,14 @@ def _says_pooled(r: Rings) -> str:
     )
 
 
-def _remedy(r: Rings) -> str:
+def _remedy(r: LevelResult) -> str:
     if _explained(r):
         assert r.pooled is not None
         return (
             f"Do not rank across `{r.pooled.column}`: give each its own ranking, or show the "
             "model which one a prompt is from."
         )
-    if _status(r) is Status.BAD:
+    if _severity(r) is Severity.PROBLEM:
         return (
             "Do not boil these preferences down to one score: use a preference model, and a "
             "method that seeks an equilibrium."
@@ -536,7 +543,7 @@ def _remedy(r: Rings) -> str:
     return ""
 
 
-def _worst(r: Rings) -> tuple[list[Example], Table]:
+def _worst(r: LevelResult) -> tuple[list[Example], Table]:
     """The cycles whose weakest edge is surest."""
     t = r.t
     cyclic_T, _ = t.turns(t.triangle_T3)
@@ -599,7 +606,7 @@ def _said(t: Tournament, level: Level, winner: int, loser: int) -> str:
     )
 
 
-def _table(rings: list[Rings]) -> Table:
+def _table(results: list[LevelResult]) -> Table:
     columns = [
         "level",
         "nodes",
@@ -625,12 +632,12 @@ def _table(rings: list[Rings]) -> Table:
             percent(r.share),
             r.p,
         ]
-        for r in rings
+        for r in results
     ]
     return Table(columns, rows, "Cyclic: share of the triangles, weighed by their margins")
 
 
-def _chance_chart(r: Rings) -> Chart:
+def _chance_chart(r: LevelResult) -> Chart:
     counts, edges = np.histogram(r.by_chance, bins=min(20, len(np.unique(r.by_chance))))
     rows = [
         {"from": float(a), "to": float(b), "worlds": int(c)}
@@ -667,10 +674,10 @@ def _chance_chart(r: Rings) -> Chart:
     chart = alt.layer(
         bars, line.encode(x="at:Q", tooltip=[alt.Tooltip("at:Q", format=".2%", title="these data")])
     ).properties(height=200)
-    return Chart(chart, "circles", caption, said)
+    return Chart(chart, "cycles", caption, said)
 
 
-def _matrix_chart(r: Rings) -> Chart:
+def _matrix_chart(r: LevelResult) -> Chart:
     """Who beats whom, best first: a ranking is blue above the diagonal; a circle is orange
     there.
     """
@@ -718,8 +725,8 @@ def _matrix_chart(r: Rings) -> Chart:
     )
     caption = "Who beats whom, best first. In a ranking everything above the diagonal is blue."
     return Chart(
-        chart, "circles_matrix", caption, f"The win rates of the {len(names)} that met most."
+        chart, "cycles_matrix", caption, f"The win rates of the {len(names)} that met most."
     )
 
 
-PROBE = Probe("Do preferences run in circles?", circles)
+FINDING = FindingSpec("Do preferences run in circles?", cycles)

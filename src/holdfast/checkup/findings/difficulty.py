@@ -13,7 +13,8 @@ import numpy as np
 
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.present.wording import percent, span
-from holdfast.checkup.result import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.evaluation.difficulty import BETAS, ideal_ranking, log_odds, reference_error
 from holdfast.evaluation.ranking import accuracies
 from holdfast.report import Chart, Table
@@ -23,7 +24,7 @@ from holdfast.stats.arrays import Floats, Ints
 from holdfast.stats.intervals import Estimate, mean_interval
 
 if TYPE_CHECKING:
-    from holdfast.checkup.estimators.model_scores import View
+    from holdfast.checkup.estimators.model_scores import ModelScores
 
 MOST, ENOUGH = (
     0.9,
@@ -38,7 +39,7 @@ TITLE, OF = (
 )
 
 
-def difficulty(data: Comparisons, asked: Asked) -> Finding:
+def difficulty(data: Comparisons, request: CheckRequest) -> Finding:
     """Ranking accuracy of the model, and the share of pairs that the exact optimum of
     KL-regularized training ranks as labeled:
 
@@ -50,23 +51,25 @@ def difficulty(data: Comparisons, asked: Asked) -> Finding:
     own `confidence`, else 1, which counts as odds of 1000. Distance is the log-probability a token
     of chosen and rejected answers, beside that of answers which the model wrote itself.
     """
-    if asked.model is None or data.named:
+    if request.model is None or data.named:
         why = "These are contests between names." if data.named else "No model was given."
         cannot = "" if data.named else "How hard the pairs are for your model: --model M."
-        return Finding(TITLE, Status.ABSENT, why, cannot=cannot)
+        return Finding(TITLE, Severity.NOT_APPLICABLE, why, cannot=cannot)
     from holdfast.checkup.estimators.model_scores import (
-        View,
+        ModelScores,
     )  # torch and transformers, which no other finding waits for
 
-    view = data.view if data.view is not None else View.read(data.rows, asked)
-    known = np.flatnonzero(view.known())
+    model_scores = (
+        data.model_scores if data.model_scores is not None else ModelScores.read(data.rows, request)
+    )
+    known = np.flatnonzero(model_scores.known())
     if not len(known):
         return Finding(
             TITLE,
-            Status.UNKNOWN,
-            f"{view.name} can take none of these rows: all are too long for it.",
+            Severity.INCONCLUSIVE,
+            f"{model_scores.name} can take none of these rows: all are too long for it.",
         )
-    scores, clusters = view.scores.take(known), data.cluster_N[known].tolist()
+    scores, clusters = model_scores.scores.take(known), data.cluster_N[known].tolist()
     assert scores.ref_chosen_N is not None and scores.ref_rejected_N is not None
     c_N, told = (
         reference_error(scores.ref_chosen_N, scores.ref_rejected_N),
@@ -74,43 +77,43 @@ def difficulty(data: Comparisons, asked: Asked) -> Finding:
     )
 
     def mean(values: Floats) -> Estimate:
-        return mean_interval(values, clusters, level=asked.level, seed=asked.seed)
+        return mean_interval(values, clusters, level=request.level, seed=request.seed)
 
     ranking = {
         name: mean(values)
         for name, values in accuracies(scores).items()
         if name != "policy_minus_reference"
     }
-    betas = sorted({*BETAS, asked.beta})
+    betas = sorted({*BETAS, request.beta})
     ideal = {beta: idealized(c_N, told, beta=beta, mean=mean) for beta in betas}
     share_N = told.share_N(mean_interval(told.alike_N, resamples=0).value)
     far = {
         "chosen": mean(scores.chosen_N / np.maximum(scores.chosen_length_N, 1)),
         "rejected": mean(scores.rejected_N / np.maximum(scores.rejected_length_N, 1)),
-        "its own answers": mean_interval(view.own, level=asked.level, seed=asked.seed),
+        "its own answers": mean_interval(model_scores.own, level=request.level, seed=request.seed),
     }
-    best = ideal[asked.beta]
+    best = ideal[request.beta]
     top = best.high if best.high is not None else 1.0
-    status = Status.BAD if top < ENOUGH else Status.WARN if top < MOST else Status.GOOD
+    severity = Severity.PROBLEM if top < ENOUGH else Severity.WARNING if top < MOST else Severity.OK
     quantiles = np.quantile(c_N, list(QUANTILES.values())).tolist()
     return Finding(
         TITLE,
-        status,
-        _says(view, ranking, best, far, asked.beta),
+        severity,
+        _says(model_scores, ranking, best, far, request.beta),
         best,
         OF,
         remedy=(
             "Train at a smaller beta, or compare answers that are nearer to what the model "
             "would write itself."
         )
-        if status is not Status.GOOD
+        if severity is not Severity.OK
         else "",
         cannot=_cannot(len(data) - len(known)),
         numbers={
-            "model": view.name,
-            "reference": view.reference,
-            "scoring": view.scoring,
-            "beta": asked.beta,
+            "model": model_scores.name,
+            "reference": model_scores.reference,
+            "scoring": model_scores.scoring,
+            "beta": request.beta,
             "ranking": {name: estimate.to_dict() for name, estimate in ranking.items()},
             "idealized": {f"{beta:g}": estimate.to_dict() for beta, estimate in ideal.items()},
             "difficulty_nats": dict(zip(QUANTILES, quantiles, strict=True)),
@@ -118,12 +121,12 @@ def difficulty(data: Comparisons, asked: Asked) -> Finding:
             "scored": len(known),
         },
         charts=[
-            _spread(c_N, share_N, asked.beta),
-            _ideal(ideal, ranking["policy"], asked.beta),
+            _spread(c_N, share_N, request.beta),
+            _ideal(ideal, ranking["policy"], request.beta),
             _far(far),
         ],
         tables=[_ranking_table(ranking, ideal), _nats_table(quantiles, far)],
-        examples=_examples(known, c_N, share_N, asked.beta),
+        examples=_examples(known, c_N, share_N, request.beta),
     )
 
 
@@ -202,11 +205,15 @@ def idealized(
 
 
 def _says(
-    view: View, ranking: dict[str, Estimate], best: Estimate, far: dict[str, Estimate], beta: float
+    model_scores: ModelScores,
+    ranking: dict[str, Estimate],
+    best: Estimate,
+    far: dict[str, Estimate],
+    beta: float,
 ) -> str:
     now = ranking["policy"]
     says = (
-        f"{view.name} finds the chosen answer more likely in {percent(now)} of "
+        f"{model_scores.name} finds the chosen answer more likely in {percent(now)} of "
         f"pairs{span(now)}. Trained perfectly at beta {beta:g} it "
     )
     says += f"would in {percent(best)}{span(best)}; the rest is out of its reach."
@@ -380,4 +387,4 @@ def _nats_table(quantiles: list[float], far: dict[str, Estimate]) -> Table:
     return Table(["nats", ""], rows)
 
 
-PROBE = Probe("How hard are these pairs for the model?", difficulty)
+FINDING = FindingSpec("How hard are these pairs for the model?", difficulty)

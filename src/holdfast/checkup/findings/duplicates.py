@@ -10,7 +10,8 @@ import numpy as np
 
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.present.wording import count, percent
-from holdfast.checkup.result import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.report import Chart, Table
 from holdfast.stats.arrays import Ints
 from holdfast.stats.intervals import mean_interval
@@ -22,7 +23,7 @@ SMALL = 8  # comparisons of one prompt by one rater, all of which are compared w
 SAID = {"once": "stands once", "exact": "repeats one, word for word", "near": "repeats one, nearly"}
 
 
-def duplicates(data: Comparisons, asked: Asked) -> Finding:
+def duplicates(data: Comparisons, request: CheckRequest) -> Finding:
     """The share of comparisons that repeat an earlier one: prompt and both answers the same, or
     nearly the same, in either order.
 
@@ -34,16 +35,18 @@ def duplicates(data: Comparisons, asked: Asked) -> Finding:
     if data.named:
         return Finding(
             "Duplicates",
-            Status.ABSENT,
+            Severity.NOT_APPLICABLE,
             "These are contests between names; there are no texts to compare.",
         )
-    exact_N, near_N = repeats(data, asked.seed)
-    share = mean_interval(exact_N | near_N, level=asked.level, seed=asked.seed)
+    exact_N, near_N = repeats(data, request.seed)
+    share = mean_interval(exact_N | near_N, level=request.level, seed=request.seed)
     prompts = len(data.prompt.names)
-    near_prompts = prompts - len(np.unique(near_prompts_of(data, asked.seed)))
+    near_prompts = prompts - len(np.unique(near_prompts_of(data, request.seed)))
     n, exact, near = len(data), int(exact_N.sum()), int(near_N.sum())
     bad = exact + near > FAR_TOO_MANY * n
-    status = Status.BAD if bad else Status.WARN if exact + near > MANY * n else Status.GOOD
+    severity = (
+        Severity.PROBLEM if bad else Severity.WARNING if exact + near > MANY * n else Severity.OK
+    )
     kinds = {"once": n - exact - near, "exact": exact, "near": near}
     places = [*np.flatnonzero(exact_N)[:5], *np.flatnonzero(near_N)[:5]]
     whole = data.report.counts if data.report and data.note else None
@@ -64,7 +67,7 @@ def duplicates(data: Comparisons, asked: Asked) -> Finding:
     }
     return Finding(
         "Duplicates",
-        status,
+        severity,
         f"{_says(n, exact, near, percent(share))} "
         f"There are {count(prompts, 'distinct prompt')}, {near_prompts:,} of them nearly "
         "the same as another." + said_whole,
@@ -74,7 +77,7 @@ def duplicates(data: Comparisons, asked: Asked) -> Finding:
             "Keep one of each repeated comparison, and put rows with the same or nearly the "
             "same prompt on one side of a split."
         )
-        if status is not Status.GOOD
+        if severity is not Severity.OK
         else "",
         cannot="A sample was examined: repeats of rows outside it were counted only word for word."
         if data.note
@@ -228,4 +231,4 @@ def _chart(data: Comparisons, kinds: dict[str, int]) -> Chart:
     )
 
 
-PROBE = Probe("Do comparisons stand in the file more than once?", duplicates)
+FINDING = FindingSpec("Do comparisons stand in the file more than once?", duplicates)

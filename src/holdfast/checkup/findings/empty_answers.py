@@ -9,7 +9,8 @@ import numpy as np
 
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.present.wording import count, percent
-from holdfast.checkup.result import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.data.columns import is_answer
 from holdfast.data.trouble import SAME, empty
 from holdfast.report import Chart, Table
@@ -48,7 +49,7 @@ KINDS = {
 }
 
 
-def empties(data: Comparisons, asked: Asked) -> Finding:
+def empty_answers(data: Comparisons, request: CheckRequest) -> Finding:
     """Rows with an empty answer, an answer without a letter or one that is a placeholder, and rows
     whose two answers are (nearly) the same.
 
@@ -74,13 +75,15 @@ def empties(data: Comparisons, asked: Asked) -> Finding:
     }
     any_N = np.any([at_N for kind, at_N in found.items() if kind != "nearly"], axis=0)
     read_aside = numbers["aside"] + numbers["same"]
-    share = mean_interval(any_N, data.cluster_N.tolist(), level=asked.level, seed=asked.seed)
+    share = mean_interval(any_N, data.cluster_N.tolist(), level=request.level, seed=request.seed)
     whole = (
         (int(any_N.sum()) + read_aside) / (len(data) + read_aside)
         if not data.note
         else float(any_N.mean())
     )
-    status = Status.BAD if whole > MANY else Status.WARN if whole > SOME else Status.GOOD
+    severity = (
+        Severity.PROBLEM if whole > MANY else Severity.WARNING if whole > SOME else Severity.OK
+    )
     examples = [
         Example(int(i), 1.0, KINDS[kind])
         for kind, at_N in found.items()
@@ -112,7 +115,7 @@ def empties(data: Comparisons, asked: Asked) -> Finding:
         says += f" Over the whole file, {count(read_aside, 'row')} had such answers: {parts}."
     return Finding(
         "Empty and identical answers",
-        status,
+        severity,
         says,
         share,
         "share of the examined comparisons with an answer that says nothing, or two that "
@@ -121,7 +124,7 @@ def empties(data: Comparisons, asked: Asked) -> Finding:
             "Remove these rows: a label between equal answers is a coin, and an empty answer "
             "teaches silence."
         )
-        if status is not Status.GOOD
+        if severity is not Severity.OK
         else "",
         cannot=(
             "Whether answers that are nearly the same were judged by the few words that "
@@ -183,10 +186,10 @@ def _chart(numbers: dict[str, int]) -> Chart:
     )
     return Chart(
         chart,
-        "empties",
+        "empty_answers",
         "Answers that say nothing, by kind.",
         "; ".join(f"{r['comparisons']:,} {r['kind']}" for r in rows),
     )
 
 
-PROBE = Probe("Do answers say nothing, or both the same?", empties)
+FINDING = FindingSpec("Do answers say nothing, or both the same?", empty_answers)

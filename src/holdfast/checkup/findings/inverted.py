@@ -16,10 +16,11 @@ from scipy.stats import norm
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.estimators.features import leading_ND, standardized, surface_ND
 from holdfast.checkup.estimators.inversion import Labels, Places, agreeing, right, whitened
-from holdfast.checkup.estimators.relevance import fit_ND
+from holdfast.checkup.estimators.relevance import relevance_ND
 from holdfast.checkup.estimators.scan_statistic import scan
 from holdfast.checkup.present.wording import count, percent, span
-from holdfast.checkup.result import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.report import Chart, Table
 from holdfast.stats.arrays import Floats, Ints
 from holdfast.stats.intervals import Estimate
@@ -66,7 +67,7 @@ class Place:
         return float(np.clip((self.elsewhere - self.agree) / gap, 0, 1)) if gap > 0 else 1.0
 
 
-def inverted(data: Comparisons, asked: Asked) -> Finding:
+def inverted(data: Comparisons, request: CheckRequest) -> Finding:
     """Where labels surely run against those of the rest.
 
     A place is scored by how its labels agree with a model of the other rows, T / sqrt(V) (`against`
@@ -88,7 +89,7 @@ def inverted(data: Comparisons, asked: Asked) -> Finding:
     )
     scores = _against_scores(data)
     if len(data) < FEWEST:
-        status, said = _scores_say(scores)
+        severity, said = _scores_say(scores)
         few = (
             f"{count(len(data), 'comparison')} {'is' if len(data) == 1 else 'are'} too few to "
             "tell whether labels were turned around."
@@ -96,14 +97,14 @@ def inverted(data: Comparisons, asked: Asked) -> Finding:
         says = " ".join(filter(None, (few, said)))
         return Finding(
             title,
-            status or Status.UNKNOWN,
+            severity or Severity.INCONCLUSIVE,
             says,
             cannot=f"{FEWEST} comparisons at least would do.",
             numbers={"scores": scores},
         )
-    labels = Labels(whitened(features_ND(data, seed=asked.seed)), _clusters(data))
-    agree_N, agree = labels.agreement(level=asked.level, seed=asked.seed)
-    stretches = scan(labels, sure=SURE, seed=asked.seed)
+    labels = Labels(whitened(features_ND(data, seed=request.seed)), _clusters(data))
+    agree_N, agree = labels.agreement(level=request.level, seed=request.seed)
+    stretches = scan(labels, sure=SURE, seed=request.seed)
     found = [
         _place(
             f"rows {_line(data, a)} to {_line(data, b - 1)}", np.arange(a, b), labels, p, a, b - 1
@@ -113,12 +114,16 @@ def inverted(data: Comparisons, asked: Asked) -> Finding:
     named = _by_columns(data, labels)
     found += [place for place in named if place.p < SURE]
     would = stretches.would
-    loud, said_scores = _scores_say(scores)
+    flagged, said_scores = _scores_say(scores)
     against_N = np.zeros(len(data), bool)
     for place in found:
         if place.first >= 0:
             against_N[place.first : place.last + 1] = True
-    status = Status.BAD if found else loud or (Status.UNKNOWN if would is None else Status.GOOD)
+    severity = (
+        Severity.PROBLEM
+        if found
+        else flagged or (Severity.INCONCLUSIVE if would is None else Severity.OK)
+    )
     s_N = labels.judged(against_N)
     worst = (
         np.flatnonzero(against_N)[np.argsort(s_N[against_N])][:10]
@@ -127,7 +132,7 @@ def inverted(data: Comparisons, asked: Asked) -> Finding:
     )
     return Finding(
         title,
-        status,
+        severity,
         " ".join(
             filter(
                 None,
@@ -148,7 +153,7 @@ def inverted(data: Comparisons, asked: Asked) -> Finding:
             "Look at these rows: turn their labels around if they were read wrongly, or set "
             "them aside."
         )
-        if status in (Status.BAD, Status.WARN)
+        if severity in (Severity.PROBLEM, Severity.WARNING)
         else "",
         cannot=_cannot(found, would),
         numbers={
@@ -174,7 +179,7 @@ def features_ND(data: Comparisons, *, seed: int) -> Floats:
     the names themselves, one of them 1 and the other -1."""
     if not data.named:
         halves = (
-            standardized(np.hstack([surface_ND(data), fit_ND(data, seed=seed)])),
+            standardized(np.hstack([surface_ND(data), relevance_ND(data, seed=seed)])),
             leading_ND(data, DIRECTIONS, seed=seed),
         )
         return np.hstack(
@@ -343,7 +348,7 @@ def _against_scores(data: Comparisons) -> dict[str, Any] | None:
 # ------------------------------------------------------------ words and pictures
 
 
-def _scores_say(scores: dict[str, Any] | None) -> tuple[Status | None, str]:
+def _scores_say(scores: dict[str, Any] | None) -> tuple[Severity | None, str]:
     if scores is None or not scores["rows"]:
         return None, ""
     against, equal, rows = scores["against"], scores["equal"], scores["rows"]
@@ -357,14 +362,14 @@ def _scores_say(scores: dict[str, Any] | None) -> tuple[Status | None, str]:
         said.append(
             f"In {count(equal, 'row')} of {rows:,} both scores are equal: such a label is a coin."
         )
-    status = (
-        Status.BAD
+    severity = (
+        Severity.PROBLEM
         if against > 0.2 * rows
-        else Status.WARN
+        else Severity.WARNING
         if against > 0.01 * rows or equal > 0.05 * rows
         else None
     )
-    return status, " ".join(said)
+    return severity, " ".join(said)
 
 
 def _says(found: list[Place], agree: Estimate, would: int | None, one: str) -> str:
@@ -538,4 +543,4 @@ def _tables(found: list[Place], named: list[Place]) -> list[Table]:
     )
 
 
-PROBE = Probe("Are stretches or sources labeled the wrong way around?", inverted)
+FINDING = FindingSpec("Are stretches or sources labeled the wrong way around?", inverted)

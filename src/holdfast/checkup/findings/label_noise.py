@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import expit
 
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.estimators.agreement import votes
+from holdfast.checkup.estimators.agreement import shared_verdicts
 from holdfast.checkup.estimators.flip_rate import (
     Flips,
     by_models,
@@ -17,7 +17,8 @@ from holdfast.checkup.estimators.flip_rate import (
     posterior_wrong,
 )
 from holdfast.checkup.present.wording import percent, span
-from holdfast.checkup.result import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.report import Chart, Table
 from holdfast.report.charts import PALETTE
 from holdfast.report.marks import intervals
@@ -60,7 +61,7 @@ CANNOT = (
 )
 
 
-def label_noise(data: Comparisons, asked: Asked) -> Finding:
+def label_noise(data: Comparisons, request: CheckRequest) -> Finding:
     """The flip rate f with its interval, by repeated raters, by the profile likelihood of held-out
     log-odds, and by confident learning.
 
@@ -70,12 +71,12 @@ def label_noise(data: Comparisons, asked: Asked) -> Finding:
     only an upper bound is said.
     """
     routes: dict[str, Estimate] = {}
-    by_raters = agreement(data, asked)
+    by_raters = agreement(data, request)
     if by_raters.value is not None:
         routes[RATERS] = by_raters
     found = None
     if len(data) >= ENOUGH_ROWS:
-        found = by_models(data, level=asked.level, seed=asked.seed)
+        found = by_models(data, level=request.level, seed=request.seed)
         routes[MODEL] = Estimate(
             found.value,
             found.low,
@@ -83,13 +84,13 @@ def label_noise(data: Comparisons, asked: Asked) -> Finding:
             len(data),
             data.prompt.given,
             "profile likelihood",
-            asked.level,
+            request.level,
         )
-        routes[COUNT] = confident(data, found, asked)
+        routes[COUNT] = confident(data, found, request)
     best = _best(routes, found)
     return Finding(
         "Label noise",
-        _light(best),
+        _severity(best),
         _says(best, routes, found),
         best,
         "share of labels that are flipped",
@@ -115,18 +116,18 @@ def label_noise(data: Comparisons, asked: Asked) -> Finding:
 # ------------------------------------------------------------ routes
 
 
-def agreement(data: Comparisons, asked: Asked) -> Estimate:
+def agreement(data: Comparisons, request: CheckRequest) -> Estimate:
     """f from pairs that several raters judged; nothing where there are fewer than `ENOUGH_REPEATED`
     such verdicts.
     """
-    said = votes(data)
+    said = shared_verdicts(data)
     if len(said.row_V) < ENOUGH_REPEATED:
         return NOTHING
     draws = (
-        (said.item_V, said.rater_V) if np.ptp(said.alike_V) > 0 else (said.item_V,)
+        (said.item_V, said.rater_V) if np.ptp(said.agreement_V) > 0 else (said.item_V,)
     )  # raters who never disagree do not vary
     by = [
-        mean_interval(said.alike_V, code_V.tolist(), level=asked.level, seed=asked.seed)
+        mean_interval(said.agreement_V, code_V.tolist(), level=request.level, seed=request.seed)
         for code_V in draws
     ]
     ends = [(e.low, e.high) for e in by if e.low is not None and e.high is not None]
@@ -138,18 +139,18 @@ def agreement(data: Comparisons, asked: Asked) -> Estimate:
     )
     how = "agreement within pairs; the wider of two bootstraps, over prompts and over raters"
     return Estimate(
-        flips_from_agreement(by[0].value), low, high, by[0].n, by[0].clusters, how, asked.level
+        flips_from_agreement(by[0].value), low, high, by[0].n, by[0].clusters, how, request.level
     )
 
 
-def confident(data: Comparisons, found: Flips, asked: Asked) -> Estimate:
+def confident(data: Comparisons, found: Flips, request: CheckRequest) -> Estimate:
     """The share of labels off the diagonal of the confident joint (Northcutt et al. 2021), from
     calibrated held-out probabilities.
     """
     from cleanlab.count import compute_confident_joint
 
     agree_N = found.agreeing(found.z_N)
-    side_N = np.random.default_rng(asked.seed).integers(
+    side_N = np.random.default_rng(request.seed).integers(
         0, 2, len(agree_N)
     )  # the order in which a pair is shown says nothing
     first_N = np.where(side_N == 0, agree_N, 1 - agree_N)
@@ -163,7 +164,7 @@ def confident(data: Comparisons, found: Flips, asked: Asked) -> Estimate:
         len(agree_N),
         data.prompt.given,
         "confident joint",
-        asked.level,
+        request.level,
     )
 
 
@@ -188,12 +189,12 @@ def _below(one: Estimate, other: Estimate) -> bool:
 # ------------------------------------------------------------ what is said and shown
 
 
-def _light(best: Estimate) -> Status:
+def _severity(best: Estimate) -> Severity:
     if best.low is None or best.high is None:
-        return Status.UNKNOWN
+        return Severity.INCONCLUSIVE
     if best.low > SOME:
-        return Status.BAD if best.low > MANY else Status.WARN
-    return Status.GOOD if best.high <= FEW else Status.UNKNOWN
+        return Severity.PROBLEM if best.low > MANY else Severity.WARNING
+    return Severity.OK if best.high <= FEW else Severity.INCONCLUSIVE
 
 
 def _says(best: Estimate, routes: Mapping[str, Estimate], found: Flips | None) -> str:
@@ -353,4 +354,4 @@ def _why(others: float, side: float) -> str:
     return "; ".join(said)
 
 
-PROBE = Probe("How many labels are flipped?", label_noise)
+FINDING = FindingSpec("How many labels are flipped?", label_noise)

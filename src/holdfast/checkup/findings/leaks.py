@@ -7,7 +7,8 @@ import numpy as np
 
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.present.wording import count, percent
-from holdfast.checkup.result import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.report import Chart, Table
 from holdfast.stats.intervals import mean_interval
 from holdfast.text.minhash import Index, bare
@@ -15,36 +16,40 @@ from holdfast.text.minhash import Index, bare
 SHOWN = 10
 
 
-def leaks(data: Comparisons, asked: Asked) -> Finding:
+def leaks(data: Comparisons, request: CheckRequest) -> Finding:
     """The share of a test set's prompts that the comparisons hold, word for word (case and
     punctuation aside) or nearly so.
     """
-    if asked.against is None:
+    if request.against is None:
         return Finding(
             "Leaks",
-            Status.ABSENT,
+            Severity.NOT_APPLICABLE,
             "No test set was given. With --against FILE its prompts are looked for here.",
         )
     if data.named:
         return Finding(
-            "Leaks", Status.ABSENT, "These are contests between names; there are no prompts."
+            "Leaks",
+            Severity.NOT_APPLICABLE,
+            "These are contests between names; there are no prompts.",
         )
-    tests = [text for text in dict.fromkeys(asked.against) if text.strip()]
+    tests = [text for text in dict.fromkeys(request.against) if text.strip()]
     if not tests:
-        return Finding("Leaks", Status.UNKNOWN, "The test set that was given has no prompts.")
+        return Finding(
+            "Leaks", Severity.INCONCLUSIVE, "The test set that was given has no prompts."
+        )
     names = data.prompt.names
     place = {bare(name): i for i, name in enumerate(names)}
     exact = {t: place[key] for t, test in enumerate(tests) if (key := bare(test)) in place}
     others = [t for t in range(len(tests)) if t not in exact]
     near = {
         others[i]: (j, alike)
-        for i, j, alike in Index(names, seed=asked.seed).like([tests[t] for t in others])
+        for i, j, alike in Index(names, seed=request.seed).like([tests[t] for t in others])
     }
     found = [1.0 if t in exact or t in near else 0.0 for t in range(len(tests))]
-    share = mean_interval(found, level=asked.level, seed=asked.seed)
+    share = mean_interval(found, level=request.level, seed=request.seed)
     codes = {*exact.values(), *(j for j, _ in near.values())}
     rows_N = np.isin(data.prompt.code_N, list(codes))
-    status = Status.GOOD if not codes else Status.BAD if exact else Status.WARN
+    severity = Severity.OK if not codes else Severity.PROBLEM if exact else Severity.WARNING
     first_row = {int(code): i for i, code in reversed(list(enumerate(data.prompt.code_N.tolist())))}
     examples = [
         Example(first_row[j], 1.0, "its prompt is in the test set, word for word")
@@ -59,7 +64,7 @@ def leaks(data: Comparisons, asked: Asked) -> Finding:
     ]
     return Finding(
         "Leaks",
-        status,
+        severity,
         f"Of {count(len(tests), 'test prompt')}, {len(exact):,} stand here word for word "
         f"and {len(near):,} nearly ({percent(share)}); "
         f"they are the prompts of {count(int(rows_N.sum()), 'comparison')}.",
@@ -121,4 +126,4 @@ def _chart(tests: int, exact: int, near: list[float]) -> Chart:
     )
 
 
-PROBE = Probe("Are prompts of the test set among the data?", leaks)
+FINDING = FindingSpec("Are prompts of the test set among the data?", leaks)

@@ -12,7 +12,8 @@ from scipy.stats import t as student
 
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.present.wording import percent, span
-from holdfast.checkup.result import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.report import Chart, Table
 from holdfast.stats.arrays import Floats, Ints
 from holdfast.stats.intervals import Estimate, mean_interval
@@ -26,7 +27,7 @@ STEEPEST = 30.0
 SHOWN = 4000  # answers that a histogram is made of
 
 
-def length_bias(data: Comparisons, asked: Asked) -> Finding:
+def length_bias(data: Comparisons, request: CheckRequest) -> Finding:
     """The slope b of logit P(win) = b log(length / other's length), and the share of comparisons
     that the longer answer wins.
 
@@ -38,7 +39,7 @@ def length_bias(data: Comparisons, asked: Asked) -> Finding:
     if data.named:
         return Finding(
             title,
-            Status.ABSENT,
+            Severity.NOT_APPLICABLE,
             "These are contests between names; there are no answers to measure.",
         )
     chosen_N, rejected_N = (
@@ -47,19 +48,24 @@ def length_bias(data: Comparisons, asked: Asked) -> Finding:
     x_N = np.log1p(chosen_N) - np.log1p(rejected_N)
     clusters = data.cluster_N
     longer = mean_interval(
-        np.where(x_N == 0, np.nan, x_N > 0), clusters.tolist(), level=asked.level, seed=asked.seed
+        np.where(x_N == 0, np.nan, x_N > 0),
+        clusters.tolist(),
+        level=request.level,
+        seed=request.seed,
     )
-    slope = slope_of(x_N, clusters, level=asked.level)
+    slope = slope_of(x_N, clusters, level=request.level)
     if longer.value is None:
         return Finding(
             title,
-            Status.UNKNOWN,
+            Severity.INCONCLUSIVE,
             "All answers of a pair are equally long.",
             numbers={"longer_wins": longer.to_dict()},
         )
     away = _away(longer)
-    status = Status.BAD if away > TOO_FAR else Status.WARN if away > FAR else Status.GOOD
-    bins = _bins(x_N, clusters, asked)
+    severity = (
+        Severity.PROBLEM if away > TOO_FAR else Severity.WARNING if away > FAR else Severity.OK
+    )
+    bins = _bins(x_N, clusters, request)
     numbers: dict[str, Any] = {
         "longer_wins": longer.to_dict(),
         "slope": slope.to_dict(),
@@ -78,21 +84,21 @@ def length_bias(data: Comparisons, asked: Asked) -> Finding:
     ]
     return Finding(
         title,
-        status,
+        severity,
         f"The longer answer wins {percent(longer)} of comparisons{span(longer)}. "
         f"{slope_says(slope)}",
         longer,
         of,
         remedy="Compare answers of similar length, or train with a length-normalized objective."
-        if status is not Status.GOOD
+        if severity is not Severity.OK
         else "",
         cannot=(
             "Whether longer answers are better or only longer: judge pairs of equal length to tell."
         )
-        if status is not Status.GOOD
+        if severity is not Severity.OK
         else "",
         numbers=numbers,
-        charts=[_curve(bins, slope.value), _spread(chosen_N, rejected_N, asked.seed)],
+        charts=[_curve(bins, slope.value), _spread(chosen_N, rejected_N, request.seed)],
         tables=[
             Table(
                 ["", "10%", "median", "90%"],
@@ -193,7 +199,7 @@ def slope_of(x_N: Floats, cluster_N: Ints, *, level: float) -> Estimate:
     return Estimate(b, b - half, b + half, len(x_N), clusters, "cluster-robust", level)
 
 
-def _bins(x_N: Floats, cluster_N: Ints, asked: Asked) -> list[dict[str, Any]]:
+def _bins(x_N: Floats, cluster_N: Ints, request: CheckRequest) -> list[dict[str, Any]]:
     """Share of wins of the longer answer, by how many times as long it is: bins of equally many
     comparisons.
     """
@@ -210,8 +216,8 @@ def _bins(x_N: Floats, cluster_N: Ints, asked: Asked) -> list[dict[str, Any]]:
             won = mean_interval(
                 x_N[inside] > 0,
                 cluster_N[inside].tolist(),
-                level=asked.level,
-                seed=asked.seed,
+                level=request.level,
+                seed=request.seed,
                 resamples=300,
             )
             row: dict[str, Any] = {
@@ -323,4 +329,4 @@ def _spread(chosen_N: Floats, rejected_N: Floats, seed: int) -> Chart:
     return Chart(chart, "lengths", f"How long the answers are: {medians}.", medians)
 
 
-PROBE = Probe("Does the longer answer win?", length_bias)
+FINDING = FindingSpec("Does the longer answer win?", length_bias)

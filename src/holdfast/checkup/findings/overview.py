@@ -12,7 +12,8 @@ import numpy as np
 
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.present.wording import count, percent
-from holdfast.checkup.result import Asked, Finding, Probe, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Finding, FindingSpec, Severity
 from holdfast.report import Chart, Table
 from holdfast.stats.intervals import Estimate
 
@@ -42,7 +43,7 @@ COMMON = {
 WORDS = {name: frozenset(words.split()) for name, words in COMMON.items()}
 
 
-def contents(data: Comparisons, asked: Asked) -> Finding:
+def overview(data: Comparisons, request: CheckRequest) -> Finding:
     """Rows read, set aside by reason, ties, comparisons; prompts, answers, raters, groups, sources;
     languages, by common words.
     """
@@ -57,7 +58,7 @@ def contents(data: Comparisons, asked: Asked) -> Finding:
     answers = (
         len(data.models_N2[1]) if data.named and data.models_N2 else len(np.unique(data.answers_N2))
     )
-    languages = {} if data.named else _languages(data, asked.seed)
+    languages = {} if data.named else _languages(data, request.seed)
     numbers: dict[str, Any] = {
         "read": read,
         "set_aside": aside,
@@ -78,7 +79,9 @@ def contents(data: Comparisons, asked: Asked) -> Finding:
         if data.note
         else [],
     }
-    status = Status.BAD if share > MANY else Status.WARN if share > SOME else Status.GOOD
+    severity = (
+        Severity.PROBLEM if share > MANY else Severity.WARNING if share > SOME else Severity.OK
+    )
     about = (
         f"between {count(answers, 'name')}{' (in the sample)' if data.note else ''}"
         if data.named
@@ -101,12 +104,12 @@ def contents(data: Comparisons, asked: Asked) -> Finding:
     )
     return Finding(
         "What is there",
-        status,
+        severity,
         says,
         Estimate(share, n=read),
         "share of rows that were set aside",
         remedy="Look at the rows that were set aside, and cure them at the source."
-        if status is not Status.GOOD
+        if severity is not Severity.OK
         else "",
         cannot="Findings are about the sample; what they say of the whole carries its intervals."
         if data.note
@@ -196,7 +199,7 @@ def _chart(data: Comparisons, aside: dict[str, int]) -> Chart:
     )
     return Chart(
         chart,
-        "contents",
+        "overview",
         "What became of the rows.",
         "; ".join(f"{number:,} {name}" for name, number in shown),
     )
@@ -223,4 +226,4 @@ def _language_chart(languages: dict[str, float]) -> Chart:
     )
 
 
-PROBE = Probe("What is there?", contents, whole=True)
+FINDING = FindingSpec("What is there?", overview, whole=True)

@@ -12,7 +12,8 @@ from scipy.stats import t as student
 
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.present.wording import count, percent, span
-from holdfast.checkup.result import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.report import Chart, Table
 from holdfast.stats.arrays import Floats, Ints
 from holdfast.stats.intervals import NOTHING, Estimate, mean_interval
@@ -27,7 +28,7 @@ ROUNDS = 6  # of the correction for many strengths
 LARGEST = 20_000  # players
 
 
-def position_bias(data: Comparisons, asked: Asked) -> Finding:
+def position_bias(data: Comparisons, request: CheckRequest) -> Finding:
     """How often the first side wins; and, where the sides have names, how often it would win
     against its equal.
 
@@ -44,12 +45,12 @@ def position_bias(data: Comparisons, asked: Asked) -> Finding:
             "A column `chosen_first` (true or false), or rows with both sides in their order "
             "and a verdict, would tell."
         )
-        return Finding(title, Status.ABSENT, says, cannot=cannot)
+        return Finding(title, Severity.NOT_APPLICABLE, says, cannot=cannot)
     won_N = data.first_N[place_N] == 1
     clusters = data.cluster_N[place_N]
-    share = mean_interval(won_N, clusters.tolist(), level=asked.level, seed=asked.seed)
-    equals, identified = _against_equals(data, place_N, won_N, clusters, asked.level)
-    both = _turned(data, place_N, won_N, asked)
+    share = mean_interval(won_N, clusters.tolist(), level=request.level, seed=request.seed)
+    equals, identified = _against_equals(data, place_N, won_N, clusters, request.level)
+    both = _turned(data, place_N, won_N, request)
     best = equals if equals.value is not None else share
     numbers: dict[str, Any] = {
         "first_wins": share.to_dict(),
@@ -61,7 +62,7 @@ def position_bias(data: Comparisons, asked: Asked) -> Finding:
     if not identified:
         return Finding(
             title,
-            Status.UNKNOWN,
+            Severity.INCONCLUSIVE,
             f"The side shown first wins {percent(share)} of "
             f"{count(len(place_N), 'comparison')}{span(share)}, but too few sides "
             "change places to tell this from strength.",
@@ -72,9 +73,11 @@ def position_bias(data: Comparisons, asked: Asked) -> Finding:
             charts=[_chart(share, equals, both)],
         )
     away = 0.0 if best.low is None or best.high is None else max(best.low - 0.5, 0.5 - best.high)
-    status = Status.BAD if away > TOO_FAR else Status.WARN if away > FAR else Status.GOOD
-    if data.named and status is Status.BAD:
-        status = Status.WARN  # playing at home is an advantage, not a mistake of the judge
+    severity = (
+        Severity.PROBLEM if away > TOO_FAR else Severity.WARNING if away > FAR else Severity.OK
+    )
+    if data.named and severity is Severity.PROBLEM:
+        severity = Severity.WARNING  # playing at home is an advantage, not a mistake of the judge
     says = (
         f"The side shown first wins {percent(share)} of "
         f"{count(len(place_N), 'comparison')}{span(share)}."
@@ -89,21 +92,21 @@ def position_bias(data: Comparisons, asked: Asked) -> Finding:
     wrong = place_N[won_N][:5] if (best.value or 0) > 0.5 else place_N[~won_N][:5]
     return Finding(
         title,
-        status,
+        severity,
         says,
         best,
         "chance that the side shown first wins against its equal"
         if equals.value is not None
         else of,
         remedy="Show each pair in both orders, or draw the order at random, and average."
-        if status is not Status.GOOD
+        if severity is not Severity.OK
         else "",
         cannot="Ties were left out: among them the place may matter less." if data.ties else "",
         numbers=numbers,
         charts=[_chart(share, equals, both)],
         tables=[_table(share, equals)],
         examples=[Example(int(i), 1.0, "the verdict went with the place") for i in wrong]
-        if status is not Status.GOOD
+        if severity is not Severity.OK
         else [],
     )
 
@@ -208,7 +211,7 @@ def _against_equals(
     return Estimate(value, low, high, bonus.n, bonus.clusters, bonus.method, level), True
 
 
-def _turned(data: Comparisons, place_N: Ints, won_N: Any, asked: Asked) -> dict[str, Any]:
+def _turned(data: Comparisons, place_N: Ints, won_N: Any, request: CheckRequest) -> dict[str, Any]:
     """Pairs of answers judged in both orders: the share of such pairs of verdicts that stayed with
     the place, and not with the answer.
     """
@@ -229,7 +232,7 @@ def _turned(data: Comparisons, place_N: Ints, won_N: Any, asked: Asked) -> dict[
         return {"pairs": 0, "stay": None}
     p_P2 = won_P2[both] / seen_P2[both]
     stay = mean_interval(
-        p_P2.prod(axis=1) + (1 - p_P2).prod(axis=1), level=asked.level, seed=asked.seed
+        p_P2.prod(axis=1) + (1 - p_P2).prod(axis=1), level=request.level, seed=request.seed
     )
     return {"pairs": int(both.sum()), "stay": stay.value, "low": stay.low, "high": stay.high}
 
@@ -299,4 +302,4 @@ def _chart(share: Estimate, equals: Estimate, both: dict[str, Any]) -> Chart:
     )
 
 
-PROBE = Probe("Does the answer shown first win?", position_bias)
+FINDING = FindingSpec("Does the answer shown first win?", position_bias)

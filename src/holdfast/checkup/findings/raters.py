@@ -9,7 +9,12 @@ import altair as alt
 import numpy as np
 
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.estimators.agreement import Votes, exchangeable, item, votes
+from holdfast.checkup.estimators.agreement import (
+    SharedVerdicts,
+    exchangeable,
+    item,
+    shared_verdicts,
+)
 from holdfast.checkup.estimators.flip_rate import by_models, design_effect
 from holdfast.checkup.estimators.reliability import (
     Apart,
@@ -19,7 +24,8 @@ from holdfast.checkup.estimators.reliability import (
     reliabilities,
 )
 from holdfast.checkup.present.wording import count, percent, span
-from holdfast.checkup.result import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.report import Chart, Table
 from holdfast.report.charts import PALETTE
 from holdfast.report.marks import intervals
@@ -41,7 +47,7 @@ BY_VOTES, BY_MODEL = (
 )
 
 
-def raters(data: Comparisons, asked: Asked) -> Finding:
+def raters(data: Comparisons, request: CheckRequest) -> Finding:
     """Reliability a_r = P(rater r takes the right side), and a test by exchange of whether raters
     differ.
 
@@ -50,27 +56,29 @@ def raters(data: Comparisons, asked: Asked) -> Finding:
     identified.
     """
     if data.rater.given == 0:
-        return Finding("Raters", Status.ABSENT, "The rows do not say who judged them.")
+        return Finding("Raters", Severity.NOT_APPLICABLE, "The rows do not say who judged them.")
     if len(data.rater.names) < 2:
         return Finding(
             "Raters",
-            Status.ABSENT,
+            Severity.NOT_APPLICABLE,
             "All verdicts are by one rater.",
             numbers={"raters": 1, "differ": None},
         )
-    found = votes(data)
+    found = shared_verdicts(data)
     if len(found.row_V) >= ENOUGH:
-        return _by_votes(data, found, asked)
-    return _by_model(data, asked)
+        return _by_votes(data, found, request)
+    return _by_model(data, request)
 
 
 # ------------------------------------------------------------ two routes
 
 
-def _by_votes(data: Comparisons, found: Votes, asked: Asked) -> Finding:
-    alike_V = found.alike_V
-    agree = mean_interval(alike_V, found.item_V.tolist(), level=asked.level, seed=asked.seed)
-    parts = _parts(data, found, alike_V, asked)
+def _by_votes(data: Comparisons, found: SharedVerdicts, request: CheckRequest) -> Finding:
+    agreement_V = found.agreement_V
+    agree = mean_interval(
+        agreement_V, found.item_V.tolist(), level=request.level, seed=request.seed
+    )
+    parts = _parts(data, found, agreement_V, request)
     said = f"Two raters of the same pair agree in {percent(agree)} of cases{span(agree)}."
     numbers: dict[str, Any] = {
         "raters": len(found.raters),
@@ -80,14 +88,16 @@ def _by_votes(data: Comparisons, found: Votes, asked: Asked) -> Finding:
     }
     numbers |= {"agreement": agree.to_dict(), "alpha": _alpha(agree).to_dict()}
     if len(found.raters) < 3:
-        light = Status.GOOD if agree.low is not None and agree.low > 0.9 else Status.UNKNOWN
+        severity = (
+            Severity.OK if agree.low is not None and agree.low > 0.9 else Severity.INCONCLUSIVE
+        )
         cannot = (
             "With two raters, their agreement says how reliable they are together, not which "
             "of them errs. A third rater would."
         )
         return Finding(
             "Raters",
-            light,
+            severity,
             said,
             agree,
             "agreement of raters",
@@ -95,7 +105,7 @@ def _by_votes(data: Comparisons, found: Votes, asked: Asked) -> Finding:
             numbers=numbers | {"differ": None, "by": BY_VOTES},
         )
     effect = design_effect(
-        _centered(alike_V, found.rater_V),
+        _centered(agreement_V, found.rater_V),
         found.rater_V * (int(found.item_V.max()) + 1) + found.item_V,
     )
     scores = reliabilities(
@@ -104,21 +114,21 @@ def _by_votes(data: Comparisons, found: Votes, asked: Asked) -> Finding:
         found.rater_V,
         len(found.raters),
         effect=effect,
-        level=asked.level,
-        seed=asked.seed,
+        level=request.level,
+        seed=request.seed,
     )
     apart = differ(
         exchangeable(found, data.source),
         len(found.raters),
         resamples=_resamples(len(found.row_V)),
-        seed=asked.seed,
+        seed=request.seed,
     )
     return _finding(
-        data, found.row_V, found.rater_V, found.raters, scores, apart, asked, said, agree, numbers
+        data, found.row_V, found.rater_V, found.raters, scores, apart, request, said, agree, numbers
     )
 
 
-def _by_model(data: Comparisons, asked: Asked) -> Finding:
+def _by_model(data: Comparisons, request: CheckRequest) -> Finding:
     """Each verdict is held against p(right) of the calibrated model: the expectation-maximization
     of per-rater reliabilities, sampled.
     """
@@ -141,18 +151,18 @@ def _by_model(data: Comparisons, asked: Asked) -> Finding:
         "each is cannot be told."
     )
     if len(row_V) < ENOUGH:
-        return Finding("Raters", Status.UNKNOWN, nothing, cannot=cannot, numbers=numbers)
-    noise = by_models(data, level=asked.level, seed=asked.seed)
+        return Finding("Raters", Severity.INCONCLUSIVE, nothing, cannot=cannot, numbers=numbers)
+    noise = by_models(data, level=request.level, seed=request.seed)
     right_N = np.clip(noise.sided(noise.z_N), 1e-6, 1 - 1e-6)
     apart = differ(
         _by_sureness(data, row_V, rater_V, noise.z_N),
         len(names),
         resamples=_resamples(len(row_V)),
-        seed=asked.seed,
+        seed=request.seed,
     )
     numbers["p"] = apart.p
     if not noise.identified:
-        return Finding("Raters", Status.UNKNOWN, nothing, cannot=cannot, numbers=numbers)
+        return Finding("Raters", Severity.INCONCLUSIVE, nothing, cannot=cannot, numbers=numbers)
     side_V = np.log(right_N[row_V]) - np.log1p(-right_N[row_V])
     scores = reliabilities(
         np.ones(len(row_V)),
@@ -160,12 +170,12 @@ def _by_model(data: Comparisons, asked: Asked) -> Finding:
         rater_V,
         len(names),
         side_P=side_V,
-        level=asked.level,
-        seed=asked.seed,
+        level=request.level,
+        seed=request.seed,
     )
     scores = _widened(scores, noise.high - noise.value, noise.value - noise.low)
     said = "No pair was judged twice, so verdicts are held against a model of the others'."
-    return _finding(data, row_V, rater_V, names, scores, apart, asked, said, NOTHING, numbers)
+    return _finding(data, row_V, rater_V, names, scores, apart, request, said, NOTHING, numbers)
 
 
 def _widened(scores: Reliabilities, down: float, up: float) -> Reliabilities:
@@ -204,10 +214,10 @@ def _resamples(n: int) -> int:
     return 400 if n <= MANY_VOTES else 100
 
 
-def _centered(alike_V: Floats, rater_V: Ints) -> Floats:
+def _centered(agreement_V: Floats, rater_V: Ints) -> Floats:
     return np.asarray(
-        alike_V
-        - (np.bincount(rater_V, weights=alike_V) / np.maximum(np.bincount(rater_V), 1))[rater_V]
+        agreement_V
+        - (np.bincount(rater_V, weights=agreement_V) / np.maximum(np.bincount(rater_V), 1))[rater_V]
     )
 
 
@@ -221,12 +231,14 @@ def _alpha(agree: Estimate) -> Estimate:
     return Estimate(value, low, high, agree.n, agree.clusters, agree.method, agree.level)
 
 
-def _parts(data: Comparisons, found: Votes, alike_V: Floats, asked: Asked) -> dict[str, Any]:
+def _parts(
+    data: Comparisons, found: SharedVerdicts, agreement_V: Floats, request: CheckRequest
+) -> dict[str, Any]:
     """Agreement by known group and source, and within and across groups."""
 
     def over(value_V: Floats) -> Estimate:
         return mean_interval(
-            value_V, found.item_V.tolist(), level=asked.level, seed=asked.seed, resamples=400
+            value_V, found.item_V.tolist(), level=request.level, seed=request.seed, resamples=400
         )
 
     parts: dict[str, Any] = {}
@@ -238,11 +250,11 @@ def _parts(data: Comparisons, found: Votes, alike_V: Floats, asked: Asked) -> di
             continue
         largest = [int(k) for k in np.argsort(-sizes)[:12] if sizes[k] >= ENOUGH]
         parts[name] = {
-            str(column.names[k]): over(np.where(code_V == k, alike_V, np.nan)).to_dict()
+            str(column.names[k]): over(np.where(code_V == k, agreement_V, np.nan)).to_dict()
             for k in largest
         }
         within_V, across_V = (
-            found.alike_within(code_V + 1, outside=outside) for outside in (False, True)
+            found.agreement_within(code_V + 1, outside=outside) for outside in (False, True)
         )
         gap = over(np.where(code_V >= 0, within_V - across_V, np.nan))
         if gap.n >= ENOUGH:
@@ -260,7 +272,7 @@ def _finding(
     names: Sequence[str],
     scores: Reliabilities,
     apart: Apart,
-    asked: Asked,
+    request: CheckRequest,
     said: str,
     agree: Estimate,
     numbers: dict[str, Any],
@@ -278,10 +290,10 @@ def _finding(
     low.sort(key=lambda r: float(scores.value_R[r]))
     share = float(n_R[low].sum() / len(row_V))
     against = float(n_R[contrary].sum() / len(row_V))
-    status = Status.GOOD
+    severity = Severity.OK
     if apart_at_all or low:
-        status = Status.BAD if against > CONTRARY else Status.WARN
-    mean = Estimate(*scores.mean, len(row_V), len(names), "one-coin model, sampled", asked.level)
+        severity = Severity.PROBLEM if against > CONTRARY else Severity.WARNING
+    mean = Estimate(*scores.mean, len(row_V), len(names), "one-coin model, sampled", request.level)
     shown = [
         {
             "rater": names[r],
@@ -312,7 +324,7 @@ def _finding(
     }
     return Finding(
         "Raters",
-        status,
+        severity,
         f"{said} {_sentence(names, low, share, scores, bool(apart_at_all), n_R)}",
         mean if agree.value is None else agree,
         "reliability of a rater"
@@ -475,4 +487,4 @@ def _examples(
     ]
 
 
-PROBE = Probe("How reliable are the raters?", raters)
+FINDING = FindingSpec("How reliable are the raters?", raters)

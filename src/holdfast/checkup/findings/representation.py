@@ -13,7 +13,8 @@ import numpy as np
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.estimators.features import preference_model
 from holdfast.checkup.present.wording import count, percent
-from holdfast.checkup.result import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.evaluation.ranking import wins
 from holdfast.pluralism import Representativeness, labels_for, radius, representativeness
 from holdfast.pluralism.representativeness import GroupGap
@@ -33,7 +34,7 @@ TITLE, OF = (
 )
 
 
-def representation(data: Comparisons, asked: Asked) -> Finding:
+def representation(data: Comparisons, request: CheckRequest) -> Finding:
     """How far one reward, fitted to the rows as they came, lies from what a stated population would
     say.
 
@@ -61,13 +62,13 @@ def representation(data: Comparisons, asked: Asked) -> Finding:
         )
         return Finding(
             TITLE,
-            Status.ABSENT,
+            Severity.NOT_APPLICABLE,
             why,
             cannot="A column `group` would tell how one reward serves each of them.",
         )
-    value_N = np.full(len(data), 0.5) if data.named else _agreed(data, asked.seed)
-    stated = asked.population is not None
-    population = asked.population if asked.population is not None else _shares(data)
+    value_N = np.full(len(data), 0.5) if data.named else _agreed(data, request.seed)
+    stated = request.population is not None
+    population = request.population if request.population is not None else _shares(data)
     who = (
         data.rater.code_N if len(data.rater.names) >= ENOUGH_RATERS else data.cluster_N
     )  # one judge of everything is no sample of judges
@@ -76,35 +77,35 @@ def representation(data: Comparisons, asked: Asked) -> Finding:
         [None if code < 0 else str(groups.names[code]) for code in groups.code_N.tolist()],
         {str(name): share for name, share in population.items()},
         rater_N=[None if code < 0 else code for code in who.tolist()],
-        level=asked.level,
+        level=request.level,
     )
-    why = _untold(data, value_N, who, asked)
+    why = _untold(data, value_N, who, request)
     told = not why
-    needed = labels_for(asked.epsilon, groups=len(found.groups), level=asked.level)
+    needed = labels_for(request.epsilon, groups=len(found.groups), level=request.level)
     missing = sum(group.target for group in found.groups if group.group in found.absent)
-    status = _status(found, missing, asked.epsilon, stated, told)
+    severity = _severity(found, missing, request.epsilon, stated, told)
     gap = found.average if stated else found.worst
     return Finding(
         TITLE,
-        status,
-        _says(found, missing, needed, asked, stated, told),
+        severity,
+        _says(found, missing, needed, request, stated, told),
         NOTHING
         if not told
         else Estimate(
-            gap.value, gap.low, gap.high, len(data), len(np.unique(who)), "Welch", asked.level
+            gap.value, gap.low, gap.high, len(data), len(np.unique(who)), "Welch", request.level
         ),
         OF
         if stated
         else "gap between the group that one reward serves least like the rest, and all rows",
-        remedy=_remedy(found, needed) if status in (Status.WARN, Status.BAD) else "",
+        remedy=_remedy(found, needed) if severity in (Severity.WARNING, Severity.PROBLEM) else "",
         cannot=_cannot(found, stated, why),
         numbers=_numbers(found)
-        | {"stated": stated, "missing": missing, "needed": needed, "epsilon": asked.epsilon},
-        charts=[_gaps(found, asked.epsilon), _composition(found)]
+        | {"stated": stated, "missing": missing, "needed": needed, "epsilon": request.epsilon},
+        charts=[_gaps(found, request.epsilon), _composition(found)]
         if told
         else [_composition(found)],
-        tables=[_table(found, needed, asked)],
-        examples=_examples(data, found, asked.seed) if told else [],
+        tables=[_table(found, needed, request)],
+        examples=_examples(data, found, request.seed) if told else [],
     )
 
 
@@ -131,12 +132,12 @@ def _agreed(data: Comparisons, seed: int) -> Floats:
     return wins(logit_N, np.zeros(len(logit_N)))
 
 
-def _untold(data: Comparisons, value_N: Floats, who_N: Ints, asked: Asked) -> str:
+def _untold(data: Comparisons, value_N: Floats, who_N: Ints, request: CheckRequest) -> str:
     """Why these rows do not tell how one reward serves each group; empty where they do."""
     if data.named:
         return "these are contests between names, of which no text is known."
     alone_N = np.where(who_N < 0, -1 - np.arange(len(who_N)), who_N)  # rows of nobody in particular
-    right = mean_interval(value_N, alone_N.tolist(), level=asked.level, seed=asked.seed)
+    right = mean_interval(value_N, alone_N.tolist(), level=request.level, seed=request.seed)
     if right.low is not None and right.low > 0.5:
         return ""
     return (
@@ -150,19 +151,24 @@ def _shares(data: Comparisons) -> dict[Any, float]:
     return dict(zip(data.group.names, counts.astype(float).tolist(), strict=True))
 
 
-def _status(
+def _severity(
     found: Representativeness, missing: float, epsilon: float, stated: bool, told: bool
-) -> Status:
+) -> Severity:
     if missing > MANY_ABSENT or (told and stated and found.average.low > epsilon):
-        return Status.BAD
+        return Severity.PROBLEM
     if missing > epsilon or (told and found.worst.low > epsilon):
-        return Status.WARN
+        return Severity.WARNING
     known = stated and told and found.average.high <= epsilon and found.worst.high <= 2 * epsilon
-    return Status.GOOD if known else Status.UNKNOWN
+    return Severity.OK if known else Severity.INCONCLUSIVE
 
 
 def _says(
-    found: Representativeness, missing: float, needed: int, asked: Asked, stated: bool, told: bool
+    found: Representativeness,
+    missing: float,
+    needed: int,
+    request: CheckRequest,
+    stated: bool,
+    told: bool,
 ) -> str:
     groups = count(len(found.groups), "group")
     if not stated:
@@ -198,10 +204,10 @@ def _says(
             f" The reward fitted to these rows serves `{found.worst_group}` least like the "
             f"rest: {percent(found.worst.value)} apart"
         )
-        says += f" ({100 * asked.level:.0f}%: {between})."
+        says += f" ({100 * request.level:.0f}%: {between})."
     return (
         says
-        + f" To know every group to {percent(asked.epsilon, 0)} takes {needed:,} labels of each."
+        + f" To know every group to {percent(request.epsilon, 0)} takes {needed:,} labels of each."
     )
 
 
@@ -268,7 +274,7 @@ def _examples(data: Comparisons, found: Representativeness, seed: int) -> list[E
 # ------------------------------------------------------------ shown
 
 
-def _table(found: Representativeness, needed: int, asked: Asked) -> Table:
+def _table(found: Representativeness, needed: int, request: CheckRequest) -> Table:
     rows = [
         [
             str(group.group),
@@ -281,7 +287,7 @@ def _table(found: Representativeness, needed: int, asked: Asked) -> Table:
             f"{100 * group.gap.high:+.1f})",
             "nothing"
             if not group.rows
-            else percent(radius(group.rows, groups=len(found.groups), level=asked.level)),
+            else percent(radius(group.rows, groups=len(found.groups), level=request.level)),
             max(0, needed - group.rows),
         ]
         for group in _shown(found)
@@ -302,7 +308,7 @@ def _table(found: Representativeness, needed: int, asked: Asked) -> Table:
         f"{which}: its share of the population and of the labels, the share of its labels "
         "that one reward agrees with, and that minus "
         "all rows' (intervals hold together). To know each to "
-        f"{percent(asked.epsilon, 0)}, whatever the labels, takes {needed:,} of each."
+        f"{percent(request.epsilon, 0)}, whatever the labels, takes {needed:,} of each."
     )
     return Table(names, rows, caption)
 
@@ -414,4 +420,4 @@ def _gaps(found: Representativeness, epsilon: float) -> Chart:
     return Chart(chart, "representation-gaps", caption, said)
 
 
-PROBE = Probe("Whom do the raters stand for?", representation)
+FINDING = FindingSpec("Whom do the raters stand for?", representation)

@@ -17,11 +17,12 @@ from scipy.stats import t as student
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.estimators.features import COUNTED, SURFACE, surface_2ND, words_2NV
 from holdfast.checkup.present.wording import percent, span
-from holdfast.checkup.result import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.report import Chart, Table
 from holdfast.report.marks import intervals
 from holdfast.stats.arrays import Floats, Ints
-from holdfast.stats.cross_fitting import FOLDS, one_way
+from holdfast.stats.cross_fitting import FOLDS, one_way_folds
 from holdfast.stats.intervals import NOTHING, Estimate, mean_interval
 
 TELLING, ALL_BUT = 0.75, 0.9  # shares of pairs that surface alone puts in order
@@ -51,7 +52,7 @@ class Probed:
         return {"paired": self.paired.to_dict(), "auc": self.auc.to_dict()}
 
 
-def separability(data: Comparisons, asked: Asked) -> Finding:
+def separability(data: Comparisons, request: CheckRequest) -> Finding:
     """Logistic probes that see one answer and say whether it was chosen, fitted on other prompts
     (Pan et al. 2025, "More is Less").
 
@@ -68,29 +69,29 @@ def separability(data: Comparisons, asked: Asked) -> Finding:
     if data.named:
         return Finding(
             title,
-            Status.ABSENT,
+            Severity.NOT_APPLICABLE,
             "These are contests between names; there are no answers to look at.",
         )
-    places = sampled_places(data.cluster_N, PROBED, asked.seed)
+    places = sampled_places(data.cluster_N, PROBED, request.seed)
     cluster_M = data.cluster_N[places]
     if len(places) < FEWEST or len(np.unique(cluster_M)) < 2 * FOLDS:
         return Finding(
             title,
-            Status.UNKNOWN,
+            Severity.INCONCLUSIVE,
             f"{len(places)} comparisons are too few to fit a probe to.",
             cannot=f"{FEWEST} at least would do.",
         )
-    found = {name: probe(x, cluster_M, asked) for name, x in _inputs(data, places).items()}
-    control = _controls(data, places, found, asked)
-    features = _features(data, places, asked)
+    found = {name: probe(x, cluster_M, request) for name, x in _inputs(data, places).items()}
+    control = _controls(data, places, found, request)
+    features = _features(data, places, request)
     surface, words = found["surface"].paired, found["words"].paired if "words" in found else NOTHING
     low = surface.low or 0.0
-    status = (
-        Status.BAD
+    severity = (
+        Severity.PROBLEM
         if low > ALL_BUT
-        else Status.WARN
+        else Severity.WARNING
         if low > TELLING or (words.low or 0.0) > ALL_BUT
-        else Status.GOOD
+        else Severity.OK
     )
     often = [f for f in features if f["pairs"] >= 0.1 * len(places)]
     top = sorted(often, key=lambda f: -abs(f["value"] - 0.5))[:2]
@@ -118,7 +119,7 @@ def separability(data: Comparisons, asked: Asked) -> Finding:
     ]
     return Finding(
         title,
-        status,
+        severity,
         says,
         surface,
         of,
@@ -126,18 +127,18 @@ def separability(data: Comparisons, asked: Asked) -> Finding:
             "Balance the surface: draw both answers from one model with the same settings, or "
             "match their length and format."
         )
-        if status is not Status.GOOD
+        if severity is not Severity.OK
         else "",
         cannot=(
             "A probe cannot say whether surface is what people liked or only goes with it: "
             "judge pairs that are matched in it."
         )
-        if status is not Status.GOOD
+        if severity is not Severity.OK
         else "",
         numbers={name: p.to_dict() for name, p in found.items()}
         | {"features": features, "controls": control, "probed": len(places)},
         charts=[_chart(found), _feature_chart(features)],
-        tables=[_table(found, control), *_telling_words(data, places, asked)],
+        tables=[_table(found, control), *_telling_words(data, places, request)],
         examples=examples,
     )
 
@@ -155,7 +156,7 @@ def sampled_places(cluster_N: Ints, most: int, seed: int) -> Ints:
     return np.flatnonzero(np.isin(cluster_N, kept))
 
 
-def probe(x_2ND: tuple[Any, Any], cluster_N: Ints, asked: Asked) -> Probed:
+def probe(x_2ND: tuple[Any, Any], cluster_N: Ints, request: CheckRequest) -> Probed:
     """A logistic probe of single answers, fitted and judged one way: `x_2ND` are the features of
     the chosen and of the rejected ones.
     """
@@ -163,7 +164,7 @@ def probe(x_2ND: tuple[Any, Any], cluster_N: Ints, asked: Asked) -> Probed:
 
     stack = sparse.vstack if sparse.issparse(x_2ND[0]) else np.concatenate
     score_2N = np.zeros((2, len(cluster_N)))
-    for fitted, judged in one_way(cluster_N, seed=asked.seed):
+    for fitted, judged in one_way_folds(cluster_N, seed=request.seed):
         side_M = np.repeat([1, 0], len(fitted))
         model = LogisticRegression(C=0.3, max_iter=200, tol=1e-3).fit(
             stack([x[fitted] for x in x_2ND]), side_M
@@ -171,8 +172,8 @@ def probe(x_2ND: tuple[Any, Any], cluster_N: Ints, asked: Asked) -> Probed:
         for side, x in enumerate(x_2ND):
             score_2N[side, judged] = model.decision_function(x[judged])
     right_N = np.where(score_2N[0] == score_2N[1], 0.5, score_2N[0] > score_2N[1])
-    paired = mean_interval(right_N, cluster_N.tolist(), level=asked.level, seed=asked.seed)
-    return Probed(score_2N, paired, auc_of(score_2N, cluster_N, level=asked.level))
+    paired = mean_interval(right_N, cluster_N.tolist(), level=request.level, seed=request.seed)
+    return Probed(score_2N, paired, auc_of(score_2N, cluster_N, level=request.level))
 
 
 def auc_of(score_2N: Floats, cluster_N: Ints, *, level: float) -> Estimate:
@@ -250,7 +251,7 @@ def _one_hot(code_M: Ints, width: int) -> sparse.csr_matrix:
 
 
 def _controls(
-    data: Comparisons, places: Ints, found: Mapping[str, Probed], asked: Asked
+    data: Comparisons, places: Ints, found: Mapping[str, Probed], request: CheckRequest
 ) -> dict[str, dict[str, Any]]:
     """What is left where a shortcut is closed: pairs of equal length; pairs of one writer (all that
     differs is what was said, and luck).
@@ -263,7 +264,7 @@ def _controls(
         score_2M = found[kind].score_2N[:, inside_M]
         right = np.where(score_2M[0] == score_2M[1], 0.5, score_2M[0] > score_2M[1])
         return mean_interval(
-            right, cluster_M[inside_M].tolist(), level=asked.level, seed=asked.seed
+            right, cluster_M[inside_M].tolist(), level=request.level, seed=request.seed
         ).to_dict()
 
     ratio_M = np.diff(surface_2ND(data)[:, places, 0], axis=0)[0]
@@ -282,7 +283,7 @@ def _controls(
     return control
 
 
-def _features(data: Comparisons, places: Ints, asked: Asked) -> list[dict[str, Any]]:
+def _features(data: Comparisons, places: Ints, request: CheckRequest) -> list[dict[str, Any]]:
     """Of the pairs that differ in a surface feature, the share in which the chosen answer has more
     of it.
     """
@@ -296,7 +297,7 @@ def _features(data: Comparisons, places: Ints, asked: Asked) -> list[dict[str, A
         differ = int(np.isfinite(more_M).sum())
         if differ >= FEWEST:
             share = mean_interval(
-                more_M, cluster, level=asked.level, seed=asked.seed, resamples=200
+                more_M, cluster, level=request.level, seed=request.seed, resamples=200
             )
             found.append(
                 {
@@ -310,7 +311,7 @@ def _features(data: Comparisons, places: Ints, asked: Asked) -> list[dict[str, A
     return found
 
 
-def _telling_words(data: Comparisons, places: Ints, asked: Asked) -> list[Table]:
+def _telling_words(data: Comparisons, places: Ints, request: CheckRequest) -> list[Table]:
     """The words with the largest weights of a probe fitted to all examined rows: what it looks at,
     in sample.
     """
@@ -440,4 +441,4 @@ def _feature_chart(features: list[dict[str, Any]]) -> Chart:
     return Chart(chart, "surface_features", caption, said)
 
 
-PROBE = Probe("Can chosen and rejected be told apart by surface?", separability)
+FINDING = FindingSpec("Can chosen and rejected be told apart by surface?", separability)

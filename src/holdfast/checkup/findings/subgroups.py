@@ -14,27 +14,28 @@ from numpy.typing import NDArray
 
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.estimators.latent_groups import (
-    Camps,
     Features,
-    Known,
+    KnownGroups,
+    LatentGroups,
     Units,
-    camps_of,
     drawn,
     features,
     known_groups,
     largest,
+    latent_groups_of,
     units_of,
 )
 from holdfast.checkup.estimators.propensity import matched
 from holdfast.checkup.present.wording import percent, span
-from holdfast.checkup.result import Asked, Example, Finding, Probe, Status
+from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.report import Chart, Table
 from holdfast.report.marks import colors, intervals
 from holdfast.stats.arrays import Floats
 from holdfast.stats.intervals import NOTHING, Estimate, mean_interval
 from holdfast.text.codes import Coded
 
-MOST_CAMPS = 4
+MOST_GROUPS_SOUGHT = 4
 ENOUGH = 60  # rows of a known group
 MOST_GROUPS = 8
 MOST_RATERS = 12  # so few raters are groups of their own
@@ -65,7 +66,7 @@ LABELS = "A camp that wants the opposite may be people who mixed up the two side
 class Column(NamedTuple):
     """What a known column came to."""
 
-    found: Known
+    found: KnownGroups
     everywhere: Estimate  # nats a comparison by a taste of the group's own
     # the same, on rows whose prompts are alike in all groups; so is `lost`, and `cross` where they
     # are alike in the two
@@ -113,7 +114,7 @@ class Column(NamedTuple):
         return self.differs and (lost or self.against is not None)
 
 
-def camps(data: Comparisons, asked: Asked) -> Finding:
+def subgroups(data: Comparisons, request: CheckRequest) -> Finding:
     """The number of tastes by held-out likelihood, over raters; what one reward for all loses;
     whether known groups differ.
 
@@ -126,40 +127,40 @@ def camps(data: Comparisons, asked: Asked) -> Finding:
     if len(data) < ENOUGH:
         return Finding(
             "Camps",
-            Status.UNKNOWN,
+            Severity.INCONCLUSIVE,
             "There are too few comparisons to tell tastes apart.",
             numbers=_nothing(),
         )
-    have = features(data, asked.seed)
+    have = features(data, request.seed)
     columns = {name: column for name, column in _columns(data).items() if have.x_ND.shape[1]}
-    units = units_of(data, asked.seed) if have.x_ND.shape[1] else None
-    level = 1 - (1 - asked.level) / max(
+    units = units_of(data, request.seed) if have.x_ND.shape[1] else None
+    level = 1 - (1 - request.level) / max(
         1, len(columns) + (units is not None)
     )  # that of each question, of several
-    known = {name: _column(data, have, column, asked, level) for name, column in columns.items()}
+    known = {name: _column(data, have, column, request, level) for name, column in columns.items()}
     sides = {name: side for name, side in known.items() if side is not None}
-    hidden, gains = (None, []) if units is None else _hidden(have, units, asked, level)
-    return _finding(data, asked, have, hidden, gains, sides)
+    hidden, gains = (None, []) if units is None else _hidden(have, units, request, level)
+    return _finding(data, request, have, hidden, gains, sides)
 
 
 def _hidden(
-    have: Features, units: Units, asked: Asked, level: float
-) -> tuple[Camps | None, list[Estimate]]:
+    have: Features, units: Units, request: CheckRequest, level: float
+) -> tuple[LatentGroups | None, list[Estimate]]:
     """One more taste at a time, as long as it is believed; and the gain of each that was tried, the
     last one's too.
     """
-    hidden: Camps | None = None
+    hidden: LatentGroups | None = None
     gains: list[Estimate] = []
-    for k in range(2, min(MOST_CAMPS, (int(units.unit_S.max()) + 1) // 5) + 1):
-        tried = camps_of(have.x_ND, units, k, seed=asked.seed, before=hidden)
-        gains.append(mean_interval(tried.gains[-1], level=level, seed=asked.seed))
+    for k in range(2, min(MOST_GROUPS_SOUGHT, (int(units.unit_S.max()) + 1) // 5) + 1):
+        tried = latent_groups_of(have.x_ND, units, k, seed=request.seed, before=hidden)
+        gains.append(mean_interval(tried.gains[-1], level=level, seed=request.seed))
         if not _believed(tried, gains[-1]):
             return hidden or tried, gains
         hidden = tried
     return hidden, gains
 
 
-def _believed(tried: Camps, gain: Estimate) -> bool:
+def _believed(tried: LatentGroups, gain: Estimate) -> bool:
     """The gain is clear of 0 and not tiny, and no camp is empty."""
     each = float(tried.gains[-1].sum()) / len(tried.row_S)
     units = tried.model.share_K.min() * len(tried.gains[-1])
@@ -171,7 +172,7 @@ def _clear(gain: Estimate) -> bool:
 
 
 def _nothing() -> dict[str, Any]:
-    return {"camps": 1, "opposed_column": None}
+    return {"subgroups": 1, "opposed_column": None}
 
 
 def _columns(data: Comparisons) -> dict[str, Coded]:
@@ -182,67 +183,74 @@ def _columns(data: Comparisons) -> dict[str, Coded]:
 
 
 def _column(
-    data: Comparisons, have: Features, column: Coded, asked: Asked, level: float
+    data: Comparisons, have: Features, column: Coded, request: CheckRequest, level: float
 ) -> Column | None:
     """Groups as they came; where a taste of their own tells, again on rows thinned until prompts
     are alike, as if there were no others.
     """
     clusters = drawn(data)
     found = known_groups(
-        have.x_ND, column, clusters, seed=asked.seed, least=ENOUGH, most=MOST_GROUPS
+        have.x_ND, column, clusters, seed=request.seed, least=ENOUGH, most=MOST_GROUPS
     )
     if found is None:
         return None
-    everywhere = _over(found, found.gain_S, asked, level)
+    everywhere = _over(found, found.gain_S, request, level)
     alike_GS = np.ones((len(found.names), len(found.row_S)), bool)
     if not _clear(everywhere):
-        return Column(found, everywhere, everywhere, *_compared(found, alike_GS, asked))
-    alike_GS = matched([data.prompts[i] for i in found.row_S], found.group_S, seed=asked.seed)
+        return Column(found, everywhere, everywhere, *_compared(found, alike_GS, request))
+    alike_GS = matched([data.prompts[i] for i in found.row_S], found.group_S, seed=request.seed)
     kept_M = np.flatnonzero(alike_GS[found.group_S, np.arange(len(found.row_S))])
     share, row_M = len(kept_M) / len(found.row_S), found.row_S[kept_M]
     thinned = Coded(column.code_N[row_M], column.names)
     again = known_groups(
-        have.x_ND[row_M], thinned, clusters[row_M], seed=asked.seed, least=ENOUGH, most=MOST_GROUPS
+        have.x_ND[row_M],
+        thinned,
+        clusters[row_M],
+        seed=request.seed,
+        least=ENOUGH,
+        most=MOST_GROUPS,
     )
     if again is None:
         return Column(
-            found, everywhere, NOTHING, *_compared(found, np.ones_like(alike_GS), asked), share
+            found, everywhere, NOTHING, *_compared(found, np.ones_like(alike_GS), request), share
         )
     alike_GM = alike_GS[[found.names.index(name) for name in again.names]][:, kept_M[again.row_S]]
     again = replace(again, row_S=row_M[again.row_S])
     return Column(
         again,
         everywhere,
-        _over(again, again.gain_S, asked, level),
-        *_compared(again, alike_GM, asked),
+        _over(again, again.gain_S, request, level),
+        *_compared(again, alike_GM, request),
         share,
     )
 
 
-def _over(found: Known, value_S: Floats, asked: Asked, level: float) -> Estimate:
+def _over(found: KnownGroups, value_S: Floats, request: CheckRequest, level: float) -> Estimate:
     return mean_interval(
-        value_S, found.cluster_S.tolist(), level=level, seed=asked.seed, resamples=400
+        value_S, found.cluster_S.tolist(), level=level, seed=request.seed, resamples=400
     )
 
 
 def _compared(
-    found: Known, alike_GS: NDArray[np.bool_], asked: Asked
+    found: KnownGroups, alike_GS: NDArray[np.bool_], request: CheckRequest
 ) -> tuple[dict[str, Estimate], dict[tuple[str, str], Estimate]]:
     """`lost` and `cross` of a column; the taste of group g on those rows of another that `alike_GS`
     keeps for it.
     """
     lost_S = (found.own_S > 0).astype(float) - (found.shared_S > 0)
     lost = {
-        name: _over(found, np.where(found.group_S == g, lost_S, np.nan), asked, asked.level)
+        name: _over(found, np.where(found.group_S == g, lost_S, np.nan), request, request.level)
         for g, name in enumerate(found.names)
     }
-    level = 1 - (1 - asked.level) / (len(found.names) * (len(found.names) - 1))
+    level = 1 - (1 - request.level) / (len(found.names) * (len(found.names) - 1))
     cross = {}
     for g, a in enumerate(found.names):
         for h, b in enumerate(found.names):
             there = (found.group_S == h) & (alike_GS[g] | (g == h))
             right_S = np.where(there, (found.by_GS[g] > 0).astype(float), np.nan)
-            cross[a, b] = _over(found, right_S, asked, level) if there.sum() >= ENOUGH else NOTHING
+            cross[a, b] = (
+                _over(found, right_S, request, level) if there.sum() >= ENOUGH else NOTHING
+            )
     return lost, cross
 
 
@@ -251,9 +259,9 @@ def _compared(
 
 def _finding(
     data: Comparisons,
-    asked: Asked,
+    request: CheckRequest,
     have: Features,
-    hidden: Camps | None,
+    hidden: LatentGroups | None,
     gains: list[Estimate],
     sides: Mapping[str, Column],
 ) -> Finding:
@@ -263,10 +271,10 @@ def _finding(
         if hidden is None or not _believed(hidden, gains[len(hidden.gains) - 1])
         else hidden.model.k
     )
-    lost, nats = _losses(hidden, number, asked)
+    lost, nats = _losses(hidden, number, request)
     differ = [name for name, side in sides.items() if side.differs]
     opposed = next((name for name in differ if sides[name].opposed), None)
-    loud = (number > 1 and by_raters and (nats.value or 0.0) >= WORTH) or bool(differ)
+    flagged = (number > 1 and by_raters and (nats.value or 0.0) >= WORTH) or bool(differ)
     heavy = opposed is not None or (
         number > 1
         and by_raters
@@ -279,18 +287,18 @@ def _finding(
         any(side.apart for side in sides.values()),
         any(side.sees for side in sides.values()),
     )
-    looked = (by_raters and not short and _sees(hidden, asked)) or (sees and not apart)
-    status = (
-        Status.BAD
-        if loud and heavy
-        else Status.WARN
-        if loud
-        else Status.GOOD
+    looked = (by_raters and not short and _sees(hidden, request)) or (sees and not apart)
+    severity = (
+        Severity.PROBLEM
+        if flagged and heavy
+        else Severity.WARNING
+        if flagged
+        else Severity.OK
         if looked
-        else Status.UNKNOWN
+        else Severity.INCONCLUSIVE
     )
     cannot = [NO_RATERS] if data.rater.given == 0 else [] if by_raters else [TOO_FEW]
-    cannot += [BLIND] if not looked and not sees and not loud and (by_raters or sides) else []
+    cannot += [BLIND] if not looked and not sees and not flagged and (by_raters or sides) else []
     cannot += [SHORT] if short and number == 1 else []
     cannot += [CONFOUNDED] if apart else []
     cannot += [LABELS] if number > 1 and by_raters else []
@@ -299,7 +307,7 @@ def _finding(
         charts.append(_number_chart(hidden, gains))
     return Finding(
         "Camps",
-        status,
+        severity,
         " ".join(
             [
                 *_says_hidden(hidden, number, lost, gains, have),
@@ -315,7 +323,7 @@ def _finding(
         remedy=_remedy(number if by_raters else 1, opposed, differ),
         cannot=" ".join(cannot),
         numbers={
-            "camps": number if by_raters else 1,
+            "subgroups": number if by_raters else 1,
             "opposed_column": opposed,
             "units": None if hidden is None else hidden.units,
             "tastes_among_units": number,
@@ -323,7 +331,7 @@ def _finding(
             "accuracy_lost": lost.to_dict(),
             "nats_lost": nats.to_dict(),
             "shares": None if hidden is None or number == 1 else hidden.model.share_K.tolist(),
-            "share_of_smallest": _smallest(hidden, number, asked),
+            "share_of_smallest": _smallest(hidden, number, request),
             "disagreement": None
             if hidden is None or number == 1
             else hidden.model.disagreement(have.x_ND[hidden.row_S]).tolist(),
@@ -335,7 +343,9 @@ def _finding(
     )
 
 
-def _losses(hidden: Camps | None, number: int, asked: Asked) -> tuple[Estimate, Estimate]:
+def _losses(
+    hidden: LatentGroups | None, number: int, request: CheckRequest
+) -> tuple[Estimate, Estimate]:
     """Accuracy and nats a comparison that one taste loses on units held out."""
     if hidden is None:
         return NOTHING, NOTHING
@@ -343,36 +353,38 @@ def _losses(hidden: Camps | None, number: int, asked: Asked) -> tuple[Estimate, 
     right_S = (several_S > 0.5).astype(float) - (single_S > 0.5)
     nats_S = np.log(np.maximum(several_S, 1e-12)) - np.log(np.maximum(single_S, 1e-12))
     lost, nats = (
-        mean_interval(v, whose, level=asked.level, seed=asked.seed) for v in (right_S, nats_S)
+        mean_interval(v, whose, level=request.level, seed=request.seed) for v in (right_S, nats_S)
     )
     return lost, nats
 
 
-def _sees(hidden: Camps | None, asked: Asked) -> bool:
+def _sees(hidden: LatentGroups | None, request: CheckRequest) -> bool:
     """Whether rows of units held out are predicted better than by a coin."""
     if hidden is None:
         return False
     right = mean_interval(
         (hidden.several_S > 0.5).astype(float),
         hidden.unit_S.tolist(),
-        level=asked.level,
-        seed=asked.seed,
+        level=request.level,
+        seed=request.seed,
         resamples=400,
     )
     return right.low is not None and right.low > 0.5
 
 
-def _smallest(hidden: Camps | None, number: int, asked: Asked) -> dict[str, Any] | None:
+def _smallest(
+    hidden: LatentGroups | None, number: int, request: CheckRequest
+) -> dict[str, Any] | None:
     """The share of the smallest camp, by responsibilities."""
     if hidden is None or number == 1:
         return None
     return mean_interval(
-        hidden.model.responsibility_RK[:, -1], level=asked.level, seed=asked.seed
+        hidden.model.responsibility_RK[:, -1], level=request.level, seed=request.seed
     ).to_dict()
 
 
 def _says_hidden(
-    hidden: Camps | None, number: int, lost: Estimate, gains: list[Estimate], have: Features
+    hidden: LatentGroups | None, number: int, lost: Estimate, gains: list[Estimate], have: Features
 ) -> list[str]:
     if hidden is None:
         return []
@@ -462,7 +474,7 @@ def _tables(sides: Mapping[str, Column]) -> list[Table]:
     ]
 
 
-def _hidden_charts(have: Features, hidden: Camps | None, number: int) -> list[Chart]:
+def _hidden_charts(have: Features, hidden: LatentGroups | None, number: int) -> list[Chart]:
     if hidden is None or number == 1:
         return []
     names = [
@@ -499,14 +511,14 @@ def _hidden_charts(have: Features, hidden: Camps | None, number: int) -> list[Ch
     return [
         Chart(
             chart.properties(height=34 * max(2, len(shown))),
-            "camps-tastes",
+            "subgroups-tastes",
             about,
             "Bars of feature weights by camp.",
         )
     ]
 
 
-def _number_chart(hidden: Camps | None, gains: list[Estimate]) -> Chart:
+def _number_chart(hidden: LatentGroups | None, gains: list[Estimate]) -> Chart:
     names = [f"{k + 2} instead of {k + 1}" for k in range(len(gains))]
     rows = [
         {"name": n, "value": g.value, "low": g.low, "high": g.high}
@@ -518,7 +530,7 @@ def _number_chart(hidden: Camps | None, gains: list[Estimate]) -> Chart:
     )
     return Chart(
         chart,
-        "camps-number",
+        "subgroups-number",
         "A further taste is believed where its interval lies right of the line.",
     )
 
@@ -561,7 +573,7 @@ def _known_charts(sides: Mapping[str, Column]) -> list[Chart]:
         charts.append(
             Chart(
                 alt.layer(cells, text).properties(height=height),
-                f"camps-by-{name}",
+                f"subgroups-by-{name}",
                 about,
                 "A matrix of accuracies.",
             )
@@ -570,7 +582,7 @@ def _known_charts(sides: Mapping[str, Column]) -> list[Chart]:
 
 
 def _examples(
-    have: Features, hidden: Camps | None, sides: Mapping[str, Column], differ: list[str]
+    have: Features, hidden: LatentGroups | None, sides: Mapping[str, Column], differ: list[str]
 ) -> list[Example]:
     if hidden is not None:
         logit_SK = have.x_ND[hidden.row_S] @ hidden.model.theta_KD[:2].T
@@ -599,4 +611,4 @@ def _examples(
     ]
 
 
-PROBE = Probe("Do people with opposed tastes judge together?", camps)
+FINDING = FindingSpec("Do people with opposed tastes judge together?", subgroups)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.present.wording import count, span
-from holdfast.checkup.result import Example, Finding, Status
-from holdfast.checkup.table import PROBES
-from holdfast.report import LIGHTS, Details, Page, Pair, Section, Table, Tile
+from holdfast.checkup.result import Example, Finding, Severity
+from holdfast.checkup.table import FINDINGS
+from holdfast.report import SEVERITIES, Details, Page, Pair, Section, Table, Tile
 from holdfast.stats.intervals import Estimate
 from holdfast.types import Row, Text
 
@@ -23,20 +23,26 @@ if TYPE_CHECKING:
     from holdfast.checkup.check import Checkup
 
 SHOWN = 10  # rows of a finding
-ASKS = {probe.name: probe.asks for probe in PROBES}
+ASKS = {spec.name: spec.question for spec in FINDINGS}
 
 
-LOUD = {Status.BAD: ("problem", "problems"), Status.WARN: ("thing to look at", "things to look at")}
+FLAGGED = {
+    Severity.PROBLEM: ("problem", "problems"),
+    Severity.WARNING: ("thing to look at", "things to look at"),
+}
 QUIET = {
-    Status.GOOD: ("question came out fine", "questions came out fine"),
-    Status.UNKNOWN: ("cannot be answered from these data", "cannot be answered from these data"),
+    Severity.OK: ("question came out fine", "questions came out fine"),
+    Severity.INCONCLUSIVE: (
+        "cannot be answered from these data",
+        "cannot be answered from these data",
+    ),
 }
 
 
 def page_of(checkup: Checkup) -> Page:
     """The whole page, worst finding first; within a light in the order of the table."""
     names = sorted(
-        (n for n, f in checkup.findings.items() if f.status is not Status.ABSENT),
+        (n for n, f in checkup.findings.items() if f.severity is not Severity.NOT_APPLICABLE),
         key=lambda n: _rank(checkup.findings[n]),
     )
     sections = [_advice(checkup.advice)]
@@ -53,16 +59,22 @@ def page_of(checkup: Checkup) -> Page:
 
 def lead(checkup: Checkup) -> str:
     """What was looked at, how many lights of each kind, and the advice, in sentences."""
-    data, lights = checkup.data, Counter(finding.status for finding in checkup.findings.values())
+    data, lights = checkup.data, Counter(finding.severity for finding in checkup.findings.values())
     looked = (
         count(data.total, "comparison")
         if len(data) == data.total
         else f"{len(data):,} of {count(data.total, 'comparison')}"
     )
-    loud = [count(lights[status], *words) for status, words in LOUD.items() if lights[status]]
-    verdict = f"{' and '.join(loud)} in {looked}." if loud else f"No fault was found in {looked}."
-    quiet = [count(lights[status], *words) for status, words in QUIET.items() if lights[status]]
-    rest = f" {', but '.join(quiet) if not loud else ' and '.join(quiet)}." if quiet else ""
+    flagged = [
+        count(lights[severity], *words) for severity, words in FLAGGED.items() if lights[severity]
+    ]
+    verdict = (
+        f"{' and '.join(flagged)} in {looked}." if flagged else f"No fault was found in {looked}."
+    )
+    quiet = [
+        count(lights[severity], *words) for severity, words in QUIET.items() if lights[severity]
+    ]
+    rest = f" {', but '.join(quiet) if not flagged else ' and '.join(quiet)}." if quiet else ""
     return (
         f"{verdict[:1].upper()}{verdict[1:]}{rest} The advice: {checkup.advice.best.verb} "
         f"{checkup.advice.best.label}." + (f"\n\nExamined: {data.note}." if data.note else "")
@@ -75,7 +87,7 @@ def short(path: str) -> str:
 
 
 def _rank(finding: Finding) -> int:
-    return list(LIGHTS).index(finding.status.value)
+    return list(SEVERITIES).index(finding.severity.value)
 
 
 def _tiles(checkup: Checkup) -> list[Tile]:
@@ -134,7 +146,7 @@ def _rests(choice: Choice) -> str:
 # ------------------------------------------------------------ findings
 
 
-def _finding(finding: Finding, asks: str, data: Comparisons) -> Section:
+def _finding(finding: Finding, question: str, data: Comparisons) -> Section:
     aside = [("What to do about it", finding.remedy)] if finding.remedy else []
     if finding.cannot:
         aside.append(("What these data cannot tell", finding.cannot))
@@ -144,8 +156,8 @@ def _finding(finding: Finding, asks: str, data: Comparisons) -> Section:
         chart=finding.charts,
         table=finding.tables,
         measure=_measure(finding.estimate, finding.of, finding.percent),
-        light=finding.status.value,
-        asks=asks,
+        severity=finding.severity.value,
+        question=question,
         aside=aside,
         pairs=[
             pair_of(data.rows[example.place], example)
@@ -209,7 +221,7 @@ def _making(checkup: Checkup) -> Section:
     absent = [
         (f.title, f.says + (f" {f.cannot}" if f.cannot else ""))
         for f in checkup.findings.values()
-        if f.status is Status.ABSENT
+        if f.severity is Severity.NOT_APPLICABLE
     ]
     tables = (
         [Table(["not asked", "why"], absent, "Questions with nothing to look at")] if absent else []

@@ -8,13 +8,13 @@ from rich.table import Table
 from rich.text import Text
 
 from holdfast.checkup.check import Checkup
-from holdfast.checkup.result import Status
+from holdfast.checkup.result import Severity
 
-LIGHTS = {
-    Status.BAD: ("●", "bold red"),
-    Status.WARN: ("▲", "yellow"),
-    Status.UNKNOWN: ("?", "cyan"),
-    Status.GOOD: ("✓", "green"),
+SEVERITIES = {
+    Severity.PROBLEM: ("●", "bold red"),
+    Severity.WARNING: ("▲", "yellow"),
+    Severity.INCONCLUSIVE: ("?", "cyan"),
+    Severity.OK: ("✓", "green"),
 }
 
 
@@ -23,13 +23,15 @@ def show(checkup: Checkup, console: Console) -> None:
     for line in checkup.report.lines():
         console.print(line, style="dim", highlight=False)
     table = Table(box=box.SIMPLE, show_header=False, padding=(0, 1))
-    for status, (mark, style) in LIGHTS.items():
+    for severity, (mark, style) in SEVERITIES.items():
         for finding in checkup.findings.values():
-            if finding.status is status:
+            if finding.severity is severity:
                 table.add_row(Text(mark, style), Text(finding.title, "bold"), Text(finding.says))
     console.print(table)
     absent = [
-        finding.title for finding in checkup.findings.values() if finding.status is Status.ABSENT
+        finding.title
+        for finding in checkup.findings.values()
+        if finding.severity is Severity.NOT_APPLICABLE
     ]
     if absent:
         console.print(f"nothing to look at for: {', '.join(absent)}", style="dim", highlight=False)
