@@ -1,8 +1,8 @@
 """What a check-up says of one thing: a number with its interval, a plain sentence, the rows that
 show it best, and a picture.
 
-One finding is one file, `checkup/findings/NAME.py`: a function `NAME(data, request) -> Finding`, and
-below it `FINDING = FindingSpec(question, NAME)`. The table of them is `checkup/table.py`. What
+One finding is one file, `checkup/findings/NAME.py`: a function `NAME(data, request) -> Finding`,
+and below it `FINDING = FindingSpec(question, NAME)`. The table of them is `checkup/table.py`. What
 a finding found is in `numbers`, in JSON's own types: advice reads that, and nothing else does.
 """
 
@@ -20,8 +20,8 @@ from holdfast.stats.intervals import NOTHING, Estimate
 
 
 class Severity(StrEnum):
-    """How much a finding matters. `INCONCLUSIVE`: these data cannot tell. `NOT_APPLICABLE`: there is
-    nothing to look at.
+    """How much a finding matters. `INCONCLUSIVE`: these data cannot tell. `NOT_APPLICABLE`: there
+    is nothing to look at.
     """
 
     OK = "ok"
@@ -51,8 +51,8 @@ class Finding:
 
     Attributes:
         title: a few words: "Label noise"
-        severity: WARNING and PROBLEM rest on an interval: data without the flaw show them in at most
-            5% of cases
+        severity: WARNING and PROBLEM rest on an interval: data without the flaw show them in at
+            most 5% of cases
         says: one to three plain sentences with the numbers in them, for a reader who knows no
             statistics
         estimate: the number that matters most, with its interval

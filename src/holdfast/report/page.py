@@ -103,9 +103,9 @@ class Section:
     """A heading, paragraphs (blank lines part them), and whatever shows what they say.
 
     Attributes:
-        severity: one of `SEVERITIES`: the section is a finding, and its `text` up to the first blank line
-            stands in the page's summary
-        asks: the question that a finding answers
+        severity: one of `SEVERITIES`: the section is a finding, and its `text` up to the first
+            blank line stands in the page's summary
+        question: the question that a finding answers
         aside: paragraphs with a name, set apart: ("What these data cannot tell", "...")
         command: something to paste into a shell, with a button that copies it
         measure: the one number of a finding, with its interval
