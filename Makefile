@@ -1,18 +1,26 @@
 # make demo    the whole story in a few minutes on two cores: see demo/report.html
 # make test    every test
+# make fast    those that take a minute together
 # Both make .venv from pinned constraints first; nothing else is needed than Python 3.11 or newer with venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: soak demo test lint types docs bench-pairwise bench-check bench-games bench-families bench-generate clean
+.PHONY: soak demo test fast slow-tests lint types docs bench-pairwise bench-check bench-games bench-families bench-generate clean
 
 demo: $(STAMP)
 	$(BIN)/holdfast demo --out demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto
+
+fast: $(STAMP)
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+slow-tests: $(STAMP)
+	$(BIN)/python -m pytest -n auto --junitxml=.durations.xml
+	$(BIN)/python -m tests.slow .durations.xml
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -13,6 +13,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from tests import slow
+
 torch.set_num_threads(1)  # models here are so small that threads only wait for each other
 
 WORDS = (
@@ -113,3 +115,7 @@ def pair_rows() -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    slow.mark(items)

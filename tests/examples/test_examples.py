@@ -39,7 +39,6 @@ def test_the_loop_that_knows_of_flips_ranks_better() -> None:
     assert share["rdpo"] > share["dpo"] > 60
 
 
-@pytest.mark.slow
 def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     cells = json.loads((EXAMPLES / "check_and_train.ipynb").read_text(encoding="utf-8"))["cells"]
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
