@@ -18,9 +18,9 @@ from functools import cached_property
 
 import numpy as np
 
-from holdfast.arrays import floats
 from holdfast.errors import DataError
 from holdfast.optimization.two_stage.problem import Floats, Recourse, Rows, TwoStage, Uncertainty
+from holdfast.stats.arrays import floats
 
 MOST_FACTORS = 12  # vertices of the box are listed
 

@@ -17,9 +17,9 @@ from functools import cached_property
 
 import numpy as np
 
-from holdfast.arrays import floats
 from holdfast.errors import DataError
 from holdfast.optimization.two_stage.problem import Floats, Recourse, Rows, TwoStage, Uncertainty
+from holdfast.stats.arrays import floats
 
 
 @dataclass(frozen=True)

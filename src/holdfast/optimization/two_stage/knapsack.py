@@ -16,9 +16,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.arrays import floats
 from holdfast.errors import DataError
 from holdfast.optimization.two_stage.problem import Floats, Recourse, Rows, TwoStage, Uncertainty
+from holdfast.stats.arrays import floats
 
 LARGEST = 2_000_000  # capacity up to which the second stage is solved by dynamic programming
 

@@ -23,13 +23,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.arrays import whole
 from holdfast.errors import OptionError, RunError
 from holdfast.files import folder_to_write, read_json, sweep, write_bytes, write_json, writing
 from holdfast.optimization.two_stage.generate import random_kind, random_knapsack
 from holdfast.optimization.two_stage.knapsack import Knapsack, best_gain
 from holdfast.optimization.two_stage.problem import Floats
 from holdfast.optimization.two_stage.relaxation import fractional
+from holdfast.stats.arrays import whole
 
 FEATURES = ("weight", "profit", "repair", "degradation", "outsourcing", "capacity")
 A_FILE = 10  # instances

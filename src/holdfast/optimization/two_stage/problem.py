@@ -17,9 +17,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.arrays import floats
 from holdfast.errors import DataError, RunError
 from holdfast.optimization.two_stage.programs import InfeasibleError, Program
+from holdfast.stats.arrays import floats
 
 Floats = NDArray[np.float64]
 FITS = 1e-7  # by which a constraint may be missed, relative to its size
