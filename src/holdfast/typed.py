@@ -152,7 +152,7 @@ def _number(value: Any) -> float | int:
         ):  # a whole number beyond what a float can hold
             finite = False
         if finite:
-            if type(value) is int and abs(value) <= EXACT:
+            if isinstance(value, int) and abs(value) <= EXACT:
                 return value
             return float(value)  # torch takes no whole number beyond int64
     raise Misfit

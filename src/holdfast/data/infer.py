@@ -44,6 +44,7 @@ from holdfast.data.unread import Unread
 from holdfast.data.verdicts import (
     OF_LABELS,
     OF_PAIRS,
+    Code,
     Tally,
     Token,
     decide,
@@ -461,7 +462,7 @@ def _code(
     file: str,
     verdicts: Mapping[str, str],
     whole: Callable[[], Iterable[Record]],
-) -> tuple[parsers.Code | None, str]:
+) -> tuple[Code | None, str]:
     """What the verdicts of the file mean, and how that was found."""
     column = verdict_column(roles)
     if column is None:

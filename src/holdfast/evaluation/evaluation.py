@@ -75,7 +75,7 @@ class Evaluation:
                 "notes",
             )
         }
-        return plain_json(
+        whole: dict[str, Any] = plain_json(
             out
             | {
                 "all": vars(self.all),
@@ -83,6 +83,7 @@ class Evaluation:
                 "texts": self.texts,
             }
         )
+        return whole
 
     def to_json(self) -> str:
         return json_text(self.to_dict(), indent=2)

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text as Line
 
 if TYPE_CHECKING:
-    from holdfast.evaluation.evaluation import Evaluation, Part
+    from holdfast.evaluation.evaluation import Evaluation
+    from holdfast.evaluation.parts import Part
 
 MISSING = "n/a"
 RANKING = {

@@ -62,8 +62,9 @@ def linear_program(
             f"HiGHS found no solution: {found.message}",
             hint="a longer max_seconds, or interior.interior_point",
         )
-    pi_A: Floats = np.clip(found.x[:-1], 0, None)
-    return pi_A / pi_A.sum()
+    weight_A = np.clip(found.x[:-1], 0, None)
+    pi_A: Floats = weight_A / weight_A.sum()
+    return pi_A
 
 
 def regularized(game: Game, *, tolerance: float = 1e-14) -> Floats:

@@ -67,7 +67,8 @@ class Game:
 
     def win_A(self, pi_A: Floats) -> Floats:
         """g(p) = P p: how often each answer beats an answer of the policy."""
-        return self.skew_AA @ pi_A + 0.5 * pi_A.sum()
+        win_A: Floats = self.skew_AA @ pi_A + 0.5 * pi_A.sum()
+        return win_A
 
 
 def validated(given: ArrayLike) -> Floats:
@@ -286,7 +287,8 @@ class Oracle:
             return self.game.win_A(pi_A)
         drawn_K = self._rng.choice(len(pi_A), self.opponents, p=pi_A / pi_A.sum())
         met_AK = self.game.pref_AA[:, drawn_K]
-        return (self._rng.random(met_AK.shape) < met_AK).mean(-1)
+        share_A: Floats = (self._rng.random(met_AK.shape) < met_AK).mean(-1)
+        return share_A
 
     def columns(self, index_B: NDArray[np.intp]) -> Floats:
         """P[:, b] - 1/2 for some answers b: A x B, at the price of B / A calls."""

@@ -124,7 +124,8 @@ class _System:
         right_A = (b_A * self.root_A / scale).astype(self.kind)
         close = 1e-4 if self.kind == np.float32 else 1e-9
         y_A, _ = gmres(self.whole, right_A, M=self.part, rtol=close, restart=60, maxiter=2)
-        return scale * (self.root_A * y_A).astype(float)
+        out_A: Floats = scale * (self.root_A * y_A).astype(float)
+        return out_A
 
 
 def _step(
@@ -188,4 +189,5 @@ def _on_support(skew_AA: Floats, p_A: Floats, s_A: Floats) -> Floats | None:
         return None
     out_A = np.zeros(len(p_A))
     out_A[on] = np.clip(found, 0, None)
-    return out_A / out_A.sum()
+    pi_A: Floats = out_A / out_A.sum()
+    return pi_A

@@ -57,6 +57,7 @@ def _product(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
     def forward(x: Tensor) -> Tensor:
         if torch.is_autocast_enabled("cpu"):
             return nn.functional.linear(x, weight, bias)
-        return linear(x, laid_out, bias, "none", [], "")
+        out: Tensor = linear(x, laid_out, bias, "none", [], "")
+        return out
 
     return forward

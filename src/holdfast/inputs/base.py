@@ -265,7 +265,7 @@ class TokenValue(Input):
         Raises:
             NeedError: the sequences have none.
         """
-        value = getattr(part, self.field)
+        value: Tensor | None = getattr(part, self.field)
         if value is None:
             raise self.missing(seen="these sequences have none")
         return value

@@ -151,7 +151,9 @@ def gains(reward_KSA: ArrayLike, log_ref_SA: ArrayLike, *, unit: bool = True) ->
     p = np.exp(log_ref)
     centered = reward - np.einsum("sa,ksa->ks", p, reward)[..., None]
     spread_K = np.sqrt(np.einsum("sa,ksa->k", p, centered**2) / len(p))
-    return centered / np.where(spread_K > 0, spread_K, 1.0)[:, None, None] if unit else centered
+    unit_K = np.where(spread_K > 0, spread_K, 1.0) if unit else np.ones_like(spread_K)
+    out: Floats = centered / unit_K[:, None, None]
+    return out
 
 
 def regrets(reward_KSA: ArrayLike, log_ref_SA: ArrayLike, *, beta: float) -> Floats:
@@ -160,7 +162,8 @@ def regrets(reward_KSA: ArrayLike, log_ref_SA: ArrayLike, *, beta: float) -> Flo
     the others back for it."""
     check("beta", beta, lambda: 0 < beta < inf, "be above 0 and finite")
     reward, log_ref, weight_S = _tables(reward_KSA, log_ref_SA, None)
-    return reward - (beta * logsumexp(log_ref + reward / beta, axis=2) @ weight_S)[:, None, None]
+    best_K: Floats = beta * logsumexp(log_ref + reward / beta, axis=2) @ weight_S
+    return reward - best_K[:, None, None]
 
 
 def pool_toward_worst(

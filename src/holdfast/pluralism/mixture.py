@@ -40,7 +40,8 @@ def hard(joint_RK: Floats) -> Floats:
     """The likeliest group takes a rater whole, as in the paper (equal shares give its argmax of the
     likelihood alone).
     """
-    return np.eye(joint_RK.shape[1])[joint_RK.argmax(1)]
+    taken_RK: Floats = np.eye(joint_RK.shape[1])[joint_RK.argmax(1)]
+    return taken_RK
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ class Rule:
 
 def sntv_points(position_VM: Floats, k: int) -> Floats:
     """1 for a first place."""
-    return (position_VM == 0).astype(float)
+    first_VM: Floats = (position_VM == 0).astype(float)
+    return first_VM
 
 
 def bloc_points(position_VM: Floats, k: int) -> Floats:
@@ -51,7 +52,9 @@ def borda_points(position_VM: Floats, k: int) -> Floats:
     """
     m = position_VM.shape[1]
     ranked_V1 = np.isfinite(position_VM).sum(1, keepdims=True)
-    return np.where(np.isfinite(position_VM), m - 1 - position_VM, (m - 1 - ranked_V1) / 2)
+    ranked_VM = np.isfinite(position_VM)
+    points_VM: Floats = np.where(ranked_VM, m - 1 - position_VM, (m - 1 - ranked_V1) / 2)
+    return points_VM
 
 
 SNTV = Rule("sntv", sntv_points)

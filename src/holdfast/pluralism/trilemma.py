@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import ceil, inf, log
+from math import ceil, inf, log, log1p
 from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -111,7 +111,7 @@ def trials_for(delta: float, *, level: float = 0.95) -> int:
     ceil(ln(1 - level) / ln(1 - delta)); 0.001 at 0.95 takes 2,995."""
     check("delta", delta, lambda: 0 < delta < 1, "lie between 0 and 1")
     check("level", level, lambda: 0 < level < 1, "lie between 0 and 1")
-    return ceil(log(1 - level) / np.log1p(-delta) - 1e-12)
+    return ceil(log(1 - level) / log1p(-delta) - 1e-12)
 
 
 # ------------------------------------------------------------ cost
