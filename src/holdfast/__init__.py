@@ -16,20 +16,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from holdfast.extras import require
+from holdfast.version import __version__
 
 if TYPE_CHECKING:
     from holdfast import data, games, pluralism, preference, recipes, reductions, rewards, sampling
     from holdfast.checkup.check import check
     from holdfast.data import read
     from holdfast.evaluation.evaluation import evaluate
+    from holdfast.lab.confirm import confirm
     from holdfast.scorers.rows import score
     from holdfast.training.policy import train
     from holdfast.training.reward_model import train_reward
 
-__version__ = "0.1.0"
 __all__ = [
     "__version__",
     "check",
+    "confirm",
     "data",
     "evaluate",
     "games",
@@ -48,6 +50,7 @@ __all__ = [
 # Looked up when first used, so that `import holdfast` costs nothing.
 FUNCTIONS = {
     "check": "holdfast.checkup.check",
+    "confirm": "holdfast.lab.confirm",
     "read": "holdfast.data",
     "score": "holdfast.scorers.rows",
     "train": "holdfast.training.policy",

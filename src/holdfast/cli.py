@@ -288,8 +288,19 @@ def _check(name: str) -> Any:
     from holdfast.checkup.check import check
     from holdfast.checkup.present.terminal import show
 
-    def command(as_json: bool, folder: Path, **values: Any) -> None:
+    def command(
+        as_json: bool, folder: Path, confirm: bool, workers: int | None, **values: Any
+    ) -> None:
+        if workers is not None and not confirm:
+            raise OptionError("--workers is read with --confirm alone", hint="add --confirm")
+        if confirm:
+            require("confirm")
         found = check(out=folder, **sourced(values))
+        if confirm:
+            from holdfast.lab.confirm import confirm as tried
+
+            how = {name: values[name] for name in ("model", "seed", "quiet")}
+            found = tried(found, out=folder, workers=workers, **how)
         if as_json:
             print_json(found.to_dict())
         else:
@@ -308,12 +319,28 @@ def _check(name: str) -> Any:
         ],
     )
     doc = (
-        "What is wrong with these preferences, and what to do about it: noise, camps, "
-        "circles, shortcuts, with intervals, in minutes."
+        "What is wrong with these preferences, and what to do about it: label noise, preference "
+        "subgroups, cycles, shortcuts, with intervals, in minutes."
         "\n\nholdfast check prefs.jsonl"
     )
     flags = [
         *flags_of(check, arguments=("data",), leave_out=("tokenizer", "out")),
+        flag(
+            "confirm",
+            bool,
+            False,
+            "train the top choices and plain DPO small on these rows with a flaw planted, and say "
+            "whether the advice held",
+            "Options",
+        ),
+        flag(
+            "workers",
+            int | None,
+            None,
+            "processes at once that train language models for --confirm; one a processor unless "
+            "given",
+            "Options",
+        ),
         *reading_flags(quarantine=True),
     ]
     return as_command(name, command, [*flags, folder, AS_JSON], doc)

@@ -132,8 +132,10 @@ def test_contests_between_names_are_checked_and_not_confirmed(tmp_path):
     path.write_text("winner,loser\n" + "".join(f"n{i % 7},n{(i + 1) % 7}\n" for i in range(70)))
     found = holdfast.check(path, quiet=True)
     assert found.advice.command.startswith("holdfast lab games")
-    with pytest.raises(OptionError, match="no texts"):
-        holdfast.check(path, confirm=True, quiet=True)
+    confirmed = holdfast.confirm(found, quiet=True)
+    assert (
+        confirmed.confirmation.verdict == "not tried" and "no texts" in confirmed.confirmation.says
+    )
 
 
 def test_what_holds_no_verdict_is_refused_with_its_own_words(tmp_path):

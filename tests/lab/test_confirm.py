@@ -13,9 +13,17 @@ import holdfast
 from holdfast.checkup.advice import advise
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.result import Finding, Severity
-from holdfast.errors import DataError, OptionError
+from holdfast.errors import DataError
 from holdfast.lab import confirm as module
-from holdfast.lab.confirm import Untried, arms_of, compared, confirm, dealt, jackknife, tried
+from holdfast.lab.confirm import (
+    Untried,
+    arms_of,
+    compared,
+    dealt,
+    jackknife,
+    train_and_compare,
+    tried,
+)
 from holdfast.lab.stress.text import world_rows
 from holdfast.lab.verdict import Interval
 from tests.worded import worded
@@ -236,7 +244,7 @@ def test_identical_arms_differ_by_nothing_at_all():
 
 def test_it_runs_to_the_end_on_rows_and_says_what_was_planted(tmp_path):
     data = Comparisons.of(worded(300))
-    found = confirm(data, advise(noisy()), tmp_path, quiet=True)
+    found = train_and_compare(data, advise(noisy()), tmp_path, quiet=True)
     assert (
         list(found.scores) == ["rdpo --flip 0.2", "dpo"]
         and found.held_out == len(data)
@@ -244,7 +252,7 @@ def test_it_runs_to_the_end_on_rows_and_says_what_was_planted(tmp_path):
     )
     assert "20% of the training rows" in found.says and found.right["dpo"].low > 0.5
     assert found.section().title == "Did the advice hold?"
-    assert found == confirm(
+    assert found == train_and_compare(
         data, advise(noisy()), tmp_path, quiet=True
     )  # nothing in it is left to chance
 
@@ -252,7 +260,9 @@ def test_it_runs_to_the_end_on_rows_and_says_what_was_planted(tmp_path):
 def test_a_method_that_words_cannot_serve_is_tried_with_small_language_models(tmp_path):
     circles = {"cycles": Finding("Circles", Severity.PROBLEM, "Round and round.")}
     data = Comparisons.of(world_rows(60).rows)
-    found = confirm(data, advise(circles), tmp_path, rows=52, folds=2, workers=1, quiet=True)
+    found = train_and_compare(
+        data, advise(circles), tmp_path, rows=52, folds=2, workers=1, quiet=True
+    )
     assert (
         list(found.scores) == ["srpo", "dpo"]
         and found.model == "small language models"
@@ -262,7 +272,7 @@ def test_a_method_that_words_cannot_serve_is_tried_with_small_language_models(tm
 
 
 def test_progress_and_the_number_of_trainings_are_told_before_they_start(tmp_path, capsys):
-    confirm(Comparisons.of(world_rows(60).rows), advise(noisy()), tmp_path, folds=2)
+    train_and_compare(Comparisons.of(world_rows(60).rows), advise(noisy()), tmp_path, folds=2)
     said = " ".join(capsys.readouterr().err.split())
     assert "4 small policies of words: rdpo --flip 0.2, dpo on 2 folds of" in said
 
@@ -270,7 +280,7 @@ def test_progress_and_the_number_of_trainings_are_told_before_they_start(tmp_pat
 def test_too_few_rows_are_a_result_that_says_so(tmp_path):
     data = Comparisons.of(world_rows(100).rows[:20])
     with pytest.raises(DataError, match=r"20 comparisons to .* too few") as caught:
-        confirm(data, advise(noisy()), tmp_path, quiet=True)
+        train_and_compare(data, advise(noisy()), tmp_path, quiet=True)
     assert "at least 50 comparisons and 5 prompts" in str(caught.value)
     found = tried(data, advise(noisy()), tmp_path, quiet=True)
     assert (
@@ -291,7 +301,10 @@ def pairs(tmp_path, n):
 
 
 def test_a_check_up_of_few_rows_ends_with_its_report_and_the_reason(tmp_path):
-    found = holdfast.check(pairs(tmp_path, 12), out=tmp_path / "out", confirm=True, quiet=True)
+    out = tmp_path / "out"
+    found = holdfast.confirm(
+        holdfast.check(pairs(tmp_path, 12), out=out, quiet=True), out=out, quiet=True
+    )
     assert "not tried" in found.confirmation.says
     assert "was not tried: 12 comparisons" in (tmp_path / "out" / "report.html").read_text()
     assert (
@@ -305,13 +318,20 @@ def test_broken_off_it_leaves_the_whole_report_of_what_was_found_before(tmp_path
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "run_all", stopped)
+    found = holdfast.check(pairs(tmp_path, 60), out=tmp_path / "out", quiet=True)
     with pytest.raises(KeyboardInterrupt):
-        holdfast.check(pairs(tmp_path, 60), out=tmp_path / "out", confirm=True, quiet=True)
+        holdfast.confirm(found, out=tmp_path / "out", quiet=True)
     assert json.loads((tmp_path / "out" / "check.json").read_text())["confirmation"] is None
     assert (tmp_path / "out" / "report.html").read_text().rstrip().endswith("</html>")
     assert not list((tmp_path / "out").glob("*.tmp"))
 
 
-def test_workers_without_confirmation_are_refused(tmp_path):
-    with pytest.raises(OptionError, match="workers is read where advice is confirmed"):
-        holdfast.check(pairs(tmp_path, 12), workers=2, quiet=True)
+def test_workers_without_confirmation_are_refused(tmp_path, monkeypatch, capfd):
+    from holdfast.cli import main
+
+    out = str(tmp_path / "out")
+    args = ["holdfast", "check", str(pairs(tmp_path, 12)), "--workers", "2", "--out", out]
+    monkeypatch.setattr("sys.argv", args)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2 and "--workers is read with --confirm" in capfd.readouterr().err

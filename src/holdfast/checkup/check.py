@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -25,12 +25,10 @@ from holdfast.data.conservation import Loss
 from holdfast.data.reading import Reading
 from holdfast.errors import DataError, HoldfastError, OptionError
 from holdfast.files import folder_to_write, write_text
+from holdfast.report import Section
 from holdfast.terminal import Terminal
 from holdfast.text.plain import plain_text
 from holdfast.visible import json_text, listed
-
-if TYPE_CHECKING:
-    from holdfast.lab.confirm import Confirmation, Untried
 
 COLUMNS = (
     SpinnerColumn(),
@@ -40,6 +38,17 @@ COLUMNS = (
     TimeElapsedColumn(),
 )
 LARGEST = 100_000  # comparisons that are examined; of more, a sample
+
+
+class Trial(Protocol):
+    """What came of trying the advice: a sentence, a section of the page, JSON's own types."""
+
+    @property
+    def says(self) -> str: ...
+
+    def section(self) -> Section: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class Checkup:
     findings: Mapping[str, Finding]
     advice: Advice
     seconds: Mapping[str, float]
-    confirmation: Confirmation | Untried | None = None
+    confirmation: Trial | None = None  # of the advice, where it was tried: `holdfast.confirm`
 
     def write(self, folder: Path) -> None:
         """report.html with its pictures, and check.json, in that folder."""
@@ -170,8 +179,6 @@ def check(
     population: Mapping[str, float] | str | os.PathLike[str] | None = None,
     epsilon: float = 0.05,
     level: float = 0.95,
-    confirm: bool = False,
-    workers: int | None = None,
     seed: int = 0,
     trust_remote_code: bool = False,
     quiet: bool = False,
@@ -198,10 +205,6 @@ def check(
         epsilon: how closely each of these groups is to be known; the report says how many labels
             that takes
         level: of all intervals
-        confirm: train the top choices and plain DPO small on these rows with a flaw planted, and
-            say whether the advice held
-        workers: processes at once that train language models for `confirm`; one a processor unless
-            given
         seed: of samples, folds and resamples
         trust_remote_code: run code that comes with the model
         quiet: show no progress
@@ -253,17 +256,6 @@ def check(
                 "if columns of other names hold them, say so: --columns chosen=mine"
             ),
         )
-    if workers is not None and not confirm:
-        raise OptionError(
-            "workers is read where advice is confirmed, and nowhere else",
-            hint="add confirm=True (--confirm), or leave it out",
-        )
-    if confirm and comparisons.named:
-        raise OptionError(
-            "the rows hold names and no texts: there is nothing to train, and so nothing "
-            "to confirm",
-            hint="leave confirm out",
-        )
     name = str(data) if isinstance(data, str | os.PathLike) else ", ".join(found.report.files)
     given = (
         isinstance(data, Sequence)
@@ -285,26 +277,6 @@ def check(
     checkup = Checkup(name, comparisons, found.report, findings, advice, seconds)
     if out is not None:
         checkup.write(Path(out))
-    if confirm:
-        from holdfast.lab.confirm import tried
-
-        with (
-            TemporaryDirectory() as scratch
-        ):  # the report stands meanwhile, and still does where this is broken off
-            checkup = replace(
-                checkup,
-                confirmation=tried(
-                    comparisons,
-                    advice,
-                    Path(scratch),
-                    model=model,
-                    workers=workers,
-                    seed=seed,
-                    quiet=quiet,
-                ),
-            )
-        if out is not None:
-            checkup.write(Path(out))
     return checkup
 
 

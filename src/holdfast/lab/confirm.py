@@ -20,9 +20,11 @@ and is told of, is what was planted.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ from scipy import stats
 from scipy.special import expit
 
 from holdfast.checkup.advice import Advice, Choice
+from holdfast.checkup.check import Checkup
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.present.wording import count, percent
 from holdfast.errors import DataError, HoldfastError
@@ -243,21 +246,65 @@ class Untried:
         return Section(TITLE, self.says)
 
 
+def confirm(
+    checkup: Checkup,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    model: str | None = None,
+    workers: int | None = None,
+    seed: int = 0,
+    quiet: bool = False,
+) -> Checkup:
+    """The check-up with its advice tried: the top choices and plain DPO trained small on its rows
+    with a flaw planted, and compared on rows without it.
+
+    Args:
+        checkup: of `holdfast.check`
+        out: the folder that it was written to; report.html and check.json are written there anew,
+            and what stands there is whole until then
+        model: a language model to start from; small bag-of-words policies are trained unless one
+            is given
+        workers: processes at once that train language models for `confirm`; one a processor unless
+            given
+        seed: of folds, draws and flaws
+        quiet: show no progress
+    """
+    if checkup.data.named:
+        found: Confirmation | Untried = Untried(
+            "the rows hold the names of contestants and no texts, so there is nothing to train"
+        )
+    else:
+        with TemporaryDirectory() as scratch:
+            found = tried(
+                checkup.data,
+                checkup.advice,
+                Path(scratch),
+                model=model,
+                workers=workers,
+                seed=seed,
+                quiet=quiet,
+            )
+    confirmed = replace(checkup, confirmation=found)
+    if out is not None:
+        confirmed.write(Path(out))
+    return confirmed
+
+
 def tried(
     data: Comparisons, advice: Advice, folder: Path, **request: Any
 ) -> Confirmation | Untried:
-    """`confirm`, where what stands in its way is a result too: a check-up that took minutes is not
-    lost by it.
+    """`train_and_compare`, where what stands in its way is a result too: a check-up that took
+    minutes is not lost by it.
     """
     try:
-        return confirm(data, advice, folder, **request)
+        return train_and_compare(data, advice, folder, **request)
     except Interrupted:
         raise
     except HoldfastError as error:
         return Untried(str(error).replace("\nhint: ", "; "))
 
 
-def confirm(
+def train_and_compare(
     data: Comparisons,
     advice: Advice,
     folder: Path,

@@ -24,11 +24,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from holdfast import __version__
 from holdfast.errors import OptionError
 from holdfast.files import write_text
 from holdfast.report.charts import Chart, inert_json, javascript
 from holdfast.report.pair import Pair
+from holdfast.version import __version__
 from holdfast.visible import visible
 
 MISSING = "n/a"
