@@ -21,8 +21,8 @@ from holdfast.errors import HoldfastError, OptionError
 from holdfast.extras import EXTRA_OF, require
 from holdfast.files import file_to_write, writing
 from holdfast.flags import P, as_command, flag, flags_of, given, reading_flags, sourced
+from holdfast.signals import unwinding
 from holdfast.terminal import Terminal
-from holdfast.training.run.signals import unwinding
 from holdfast.visible import json_text
 
 out = Terminal()

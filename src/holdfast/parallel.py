@@ -30,8 +30,8 @@ from rich.progress import (
 )
 
 from holdfast.errors import OptionError
+from holdfast.signals import unwinding
 from holdfast.terminal import Terminal
-from holdfast.training.run.signals import unwinding
 
 Engine = Literal["local", "ray"]
 

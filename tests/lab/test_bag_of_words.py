@@ -8,7 +8,7 @@ from scipy import sparse
 from scipy.special import expit
 
 from holdfast.lab.bag_of_words import BETA, Words, fit, log_odds, tried, within_reach
-from holdfast.lab.stress.stress import arm_named
+from holdfast.lab.stress.arms import arm_named
 from holdfast.lab.stress.text import world_rows
 from holdfast.methods import get
 from holdfast.types import Row, Where

@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 from holdfast.data import Reading
 from holdfast.errors import DataError, NeedError, OptionError
 from holdfast.lab.commands import lab_app
-from holdfast.lab.stress.stress import Score, Stress, arm_named, difference, flaw_named, stress
+from holdfast.lab.stress.arms import arm_named, flaw_named
+from holdfast.lab.stress.result import Score, Stress, difference
+from holdfast.lab.stress.stress import stress
 from holdfast.lab.stress.text import TextPlan, plant, split, world_rows
 from holdfast.lab.stress.world import cyclic
 from holdfast.lab.verdict import over_seeds

@@ -22,7 +22,7 @@ torch.set_num_threads(1)
 from holdfast import files
 from holdfast.training.progress import Progress
 from holdfast.training.policy import train
-from holdfast.training.run.signals import Interrupted
+from holdfast.signals import Interrupted
 
 Progress.step = lambda *_: time.sleep(0.02)  # tiny steps are over before anyone can interrupt them
 flush = files.flush

@@ -22,7 +22,7 @@ import os, signal, sys
 from pathlib import Path
 from holdfast.training import policy
 from holdfast.training.progress import Progress
-from holdfast.training.run import signals
+from holdfast import signals
 
 arguments = eval(sys.argv[1])
 for name, (method, changes) in arguments["runs"].items():

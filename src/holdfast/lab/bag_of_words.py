@@ -31,7 +31,7 @@ from holdfast.card import Method, PairMethod, costs, initial_memory
 from holdfast.checkup.estimators.bag_of_words import LONGEST, TOKEN
 from holdfast.inputs import group, rater, reference, weight
 from holdfast.lab.fit import adam
-from holdfast.lab.stress.stress import Arm
+from holdfast.lab.stress.arms import Arm
 from holdfast.stats.arrays import Ints
 from holdfast.text.codes import coded
 from holdfast.text.plain import plain_text

@@ -36,14 +36,14 @@ from holdfast.checkup.check import Checkup
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.present.wording import count, percent
 from holdfast.errors import DataError, HoldfastError
-from holdfast.lab.stress.stress import Arm, arm_named
+from holdfast.lab.stress.arms import Arm, arm_named
 from holdfast.lab.verdict import Interval
 from holdfast.parallel import Done, Work, run_all
 from holdfast.report import Chart, Section, Table
 from holdfast.report.marks import intervals
+from holdfast.signals import Interrupted
 from holdfast.stats.arrays import Floats, Ints
 from holdfast.terminal import Terminal
-from holdfast.training.run.signals import Interrupted
 from holdfast.types import Row
 
 FOLDS, FOLDS_OF_MODELS = 10, 5

@@ -40,6 +40,7 @@ from holdfast.files import (
 )
 from holdfast.models.load import progress_bars_only_on_terminals
 from holdfast.models.run_record import read_record
+from holdfast.signals import Interrupted, Interruption, unwinding
 from holdfast.training import batching
 from holdfast.training.distributed import Distributed
 from holdfast.training.gradient import (
@@ -59,7 +60,6 @@ from holdfast.training.run.folder import METRICS, REPORT, Run
 from holdfast.training.run.lock import locked
 from holdfast.training.run.log import MetricsLog, cut_back
 from holdfast.training.run.record import now
-from holdfast.training.run.signals import Interrupted, Interruption, unwinding
 from holdfast.training.setup import RunRequest, RunState, begin, open_run, take_in, try_settings
 from holdfast.typed import typed
 

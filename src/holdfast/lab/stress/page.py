@@ -7,7 +7,7 @@ from pathlib import Path
 import altair as alt
 
 from holdfast.lab.publish import COLORS
-from holdfast.lab.stress.stress import RULINGS, TOLERANCE, Stress
+from holdfast.lab.stress.result import RULINGS, TOLERANCE, Stress
 from holdfast.lab.verdict import number
 from holdfast.report import Chart, Page, Section, Table
 

@@ -13,179 +13,24 @@ optimum. Methods that read `flip` are told the planted rate unless they are give
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from math import inf
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from holdfast.card import Method, check, settings_of
+from holdfast.card import check
 from holdfast.data.reading import Reading
 from holdfast.errors import OptionError
 from holdfast.files import write_text
-from holdfast.lab.verdict import Interval, number, over_seeds
-from holdfast.methods import get
+from holdfast.lab.stress.arms import arm_named, flaw_named
+from holdfast.lab.stress.page import write
+from holdfast.lab.stress.result import Stress
+from holdfast.lab.stress.text import TextPlan
+from holdfast.lab.stress.world import WorldPlan
 from holdfast.parallel import Engine, run_all
 from holdfast.stats.arrays import whole
-from holdfast.stats.intervals import mean_interval
 from holdfast.terminal import Terminal
-from holdfast.training.setup import read_reduction
 from holdfast.visible import json_text
-
-FLAWS = {  # short name -> holdfast.data.corrupt
-    "uniform": "flip",
-    "length": "flip_by_length",
-    "group": "flip_by_group",
-    "rater": "flip_by_rater",
-    "cycle": "cycles",
-}
-ALIASES = {"flips": "uniform", "flip": "uniform", "cycles": "cycle", "groups": "group"}
-TOLERANCE = (
-    0.05  # a fall of less than this from its own score at the lowest rate counts as surviving
-)
-RULINGS = ("survives", "falls", "undecided", "inconclusive")
-ABOVE_HALF = 0.49  # the highest flip rate that a method can be told
-
-
-@dataclass(frozen=True)
-class Arm:
-    """A method with settings of its own: "rdpo:flip=0.2", "dpo:reduction=groups"."""
-
-    label: str
-    name: str
-    settings: Mapping[str, float]
-    reduction: str | None = None
-
-    @property
-    def method(self) -> Method:
-        return get(self.name)
-
-    def told(self, rate: float) -> dict[str, float]:
-        """Its settings when labels are flipped at this rate."""
-        knows = (
-            {"flip": min(rate, ABOVE_HALF)} if "flip" in settings_of(self.method.objective) else {}
-        )
-        return {**knows, **self.settings}
-
-
-@dataclass(frozen=True)
-class Score:
-    """One method under one flaw at one rate. Higher is better; `values` holds one number a seed."""
-
-    flaw: str
-    rate: float
-    arm: str
-    values: tuple[float, ...]
-    seeds: Interval | None  # over seeds, with two or more
-    rows: Interval | None  # bootstrap over held-out prompts, each row's mean over seeds
-    per_row: tuple[float, ...] = ()
-    realized: float | None = None  # share of training rows that were changed
-    chance: float = -inf  # the score of a policy that learned nothing
-
-    @property
-    def mean(self) -> float:
-        return float(np.mean(self.values))
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The wider of the two at each end: rows are a sample, and so are trainings."""
-        ends = [(i.low, i.high) for i in (self.seeds, self.rows) if i is not None]
-        return (
-            (min(low for low, _ in ends), max(high for _, high in ends))
-            if ends
-            else (self.mean, self.mean)
-        )
-
-
-@dataclass(frozen=True)
-class Stress:
-    """Everything that came out."""
-
-    measure: str
-    scores: tuple[Score, ...]
-    facts: Mapping[str, Any]
-
-    def of(self, flaw: str, arm: str) -> list[Score]:
-        return sorted(
-            (s for s in self.scores if s.flaw == flaw and s.arm == arm), key=lambda s: s.rate
-        )
-
-    def survival(self) -> list[dict[str, Any]]:
-        """For each flaw, method and rate: its fall from its own lowest rate, on the same seeds and
-        rows, and what that means.
-
-        What did not learn cannot fall: where the score at the lowest rate is not shown to be above
-        chance, or is above it by so little that a fall to chance would count as surviving, the
-        ruling is "inconclusive", and `why` says so.
-        """
-        out = []
-        for flaw in dict.fromkeys(s.flaw for s in self.scores):
-            for arm in dict.fromkeys(s.arm for s in self.scores):
-                first, *rest = self.of(flaw, arm)
-                for score in rest:
-                    fall = difference(first, score)
-                    ruling, why = ruled(first, fall)
-                    row = {
-                        "flaw": flaw,
-                        "arm": arm,
-                        "rate": score.rate,
-                        "score": score.mean,
-                        "fall": fall and asdict(fall),
-                    }
-                    out.append({**row, "ruling": ruling, "why": why})
-        return out
-
-    @property
-    def inconclusive(self) -> list[str]:
-        """A sentence for each method that learned too little to fall."""
-        return list(
-            dict.fromkeys(
-                f"{row['arm']}: {row['why']}"
-                for row in self.survival()
-                if row["ruling"] == "inconclusive"
-            )
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        scores = [{**asdict(s), "mean": s.mean, "interval": s.interval} for s in self.scores]
-        for s in scores:
-            del s["per_row"]
-        return {
-            "measure": self.measure,
-            "tolerance": TOLERANCE,
-            "facts": dict(self.facts),
-            "scores": scores,
-            "survival": self.survival(),
-        }
-
-
-def ruled(first: Score, fall: Interval | None) -> tuple[str, str]:
-    """(ruling, why) of a fall from the score at the lowest rate."""
-    low, high = first.interval
-    base = (
-        f"its score at rate {first.rate:g} is {number(first.mean)} [{number(low)}, {number(high)}]"
-    )
-    if not low > first.chance:
-        return (
-            "inconclusive",
-            f"{base}, not shown to be above chance ({number(first.chance)}): nothing was "
-            "learned that could be lost",
-        )
-    if fall is None:
-        return "undecided", "one seed gives no interval"
-    if fall.low > TOLERANCE:
-        return "falls", f"it falls by more than {TOLERANCE:g}"
-    if not fall.high < TOLERANCE:
-        return "undecided", f"its fall may be above or below {TOLERANCE:g}"
-    if not low > first.chance + TOLERANCE:
-        return (
-            "inconclusive",
-            f"{base}, so near chance ({number(first.chance)}) that a fall to chance would "
-            "count as surviving",
-        )
-    return "survives", f"it falls by less than {TOLERANCE:g}"
 
 
 def seeds_said(seeds: int, rows: bool) -> str | None:
@@ -206,23 +51,6 @@ def seeds_said(seeds: int, rows: bool) -> str | None:
             "unless trainings hardly differ; 3 seeds reach 2.5, 5 seeds 1.2"
         )
     return None
-
-
-def difference(first: Score, second: Score) -> Interval | None:
-    """first minus second: over seeds, and over rows where both have them; the wider at each end."""
-    gap = [a - b for a, b in zip(first.values, second.values, strict=True)]
-    found = [over_seeds(gap)] if len(gap) > 1 else []
-    if first.per_row and len(first.per_row) == len(second.per_row):
-        by_rows = mean_interval(np.array(first.per_row) - np.array(second.per_row))
-        if by_rows.low is not None and by_rows.high is not None:
-            found.append(Interval(float(np.mean(gap)), by_rows.low, by_rows.high, len(gap)))
-    return (
-        Interval(
-            float(np.mean(gap)), min(f.low for f in found), max(f.high for f in found), len(gap)
-        )
-        if found
-        else None
-    )
 
 
 def stress(
@@ -276,9 +104,6 @@ def stress(
             few seeds.
         NeedError, DataError: what a method or the flaw wants and the rows lack.
     """
-    from holdfast.lab.stress.page import write
-    from holdfast.lab.stress.text import TextPlan
-    from holdfast.lab.stress.world import WorldPlan
 
     how_read = Reading.of(reading, "stress")
     flaws, arms = [flaw_named(name) for name in flaw], [arm_named(text) for text in methods]
@@ -336,38 +161,3 @@ def stress(
     write(found, folder)
     write_text(folder / "stress.json", json_text(found.to_dict(), indent=1) + "\n")
     return found
-
-
-def flaw_named(name: str) -> str:
-    short = ALIASES.get(name, name)
-    if short not in FLAWS:
-        raise OptionError(f"there is no flaw {name!r}", hint=f"one of {', '.join(FLAWS)}")
-    return short
-
-
-def arm_named(text: str) -> Arm:
-    """ "rdpo:flip=0.2" -> the method and its own settings. "reduction=" comes last: what follows it
-    is read as `--reduction` is.
-
-    Raises:
-        OptionError: no such method, setting or reduction, or a value that is no number.
-    """
-    name, _, rest = text.strip().partition(":")
-    own, settings = settings_of(get(name).objective), {}
-    plain, _, average = rest.partition("reduction=")
-    if average:
-        read_reduction(average, get(name), groups=1)  # refused here if it cannot be read
-    for part in filter(None, plain.split(",")):
-        setting, _, value = part.partition("=")
-        try:
-            settings[setting] = float(value)
-        except ValueError:
-            raise OptionError(
-                f"cannot read {part!r} in {text!r}", hint=f"write it as {name}:setting=number"
-            ) from None
-        if setting not in own:
-            raise OptionError(
-                f"{name} does not read {setting}",
-                hint=f"its settings are {', '.join(own)}, reduction",
-            )
-    return Arm(text.strip(), name, settings, average or None)

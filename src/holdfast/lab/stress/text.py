@@ -23,12 +23,13 @@ from holdfast.data.read import Dataset
 from holdfast.data.reading import Reading
 from holdfast.data.unfold import unfold
 from holdfast.errors import DataError
-from holdfast.lab.stress.stress import FLAWS, Arm, Score
+from holdfast.lab.stress.arms import FLAWS, Arm
+from holdfast.lab.stress.result import Score
 from holdfast.lab.verdict import Interval, over_seeds
 from holdfast.lab.worlds import text
 from holdfast.parallel import Work
+from holdfast.signals import Interrupted
 from holdfast.stats.intervals import mean_interval
-from holdfast.training.run.signals import Interrupted
 from holdfast.training.setup import read_reduction
 from holdfast.types import Row, Text
 

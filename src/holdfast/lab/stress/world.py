@@ -16,7 +16,8 @@ import torch
 from holdfast.card import settings_of
 from holdfast.errors import DataError
 from holdfast.lab.fit import newton
-from holdfast.lab.stress.stress import Arm, Score
+from holdfast.lab.stress.arms import Arm
+from holdfast.lab.stress.result import Score
 from holdfast.lab.verdict import over_seeds
 from holdfast.lab.worlds.loglinear import (
     FLIPS,

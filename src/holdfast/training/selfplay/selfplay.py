@@ -57,6 +57,7 @@ from holdfast.methods import get
 from holdfast.models.folder import content_of
 from holdfast.models.load import load_policy, load_tokenizer, resolve
 from holdfast.models.run_record import read_record
+from holdfast.signals import Interrupted, unwinding
 from holdfast.terminal import Terminal
 from holdfast.training.options import FREE_ON_RESUME, split_options
 from holdfast.training.policy import train
@@ -64,7 +65,6 @@ from holdfast.training.prompts import read_prompts, split_prompts
 from holdfast.training.run.folder import REPORT, Run
 from holdfast.training.run.lock import HOLDER, LOCK, locked
 from holdfast.training.run.record import now, recordable, refuse_another, versions
-from holdfast.training.run.signals import Interrupted, unwinding
 from holdfast.training.sampler import HFSampler, Sampler
 from holdfast.training.selfplay.columns import fill, gaps, mixture_weights, win_rates
 from holdfast.training.selfplay.pairs import Pairing, Verdicts, comparisons
