@@ -55,7 +55,7 @@ from holdfast.training.options import split_options
 from holdfast.training.policy import train
 from holdfast.training.reward_model import train_reward
 from holdfast.training.selfplay.selfplay import selfplay
-from holdfast.training.setup import try_settings
+from holdfast.training.settings import try_settings
 
 WORDS = (
     "the",

@@ -19,9 +19,9 @@ from holdfast.scorers.reference import attach
 from holdfast.scorers.text import TextScorer
 from holdfast.training.batching import Microbatch, split
 from holdfast.training.distributed import Distributed
+from holdfast.training.examples import Examples
 from holdfast.training.gradient import (
     BoundObjective,
-    Examples,
     MethodState,
     evaluate_batch,
     gradient,

@@ -19,7 +19,8 @@ from holdfast.methods import METHODS
 from holdfast.scorers.text import TextScorer
 from holdfast.training.batching import split
 from holdfast.training.distributed import Distributed
-from holdfast.training.gradient import BoundObjective, Examples, gradient
+from holdfast.training.examples import Examples
+from holdfast.training.gradient import BoundObjective, gradient
 from holdfast.training.metrics import memory_metrics
 from holdfast.training.policy import train
 from holdfast.training.progress import Progress

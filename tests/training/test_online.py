@@ -22,7 +22,7 @@ from holdfast.inputs import samples
 from holdfast.methods import METHODS
 from holdfast.scorers.text import TextScorer, score_in_chunks
 from holdfast.training.distributed import Distributed
-from holdfast.training.gradient import Examples
+from holdfast.training.examples import Examples
 from holdfast.training.policy import train
 from holdfast.training.progress import Progress
 from holdfast.training.run.folder import Run

@@ -135,7 +135,7 @@ def test_two_processes_take_the_steps_of_one(
     for name in (*runs, "resumed"):
         single = alone / ("mean" if name == "resumed" else name)
         record = json.loads((tmp_path / name / "run.json").read_text())
-        assert record["world"] == {"processes": 2, "wrapping": wrapping, "device": "cpu:0"}
+        assert record["distributed"] == {"processes": 2, "wrapping": wrapping, "device": "cpu:0"}
         curves = [
             [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
             for folder in (single, tmp_path / name)

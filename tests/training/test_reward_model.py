@@ -20,7 +20,7 @@ import holdfast
 from holdfast.errors import DataError, ModelError, OptionError, RunError
 from holdfast.evaluation.judge import RewardModel
 from holdfast.evaluation.reward_source import judge_from, reward_from
-from holdfast.training import loop
+from holdfast.training import execute
 from holdfast.training.reward_model import train_reward
 from holdfast.training.run.rerun import rerun
 
@@ -170,18 +170,18 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(
         "dim": 4,
     }
     whole = train_reward("general_preference", out=tmp_path / "whole", **how)
-    note, seen = loop.note, []
+    note, seen = execute.log_metrics, []
 
-    def stop(job: Any, log: Any, metrics: dict[str, Any]) -> None:
-        note(job, log, metrics)
+    def stop(run: Any, log: Any, metrics: dict[str, Any]) -> None:
+        note(run, log, metrics)
         seen.append(metrics["step"])
         if metrics["step"] == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "note", stop)
+    monkeypatch.setattr(execute, "log_metrics", stop)
     with pytest.raises(KeyboardInterrupt):
         train_reward("general_preference", out=tmp_path / "cut", **how)
-    monkeypatch.setattr(loop, "note", note)
+    monkeypatch.setattr(execute, "log_metrics", note)
     cut = train_reward("general_preference", out=tmp_path / "cut", resume=True, **how)
     assert cut.record["results"]["held_out"] == whole.record["results"]["held_out"]
     one, two = (run.load()[0].state_dict() for run in (whole, cut))

@@ -20,7 +20,8 @@ from holdfast.reductions.mean import mean
 from holdfast.scorers.text import TextScorer
 from holdfast.training.batching import split
 from holdfast.training.distributed import Distributed
-from holdfast.training.gradient import BoundObjective, Examples, gradient
+from holdfast.training.examples import Examples
+from holdfast.training.gradient import BoundObjective, gradient
 from holdfast.training.policy import train
 from holdfast.training.router import router_loss
 from holdfast.types import Row, Tokenized

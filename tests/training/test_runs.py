@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from holdfast.errors import HoldfastError, OptionError, RunError
 from holdfast.files import write_json, write_text
 from holdfast.methods import METHODS
-from holdfast.training import loop
+from holdfast.training import task
 from holdfast.training.options import split_options
 from holdfast.training.policy import train
 from holdfast.training.reward_model import train_reward
@@ -379,7 +379,7 @@ def test_a_disk_that_is_full_from_the_start_or_at_the_end_is_one_error(
     def no_room(*args: Any, **more: Any) -> None:
         raise full
 
-    monkeypatch.setattr(loop, "save_policy", no_room)
+    monkeypatch.setattr(task, "save_pretrained", no_room)
     with pytest.raises(RunError, match="the model cannot be written: the disk is full"):
         train("dpo", out=tmp_path / "run", **setting)
     monkeypatch.undo()

@@ -13,7 +13,7 @@ from holdfast.errors import NeedError, OptionError
 from holdfast.inputs import confidence, group, reference, reward_gap
 from holdfast.methods import get
 from holdfast.training.options import split_options
-from holdfast.training.setup import try_settings
+from holdfast.training.settings import try_settings
 
 SERVED = (reference, group, confidence, reward_gap)
 

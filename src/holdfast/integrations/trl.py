@@ -47,11 +47,12 @@ from holdfast.integrations.refusals import (
     refuse_needs,
     refuse_unread,
 )
-from holdfast.training.gradient import BoundObjective, Examples, MethodState, evaluate_batch
+from holdfast.training.examples import Examples
+from holdfast.training.gradient import BoundObjective, MethodState, evaluate_batch
 from holdfast.training.metrics import batch_metrics
 from holdfast.training.prepare import raters_of
 from holdfast.training.run.checkpoint import flatten, unflatten
-from holdfast.training.setup import read_reduction
+from holdfast.training.settings import read_reduction
 from holdfast.types import Row, Scored, Where
 
 ROW = "holdfast_row"  # the column that says which row of ours an example is

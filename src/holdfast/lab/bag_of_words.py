@@ -35,7 +35,7 @@ from holdfast.lab.stress.arms import Arm
 from holdfast.stats.arrays import Ints
 from holdfast.text.codes import coded
 from holdfast.text.plain import plain_text
-from holdfast.training.setup import read_reduction
+from holdfast.training.settings import read_reduction
 from holdfast.types import Pairs, Row, Scored, Text
 
 WORDS, RARE = 5000, 3  # the most frequent words, of those that stand in so many answers or more

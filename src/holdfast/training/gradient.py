@@ -34,28 +34,9 @@ from holdfast.scorers.assemble import assemble
 from holdfast.scorers.reference import attach
 from holdfast.training.batching import Microbatch
 from holdfast.training.distributed import Distributed
+from holdfast.training.examples import Examples
 from holdfast.training.router import RouterLoss
-from holdfast.types import Batch, Row, Scored, Tokenized
-
-ReferenceItem = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Rows, aligned with what the tokenizer and the reference made of them."""
-
-    items: Sequence[Tokenized]
-    rows: Sequence[Row]
-    reference: Sequence[ReferenceItem] | None = None
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def take(self, positions: Sequence[int]) -> Examples:
-        reference = None if self.reference is None else [self.reference[i] for i in positions]
-        return Examples(
-            [self.items[i] for i in positions], [self.rows[i] for i in positions], reference
-        )
+from holdfast.types import Batch, Scored, Tokenized
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,21 @@ def set_mode(scorer: nn.Module, *, dropout: bool, checkpointing: bool) -> None:
                 for name, value in vars(module).items():
                     if "dropout" in name and isinstance(value, float):
                         setattr(module, name, 0.0)
+
+
+def training_mode(scorer: nn.Module, options: Options) -> None:
+    """Dropout only if asked for."""
+    set_mode(scorer, dropout=options.dropout, checkpointing=options.gradient_checkpointing)
+
+
+@contextlib.contextmanager
+def evaluating(scorer: nn.Module, options: Options) -> Iterator[None]:
+    """Without dropout for a while, then back in training mode."""
+    set_mode(scorer, dropout=False, checkpointing=options.gradient_checkpointing)
+    try:
+        yield
+    finally:
+        training_mode(scorer, options)
 
 
 def enable_checkpointing(policy: Any) -> None:
@@ -144,7 +160,7 @@ def final_weights(scorer: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def save_policy(policy: Any, tokenizer: Any, weights: dict[str, Tensor], folder: Path) -> None:
+def save_pretrained(policy: Any, tokenizer: Any, weights: dict[str, Tensor], folder: Path) -> None:
     """What `from_pretrained` reads: the model, or the adapter with its base named, and the
     tokenizer with its chat template.
     """

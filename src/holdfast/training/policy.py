@@ -8,45 +8,96 @@ With `resume=True` it goes on after a crash, or a Ctrl-C.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from holdfast.card import Average, Method, Reduction
+from holdfast.errors import ModelError
 from holdfast.files import path_of
+from holdfast.inputs.base import TokenValue
 from holdfast.methods import get
 from holdfast.models.load import load_policy
 from holdfast.models.trained import POLICY as NAME
 from holdfast.reductions import with_average
+from holdfast.scorers.live import LiveScorer, Standing
+from holdfast.scorers.plain import causal_model
 from holdfast.scorers.text import TextScorer
-from holdfast.training.loop import carry_out
+from holdfast.training.execute import carry_out
+from holdfast.training.gradient import BatchResult
 from holdfast.training.metrics import batch_metrics
-from holdfast.training.options import split_options
+from holdfast.training.options import Options, split_options
+from holdfast.training.request import RunRequest
 from holdfast.training.run.folder import Run
 from holdfast.training.run.model_card import model_card
 from holdfast.training.run.record import recorded_call
-from holdfast.training.setup import RunRequest
-from holdfast.training.task import Task
+from holdfast.training.text import TextTask
 
 if TYPE_CHECKING:
     from holdfast.report import Page
 
 
-def _page(method: Method, run: Run) -> Page:
-    # with its chart library, only once a run is finished
-    from holdfast.training.run.report import run_page
+class Policy(TextTask):
+    """A causal language model, trained on the log-probabilities of answers."""
 
-    return run_page(method, run)
+    name, adapter, router_loss = NAME, "CAUSAL_LM", True
+
+    def load(self, source: Any, options: Options) -> Any:
+        return load_policy(source, trust_remote_code=options.trust_remote_code)
+
+    def keeps_reference(self, method: Method) -> str:
+        """Where the method, or its head, reads from it what no cache could hold."""
+        wants = method.card.needs
+        read = [need.name for need in wants if isinstance(need, TokenValue) and need.in_memory]
+        if not read and (method.head is None or method.head.of != "reference"):
+            return ""
+        read += ["a head"] if method.head else []
+        return f"{method.name} reads {' and '.join(read)} from it, which no cache could hold"
+
+    def scorer(
+        self, model: Any, method: Method, reference: Standing | None, options: Options
+    ) -> TextScorer:
+        if reference is None and method.head is None:
+            return TextScorer(model, path=options.path)
+        if reference is not None:
+            _refuse_another_vocabulary(method.name, model, reference.model)
+        return LiveScorer(
+            model,
+            wants=method.card.needs,
+            reference=reference,
+            head=method.head,
+            path=options.path,
+        )
+
+    def metrics(
+        self, result: BatchResult, *, groups: Sequence[str], robust: bool
+    ) -> dict[str, float]:
+        return batch_metrics(result, groups=groups, robust=robust)
+
+    def card(self, record: dict[str, Any], method: Method) -> str:
+        return model_card(record, method)
+
+    def page(self, method: Method, run: Run) -> Page:
+        # with its chart library, only once a run is finished
+        from holdfast.training.run.report import run_page
+
+        return run_page(method, run)
 
 
-POLICY = Task(
-    name=NAME,
-    load=lambda source, options: load_policy(source, trust_remote_code=options.trust_remote_code),
-    scorer=TextScorer,
-    metrics=batch_metrics,
-    adapter_task="CAUSAL_LM",
-    card=model_card,
-    router_loss=True,
-    page=_page,
-)
+POLICY = Policy()
+
+
+def _refuse_another_vocabulary(method: str, model: Any, reference: Any) -> None:
+    ours, theirs = (
+        causal_model(one).config.get_text_config().vocab_size for one in (model, reference)
+    )
+    if ours != theirs:
+        raise ModelError(
+            f"{method} compares policy and reference token by token; they have "
+            f"{ours} and {theirs} tokens",
+            hint=(
+                "a reference of the same family, or none: the policy before training is the default"
+            ),
+        )
 
 
 def train(
@@ -102,21 +153,18 @@ def train(
         "reduction": reduction,
         "average": average.name if isinstance(average, Average) else average,
     }
-    call = recorded_call(method, given, options_and_settings)
-    return carry_out(
-        RunRequest(
-            method,
-            options,
-            settings,
-            model,
-            data,
-            path_of(out),
-            reference,
-            eval_data,
-            tokenizer,
-            reduction,
-            call,
-            POLICY,
-        ),
-        resume=resume,
+    request = RunRequest(
+        POLICY,
+        method,
+        settings,
+        options,
+        model,
+        data,
+        path_of(out),
+        recorded_call(method, given, options_and_settings),
+        reference=reference,
+        eval_data=eval_data,
+        tokenizer=tokenizer,
+        reduction=reduction,
     )
+    return carry_out(request, resume=resume)

@@ -4,9 +4,7 @@ and counted all along.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +14,10 @@ import numpy as np
 
 from holdfast.card import Method, Reduction
 from holdfast.data.read import Dataset
-from holdfast.data.render import tokenize
-from holdfast.data.unfold import unfold
 from holdfast.errors import DataError, OptionError
-from holdfast.models.load import tokenizer_hash
-from holdfast.scorers.reference import items_hash
-from holdfast.training.gradient import Examples
+from holdfast.training.examples import Examples
 from holdfast.training.options import Options
+from holdfast.training.task import Task
 from holdfast.types import Row
 
 
@@ -42,9 +37,10 @@ class Prepared:
 
 
 def prepare(
+    task: Task,
     method: Method,
     reduction: Reduction,
-    tokenizer: Any,
+    processor: Any,
     options: Options,
     *,
     data: Any,
@@ -94,50 +90,22 @@ def prepare(
         said.append(
             f"held out {len(held_out):,} rows for evaluation, {len(given):,} are left to train on"
         )
-    train, counts, more = _tokens(given, method, tokenizer, options, aside)
-    facts["train_rows"], said = counts, said + more
+    train = task.encode(given, method, processor, options, aside)
+    facts["train_rows"], said = train.counts, [*said, *train.said]
     evaluation = None
     if held_out is not None:
-        evaluation, counts, more = _tokens(held_out, method, tokenizer, options, eval_aside)
-        facts["eval_rows"] = counts
-        said += [f"evaluation: {line}" for line in more]
-    identity = {
-        "data": given.report.content_hash,
-        "tokenizer": tokenizer_hash(tokenizer),
-        "template": _template_hash(tokenizer, options),
-    }
+        held = task.encode(held_out, method, processor, options, eval_aside)
+        facts["eval_rows"], evaluation = held.counts, held.examples
+        said += [f"evaluation: {line}" for line in held.said]
+    identity = {"data": given.report.content_hash}
     if held_out is not None:
         identity["eval_data"] = held_out.report.content_hash
-    identity["tokens"] = items_hash([*train.items, *(evaluation.items if evaluation else ())])
-    everyone = [*train.rows, *(evaluation.rows if evaluation else ())]
+    examples = train.examples
+    items = [*examples.items, *(evaluation.items if evaluation else ())]
+    identity |= task.identity(processor, options, items)
+    everyone = [*examples.rows, *(evaluation.rows if evaluation else ())]
     groups = tuple(sorted({row.group for row in everyone if row.group is not None}))
-    return Prepared(train, evaluation, groups, raters_of(everyone), facts, identity, said)
-
-
-def first_rows(
-    method: Method, reduction: Reduction, tokenizer: Any, options: Options, *, data: Any, n: int
-) -> tuple[Examples, list[str]]:
-    """The first `n` rows as `prepare` would make them, and what was said of all that were read.
-    Nothing is written.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        given = options.rows(data, options.aside(scratch))
-        said = [line for line in given.report.lines() if scratch not in line]
-    some = given.select(
-        range(min(len(given), max(2 * n, 32)))
-    )  # a few more: a need may look at other rows
-    with tempfile.TemporaryDirectory() as scratch:
-        aside = options.aside(scratch)
-        rows, counts, _ = _tokens(
-            some, replace(method, reduction=reduction), tokenizer, options, aside
-        )
-    seen = counts["tokenized"]
-    said += [
-        f"{n:,} of the first {seen['read']:,} rows: {reason} (accepted)"
-        for reason, n in seen["lost"].items()
-    ]
-    said += [f"note on the first {seen['read']:,} rows: {note}" for note in seen["notes"]]
-    return rows, said
+    return Prepared(examples, evaluation, groups, raters_of(everyone), facts, identity, said)
 
 
 def raters_of(rows: Sequence[Row]) -> tuple[str | None, ...]:
@@ -180,41 +148,9 @@ def _held_out(source: Any, options: Options, aside: Path | None) -> Dataset:
     )
 
 
-def _tokens(
-    rows: Dataset, method: Method, tokenizer: Any, options: Options, aside: Path | None
-) -> tuple[Examples, dict[str, Any], list[str]]:
-    unfolded = unfold(rows, method)
-    made = tokenize(
-        unfolded.rows,
-        tokenizer,
-        needs=method.card.needs,
-        template=options.template,
-        accept_loss=options.accept_loss,
-        max_tokens=options.max_tokens,
-        max_prompt_tokens=options.max_prompt_tokens,
-        on_bad="quarantine" if aside is not None else "error",
-        quarantine=aside,
-        seed=options.seed,
-    )
-    return (
-        Examples(made.items, made.rows),
-        {"unfolded": unfolded.counts, "tokenized": made.report.to_dict()},
-        [
-            *unfolded.lines(),
-            *made.report.lines(),
-        ],
-    )
-
-
 def _prompts(rows: Sequence[Row]) -> set[str]:
     return {prompt_key(row) for row in rows}
 
 
 def prompt_key(row: Row) -> str:
     return json.dumps(row.prompt, default=dict)
-
-
-def _template_hash(tokenizer: Any, options: Options) -> str:
-    return hashlib.sha256(
-        f"{options.template}|{getattr(tokenizer, 'chat_template', None)}".encode()
-    ).hexdigest()

@@ -13,7 +13,7 @@ policy that has moved.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +23,16 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import OptionError
-from holdfast.models.load import load_policy
-from holdfast.scorers.branches import BranchScorer, Verification
+from holdfast.scorers.branches import Verification
 from holdfast.scorers.reference import model_hash, score_reference
 from holdfast.scorers.text import Path as ScoringPath
 from holdfast.scorers.text import TextScorer
 from holdfast.training.batching import split
 from holdfast.training.distributed import Distributed
-from holdfast.training.gradient import Examples, score_batch
+from holdfast.training.gradient import score_batch
 from holdfast.training.model import adapter_off
+from holdfast.training.request import RunRequest
+from holdfast.training.verify import verify
 from holdfast.types import Scored, Tokenized
 
 ADAPTER_OFF = "adapter-off"
@@ -72,7 +73,7 @@ class _Shared:
 
 
 @dataclass
-class Asked:
+class NamedReference:
     """Which model `reference=` names, before anything is scored. `model` is one that was loaded for
     it, or given; else None.
     """
@@ -83,29 +84,21 @@ class Asked:
     model: Any = None
 
 
-def asked_reference(
-    asked: Any,
-    policy: Any,
-    *,
-    start_hash: str,
-    fresh_adapter: bool,
-    trust_remote_code: bool = False,
-) -> Asked:
+def named_reference(request: RunRequest, policy: Any, start_hash: str) -> NamedReference:
     """The model that `reference=` names, and the hash of its content.
 
     Args:
-        asked: `reference=` as it was given.
+        request: names the reference.
         policy: the policy before its first step.
         start_hash: content hash of that policy.
-        fresh_adapter: whether its adapter (if any) is made for this run, so that it changes nothing
-            yet.
-        trust_remote_code: run code that comes with a reference model.
     """
+    asked = request.reference
     if asked is None:
-        return Asked("the policy before training", start_hash, True)
+        return NamedReference("the policy before training", start_hash, True)
     if isinstance(asked, str) and asked == ADAPTER_OFF:
-        return Asked("the model with its adapter off", f"{start_hash}:off", fresh_adapter)
-    model = load_policy(asked, trust_remote_code=trust_remote_code)
+        fresh = bool(request.options.lora_rank)  # made for this run, so it changes nothing yet
+        return NamedReference("the model with its adapter off", f"{start_hash}:off", fresh)
+    model = request.task.load(asked, request.options)
     if model is policy:
         raise OptionError(
             "reference is the very model that is trained",
@@ -113,33 +106,31 @@ def asked_reference(
         )
     identity = model_hash(model)
     name = str(asked) if not isinstance(asked, nn.Module) else type(asked).__name__
-    return Asked(name, identity, identity == start_hash, model)
+    return NamedReference(name, identity, identity == start_hash, model)
 
 
 def reference_log_probs(
     context: Distributed,
     scorer: nn.Module,
-    asked: Asked,
+    named: NamedReference,
     items: Sequence[Tokenized],
     *,
     precision: str,
     cache: Path,
     tokens: int,
     path: ScoringPath,
-    verify: Callable[[Distributed, BranchScorer, Sequence[Tokenized]], Verification],
 ) -> Reference:
     """Score the reference, or read its numbers back. A model that was loaded for it is let go.
 
     Args:
         context: the processes.
         scorer: the policy as it is trained, before its first step.
-        asked: whose numbers.
+        named: whose numbers.
         items: all rows, those to train on first.
         precision: arithmetic of the forward pass; part of what the numbers depend on.
         cache: folder of the numbers.
         tokens: packed tokens scored at once, by each process.
         path: how another model is scored, "packed" or "plain".
-        verify: compares its packed path with its padded one.
     """
     inner: TextScorer = context.unwrap(scorer)
     how: dict[str, Any] = {
@@ -147,23 +138,23 @@ def reference_log_probs(
         "progress": context.is_main,
         "tokens": tokens * context.size,
     }
-    how["key"] = f"{asked.identity}:{precision}"
-    if asked.model is None:
+    how["key"] = f"{named.identity}:{precision}"
+    if named.model is None:
         with (
-            adapter_off(inner.model) if asked.identity.endswith(":off") else nullcontext(),
+            adapter_off(inner.model) if named.identity.endswith(":off") else nullcontext(),
             inner.log_probs_alone(),
         ):
             found = score_reference(_Shared(context, scorer, inner), items, **how)  # type: ignore[arg-type]
-        return Reference(asked.who, asked.identity, asked.is_start, found)
-    with _on(asked.model, context.device):
-        other = TextScorer(asked.model, path=path)
+        return Reference(named.who, named.identity, named.is_start, found)
+    with _on(named.model, context.device):
+        other = TextScorer(named.model, path=path)
         verification = verify(context, other, items)
         with context.accelerator.autocast() if precision != "fp32" else nullcontext():
             found = score_reference(_Shared(context, other, other), items, **how)  # type: ignore[arg-type]
-    asked.model = None
+    named.model = None
     del other
     gc.collect()
-    return Reference(asked.who, asked.identity, asked.is_start, found, verification)
+    return Reference(named.who, named.identity, named.is_start, found, verification)
 
 
 @contextmanager
@@ -175,7 +166,3 @@ def _on(model: nn.Module, device: torch.device) -> Iterator[None]:
         yield
     finally:
         model.to(before)
-
-
-def with_reference(rows: Examples, items: Sequence[Mapping[str, Tensor]]) -> Examples:
-    return Examples(rows.items, rows.rows, items)

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import Tensor
 
 from holdfast.card import Method, Reduction
 from holdfast.evaluation.calibration import calibration
@@ -28,17 +28,19 @@ from holdfast.models.trained import REWARD_MODEL
 from holdfast.rewards.kind import PROMPT, RewardMethod, heads
 from holdfast.rewards.table import get
 from holdfast.scorers.judge import JudgeScorer
+from holdfast.scorers.live import Standing
 from holdfast.stats.intervals import mean_interval
-from holdfast.training.gradient import BatchResult, Examples
-from holdfast.training.loop import carry_out
+from holdfast.training.examples import Examples
+from holdfast.training.execute import carry_out
+from holdfast.training.gradient import BatchResult
 from holdfast.training.metrics import accuracy, adversary_metrics
 from holdfast.training.options import Options, split_options
 from holdfast.training.prepare import prompt_key
+from holdfast.training.request import RunRequest
 from holdfast.training.reward_report import reward_card, reward_page
 from holdfast.training.run.folder import Run
 from holdfast.training.run.record import recorded_call
-from holdfast.training.setup import RunRequest
-from holdfast.training.task import Task
+from holdfast.training.text import TextTask
 from holdfast.types import Pairs
 
 if TYPE_CHECKING:
@@ -94,22 +96,19 @@ def train_reward(
         "tokenizer": tokenizer,
         "reduction": reduction,
     }
-    call = recorded_call(method, given, options_and_settings)
     options, settings = split_options(method, with_defaults(options_and_settings, eval_data))
-    task = reward_model_task(method, settings)
     request = RunRequest(
+        RewardModel(method, settings),
         method,
-        options,
         settings,
+        options,
         model,
         data,
         path_of(out),
-        None,
-        eval_data,
-        tokenizer,
-        reduction,
-        call,
-        task,
+        recorded_call(method, given, options_and_settings),
+        eval_data=eval_data,
+        tokenizer=tokenizer,
+        reduction=reduction,
     )
     return carry_out(request, resume=resume)
 
@@ -124,67 +123,78 @@ def with_defaults(given: Mapping[str, Any], eval_data: Any) -> dict[str, Any]:
     return defaults | dict(given)
 
 
-def reward_model_task(method: RewardMethod, settings: Mapping[str, Any]) -> Task:
-    """What the loop trains for this kind at these settings."""
-    width = method.width(**settings)
+class RewardModel(TextTask):
+    """A sequence classifier of one kind at these settings, trained on what its head puts out."""
 
-    def load(source: Any, options: Options) -> Any:
+    name, adapter, pictures = REWARD_MODEL, "SEQ_CLS", True
+
+    def __init__(self, method: RewardMethod, settings: Mapping[str, Any]):
+        self.method, self.settings = method, settings
+
+    def load(self, source: Any, options: Options) -> Any:
         return load_judge(
-            source, outputs=width, seed=options.seed, trust_remote_code=options.trust_remote_code
+            source,
+            outputs=self.method.width(**self.settings),
+            seed=options.seed,
+            trust_remote_code=options.trust_remote_code,
         )
 
-    def ready(model: Any, tokenizer: Any, options: Options) -> None:
-        how: dict[str, Any] = {
-            "template": options.template,
-            "accept_loss": options.accept_loss,
-            "pad_token_id": tokenizer.pad_token_id,
-        }
-        mark(model, kind=method.name, settings=settings, **how)
+    def ready(self, model: Any, processor: Any, options: Options) -> None:
+        """What kind of reward model it is stands in its config."""
+        mark(
+            model,
+            kind=self.method.name,
+            settings=self.settings,
+            template=options.template,
+            accept_loss=options.accept_loss,
+            pad_token_id=processor.pad_token_id,
+        )
 
-    def metrics(result: BatchResult, *, groups: Sequence[str], robust: bool) -> dict[str, float]:
-        assert isinstance(result.batch, Pairs)
-        logit_N = logits(method, settings, result.batch)
+    def scorer(
+        self, model: Any, method: Method, reference: Standing | None, options: Options
+    ) -> JudgeScorer:
+        prompt = PROMPT if self.method.reads_prompt else None
+        return JudgeScorer(model, path=options.path, prompt=prompt)
+
+    def metrics(
+        self, result: BatchResult, *, groups: Sequence[str], robust: bool
+    ) -> dict[str, float]:
+        logit_N = self._logits(result)
         out = {"loss": float(result.total), "cost/mean": float(result.cost_N.mean())}
         out |= {"reward/accuracy": accuracy(logit_N), "reward/log_odds": float(logit_N.mean())}
-        return out | (
-            adversary_metrics(result.adversary_N, group.of(result.batch), groups) if robust else {}
-        )
+        if robust:
+            out |= adversary_metrics(result.adversary_N, group.of(result.batch), groups)
+        return out
 
-    def results(result: BatchResult, rows: Examples) -> dict[str, Any]:
-        assert isinstance(result.batch, Pairs)
-        return {
-            "held_out": held_out(
-                logits(method, settings, result.batch).double().cpu().numpy(), rows
-            )
-        }
+    def results(self, result: BatchResult, examples: Examples) -> dict[str, Any]:
+        return {"held_out": held_out(self._logits(result).double().cpu().numpy(), examples)}
 
-    def page(method: Any, run: Run) -> Page | None:
+    def card(self, record: dict[str, Any], method: Method) -> str:
+        return reward_card(record, method)
+
+    def page(self, method: Method, run: Run) -> Page | None:
         found = run.record["results"].get("held_out")
-        return None if found is None else reward_page(method, settings, found, run)
+        return None if found is None else reward_page(self.method, self.settings, found, run)
 
-    scorer: Any = partial(JudgeScorer, prompt=PROMPT if method.reads_prompt else None)
-    return Task(
-        REWARD_MODEL, load, scorer, metrics, "SEQ_CLS", card, ready, results, page, pictures=True
-    )
-
-
-def card(record: dict[str, Any], method: Method) -> str:
-    return reward_card(record, method)
+    def _logits(self, result: BatchResult) -> Tensor:
+        assert isinstance(result.batch, Pairs)
+        return logits(self.method, self.settings, result.batch)
 
 
-def logits(method: RewardMethod, settings: Mapping[str, Any], pairs: Pairs) -> Any:
+def logits(method: RewardMethod, settings: Mapping[str, Any], pairs: Pairs) -> Tensor:
     """Log-odds that the chosen answer of each pair wins."""
-    return method.score(*heads(pairs), **settings)
+    logit_N: Tensor = method.score(*heads(pairs), **settings)
+    return logit_N
 
 
-def held_out(logit_N: np.ndarray, rows: Examples) -> dict[str, Any]:
+def held_out(logit_N: np.ndarray, examples: Examples) -> dict[str, Any]:
     """Accuracy and calibration on held-out rows, by group, and how often the longer answer is
     preferred: by the model, by the labels.
     """
-    clusters = [prompt_key(row) for row in rows.rows]
+    clusters = [prompt_key(row) for row in examples.rows]
     found = calibration(logit_N, clusters).to_dict()
     longer_N = np.sign(
-        [len(item.branches["chosen"]) - len(item.branches["rejected"]) for item in rows.items]
+        [len(item.branches["chosen"]) - len(item.branches["rejected"]) for item in examples.items]
     )
     unequal = np.flatnonzero(longer_N)
     there = [clusters[i] for i in unequal]
@@ -194,10 +204,10 @@ def held_out(logit_N: np.ndarray, rows: Examples) -> dict[str, Any]:
             np.sign(logit_N[unequal]) * longer_N[unequal] / 2 + 0.5, there
         ).to_dict(),
     }
-    names = sorted({row.group for row in rows.rows if row.group is not None})
+    names = sorted({row.group for row in examples.rows if row.group is not None})
     right_N = np.sign(logit_N) / 2 + 0.5
     found["groups"] = {}
     for name in names if len(names) > 1 else ():
-        at = [i for i, row in enumerate(rows.rows) if row.group == name]
+        at = [i for i, row in enumerate(examples.rows) if row.group == name]
         found["groups"][name] = mean_interval(right_N[at], [clusters[i] for i in at]).to_dict()
     return found

@@ -1,611 +1,338 @@
-"""From what was asked to a job that can start: model, rows, reference, optimizer, record, all
-checked.
+"""From what was asked to a run that can start, in named steps. Each returns what it made; `begin`
+is their order.
 
-The order matters. The model is loaded as it was before training and hashed, also when a run is
-resumed: so the reference's numbers are the same, the scorer takes the same path, and only then do
-the checkpoint's weights move in.
+The order matters. The scorer is verified and the reference scored while the model is as it was
+before training; a checkpoint's weights move in afterwards (`execute.restore`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from holdfast.card import Method, Reduction, costs, initial_memory, settings_of
-from holdfast.errors import HoldfastError, NeedError, OptionError, RunError, shown
-from holdfast.files import TEMPORARY, folder_to_write
-from holdfast.inputs import reference as reference_input
+from holdfast.errors import RunError
 from holdfast.inputs import samples
-from holdfast.inputs.base import Input
-from holdfast.models.load import context_length, load_tokenizer
-from holdfast.reductions import REDUCTIONS, parse
+from holdfast.inputs.prompts import COPY
 from holdfast.scorers.branches import BranchScorer, Verification, said_of
-from holdfast.scorers.reference import model_hash
 from holdfast.training import batching
 from holdfast.training.distributed import Distributed
-from holdfast.training.gradient import BatchResult, BoundObjective, Examples, MethodState
-from holdfast.training.live_scorer import compared, kept_in_memory, needs_reference, scorer_for
+from holdfast.training.examples import Examples
+from holdfast.training.in_memory import in_memory_reference
+from holdfast.training.loading import Loaded, load, written_average, written_reduction
 from holdfast.training.model import (
     build_optimizer,
     build_scheduler,
     enable_checkpointing,
+    evaluating,
     set_mode,
     with_adapter,
 )
-from holdfast.training.options import Options
-from holdfast.training.prepare import Prepared, prepare
-from holdfast.training.reference import (
-    Asked,
-    Reference,
-    asked_reference,
-    reference_log_probs,
-    with_reference,
-)
+from holdfast.training.reference import Reference, reference_log_probs
+from holdfast.training.request import RunRequest
 from holdfast.training.router import HINT, RouterLoss, router_loss
-from holdfast.training.run.lock import HOLDER, LOCK
-from holdfast.training.run.record import differences, new_record, now, refuse_another, write_record
-from holdfast.training.sources.online import Sampler, sampler_for
-from holdfast.training.task import Task
-from holdfast.types import Scored, Tokenized
-
-BEFORE_THE_RECORD = {
-    LOCK,
-    HOLDER,
-    "reference",
-    "quarantine.jsonl",
-    "quarantine-eval.jsonl",
-}  # what a run killed in its first moments leaves
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What `train` was given, options and settings sorted."""
-
-    method: Method
-    options: Options
-    settings: dict[str, Any]
-    model: Any
-    data: Any
-    out: Path  # as it was given, until `carry_out` has seen to it
-    reference: Any
-    eval_data: Any
-    tokenizer: Any
-    reduction: str | Reduction | None
-    call: Mapping[str, Any]
-    task: Task
-
-
-@dataclass
-class RunState:
-    """A run under way."""
-
-    context: Distributed
-    options: Options
-    out: Path
-    objective: BoundObjective
-    train: Examples
-    evaluation: Examples | None
-    policy: Any
-    tokenizer: Any
-    scorer: nn.Module  # as DDP or FSDP want it
-    optimizer: torch.optim.Optimizer
-    scheduler: Any
-    state: MethodState
-    total: int
-    record: dict[str, Any]
-    said: list[str]
-    checks_start: bool
-    task: Task
-    sampler: Sampler | None = None
-    router: RouterLoss | None = None
-    last_look: BatchResult | None = None  # at the held-out rows
-    step: int = 0
-    seconds: float = 0.0
-    metrics_bytes: int = 0
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.out / "checkpoints"
-
-    @property
-    def robust(self) -> bool:
-        return not self.objective.reduction.linear
-
-    def mode(self, *, training: bool) -> None:
-        """Dropout only while training, and only if asked for."""
-        options = self.options
-        set_mode(
-            self.scorer,
-            dropout=options.dropout and training,
-            checkpointing=options.gradient_checkpointing,
-        )
-
-    def with_samples(self, rows: Examples, step: int) -> Examples:
-        """The rows, with new answers of the policy's own where the method asks for them."""
-        if self.sampler is None:
-            return rows
-        self.mode(training=False)
-        rows = self.sampler.draw(rows, step)
-        self.mode(training=True)
-        return rows
-
-    def save_record(self) -> None:
-        if self.context.is_main:
-            write_record(self.out, self.record)
-
-
-@dataclass
-class Inputs:
-    """What goes into a run: loaded, read and hashed, and not scored yet."""
-
-    options: Options
-    policy: Any
-    tokenizer: Any
-    prepared: Prepared
-    objective: BoundObjective
-    start_hash: str
-    reference: Asked | None
-    identity: dict[str, str]
-    notes: list[str]
-
-
-def take_in(context: Distributed, request: RunRequest, before: Mapping[str, Any] | None) -> Inputs:
-    """Load and read what was asked for, and refuse to go on with a run of something else before
-    anything in its folder is touched.
-
-    Args:
-        context: the processes.
-        request: what was asked.
-        before: the record of the run to go on with, None for a new one.
-
-    Raises:
-        RunError: `before` is of another method, model, data, settings or options; everything that
-            differs is named.
-    """
-    if request.options.reference_cache:
-        folder_to_write(request.options.reference_cache, "reference_cache")
-    if before is None:
-        return _inputs(context, request, request.out)
-    plain: dict[str, Any] = {
-        "method": request.method.name,
-        "average": _average(request.method),
-        "settings": request.settings,
-        "options": asdict(request.options),
-    }
-    if request.options.max_tokens is None:  # then the model will tell
-        plain["options"].pop("max_tokens")
-    if not isinstance(request.reduction, Reduction):
-        plain["reduction"] = _written(request.reduction, request.method.reduction)
-    found = differences(before, plain)
-    try:
-        with TemporaryDirectory() as scratch:  # the run's own quarantine stays as it is
-            inputs = _inputs(context, request, Path(scratch))
-    except HoldfastError:
-        refuse_another(found)  # what went wrong may well follow from that
-        raise
-    whole = {**plain, "options": asdict(inputs.options), "identity": inputs.identity}
-    whole["reduction"] = _written(request.reduction, inputs.objective.reduction)
-    refuse_another(differences(before, whole))
-    return inputs
-
-
-def _inputs(context: Distributed, request: RunRequest, quarantine: Path) -> Inputs:
-    options = request.options
-    notes: list[str] = []
-    policy = request.task.load(request.model, options)
-    if (
-        options.max_tokens is None
-    ):  # what the model has positions for: beyond it the numbers mean nothing
-        options = replace(options, max_tokens=context_length(policy))
-    request = replace(request, options=options)
-    tokenizer = _tokenizer_for(request, policy, notes)
-    request.task.ready(policy, tokenizer, options)
-    prepared, objective = _rows_and_question(context, request, tokenizer, quarantine)
-    start_hash = model_hash(policy)
-    reference = None
-    if (
-        reference_input in request.method.card.needs or request.reference is not None
-    ):  # where it was only named: for the metrics' sake
-        trusted = options.trust_remote_code
-        fresh = bool(options.lora_rank)
-        reference = asked_reference(
-            request.reference,
-            policy,
-            start_hash=start_hash,
-            fresh_adapter=fresh,
-            trust_remote_code=trusted,
-        )
-    identity = {"model": start_hash, **prepared.identity}
-    if reference is not None:
-        identity["reference"] = reference.identity
-    return Inputs(
-        options, policy, tokenizer, prepared, objective, start_hash, reference, identity, notes
-    )
+from holdfast.training.run.record import new_record, now
+from holdfast.training.sources.dataset import Dataset
+from holdfast.training.sources.online import Online, Sampler, sampler_for
+from holdfast.training.sources.source import Source
+from holdfast.training.state import RunState
+from holdfast.training.verify import items_to_meet, refuse_uneven_forwards, verify
+from holdfast.types import Tokenized
 
 
 def begin(context: Distributed, request: RunRequest, before: Mapping[str, Any] | None) -> RunState:
-    """Make the run. `before` is the record of the run to go on with, None for a new one."""
-    inputs = take_in(context, request, before)
-    options, out, policy, prepared, objective = (
-        inputs.options,
-        request.out,
-        inputs.policy,
-        inputs.prepared,
-        inputs.objective,
+    """Set a run up. `before` is the record of the run to go on with, None for a new one.
+
+    Raises:
+        RunError: `before` is of something else; or what FSDP does not allow.
+        OptionError, DataError, NeedError, ModelError: what was asked cannot be done.
+    """
+    loaded = load(context, request, before)
+    request = replace(request, options=loaded.options)
+    torch.manual_seed(loaded.options.seed)
+    model = trainable(context, request, loaded.model)
+    router, of_router = listened_router(context, request, model)
+    scoring = verified_scorer(context, request, loaded, model)
+    scorer, optimizer = context.prepare(
+        scoring.scorer, build_optimizer(scoring.scorer, loaded.options)
     )
-    request = replace(request, options=options)
-    torch.manual_seed(options.seed)
-    fresh_adapter = bool(options.lora_rank)
-    if fresh_adapter:
-        policy = with_adapter(policy, options, request.task.adapter_task)
+    reference = scored_reference(context, request, scorer, loaded)
+    source = source_of(request, loaded, reference, scoring.sampler, scorer)
+    total = batching.total_steps(
+        len(loaded.rows.train),
+        loaded.options.batch_size,
+        epochs=loaded.options.epochs,
+        max_steps=loaded.options.max_steps,
+    )
+    facts = {
+        "reference": None if loaded.reference is None else loaded.reference.who,
+        **scoring.facts(reference),
+        "router_aux_loss_coef": None if router is None else router.coefficient,
+        "steps": total,
+        "weights": trained_weights(model),
+    }
+    record = record_of(context, request, loaded, facts, before)
+    torch.manual_seed(loaded.options.seed + context.rank)
+    return RunState(
+        context=context,
+        task=request.task,
+        options=loaded.options,
+        out=request.out,
+        objective=loaded.objective,
+        source=source,
+        model=model,
+        processor=loaded.processor,
+        scorer=scorer,
+        optimizer=optimizer,
+        scheduler=build_scheduler(optimizer, loaded.options, total),
+        total=total,
+        record=record,
+        said=[
+            *(loaded.rows.said if before is None else ()),
+            *(f"note: {note}" for note in loaded.notes),
+            *kept_in_memory(request),
+            *of_router,
+            *scoring.said(reference),
+            *said_of_record(record),
+        ],
+        starts_at_reference=loaded.reference is not None and loaded.reference.is_start,
+        router=router,
+        state=loaded.objective.first_state(),
+    )
+
+
+# ------------------------------------------------------------ the model
+
+
+def trainable(context: Distributed, request: RunRequest, model: Any) -> Any:
+    """The model with its new adapter if one is asked for, on the device, unless it is sharded."""
+    options = request.options
+    if options.lora_rank:
+        model = with_adapter(model, options, request.task.adapter)
     if options.gradient_checkpointing:
-        enable_checkpointing(policy)
+        enable_checkpointing(model)
     if not context.sharded:
-        policy.to(context.device)
-    router, of_router = router_loss(
-        policy, options.router_aux_loss, language_model=request.task.router_loss
+        model.to(context.device)
+    return model
+
+
+def listened_router(
+    context: Distributed, request: RunRequest, model: Any
+) -> tuple[RouterLoss | None, list[str]]:
+    """The load-balancing loss of the model's routers, and what the reader is told of it.
+
+    Raises:
+        RunError: they cannot be listened to.
+    """
+    task, method = request.task, request.method
+    router, said = router_loss(
+        model, request.options.router_aux_loss, language_model=task.router_loss
     )
-    _refuse_router(context, request.method, router)
-    inner = scorer_for(
-        request.method,
-        request.task,
-        context,
-        policy,
-        asked=request.reference,
-        fresh_adapter=fresh_adapter,
-        path=options.path,
-        trust_remote_code=options.trust_remote_code,
-    )
-    set_mode(inner, dropout=False, checkpointing=False)
-    everything = _in_order(prepared, options, request.method, policy)
-    verification = verify(context, inner, everything)
-    _refuse_apart(context, inner, everything, verification)
+    if router is not None and context.sharded:
+        raise RunError(
+            "the load-balancing loss that the model's config asks for is not added under FSDP",
+            hint=f"use DDP; {HINT}",
+        )
+    if router is not None and task.keeps_reference(method):
+        raise RunError(
+            f"{method.name} runs its reference at every step, where the load-balancing "
+            "loss of the model's config is not added",
+            hint=HINT,
+        )
+    return router, said
+
+
+def trained_weights(model: nn.Module) -> dict[str, int]:
+    """How many weights there are, and how many of them are trained."""
+    return {
+        "all": sum(parameter.numel() for parameter in model.parameters()),
+        "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
+    }
+
+
+# ------------------------------------------------------------ the scorer
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The scorer, and what the comparison of its packed and padded forwards found; the same of the
+    reference where answers are drawn at every step.
+    """
+
+    scorer: BranchScorer
+    verification: Verification
+    sampler: Sampler | None = None
+    of_reference: Verification | None = None
+
+    def found(self, reference: Reference | None) -> dict[str, Verification]:
+        other = (reference and reference.verification) or self.of_reference
+        return {"scoring": self.verification} | ({"reference_scoring": other} if other else {})
+
+    def facts(self, reference: Reference | None) -> dict[str, Any]:
+        """For the record."""
+        return {
+            name: {**asdict(found), "fallbacks": int(found.fell_back)}
+            for name, found in self.found(reference).items()
+        }
+
+    def said(self, reference: Reference | None) -> list[str]:
+        words = {"scoring": "", "reference_scoring": "reference "}
+        return [f"{words[name]}{said_of(found)}" for name, found in self.found(reference).items()]
+
+
+def verified_scorer(
+    context: Distributed, request: RunRequest, loaded: Loaded, model: Any
+) -> Scoring:
+    """The model's scorer, verified on all the rows it will meet."""
+    options, method = loaded.options, request.method
+    fresh_adapter = bool(options.lora_rank)
+    reference = in_memory_reference(context, request, model, fresh_adapter=fresh_adapter)
+    scorer = request.task.scorer(model, method, reference, options)
+    if not context.sharded or method.head is not None:
+        scorer.to(context.device)
+    set_mode(scorer, dropout=False, checkpointing=False)
+    items = items_to_meet(loaded.rows, options, method, model)
+    verification = verify(context, scorer, items)
+    refuse_uneven_forwards(context, scorer, items, verification)
     sampler = sampler_for(
-        request.method,
+        method,
         context,
-        policy,
+        model,
         asked=request.reference,
-        tokenizer=inputs.tokenizer,
-        rows=prepared.train,
+        tokenizer=loaded.processor,
+        rows=loaded.rows.train,
         seed=options.seed,
         tokens=options.budget(context.device.type),
         path=options.path,
         trust_remote_code=options.trust_remote_code,
     )
-    scored_by = {"scoring": verification}
-    if sampler is not None:
-        scored_by["reference_scoring"] = verify(
-            context, sampler.reference, [item.only(samples.branches) for item in everything]
-        )
-    scorer, optimizer = context.prepare(inner, build_optimizer(inner, options))
-    reference = _reference(context, request, scorer, prepared, inputs.reference)
-    train, evaluation = _with_reference(prepared, reference)
-    total = batching.total_steps(
-        len(train), options.batch_size, epochs=options.epochs, max_steps=options.max_steps
+    if sampler is None:
+        return Scoring(scorer, verification)
+    drawn = [item.only(samples.branches) for item in items]
+    return Scoring(scorer, verification, sampler, verify(context, sampler.reference, drawn))
+
+
+def scored_reference(
+    context: Distributed, request: RunRequest, scorer: nn.Module, loaded: Loaded
+) -> Reference | None:
+    """The reference's log-probabilities of all rows; None where there is no reference, or where the
+    scorer gives them itself.
+    """
+    if loaded.reference is None or not request.task.caches_reference(request.method):
+        return None
+    options, rows = loaded.options, loaded.rows
+    items = [*rows.train.items, *(rows.evaluation.items if rows.evaluation else ())]
+    return reference_log_probs(
+        context,
+        scorer,
+        loaded.reference,
+        [compared(item) for item in items],
+        precision=options.precision,
+        cache=Path(options.reference_cache or request.out / "reference"),
+        tokens=options.budget(context.device.type),
+        path=options.path,
     )
-    if reference is not None and reference.verification is not None:
-        scored_by["reference_scoring"] = reference.verification
+
+
+def compared(item: Tokenized) -> Tokenized:
+    """The branches that a reference is asked about: all but copies made for a head, which no
+    log-ratio reads.
+    """
+    return item.only([name for name in item.answers if COPY not in name])
+
+
+# ------------------------------------------------------------ the examples
+
+
+def source_of(
+    request: RunRequest,
+    loaded: Loaded,
+    reference: Reference | None,
+    sampler: Sampler | None,
+    scorer: nn.Module,
+) -> Source:
+    """Where the examples of a step come from."""
+    options = loaded.options
+    train, evaluation = with_reference(loaded.rows.train, loaded.rows.evaluation, reference)
+    dataset = Dataset(train, evaluation, options.batch_size, options.seed)
+    source = request.task.source(dataset, options)
+    if sampler is None:
+        return source
+    quiet: Callable[[], AbstractContextManager[None]] = partial(evaluating, scorer, options)
+    return Online(source, sampler, quiet)
+
+
+def with_reference(
+    train: Examples, evaluation: Examples | None, reference: Reference | None
+) -> tuple[Examples, Examples | None]:
+    """The examples with the reference's log-probabilities, which stand in one list."""
+    if reference is None:
+        return train, evaluation
+    of_train, of_evaluation = reference.items[: len(train)], reference.items[len(train) :]
+    held_out = evaluation and replace(evaluation, reference=of_evaluation)
+    return replace(train, reference=of_train), held_out
+
+
+# ------------------------------------------------------------ the record
+
+
+def record_of(
+    context: Distributed,
+    request: RunRequest,
+    loaded: Loaded,
+    facts: Mapping[str, Any],
+    before: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The record of the run. One that goes on keeps its id and what it noted."""
     record = new_record(
         method=request.method.name,
         settings=request.settings,
-        reduction=_written(request.reduction, objective.reduction),
-        average=_average(request.method),
-        options=options,
-        identity=inputs.identity,
+        reduction=written_reduction(request.reduction, loaded.objective.reduction),
+        average=written_average(request.method),
+        options=loaded.options,
+        identity=loaded.identity,
         call=request.call,
         facts={
-            **prepared.facts,
+            **loaded.rows.facts,
             "task": request.task.name,
-            "groups": list(prepared.groups),
-            "reference": None if reference is None else reference.who,
-            **{
-                name: {**asdict(found), "fallbacks": int(found.fell_back)}
-                for name, found in scored_by.items()
-            },
-            "router_aux_loss_coef": None if router is None else router.coefficient,
-            "steps": total,
-            "rows": len(train),
-            "weights": {
-                "all": sum(parameter.numel() for parameter in policy.parameters()),
-                "trained": sum(
-                    parameter.numel()
-                    for parameter in policy.parameters()
-                    if parameter.requires_grad
-                ),
-            },
-            "world": {
+            "groups": list(loaded.rows.groups),
+            "rows": len(loaded.rows.train),
+            **facts,
+            "distributed": {
                 "processes": context.size,
                 "wrapping": context.wrapping,
                 "device": str(context.device),
             },
         },
     )
-    record["notes"] += inputs.notes
+    record["notes"] += loaded.notes
     record["id"] = context.gather(record["id"])[0]
     if before is not None:
         record |= {
             name: before[name]
-            for name in ("id", "started", "notes", *prepared.facts)
+            for name in ("id", "started", "notes", *loaded.rows.facts)
             if name in before
         }
         record["resumed"] = [*before["resumed"], {"at": now()}]
-    torch.manual_seed(options.seed + context.rank)
-    return RunState(
-        context=context,
-        options=options,
-        out=out,
-        objective=objective,
-        train=train,
-        evaluation=evaluation,
-        policy=policy,
-        tokenizer=inputs.tokenizer,
-        scorer=scorer,
-        optimizer=optimizer,
-        scheduler=build_scheduler(optimizer, options, total),
-        state=objective.first_state(),
-        total=total,
-        record=record,
-        said=[
-            *(prepared.said if before is None else ()),
-            *(f"note: {note}" for note in inputs.notes),
-            *kept_in_memory(request.method),
-            *of_router,
-            *_said(context, scored_by, reference, record),
-        ],
-        checks_start=reference is not None and reference.is_start,
-        task=request.task,
-        sampler=sampler,
-        router=router,
-    )
+    return record
 
 
-def _refuse_router(context: Distributed, method: Method, router: RouterLoss | None) -> None:
-    """Where the routers of a policy cannot be listened to."""
-    if router is None:
-        return
-    if context.sharded:
-        raise RunError(
-            "the load-balancing loss that the model's config asks for is not added under FSDP",
-            hint=f"use DDP; {HINT}",
-        )
-    if needs_reference(method):
-        raise RunError(
-            f"{method.name} runs its reference at every step, where the load-balancing "
-            "loss of the model's config is not added",
-            hint=HINT,
-        )
+def kept_in_memory(request: RunRequest) -> list[str]:
+    """What the reader is told of a reference that stays in memory."""
+    why = request.task.keeps_reference(request.method)
+    return [f"the reference stays in memory and is run at every step: {why}"] if why else []
 
 
-def try_settings(method: Method, settings: Mapping[str, Any]) -> None:
-    """Compute the cost of two answers of one token, so that a setting out of range is refused
-    before anything is loaded.
-    """
-    one = Scored(torch.zeros(2, 1), torch.ones(2, 1), torch.zeros(2, 1))
-    inputs: dict[Input, Tensor] = {}
-    extra: dict[str, Scored] = {}
-    for need in (*method.card.needs, *method.reduction.needs):
-        need.fill(inputs, extra, one)
-    batch = method.takes.of({**dict.fromkeys(method.takes.MAIN, one), **extra}, inputs)
-    with suppress(NeedError):  # of something that only real rows have
-        costs(method, batch, settings, initial_memory(method))
-
-
-def verify(context: Distributed, scorer: BranchScorer, items: Sequence[Tokenized]) -> Verification:
-    """Packed against padded on the first items and the longest; all processes take the padded path
-    where one of them must.
-    """
-    found = scorer.verify(items)
-    worst = max(context.gather(found), key=lambda one: (one.one_by_one, one.fell_back))
-    if worst != found and worst.fell_back:
-        scorer.adopt(worst)
-        found = worst
-    return found
-
-
-def _refuse_apart(
-    context: Distributed, scorer: BranchScorer, items: Sequence[Tokenized], found: Verification
-) -> None:
-    """Sharded processes must run equally many forwards, so none of them can score rows apart from
-    others.
-    """
-    if not context.sharded:
-        return
-    if found.one_by_one:
-        raise RunError(
-            f"FSDP scores answers in batches, which this model does not allow: {found.reason}",
-            hint="use DDP, or one process",
-        )
-    if scorer.sides_of(items) > 1:
-        raise RunError(
-            "the model's rotary embedding changes with the longest row of a forward, and "
-            "the rows are on both sides of the length where it "
-            "does, which FSDP does not allow here",
-            hint=(
-                "set max_tokens to that length (original_max_position_embeddings in the "
-                "model's config.json), or use DDP"
-            ),
-        )
-
-
-def _in_order(prepared: Prepared, options: Options, method: Method, policy: Any) -> list[Tokenized]:
-    """All items that the scorer will meet, those of the first batch first; with the longest answers
-    that may be drawn, if any are.
-    """
-    first = batching.rows_of_step(
-        0, rows=len(prepared.train), batch_size=options.batch_size, seed=options.seed
-    )
-    rows = prepared.train.items
-    known = set(first)
-    items = [*(rows[i] for i in first), *(rows[i] for i in range(len(rows)) if i not in known)]
-    items += prepared.evaluation.items if prepared.evaluation else ()
-    if samples not in method.card.needs:
-        return items
-    answer = max((ids for item in items for ids in item.branches.values()), key=len)
-    room = context_length(policy) or 2**30
-    drawn = [
-        dict.fromkeys(samples.branches, answer[: max(1, room - len(item.prompt))]) for item in items
-    ]
-    return [
-        replace(item, branches={**item.branches, **own})
-        for item, own in zip(items, drawn, strict=True)
-    ]
-
-
-def _average(method: Method) -> str:
-    """The average over tokens as it is written on the command line; "" where there is none."""
-    return "" if method.average is None else method.average.name
-
-
-def read_reduction(given: str | Reduction | None, method: Method, groups: int) -> Reduction:
-    """The reduction to train with. A setting `k` that was left open is the number of groups in the
-    data.
-    """
-    if given is None:
-        return method.reduction
-    if isinstance(given, Reduction):
-        return given
-    name, _, rest = given.partition(":")
-    factory = REDUCTIONS.get(name.strip())
-    if factory is not None and "k" in settings_of(factory) and "k=" not in rest.replace(" ", ""):
-        if not groups:
-            raise OptionError(
-                f"the reduction {given!r} needs groups, and the rows have none",
-                hint="add a `group` column",
-            )
-        given = f"{name}:" + ",".join(filter(None, [rest, f"k={groups}"]))
-    return parse(given)
-
-
-def _tokenizer_for(request: RunRequest, policy: Any, notes: list[str]) -> Any:
-    source = request.tokenizer
-    if source is None:
-        source = (
-            request.model
-            if not isinstance(request.model, nn.Module)
-            else getattr(request.model, "name_or_path", "")
-        )
-    if not source:
-        raise OptionError(
-            "the model does not say where it came from, so its tokenizer cannot be found",
-            hint="give tokenizer=",
-        )
-    return load_tokenizer(
-        source, model=policy, trust_remote_code=request.options.trust_remote_code, notes=notes
-    )
-
-
-def _rows_and_question(
-    context: Distributed, request: RunRequest, tokenizer: Any, quarantine: Path
-) -> tuple[Prepared, BoundObjective]:
-    probe = read_reduction(request.reduction, request.method, groups=1)
-    with (
-        TemporaryDirectory() as scratch
-    ):  # all processes read all rows, one of them keeps what it quarantines
-        folder, options = quarantine if context.is_main else Path(scratch), request.options
-        if folder != request.out:  # a quarantine of the user's own name stays as it is, too
-            options = replace(options, quarantine=bool(options.quarantine))
-        prepared = prepare(
-            request.method,
-            probe,
-            tokenizer,
-            options,
-            data=request.data,
-            eval_data=request.eval_data,
-            out=folder,
-        )
-    reduction = read_reduction(request.reduction, request.method, groups=len(prepared.groups))
-    return prepared, BoundObjective(
-        request.method, request.settings, reduction, prepared.groups, prepared.raters
-    )
-
-
-def _reference(
-    context: Distributed,
-    request: RunRequest,
-    scorer: nn.Module,
-    prepared: Prepared,
-    asked: Asked | None,
-) -> Reference | None:
-    if asked is None:
-        return None
-    items = [
-        compared(item)
-        for item in (
-            *prepared.train.items,
-            *(prepared.evaluation.items if prepared.evaluation else ()),
-        )
-    ]
-    options = request.options
-    return reference_log_probs(
-        context,
-        scorer,
-        asked,
-        items,
-        precision=options.precision,
-        cache=Path(options.reference_cache)
-        if options.reference_cache
-        else request.out / "reference",
-        tokens=options.budget(context.device.type),
-        path=options.path,
-        verify=verify,
-    )
-
-
-def _with_reference(
-    prepared: Prepared, reference: Reference | None
-) -> tuple[Examples, Examples | None]:
-    if reference is None:
-        return prepared.train, prepared.evaluation
-    cut = len(prepared.train)
-    evaluation = prepared.evaluation and with_reference(prepared.evaluation, reference.items[cut:])
-    return with_reference(prepared.train, reference.items[:cut]), evaluation
-
-
-def _written(given: str | Reduction | None, made: Reduction) -> str:
-    return given if isinstance(given, str) else made.name
-
-
-def _said(
-    context: Distributed,
-    scored_by: Mapping[str, Verification],
-    reference: Reference | None,
-    record: Mapping[str, Any],
-) -> list[str]:
-    said = [said_of(scored_by["scoring"])]
-    if "reference_scoring" in scored_by:
-        said.append(f"reference {said_of(scored_by['reference_scoring'])}")
-    if reference is not None:
-        said.append(f"reference: {reference.who}")
+def said_of_record(record: Mapping[str, Any]) -> list[str]:
     weights = record["weights"]
-    said.append(
+    return [
+        *([f"reference: {record['reference']}"] if record["reference"] else []),
         f"training {weights['trained']:,} of {weights['all']:,} weights, "
-        f"{record['steps']:,} steps, {context.wrapping}"
-    )
-    return said
-
-
-def open_run(out: Path, record: Mapping[str, Any] | None, resume: bool) -> None:
-    """Refuse a folder that holds something else than a run to go on with."""
-    if record is not None and not resume:
-        raise RunError(
-            f"{out} already holds a run ({record['status']})",
-            hint="resume=True goes on with it; another out starts a new one",
-        )
-    if (
-        record is None
-        and out.is_dir()
-        and any(
-            path.name not in BEFORE_THE_RECORD and not path.name.startswith(TEMPORARY)
-            for path in out.iterdir()
-        )
-    ):
-        raise RunError(
-            f"{shown(str(out))} is not empty and holds no run", hint="give another out folder"
-        )
+        f"{record['steps']:,} steps, {record['distributed']['wrapping']}",
+    ]

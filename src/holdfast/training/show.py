@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -15,9 +17,10 @@ from holdfast.methods import get
 from holdfast.models.load import load_tokenizer
 from holdfast.reductions import with_average
 from holdfast.terminal import Terminal
-from holdfast.training.options import split_options
-from holdfast.training.prepare import first_rows
-from holdfast.training.setup import read_reduction
+from holdfast.training.examples import Examples
+from holdfast.training.options import Options, split_options
+from holdfast.training.settings import read_reduction
+from holdfast.training.text import encode_text
 
 
 def show_rows(
@@ -53,3 +56,27 @@ def show_rows(
     for line in said:
         console.print(line, markup=False, highlight=False)
     show(rows.items, rows.rows, tokenizer, n, console=console)
+
+
+def first_rows(
+    method: Method, reduction: Reduction, tokenizer: Any, options: Options, *, data: Any, n: int
+) -> tuple[Examples, list[str]]:
+    """The first `n` rows as `train` would make them, and what was said of all that were read.
+    Nothing is written.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        given = options.rows(data, options.aside(scratch))
+        said = [line for line in given.report.lines() if scratch not in line]
+    some = given.select(
+        range(min(len(given), max(2 * n, 32)))
+    )  # a few more: a need may look at other rows
+    with tempfile.TemporaryDirectory() as scratch:
+        aside = options.aside(scratch)
+        encoded = encode_text(some, replace(method, reduction=reduction), tokenizer, options, aside)
+    seen = encoded.counts["tokenized"]
+    said += [
+        f"{n:,} of the first {seen['read']:,} rows: {reason} (accepted)"
+        for reason, n in seen["lost"].items()
+    ]
+    said += [f"note on the first {seen['read']:,} rows: {note}" for note in seen["notes"]]
+    return encoded.examples, said

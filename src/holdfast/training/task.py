@@ -1,64 +1,186 @@
-"""What a run trains, as far as the loop must know: how it is loaded, scored, measured and
-described. The loop itself knows no more.
-"""
+"""What a run trains, as far as the loop, its setup and its record must know."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from torch import Tensor
+
 from holdfast.card import Method
+from holdfast.data.read import Dataset as Rows
 from holdfast.scorers.branches import BranchScorer
-from holdfast.scorers.branches import Path as ScoringPath
-from holdfast.training.gradient import BatchResult, Examples
+from holdfast.scorers.live import Standing
+from holdfast.training.examples import Examples
+from holdfast.training.gradient import BatchResult
+from holdfast.training.model import save_pretrained
 from holdfast.training.options import Options
+from holdfast.types import Tokenized
 
 if TYPE_CHECKING:
     from holdfast.report import Page
     from holdfast.training.run.folder import Run
+    from holdfast.training.sources.source import Source
 
 
-class Scorer(Protocol):
-    def __call__(self, model: Any, *, path: ScoringPath) -> BranchScorer: ...
+class Processor(Protocol):
+    """What turns rows into what the model reads, and is saved beside it: a tokenizer, say."""
 
-
-class Metrics(Protocol):
-    def __call__(
-        self, result: BatchResult, *, groups: Sequence[str], robust: bool
-    ) -> dict[str, float]: ...
+    def save_pretrained(self, save_directory: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True)
-class Task:
-    """A policy, or a model that judges.
+class Encoded:
+    """Rows as the scorer reads them.
 
     Attributes:
-        name: in the record, and in `holdfast.models.trained.LOADERS`.
-        load: `load(source, options)`, the model before its first step; the same source, options and
-            seed give the same model.
-        scorer: `scorer(model, path=...)`, items in, a `Scored` a branch out.
-        metrics: what is measured of a batch.
-        adapter_task: peft's name for what an adapter is put on.
-        card: `card(record, method)`, the README beside the weights.
-        ready: `ready(model, tokenizer, options)`, last touches once the tokenizer is there.
-        page: `page(method, run)`, what a finished run says of itself, as report.html in its folder;
-            None where it has nothing to say.
+        examples: one item for each row that is left, aligned with it.
+        counts: for the record: how many rows were read, skipped and why.
+        said: the same for the reader's eyes.
+    """
+
+    examples: Examples
+    counts: Mapping[str, Any]
+    said: Sequence[str] = ()
+
+
+class Task(ABC):
+    """What a run trains: how it is loaded, encoded, scored, measured and described.
+
+    A new task (a diffusion model, say) is one file: a final subclass, and the function that starts
+    its runs: `carry_out(RunRequest(..., task=...), resume=resume)`, as `policy.train` does. It
+    touches two tables besides: `holdfast.models.trained.LOADERS`, by which `Run.load` finds its
+    model, and `run/rerun.py`. What it must give are the abstract methods; the others have a default
+    that fits most.
+
+    What flows through them is the task's own business, as long as
+        1. an item has `tokens` (what it costs to score), `answers` (a sized value for each branch)
+           and `only(names)`, as `Tokenized` has;
+        2. the scorer maps items to a `Scored` for each branch, on which the method's objective is
+           defined, and gives the same numbers for the same items: noise that a step draws anew
+           belongs to the items (`source`), so that both passes over a batch and a resumed run see
+           the same.
+
+    Attributes:
+        name: in the record, and in `LOADERS`: "policy".
+        adapter: peft's name for what an adapter is put on: "CAUSAL_LM".
         router_loss: whether the load-balancing loss of a mixture of experts is added, as Hugging
             Face does for language models.
-        pictures: whether the charts of that page also lie beside it as pictures.
-        results: `results(result, rows)`, what the last look at the held-out rows adds to the
-            record.
+        pictures: whether the charts of the run's page also lie beside it as pictures.
     """
 
     name: str
-    load: Callable[[Any, Options], Any]
-    scorer: Scorer
-    metrics: Metrics
-    adapter_task: str
-    card: Callable[[dict[str, Any], Method], str]
-    ready: Callable[[Any, Any, Options], None] = lambda model, tokenizer, options: None
-    results: Callable[[BatchResult, Examples], dict[str, Any]] = lambda result, rows: {}
-    page: Callable[[Any, Run], Page | None] = lambda method, run: None
+    adapter: str
     router_loss: bool = False
     pictures: bool = False
+
+    # ------------------------------------------------------------ loaded
+
+    @abstractmethod
+    def load(self, source: Any, options: Options) -> Any:
+        """The model before its first step; the same source, options and seed give the same."""
+
+    @abstractmethod
+    def processor(
+        self, given: Any, source: Any, model: Any, options: Options, notes: list[str]
+    ) -> Any:
+        """What turns rows into what the model reads (see `Processor`).
+
+        Args:
+            given: `tokenizer=` as it was given; None for the one that lies with the model.
+            source: `model=` as it was given.
+            model: the model that was loaded.
+            options: the run's.
+            notes: what the reader should know is added here.
+        """
+
+    def fit_options(self, options: Options, model: Any) -> Options:
+        """Options that were left open, as the model has it: such as its longest row."""
+        return options
+
+    def ready(self, model: Any, processor: Any, options: Options) -> None:
+        """Last touches on the model once its processor is there."""
+        return
+
+    # ------------------------------------------------------------ encoded
+
+    @abstractmethod
+    def encode(
+        self, rows: Rows, method: Method, processor: Any, options: Options, skipped: Path | None
+    ) -> Encoded:
+        """Rows as the scorer reads them.
+
+        Args:
+            rows: what was read.
+            method: whose inputs are to be made.
+            processor: this task's.
+            options: the run's.
+            skipped: where rows that cannot be used are written; None makes them an error.
+
+        Raises:
+            DataError, NeedError: rows that cannot be used, or lack what the method reads.
+        """
+
+    @abstractmethod
+    def identity(
+        self, processor: Any, options: Options, items: Sequence[Tokenized]
+    ) -> dict[str, str]:
+        """Hashes of all that the items were made with, by name, and at last of the items: a run is
+        only continued if they are as they were.
+        """
+
+    def source(self, dataset: Source, options: Options) -> Source:
+        """Where the examples of a step come from, out of the rows' own: a task that draws something
+        anew at each step (noise, timesteps) adds it to the items here, from (seed, step, row)
+        alone.
+        """
+        return dataset
+
+    # ------------------------------------------------------------ scored
+
+    @abstractmethod
+    def scorer(
+        self, model: Any, method: Method, reference: Standing | None, options: Options
+    ) -> BranchScorer:
+        """Items in, a `Scored` for each branch out, as method and reduction ask for. `reference` is
+        there where `keeps_reference` says so. A scorer verifies itself (`BranchScorer.verify`).
+        """
+
+    def keeps_reference(self, method: Method) -> str:
+        """Why the reference stays in memory and is run at every step; "" where it does not."""
+        return ""
+
+    def caches_reference(self, method: Method) -> bool:
+        """Whether the reference's log-probabilities are scored once, before the first step. If not,
+        the scorer gives `ref_logp_NT` itself.
+        """
+        return True
+
+    # ------------------------------------------------------------ measured and described
+
+    @abstractmethod
+    def metrics(
+        self, result: BatchResult, *, groups: Sequence[str], robust: bool
+    ) -> dict[str, float]:
+        """What is measured of a batch; `robust` where the reduction weighs rows by their costs."""
+
+    def results(self, result: BatchResult, examples: Examples) -> dict[str, Any]:
+        """What the last evaluation of the held-out rows adds to the record."""
+        return {}
+
+    @abstractmethod
+    def card(self, record: dict[str, Any], method: Method) -> str:
+        """The README beside the weights."""
+
+    def save(self, model: Any, processor: Any, weights: dict[str, Tensor], folder: Path) -> None:
+        """Write into `folder` what `from_pretrained` reads: the model, or the adapter with its base
+        named, and the processor. `weights` are the model's, whole and on CPU.
+        """
+        save_pretrained(model, processor, weights, folder)
+
+    def page(self, method: Method, run: Run) -> Page | None:
+        """What a finished run says of itself, `report.html` in its folder."""
+        return None

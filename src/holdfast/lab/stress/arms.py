@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from holdfast.card import Method, settings_of
 from holdfast.errors import OptionError
 from holdfast.methods import get
-from holdfast.training.setup import read_reduction
+from holdfast.training.settings import read_reduction
 
 FLAWS = {  # short name -> holdfast.data.corrupt
     "uniform": "flip",

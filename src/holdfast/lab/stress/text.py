@@ -30,7 +30,7 @@ from holdfast.lab.worlds import text
 from holdfast.parallel import Work
 from holdfast.signals import Interrupted
 from holdfast.stats.intervals import mean_interval
-from holdfast.training.setup import read_reduction
+from holdfast.training.settings import read_reduction
 from holdfast.types import Row, Text
 
 MEASURE = "held-out pairs ranked as labeled, by implicit reward"

@@ -32,7 +32,7 @@ from holdfast.lab.worlds.loglinear import (
 )
 from holdfast.lab.worlds.needs import GROUPS, further_for, told
 from holdfast.parallel import Work
-from holdfast.training.setup import read_reduction
+from holdfast.training.settings import read_reduction
 
 LABELS, RATERS = 2000, 4
 MEASURE = "minus the gap to the optimum, nats"

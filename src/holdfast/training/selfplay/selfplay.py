@@ -69,7 +69,7 @@ from holdfast.training.sampler import HFSampler, Sampler
 from holdfast.training.selfplay.columns import fill, gaps, mixture_weights, win_rates
 from holdfast.training.selfplay.pairs import Pairing, Verdicts, comparisons
 from holdfast.training.selfplay.report import selfplay_page, standings
-from holdfast.training.setup import try_settings
+from holdfast.training.settings import try_settings
 from holdfast.typed import typed_arguments
 from holdfast.types import Row, Text, Where
 from holdfast.visible import json_text

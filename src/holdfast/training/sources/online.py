@@ -8,7 +8,8 @@ a copy of the policy as it was before training, or the model that was named.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +22,8 @@ from holdfast.inputs import samples
 from holdfast.models.load import load_policy
 from holdfast.scorers.text import Path, TextScorer, score_in_chunks
 from holdfast.training.distributed import Distributed
-from holdfast.training.gradient import Examples
+from holdfast.training.examples import Examples
+from holdfast.training.sources.source import Source
 
 
 @dataclass
@@ -66,6 +68,36 @@ class Sampler:
             rows.rows,
             [{**before, **more} for before, more in zip(known, scored, strict=True)],
         )
+
+
+@dataclass(frozen=True)
+class Online:
+    """Those of another source, with new answers of the policy's own at every step.
+
+    Attributes:
+        source: where the rows come from.
+        sampler: draws the answers.
+        quiet: a context without dropout, in which they are drawn.
+    """
+
+    source: Source
+    sampler: Sampler
+    quiet: Callable[[], AbstractContextManager[None]]
+
+    @property
+    def steps_in_epoch(self) -> int:
+        return self.source.steps_in_epoch
+
+    def step(self, n: int) -> Examples:
+        with self.quiet():
+            return self.sampler.draw(self.source.step(n), n + 1)
+
+    def held_out(self, n: int) -> Examples | None:
+        examples = self.source.held_out(n)
+        if examples is None:
+            return None
+        with self.quiet():
+            return self.sampler.draw(examples, -n - 1)
 
 
 def sampler_for(

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from holdfast.errors import ModelError, NeedError, OptionError, RunError
 from holdfast.methods import get
-from holdfast.training import live_scorer
+from holdfast.training import in_memory
 from holdfast.training.distributed import Distributed
 from holdfast.training.policy import train
 from holdfast.training.progress import Progress
@@ -170,7 +170,7 @@ def test_an_adapter_is_its_own_reference_and_needs_no_second_model(
         gradient_checkpointing=True,
         **common,
     )
-    monkeypatch.setattr(live_scorer, "copy", None)  # so that no second model can be made
+    monkeypatch.setattr(in_memory, "copy", None)  # so that no second model can be made
     default = train("sparsepo", out=tmp_path / "default", lora_rank=2, **common)
     alike(named, default, rel=1e-4, ab=1e-5)
     alike(named, off, rel=1e-4, ab=1e-5)

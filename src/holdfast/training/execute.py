@@ -1,0 +1,352 @@
+"""A run from beginning to end: its folder held, set up or gone on with, its steps logged and
+checkpointed, its model left, and a record however it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from holdfast.card import Reduction
+from holdfast.errors import RunError, shown
+from holdfast.files import (
+    TEMPORARY,
+    folder_to_write,
+    reason,
+    sweep,
+    whole_folder,
+    write_text,
+    writing,
+)
+from holdfast.models.load import progress_bars_only_on_terminals
+from holdfast.models.run_record import read_record
+from holdfast.signals import Interrupted, Interruption, unwinding
+from holdfast.training.distributed import Distributed
+from holdfast.training.gradient import MethodState
+from holdfast.training.loading import load
+from holdfast.training.loop import Metrics, evaluate, steps
+from holdfast.training.metrics import peak_memory_gib
+from holdfast.training.model import final_weights, training_mode
+from holdfast.training.progress import Progress
+from holdfast.training.request import RunRequest
+from holdfast.training.run import checkpoint
+from holdfast.training.run.folder import METRICS, REPORT, Run
+from holdfast.training.run.lock import HOLDER, LOCK, locked
+from holdfast.training.run.log import MetricsLog, cut_back
+from holdfast.training.run.record import now
+from holdfast.training.settings import try_settings
+from holdfast.training.setup import begin
+from holdfast.training.state import RunState
+from holdfast.typed import typed
+
+# what a run killed in its first moments leaves
+BEFORE_THE_RECORD = {LOCK, HOLDER, "reference", "quarantine.jsonl", "quarantine-eval.jsonl"}
+
+
+def carry_out(request: RunRequest, *, resume: bool) -> Run:
+    """Do what was asked, or go on with it, and leave a record however it ends."""
+    resume = typed("resume", bool, resume)
+    if request.reduction is not None and not isinstance(request.reduction, Reduction):
+        typed("reduction", str, request.reduction)
+    try_settings(request.method, request.settings)
+    request = replace(request, out=folder_to_write(request.out))
+    open_run(request.out, resume)
+    context = Distributed(
+        precision=request.options.precision, track=request.options.track, folder=request.out
+    )
+    with (
+        unwinding(),
+        alone(context, request.out),
+        writing(
+            f"the run in {request.out}", hint="make room, or give it a place that can be written"
+        ),
+    ):
+        before = open_run(request.out, resume)  # again: another process may have begun one
+        context.wait()
+        finished = Run(request.out)
+        if before is not None and before["status"] == "finished" and finished.model_path.is_dir():
+            load(context, request, before)  # refuses another run
+            if context.is_main and not (request.out / REPORT).is_file():
+                report(request, finished)
+            return finished
+        if context.is_main:
+            sweep(request.out)
+        run = begin(context, request, before)
+        with recorded(run):
+            restore(run)
+            run_to_the_end(run, request)
+        return finished
+
+
+# ------------------------------------------------------------ the folder
+
+
+def open_run(out: Path, resume: bool) -> dict[str, Any] | None:
+    """The record of the run to go on with, None for a new one. Refuses a folder that holds
+    something else.
+    """
+    record = read_record(out)
+    if record is not None and not resume:
+        raise RunError(
+            f"{out} already holds a run ({record['status']})",
+            hint="resume=True goes on with it; another out starts a new one",
+        )
+    if record is None and out.is_dir():
+        others = {path.name for path in out.iterdir()} - BEFORE_THE_RECORD
+        if any(not name.startswith(TEMPORARY) for name in others):
+            raise RunError(
+                f"{shown(str(out))} is not empty and holds no run", hint="give another out folder"
+            )
+    return record
+
+
+@contextmanager
+def alone(context: Distributed, out: Path) -> Iterator[None]:
+    """The lock on the run's folder, which the main process holds for all processes of the run."""
+    with ExitStack() as held:
+        refused = None
+        if context.is_main:
+            try:
+                held.enter_context(locked(out))
+            except RunError as error:
+                refused = error
+        refused = context.gather(refused)[0]
+        if refused is not None:
+            raise refused
+        yield
+
+
+@contextmanager
+def recorded(run: RunState) -> Iterator[None]:
+    """Whatever ends the run stands in its record."""
+    try:
+        yield
+    except BaseException as error:
+        stopped = isinstance(error, Interrupted | KeyboardInterrupt | SystemExit)
+        run.record |= {"status": "interrupted" if stopped else "failed", "stopped": now()}
+        run.record["error"] = f"{type(error).__name__}: {error}"
+        with suppress(OSError):  # of a full disk: the error itself matters more
+            run.save_record()
+        raise
+
+
+def restore(run: RunState) -> None:
+    """Go on from the newest checkpoint if there is one, and cut the metrics back to it."""
+    resumed = checkpoint.load(
+        run.context,
+        run.checkpoints,
+        run.scorer,
+        run.optimizer,
+        asdict(run.state),
+        run=run.record["id"],
+    )
+    if resumed is not None:
+        position, state = resumed
+        run.state = MethodState(**state)
+        run.step, run.seconds = position.step, position.seconds
+        run.metrics_bytes = position.metrics_bytes
+        run.scheduler.load_state_dict(dict(position.scheduler))
+        run.said.append(f"resuming after step {run.step}")
+    if run.context.is_main:
+        lost = cut_back(run.out / METRICS, run.metrics_bytes)
+        if lost:
+            text = (
+                f"{run.out / METRICS} lacks {lost:,} of the {run.metrics_bytes:,} bytes "
+                f"it held at step {run.step}: "
+                "metrics of some earlier steps are lost; the weights are not affected"
+            )
+            run.said.append(f"warning: {text}")
+            run.record["notes"].append(text)
+    run.save_record()
+
+
+# ------------------------------------------------------------ the steps
+
+
+def run_to_the_end(run: RunState, request: RunRequest) -> None:
+    """Take the steps that are left, with log, progress, trackers and checkpoints, and leave the
+    model. A signal that was caught ends the steps, after a checkpoint.
+    """
+    training_mode(run.scorer, run.options)
+    with followed(run) as (log, progress), Interruption() as interruption:
+        for text in run.said:
+            progress.say(text)
+        if run.step == 0:
+            log_evaluation(run, log, progress)
+        for metrics in steps(run):
+            log_metrics(run, log, metrics)
+            progress.step(run.step, metrics)
+            every = run.options.eval_every
+            if run.step == run.total or (every and run.step % every == 0):
+                log_evaluation(run, log, progress)
+            stop = run.context.any(bool(interruption.caught))
+            due = run.options.save_every and run.step % run.options.save_every == 0
+            if run.step < run.total and (due or stop):
+                saved = save_checkpoint(run, log, progress)
+                if stop:
+                    raise stopped(run, interruption.caught, saved)
+        run.record["results"] |= {
+            "seconds": run.seconds,
+            "peak_memory_gib": peak_memory_gib(run.context.device),
+        }
+        finish(run, request, progress)
+
+
+@contextmanager
+def followed(run: RunState) -> Iterator[tuple[MetricsLog, Progress]]:
+    """The log and the view of the steps, and the trackers if there are any."""
+    log = MetricsLog(run.out / METRICS, active=run.context.is_main)
+    if run.options.track:
+        run.context.accelerator.init_trackers("holdfast", config=tracked_config(run.record))
+    try:
+        with Progress(
+            title=f"{run.objective.method.name} -> {run.out}",
+            total=run.total,
+            log_every=run.options.log_every,
+            active=run.context.is_main,
+        ) as progress:
+            yield log, progress
+    finally:
+        log.close()
+        if run.options.track:  # `end_training` would also end the process group
+            for tracker in run.context.accelerator.trackers:
+                tracker.finish()
+
+
+def log_metrics(run: RunState, log: MetricsLog, metrics: Metrics) -> None:
+    with writing("metrics.jsonl", hint="make room, then resume=True"):
+        log.write(metrics)
+    if run.options.track:
+        values = {name: value for name, value in metrics.items() if name != "step"}
+        run.context.accelerator.log(values, step=run.step)
+
+
+def log_evaluation(run: RunState, log: MetricsLog, progress: Progress) -> None:
+    metrics = evaluate(run)
+    if metrics is not None:
+        log_metrics(run, log, metrics)
+        progress.evaluation(run.step, metrics)
+
+
+def tracked_config(record: dict[str, Any]) -> dict[str, Any]:
+    """What a tracker shows as a run's configuration."""
+    flat = {
+        **record["settings"],
+        **record["options"],
+        "method": record["method"],
+        "reduction": record["reduction"],
+    }
+    return {
+        name: value if isinstance(value, int | float | str | bool) else str(value)
+        for name, value in flat.items()
+    }
+
+
+def save_checkpoint(run: RunState, log: MetricsLog, progress: Progress) -> bool:
+    """Write a checkpoint. A full disk is said and noted, and the run goes on with the checkpoints
+    it has.
+    """
+    trouble = ""
+    try:
+        log.sync()
+        position = checkpoint.Position(
+            run.record["id"], run.step, log.bytes, run.seconds, run.scheduler.state_dict()
+        )
+        checkpoint.save(
+            run.context,
+            run.checkpoints,
+            run.scorer,
+            run.optimizer,
+            asdict(run.state),
+            position,
+            keep=run.options.keep_checkpoints,
+        )
+    except OSError as error:
+        trouble = reason(error)
+        text = (
+            f"no checkpoint was written at step {run.step}: {trouble}; earlier ones are untouched"
+        )
+        run.record["notes"].append(text)
+        progress.say(text)
+        with suppress(OSError):
+            run.save_record()
+    return not run.context.any(bool(trouble))
+
+
+def stopped(run: RunState, signum: int, saved: bool) -> Interrupted:
+    where = f"after step {run.step} of {run.total}"
+    if not saved:
+        return Interrupted(
+            f"stopped {where}; no checkpoint could be written",
+            signum=signum,
+            hint="resume=True goes on from the one before",
+        )
+    return Interrupted(
+        f"stopped {where}; a checkpoint was written to {run.checkpoints}",
+        signum=signum,
+        hint="resume=True (--resume) goes on from there",
+    )
+
+
+# ------------------------------------------------------------ the end
+
+
+def finish(run: RunState, request: RunRequest, progress: Progress) -> None:
+    """Leave the model, its card and the finished record."""
+    finished = Run(run.out)
+    weights = final_weights(run.context.unwrap(run.scorer))
+    broken = sorted(name for name, tensor in weights.items() if not bool(tensor.isfinite().all()))
+    if run.context.any(bool(broken)):  # no loss is read after the last step, which would tell
+        named = f": {', '.join(broken[:3])}" if broken else ""
+        raise RunError(
+            f"the last step left weights that are not finite{named}",
+            hint="try a lower learning_rate, or a smaller max_grad_norm",
+        )
+    if run.context.is_main:
+        run.record["results"] |= results(run, finished.metrics)
+        run.record |= {"status": "finished", "finished": now()}
+        run.record.pop("error", None)
+        with writing("the model", hint="make room, then resume=True"):
+            # replaced where the run was killed between its model and its record
+            with (
+                whole_folder(finished.model_path, replace=True) as folder,
+                progress_bars_only_on_terminals(),
+            ):
+                run.task.save(run.model, run.processor, weights, folder)
+                write_text(folder / "README.md", run.task.card(run.record, run.objective.method))
+            run.save_record()
+        progress.say(f"the model is in {finished.model_path}" + report(request, finished))
+    run.context.wait()
+
+
+def results(run: RunState, metrics: list[Metrics]) -> dict[str, Any]:
+    """What came out, from the run's own metrics."""
+    evaluations = [line for line in metrics if any(name.startswith("eval/") for name in line)]
+    found: dict[str, Any] = {}
+    if evaluations:
+        if evaluations[0]["step"] == 0:  # metrics of its start may have been lost
+            found["eval_before"] = evaluations[0]
+        found["eval_after"] = evaluations[-1]
+    taken = [line for line in metrics if "loss" in line]
+    if taken:
+        found["last_step"] = taken[-1]
+    if run.last_evaluation is not None:
+        found |= run.task.results(*run.last_evaluation)
+    return found
+
+
+def report(request: RunRequest, finished: Run) -> str:
+    """Leave the run's page. A run is finished without it, too, and resuming it writes the page that
+    is missing.
+    """
+    page = request.task.page(request.method, finished)
+    if page is None:
+        return ""
+    try:
+        path = page.write(finished.out / REPORT, pictures=request.task.pictures)[0]
+    except OSError as error:
+        return f"; no report was written ({reason(error)}); resume=True writes it"
+    return f", its report is {path}"

@@ -1,0 +1,90 @@
+"""What tasks over text share: a tokenizer, and rows as token ids."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from holdfast.card import Method
+from holdfast.data.read import Dataset as Rows
+from holdfast.data.render import tokenize
+from holdfast.data.unfold import unfold
+from holdfast.errors import OptionError
+from holdfast.models.load import context_length, load_tokenizer, tokenizer_hash
+from holdfast.scorers.reference import items_hash
+from holdfast.training.examples import Examples
+from holdfast.training.options import Options
+from holdfast.training.task import Encoded, Task
+from holdfast.types import Tokenized
+
+
+class TextTask(Task, ABC):
+    """A task whose model reads token ids."""
+
+    def processor(
+        self, given: Any, source: Any, model: Any, options: Options, notes: list[str]
+    ) -> Any:
+        """The tokenizer."""
+        if given is None:
+            given = (
+                source if not isinstance(source, nn.Module) else getattr(source, "name_or_path", "")
+            )
+        if not given:
+            raise OptionError(
+                "the model does not say where it came from, so its tokenizer cannot be found",
+                hint="give tokenizer=",
+            )
+        return load_tokenizer(
+            given, model=model, trust_remote_code=options.trust_remote_code, notes=notes
+        )
+
+    def fit_options(self, options: Options, model: Any) -> Options:
+        """max_tokens is what the model has positions for: beyond it the numbers mean nothing."""
+        if options.max_tokens is not None:
+            return options
+        return replace(options, max_tokens=context_length(model))
+
+    def encode(
+        self, rows: Rows, method: Method, processor: Any, options: Options, skipped: Path | None
+    ) -> Encoded:
+        return encode_text(rows, method, processor, options, skipped)
+
+    def identity(
+        self, processor: Any, options: Options, items: Sequence[Tokenized]
+    ) -> dict[str, str]:
+        template = f"{options.template}|{getattr(processor, 'chat_template', None)}"
+        return {
+            "tokenizer": tokenizer_hash(processor),
+            "template": hashlib.sha256(template.encode()).hexdigest(),
+            "tokens": items_hash(items),
+        }
+
+
+def encode_text(
+    rows: Rows, method: Method, tokenizer: Any, options: Options, skipped: Path | None
+) -> Encoded:
+    """Rows as token ids: unfolded into what the method takes, rendered, tokenized."""
+    unfolded = unfold(rows, method)
+    made = tokenize(
+        unfolded.rows,
+        tokenizer,
+        needs=method.card.needs,
+        template=options.template,
+        accept_loss=options.accept_loss,
+        max_tokens=options.max_tokens,
+        max_prompt_tokens=options.max_prompt_tokens,
+        on_bad="quarantine" if skipped is not None else "error",
+        quarantine=skipped,
+        seed=options.seed,
+    )
+    return Encoded(
+        Examples(made.items, made.rows),
+        {"unfolded": unfolded.counts, "tokenized": made.report.to_dict()},
+        [*unfolded.lines(), *made.report.lines()],
+    )
