@@ -55,6 +55,7 @@ METHOD = PairMethod(
     objective=offset_dpo,
     reduction=mean(),
     card=Card(
+        says="DPO with an offset from the reward gap",
         paper=Paper("Direct Preference Optimization with an Offset", "Amini and others", 2024),
         equation="softplus(-(beta h - scale gap))",
         tokens="sum",

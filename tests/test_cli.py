@@ -5,13 +5,17 @@ and the doors lead somewhere.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from holdfast import cli
+from holdfast.cli import screen
+from holdfast.methods import METHODS
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -103,6 +107,34 @@ def test_methods_lists_and_shows_one(run: Run) -> None:
     )
     status, out, _ = run("methods", "rdpo")
     assert status == 0 and "flip" in out and "2403.00409" in out
+
+
+def test_the_table_of_methods_fits_a_screen(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen.out, "_width", 100)
+    status, out, _ = run("methods")
+    lines = out.splitlines()
+    assert status == 0 and len(METHODS) < len(lines) <= 60
+    assert all(len(line.rstrip()) <= 100 for line in lines)
+    assert [x.split()[0] for x in lines if re.match(r"  \S", x)] == list(METHODS)
+
+
+HELP = [
+    *(["check"], ["evaluate"], ["selfplay"], ["methods"], ["rerun"], ["demo"], ["new-model"], []),
+    *(["train"], ["train", "rdpo"], ["train-reward", "bradley_terry"]),
+    *(["lab", "claims"], ["lab", "stress"], ["lab", "games"], ["optimize"]),
+]
+
+
+@pytest.mark.parametrize("verb", HELP, ids=" ".join)
+def test_help_speaks_to_a_shell(verb: list[str]) -> None:
+    """No kind of value by its name in Python, no argument in backticks, nothing that a shell cannot
+    give; a flag's help begins at once and does not end in a full stop.
+    """
+    said = CliRunner().invoke(cli.app, [*verb, "--help"], env={"COLUMNS": "300", "TERM": "dumb"})
+    assert said.exit_code == 0
+    for word in ("<", "`", "In Python", "holdfast.read", "given tokenizer", "list[", "=True"):
+        assert word not in said.output, word
+    assert not re.search(r"--[a-z]+_", said.output)
 
 
 def test_show_prints_the_mask_and_trains_nothing(

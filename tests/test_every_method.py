@@ -534,6 +534,7 @@ def test_card_and_docstring_are_complete(method: Method):
         and card.paper.year > 2000
         and (card.paper.arxiv or card.paper.venue)
     )
+    assert 2 <= len(card.says.split()) <= 8 and card.says[-1] != "."
     assert card.equation and card.status and "cost" in words
     assert card.paper.authors.split(",")[0].split()[-1] in words, "the docstring cites the paper"
     assert (card.tokens == "apart") == (method.average is not None)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from holdfast import cli
+from holdfast.cli import screen
 from holdfast.data import read
 from holdfast.errors import DataError
 from holdfast.visible import ACTS, code, json_text, listed, markdown, one_line, visible
@@ -34,7 +35,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli.out, "_width", 100)
+    monkeypatch.setattr(screen.out, "_width", 100)
 
     def call(*args: Any) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["holdfast", *map(str, args)])

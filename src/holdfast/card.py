@@ -94,6 +94,7 @@ class Limit:
 class Card:
     """What a careful reader wants to know first."""
 
+    says: str  # what it does, in at most eight words
     paper: Paper
     equation: str  # one line, in the letters of the docstring
     tokens: Literal[

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,11 +55,13 @@ def flags_of(
                     name,
                     P.KEYWORD_ONLY,
                     default=...,
-                    annotation=Annotated[command_line_type(kind), typer.Argument(help=texts[name])],
+                    annotation=Annotated[
+                        command_line_type(kind), typer.Argument(help=in_a_shell(texts[name], texts))
+                    ],
                 )
             )
         else:
-            made.append(flag(name, kind, parameter.default, texts[name], panel))
+            made.append(flag(name, kind, parameter.default, in_a_shell(texts[name], texts), panel))
     return made
 
 
@@ -115,7 +118,10 @@ def flag(name: str, kind: Any, default: Any, text: str, panel: str) -> P:
         f"--{dashed}/--no-{dashed}" if kind is bool and default is not False else f"--{dashed}"
     )
     option = typer.Option(
-        spelled, help=text, rich_help_panel=panel, show_default=default not in (None, (), False)
+        spelled,
+        help=in_a_shell(text),
+        rich_help_panel=panel,
+        show_default=default not in (None, (), False),
     )
     shown = list(default) if isinstance(default, tuple) else default
     return P(
@@ -140,6 +146,54 @@ def command_line_type(kind: Any) -> Any:
     return kind
 
 
+def kind_of_value(param: Any) -> str:
+    """What stands for a flag's value in its help: its choices, or the kind in a shell's words."""
+    kind = param.type_descriptor
+    if kind.is_choice:
+        shown = "|".join(str(getattr(choice, "value", choice)) for choice in kind.choices or ())
+    elif kind.is_path:
+        shown = "PATH"
+    else:
+        bare = param.bare_type().removeprefix("list[").removesuffix("]")
+        shown = {"bool": "", "int": "INTEGER", "float": "NUMBER", "Path": "PATH"}.get(bare, "TEXT")
+    return f"{shown} ..." if kind.is_list and shown else shown
+
+
+def with_kinds(params: list[Any]) -> list[Any]:
+    """Parameters of a command that show their kinds of values by `kind_of_value`."""
+    for param in params:
+        param.display_type_rich = lambda ctx, shown=kind_of_value(param): shown
+    return params
+
+
+def plainly(command: Any) -> Any:
+    """The command, or the group with all its commands, with help that names kinds of values as a
+    shell user knows them.
+    """
+    params = command.get_params
+    command.get_params = lambda ctx: with_kinds(params(ctx))
+    for inner in getattr(command, "commands", {}).values():
+        plainly(inner)
+    return command
+
+
+def in_a_shell(text: str, names: Collection[str] = ()) -> str:
+    """A line of help of a function, for its flag: what only Python can give is left out, and
+    arguments, the `names`, stand as flags.
+    """
+    text = text.partition(" In Python")[0].rstrip(". ")
+    for name in names:
+        text = text.replace(f"`{name}`", flag_name(name))
+        if "_" in name:
+            text = re.sub(rf"(?<![-\w]){name}(?!\w)", flag_name(name), text)
+    return text.replace("`", "")
+
+
+def flag_name(name: str) -> str:
+    """`learning_rate` -> `--learning-rate`."""
+    return "--" + name.replace("_", "-")
+
+
 def as_command(
     name: str, callback: Callable[..., Any], parameters: list[P], doc: str, **context: Any
 ) -> Any:
@@ -148,13 +202,15 @@ def as_command(
     """
     callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     callback.__annotations__ = {p.name: p.annotation for p in parameters}
-    callback.__doc__ = doc
+    callback.__doc__ = doc.replace("`", "")
     settings = {"help_option_names": ["-h", "--help"], **context}
     info = typer.models.CommandInfo(
         name=name, callback=callback, context_settings=settings, cls=typer.core.TyperCommand
     )
-    return typer.main.get_command_from_info(
-        info, pretty_exceptions_short=False, rich_markup_mode="rich"
+    return plainly(
+        typer.main.get_command_from_info(
+            info, pretty_exceptions_short=False, rich_markup_mode="rich"
+        )
     )
 
 

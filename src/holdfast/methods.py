@@ -46,57 +46,69 @@ from holdfast.preference.srpo import METHOD as SRPO
 from holdfast.preference.tdpo import METHOD as TDPO
 from holdfast.preference.vpo import METHOD as VPO
 
+# what a method is for -> its methods: one line each
+GROUPS: dict[str, dict[str, Method]] = {
+    "Baselines": {
+        "sft": SFT,
+        "dpo": DPO,
+        "ipo": IPO,
+        "slic": SLIC,
+    },
+    "Labels that may be wrong": {
+        "cdpo": CDPO,
+        "rdpo": RDPO,
+        "dr_dpo": DR_DPO,
+        "madpo": MADPO,
+        "beta_dpo": BETA_DPO,
+        "lcpo_dpo": LCPO_DPO,
+        "lcpo_ipo": LCPO_IPO,
+        "lcpo_simpo": LCPO_SIMPO,
+        "lcpo_cpo": LCPO_CPO,
+    },
+    "Answers that no comparison tried": {
+        "rpo": RPO,
+        "vpo": VPO,
+        "hypo": HYPO,
+    },
+    "Length, and no reference": {
+        "ln_dpo": LN_DPO,
+        "simpo": SIMPO,
+        "maxent": MAXENT,
+        "maxent_length": MAXENT_LENGTH,
+        "cpo": CPO,
+        "orpo": ORPO,
+    },
+    "Which tokens count": {
+        "tdpo": TDPO,
+        "mapo": MAPO,
+        "sparsepo": SPARSEPO,
+        "sparsepo_independent": SPARSEPO_INDEPENDENT,
+    },
+    "More than two answers to a prompt": {
+        "spo": SPO,
+        "srpo": SRPO,
+        "rationale_dpo": RATIONALE_DPO,
+        "rationale_logistic": RATIONALE_LOGISTIC,
+    },
+    "Rounds of self-play": {
+        "gpo": GPO,
+        "mirror_descent": MIRROR_DESCENT,
+        "nash_md": NASH_MD,
+        "sppo": SPPO,
+        "online_ipo": ONLINE_IPO,
+        "optimistic": OPTIMISTIC,
+        "egpo": EGPO,
+        "inpo": INPO,
+        "spo_win_rate": SPO_WIN_RATE,
+        "apo": APO,
+        "halpern": HALPERN,
+    },
+    "Single answers": {
+        "kto": KTO,
+    },
+}
 METHODS: dict[str, Method] = {
-    # the plain ones
-    "sft": SFT,
-    "dpo": DPO,
-    "ipo": IPO,
-    "slic": SLIC,
-    # labels that may be wrong
-    "cdpo": CDPO,
-    "rdpo": RDPO,
-    "dr_dpo": DR_DPO,
-    "madpo": MADPO,
-    "beta_dpo": BETA_DPO,
-    "lcpo_dpo": LCPO_DPO,
-    "lcpo_ipo": LCPO_IPO,
-    "lcpo_simpo": LCPO_SIMPO,
-    "lcpo_cpo": LCPO_CPO,
-    # answers that no comparison tried
-    "rpo": RPO,
-    "vpo": VPO,
-    "hypo": HYPO,
-    # length, and no reference
-    "ln_dpo": LN_DPO,
-    "simpo": SIMPO,
-    "maxent": MAXENT,
-    "maxent_length": MAXENT_LENGTH,
-    "cpo": CPO,
-    "orpo": ORPO,
-    # which tokens count
-    "tdpo": TDPO,
-    "mapo": MAPO,
-    "sparsepo": SPARSEPO,
-    "sparsepo_independent": SPARSEPO_INDEPENDENT,
-    # more than two answers to a prompt
-    "spo": SPO,
-    "srpo": SRPO,
-    "rationale_dpo": RATIONALE_DPO,
-    "rationale_logistic": RATIONALE_LOGISTIC,
-    # rounds of self-play
-    "gpo": GPO,
-    "mirror_descent": MIRROR_DESCENT,
-    "nash_md": NASH_MD,
-    "sppo": SPPO,
-    "online_ipo": ONLINE_IPO,
-    "optimistic": OPTIMISTIC,
-    "egpo": EGPO,
-    "inpo": INPO,
-    "spo_win_rate": SPO_WIN_RATE,
-    "apo": APO,
-    "halpern": HALPERN,
-    # single answers
-    "kto": KTO,
+    name: method for group in GROUPS.values() for name, method in group.items()
 }
 
 

@@ -13,13 +13,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import rich.console
 import rich.table
+import rich.text
 
 from holdfast import card
 from holdfast.card import AnswerMethod, Limit, Method, Paper, settings_of
-from holdfast.inputs import label
+from holdfast.inputs import label, reference
 from holdfast.inputs.base import Input
-from holdfast.methods import METHODS, get
+from holdfast.methods import GROUPS, METHODS, get
 from holdfast.reductions import AVERAGES, REDUCTIONS
 
 TOKENS = {
@@ -67,50 +69,48 @@ def help_of(method: Method, setting: str) -> str:
     return card.help_of(method.objective)[setting]
 
 
-def table() -> list[dict[str, str]]:
-    """Every method in a line: name, what, takes, needs, tokens, settings, paper."""
+def table() -> list[dict[str, Any]]:
+    """Every method in a line: what it does in a few words, what it takes, its settings."""
     return [
         {
             "method": name,
-            "what it does": summary_of(method),
+            "group": group,
+            "says": method.card.says,
+            "summary": summary_of(method),
             "takes": kind(method),
-            "needs": ", ".join(need.name for need in method.card.needs) or "nothing more",
+            "needs": [need.name for need in method.card.needs],
             "tokens": method.card.tokens,
-            "settings": ", ".join(
-                f"{setting}={default:g}" for setting, default in defaults(method).items()
-            )
-            or "none",
+            "settings": defaults(method),
             "paper": cited(method.card.paper),
         }
-        for name, method in METHODS.items()
+        for group, methods in GROUPS.items()
+        for name, method in methods.items()
     ]
 
 
-def rich_table() -> rich.table.Table:
-    """`table`, for a terminal: what a reader needs to choose."""
-    shown = rich.table.Table(
-        title="Methods", title_justify="left", row_styles=["", "dim"], expand=True
-    )
-    columns = {
-        "method": True,
-        "what it does": False,
-        "takes": True,
-        "needs": False,
-        "tokens": False,
-        "settings": False,
-    }
-    for column, whole in columns.items():
-        shown.add_column(
-            column,
-            no_wrap=whole,
-            overflow="fold",
-            ratio=None
-            if whole
-            else {"what it does": 6, "needs": 4, "tokens": 2, "settings": 4}[column],
-        )
-    for row in table():
-        shown.add_row(*(row[column] for column in columns))
-    return shown
+def rich_table() -> rich.console.Group:
+    """`table` on one screen of a terminal: each method's name, eight words, and inputs."""
+    rows = table()
+    name, says = (max(len(row[key]) for row in rows) for key in ("method", "says"))
+    shown: list[rich.console.RenderableType] = []
+    for group in GROUPS:
+        lines = rich.table.Table.grid(padding=(0, 2, 0, 0))
+        lines.add_column(min_width=name + 2, no_wrap=True)
+        lines.add_column(min_width=says, no_wrap=True)
+        lines.add_column(style="dim")
+        for row in rows:
+            if row["group"] == group:
+                lines.add_row(rich.text.Text(f"  {row['method']}", "cyan"), row["says"], wants(row))
+        shown += [rich.text.Text(group, "bold"), lines]
+    return rich.console.Group(*shown)
+
+
+def wants(row: Mapping[str, Any]) -> str:
+    """What a method of `table` takes beside pairs and a reference, or without them."""
+    further = [need for need in row["needs"] if need != reference.name]
+    answers = ["answers"] if row["takes"] == "answers" else []
+    alone = [] if reference.name in row["needs"] else ["no reference"]
+    return ", ".join([*answers, *alone, *further])
 
 
 def facts(name: str) -> dict[str, Any]:
@@ -124,7 +124,8 @@ def facts(name: str) -> dict[str, Any]:
     about = method.card
     return {
         "method": name,
-        "what it does": summary_of(method),
+        "says": about.says,
+        "summary": summary_of(method),
         "equation": about.equation,
         "tokens": about.tokens,
         "takes": kind(method),
@@ -135,14 +136,12 @@ def facts(name: str) -> dict[str, Any]:
         },
         "departures": list(about.departures),
         "limits": [limit_line(name, limit) for limit in about.limits],
-        "cost at the reference": about.at_reference(**defaults(method))
-        if about.at_reference
-        else None,
-        "rows are coupled": about.coupled,
+        "cost_at_reference": about.at_reference(**defaults(method)) if about.at_reference else None,
+        "batch_dependent": about.coupled,
         "remembers": list(method.memory(1)) if method.memory else [],
         "head": head(method),
-        "held fixed in the gradient": about.held,
-        "not to be confused with": about.not_to_confuse_with,
+        "stop_gradient": about.held,
+        "not_to_confuse_with": about.not_to_confuse_with,
         "status": about.status,
         "paper": asdict(about.paper),
     }
@@ -191,7 +190,19 @@ def page(name: str) -> str:
 
 def overview() -> str:
     """The table of methods and that of reductions, in markdown."""
-    methods = [{**row, "method": f"[{row['method']}]({row['method']}.md)"} for row in table()]
+    methods = [
+        {
+            "method": f"[{row['method']}]({row['method']}.md)",
+            "what it does": row["summary"],
+            "takes": row["takes"],
+            "needs": ", ".join(row["needs"]) or "nothing more",
+            "tokens": row["tokens"],
+            "settings": ", ".join(f"{name}={value:g}" for name, value in row["settings"].items())
+            or "none",
+            "paper": row["paper"],
+        }
+        for row in table()
+    ]
     reductions, averages = (
         [
             {

@@ -145,7 +145,7 @@ def test_a_rationale_may_hold_no_special_token(plain_tokenizer):
 @pytest.mark.parametrize("lacking", [None, "", "  ", 3])
 def test_rows_without_a_rationale_are_refused_by_name(lacking):
     method = PairMethod(
-        lambda pairs: None, mean(), Card(Paper("t", "a", 2024), "e", "sum", needs=(rationale,))
+        lambda pairs: None, mean(), Card("s", Paper("t", "a", 2024), "e", "sum", needs=(rationale,))
     )
     with pytest.raises(
         NeedError, match="1 of 2 rows have none, first f:2\nhint: add a `rationale` column"

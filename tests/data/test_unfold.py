@@ -15,7 +15,7 @@ def method(kind, needs=(), reduction_needs=()):
     def dummy(batch):
         return batch
 
-    card = Card(Paper("t", "a", 2024), "", "sum", tuple(NAMED[name] for name in needs))
+    card = Card("s", Paper("t", "a", 2024), "", "sum", tuple(NAMED[name] for name in needs))
     return kind(
         dummy,
         Reduction(

@@ -74,7 +74,9 @@ def cliff(pairs: Pairs) -> Tensor:
 
 
 def method_of(objective: Any, **changes: Any) -> PairMethod:
-    card = Card(Paper("none", "nobody", 2024), equation="none", tokens="sum", needs=(reference,))
+    card = Card(
+        "nothing", Paper("none", "nobody", 2024), equation="none", tokens="sum", needs=(reference,)
+    )
     return PairMethod(objective, mean(), replace(card, **changes))
 
 

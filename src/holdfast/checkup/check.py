@@ -187,29 +187,30 @@ def check(
     """What is wrong with these preferences, before anything is trained.
 
     Args:
-        data: a file, a folder, a hub name, a `datasets.Dataset`, or an iterable of rows
+        data: the comparisons: a file, a folder, or the name of a dataset on the hub; several are
+            read as one. In Python also a `datasets.Dataset`, or an iterable of rows
         out: a folder for report.html, its pictures, check.json, and the rows that could not be
             read; nothing is written unless given
         rows: comparisons to examine; of a larger set, a seeded sample of this size
         against: a file of rows (a test set) whose prompts must not occur here
         model: a policy, for the findings that need one: how it ranks the pairs, how hard they are
-        reference: of that policy; itself unless given
+        reference: the reference of that policy; itself unless given
         tokenizer: of that policy; found beside it unless given
         template: how rows become text for that policy, as for `train`; as it was trained unless
             given
         accept_loss: what its chat template may drop of a row; a row that loses anything else is an
             error
-        beta: of the objective to be trained; how hard a pair is depends on it
+        beta: strength of the KL penalty of the training to come; how hard a pair is depends on it
         population: shares of the raters' groups in the population they should stand for: a JSON
-            file, or {"women": 0.5, "men": 0.5}
+            file, or text such as {"women": 0.5, "men": 0.5}
         epsilon: how closely each of these groups is to be known; the report says how many labels
             that takes
-        level: of all intervals
-        seed: of samples, folds and resamples
+        level: confidence level of all intervals
+        seed: seed of samples, folds and resamples
         trust_remote_code: run code that comes with the model
         quiet: show no progress
         **reading: how rows are read, as for `holdfast.read`: fields of `holdfast.data.Reading`;
-            rows that cannot be used are set aside unless quarantine is False
+            rows that cannot be used go to the quarantine unless quarantine is False
 
     Raises:
         DataError: the data cannot be read at all, or hold no comparison.

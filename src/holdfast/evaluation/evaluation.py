@@ -142,38 +142,40 @@ def evaluate(
     nats an answer, by three estimators under their names. The global random state is left alone.
 
     Args:
-        model: a run's folder, a model folder or hub name, or a loaded model (then give `tokenizer`
-            too).
-        data: rows as `holdfast.read` takes them, or what it returned.
-        reference: the model to measure from; default: a run's own reference, from its record.
-        against: the opponent of the win rate; default: the reference.
-        reward: who scores answers: a function `reward(prompts, answers) -> scores`,
-            "package.module:function", "file.py:function", or the folder of a reward model.
-        judge: who compares answers, asked in both orders: a function `judge(prompts, first, second)
-            -> P(first is better)`, its name, or the folder of a preference model that
-            `train_reward` left.
-        best_of: draw so many answers for each one of the policy's that is judged, and keep the best
-            under `select`. The opponent draws one. The divergence stays that of the policy itself.
-        select: who chooses among them, named as `reward` is; another than judges, or the choice is
-            judged by its own errors.
+        model: folder of a run or of a model, or a name on the hub. In Python also a loaded model,
+            with its `tokenizer`.
+        data: held-out rows: a file, a folder, or the name of a dataset on the hub; several are read
+            as one. In Python also rows as `holdfast.read` returns them.
+        reference: the model to measure the policy against; a run's own reference unless given.
+        against: the opponent of the win rate; the reference unless given.
+        reward: what scores the answers: folder of a reward model, or a function named
+            package.module:function or file.py:function. In Python also the function itself,
+            `reward(prompts, answers) -> scores`.
+        judge: what compares two answers, asked in both orders: folder of a preference model, or a
+            function named as for `reward`. In Python also the function itself, `judge(prompts,
+            first, second) -> P(first is better)`.
+        best_of: draw this many answers of the policy for each one that is judged, and keep the best
+            under `select`; the opponent draws one. The KL stays that of the policy itself.
+        select: the reward that chooses among them, named as for `reward`; take another than the one
+            that judges, or the choice is judged by its own errors.
         by: the column that tells groups apart: group, rater, source, or one of the file's own.
-        beta: of the KL penalty at which an exact optimum is asked how well it would rank; default:
-            the run's own, from its record, where its method has one. A range of betas is always
-            shown.
-        prompts: how many of the data's prompts the models answer, drawn by `seed`; 0 for none.
+        beta: strength of the KL penalty at which the exact optimum is asked how well it would rank;
+            the run's own unless given. A range of betas is always shown.
+        prompts: number of the data's prompts that the models answer, drawn at random; 0 for none.
         samples: answers to each of those prompts.
         max_new_tokens: longest answer, in tokens.
-        temperature: of the answers that are compared and measured; 0 takes the most probable token.
+        temperature: temperature of the answers that are compared and measured; 0 takes the most
+            probable token.
         bootstrap: resamples of each interval; 0 for no intervals.
-        seed: of the drawing of prompts, answers and resamples.
-        template: how prompts are rendered; default: as the run was trained, else as the data room
-            decides.
+        seed: seed of the prompts, answers and resamples drawn.
+        template: how prompts are rendered; as the run was trained unless given, else the model's
+            chat template if it has one.
         accept_loss: what the chat template may drop of a row, besides what the run accepted; a row
             that loses anything else is an error, or goes to the quarantine.
         tokenizer: the policy's, where `model` is a loaded model or brings none.
         max_tokens: longest row; a longer one is an error, or goes to the quarantine.
         batch: answers generated at once.
-        device: "auto", "cpu", "cuda", "cuda:1".
+        device: auto, cpu, cuda, or cuda:1.
         dtype: precision of the forward passes.
         trust_remote_code: run code that comes with a model.
         progress: show a bar on a terminal.

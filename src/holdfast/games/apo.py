@@ -94,6 +94,7 @@ METHOD = PairMethod(
     objective=apo,
     reduction=mean(),
     card=Card(
+        says="DPO with momentum between rounds",
         paper=Paper(
             "Accelerated Preference Optimization for Large Language Model Alignment",
             "He, Yuan, Gu",

@@ -60,6 +60,7 @@ METHOD = PairMethod(
     objective=egpo,
     reduction=mean(),
     card=Card(
+        says="extragradient: a half-step, then the step",
         paper=Paper(
             "Extragradient Preference Optimization (EGPO): Beyond Last-Iterate "
             "Convergence for Nash Learning from Human Feedback",

@@ -91,6 +91,7 @@ METHOD = PairMethod(
     objective=halpern,
     reduction=mean(),
     card=Card(
+        says="extragradient with a fading anchor",
         paper=Paper(
             "Variance Reduced Halpern Iteration for Finite-Sum Monotone Inclusions",
             "Cai, Alacaoglu, Diakonikolas",

@@ -81,6 +81,7 @@ METHOD = PairMethod(
     objective=inpo,
     reduction=mean(),
     card=Card(
+        says="mirror descent from labels alone",
         paper=Paper(
             "Iterative Nash Policy Optimization: Aligning LLMs with General Preferences "
             "via No-Regret Learning",

@@ -54,6 +54,7 @@ METHOD = PairMethod(
     objective=mirror_descent,
     reduction=mean(),
     card=Card(
+        says="mirror descent with a KL term",
         paper=Paper(
             "Nash Learning from Human Feedback",
             "Munos, Valko, Calandriello, and others",

@@ -65,6 +65,7 @@ METHOD = PairMethod(
     objective=nash_md,
     reduction=mean(),
     card=Card(
+        says="mirror descent against a mixture with the start",
         paper=Paper(
             "Nash Learning from Human Feedback",
             "Munos, Valko, Calandriello, and others",

@@ -76,6 +76,7 @@ METHOD = PairMethod(
     objective=online_ipo,
     reduction=mean(),
     card=Card(
+        says="IPO on fresh pairs with probabilities",
         paper=Paper(
             "Human Alignment of Large Language Models through Online Preference Optimisation",
             "Calandriello, Guo, Munos, and others",

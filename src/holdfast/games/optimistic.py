@@ -60,6 +60,7 @@ METHOD = PairMethod(
     objective=optimistic,
     reduction=mean(),
     card=Card(
+        says="mirror descent that damps cycles",
         paper=Paper(
             "Online Learning with Predictable Sequences",
             "Rakhlin, Sridharan",

@@ -63,6 +63,7 @@ METHOD = PairMethod(
     objective=spo_win_rate,
     reduction=mean(),
     card=Card(
+        says="policy gradient on win rates",
         paper=Paper(
             "A Minimaximalist Approach to Reinforcement Learning from Human Feedback",
             "Swamy, Dann, Kidambi, Wu, Agarwal",

@@ -61,6 +61,7 @@ METHOD = PairMethod(
     objective=sppo,
     reduction=mean(),
     card=Card(
+        says="log-ratios follow win rates",
         paper=Paper(
             "Self-Play Preference Optimization for Language Model Alignment",
             "Wu, Sun, Yuan, Ji, Yang, Gu",

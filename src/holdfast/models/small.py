@@ -62,8 +62,8 @@ def small_model(
     to learn. The same `seed` and texts give the same files; the global random state is left alone.
 
     Args:
-        texts: a file of text (one text a line, .txt or .txt.gz), a file of preference rows as
-            `holdfast train` reads them, or the texts.
+        texts: a file of texts, one a line (.txt, .txt.gz), or a file of preference rows. In Python
+            also the texts.
         out: the folder to write; made if missing.
         vocab: size of the vocabulary, at most; texts with little variety may give a smaller one. At
             least 262: bytes and marks.

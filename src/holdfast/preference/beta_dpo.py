@@ -69,6 +69,7 @@ METHOD = PairMethod(
     reduction=mean(),
     memory=lambda raters: {"margin": torch.zeros(())},
     card=Card(
+        says="beta follows each batch's margins",
         paper=Paper(
             "beta-DPO: Direct Preference Optimization with Dynamic beta",
             "Wu, Xie, Yang, Wu, Gao, Ding, Wang, He",

@@ -53,6 +53,7 @@ METHOD = PairMethod(
     objective=cdpo,
     reduction=mean(),
     card=Card(
+        says="DPO with smoothed labels",
         paper=Paper(
             "A note on DPO with noisy preferences and relationship to IPO",
             "Mitchell",

@@ -54,6 +54,7 @@ METHOD = PairMethod(
     objective=cpo,
     reduction=mean(),
     card=Card(
+        says="no reference, chosen answers kept likely",
         paper=Paper(
             "Contrastive Preference Optimization: Pushing the Boundaries of LLM "
             "Performance in Machine Translation",

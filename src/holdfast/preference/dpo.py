@@ -44,6 +44,7 @@ METHOD = PairMethod(
     objective=dpo,
     reduction=mean(),
     card=Card(
+        says="the standard: log-odds against a reference",
         paper=Paper(
             "Direct Preference Optimization: Your Language Model is Secretly a Reward Model",
             "Rafailov, Sharma, Mitchell, Ermon, Manning, Finn",

@@ -49,6 +49,7 @@ METHOD = PairMethod(
     objective=dr_dpo,
     reduction=kl_best_case(temperature=1.0),
     card=Card(
+        says="DPO that counts costly rows less",
         paper=Paper(
             "Towards Robust Alignment of Language Models: Distributionally Robustifying "
             "Direct Preference Optimization",

@@ -55,6 +55,7 @@ METHOD = PairMethod(
     objective=gpo,
     reduction=mean(),
     card=Card(
+        says="regress log-ratios on a preference score",
         paper=Paper(
             "Beyond Bradley-Terry Models: A General Preference Model for Language Model Alignment",
             "Zhang, Zhang, Wu, Xu, Gu",

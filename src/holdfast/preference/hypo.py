@@ -69,6 +69,7 @@ METHOD = PairMethod(
     objective=hypo,
     reduction=mean(),
     card=Card(
+        says="DPO with the KL of the policy's samples",
         paper=Paper(
             "The Importance of Online Data: Understanding Preference Fine-tuning via Coverage",
             "Song, Swamy, Singh, Bagnell, Sun",

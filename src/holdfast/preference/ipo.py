@@ -48,6 +48,7 @@ METHOD = PairMethod(
     objective=ipo,
     reduction=mean(),
     card=Card(
+        says="regress the margin on a fixed target",
         paper=Paper(
             "A General Theoretical Paradigm to Understand Learning from Human Preferences",
             "Azar, Rowland, Piot, Guo, Calandriello, Valko, Munos",

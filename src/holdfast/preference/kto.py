@@ -69,6 +69,7 @@ METHOD = AnswerMethod(
     objective=kto,
     reduction=mean(),
     card=Card(
+        says="single answers judged good or bad",
         paper=Paper(
             "KTO: Model Alignment as Prospect Theoretic Optimization",
             "Ethayarajh, Xu, Muennighoff, Jurafsky, Kiela",

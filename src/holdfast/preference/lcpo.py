@@ -115,6 +115,7 @@ def lcpo(base: PairMethod, *limits: Limit) -> PairMethod:
             "reliability_R": torch.full((raters,), nan)
         },  # not a number: nothing seen of that rater yet
         card=Card(
+            says=f"{base.name}, learning how reliable each rater is",
             paper=Paper(
                 "RE-PO: Robust Enhanced Policy Optimization as a General Framework for "
                 "LLM Alignment",

@@ -54,6 +54,7 @@ METHOD = PairMethod(
     objective=ln_dpo,
     reduction=mean(),
     card=Card(
+        says="DPO with log-ratios divided by length",
         paper=Paper(
             "The Hitchhiker's Guide to Human Alignment with *PO",
             "Ahrabian, Lin, Patra, Chaudhary, Benhaim, Pujara, Song",

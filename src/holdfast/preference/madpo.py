@@ -105,6 +105,7 @@ METHOD = PairMethod(
     objective=madpo,
     reduction=mean(),
     card=Card(
+        says="weigh pairs by a reward model's gap",
         paper=Paper(
             "Margin Adaptive DPO: Leveraging Reward Model for Granular Control in "
             "Preference Optimization",

@@ -73,6 +73,7 @@ METHOD = PairMethod(
     objective=mapo,
     reduction=mean(),
     card=Card(
+        says="tokens weighed by the reference's activity",
         paper=PAPER,
         equation=(
             "softplus(-beta sum over t of m(t) [log-ratio + KL(pi_ref || pi)], chosen minus "

@@ -48,6 +48,7 @@ METHOD = PairMethod(
     objective=maxent,
     reduction=mean(),
     card=Card(
+        says="entropy in place of the reference",
         paper=Paper("Failure Modes of Maximum Entropy RLHF", "Cagatan, Akgun", 2025, "2509.20265"),
         equation="softplus(-t [log pi(y_w) - log pi(y_l)])",
         tokens="sum",

@@ -54,6 +54,7 @@ METHOD = PairMethod(
     objective=maxent_length,
     reduction=mean(),
     card=Card(
+        says="SimPO with its maximum-entropy length term",
         paper=Paper("Failure Modes of Maximum Entropy RLHF", "Cagatan, Akgun", 2025, "2509.20265"),
         equation="softplus(-beta (b_w - b_l)), b = [log pi(y) + 1] / |y|",
         tokens="mean",

@@ -57,6 +57,7 @@ METHOD = PairMethod(
     objective=orpo,
     reduction=mean(),
     card=Card(
+        says="fine-tuning and an odds ratio in one",
         paper=Paper(
             "ORPO: Monolithic Preference Optimization without Reference Model",
             "Hong, Lee, Thorne",

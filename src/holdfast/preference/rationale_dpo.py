@@ -59,6 +59,7 @@ METHOD = PairMethod(
     objective=rationale_dpo,
     reduction=mean(),
     card=Card(
+        says="DPO plus the likelihood of a reason",
         paper=Paper(
             "Data-Centric Human Preference Optimization with Rationales",
             "Just, Jin, Sahu, Phan, Jia",

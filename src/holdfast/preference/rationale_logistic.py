@@ -56,6 +56,7 @@ METHOD = PairMethod(
     objective=rationale_logistic,
     reduction=mean(),
     card=Card(
+        says="DPO plus the logistic cost of a reason",
         paper=Paper(
             "Data-Centric Human Preference Optimization with Rationales",
             "Just, Jin, Sahu, Phan, Jia",

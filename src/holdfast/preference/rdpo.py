@@ -56,6 +56,7 @@ METHOD = PairMethod(
     objective=rdpo,
     reduction=mean(),
     card=Card(
+        says="DPO unbiased under a known flip rate",
         paper=Paper(
             "Provably Robust DPO: Aligning Language Models with Noisy Feedback",
             "Ray Chowdhury, Kini, Natarajan",

@@ -60,6 +60,7 @@ METHOD = PairMethod(
     objective=rpo,
     reduction=mean(),
     card=Card(
+        says="DPO that keeps chosen answers likely",
         paper=Paper(
             "Provably Mitigating Overoptimization in RLHF: Your SFT Loss is Implicitly an "
             "Adversarial Regularizer",

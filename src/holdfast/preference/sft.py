@@ -34,6 +34,7 @@ METHOD = AnswerMethod(
     reduction=mean(),
     average=sequence_mean(),
     card=Card(
+        says="imitate the given answers",
         paper=Paper(
             "Training language models to follow instructions with human feedback",
             "Ouyang, Wu, Jiang, Almeida, Wainwright, Mishkin, and others",

@@ -50,6 +50,7 @@ METHOD = PairMethod(
     objective=simpo,
     reduction=mean(),
     card=Card(
+        says="mean log-probabilities, a margin, no reference",
         paper=Paper(
             "SimPO: Simple Preference Optimization with a Reference-Free Reward",
             "Meng, Xia, Chen",

@@ -45,6 +45,7 @@ METHOD = PairMethod(
     objective=slic,
     reduction=mean(),
     card=Card(
+        says="hinge on log-probabilities, chosen kept likely",
         paper=Paper(
             "SLiC-HF: Sequence Likelihood Calibration with Human Feedback",
             "Zhao, Joshi, Liu, Khalman, Saleh, Liu",

@@ -79,6 +79,7 @@ METHOD = PairMethod(
     reduction=mean(),
     head=Head(partial(TokenMask, masks=1), of="reference"),
     card=Card(
+        says="learn which tokens to count",
         paper=PAPER,
         equation=(
             "softplus(-beta sum over t of m(t) [log-ratio + KL(pi_ref || pi)], chosen minus "

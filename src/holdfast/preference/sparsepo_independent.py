@@ -91,6 +91,7 @@ METHOD = PairMethod(
     reduction=mean(),
     head=Head(partial(TokenMask, masks=2), of="reference"),
     card=Card(
+        says="SparsePO with a second mask for KL",
         paper=PAPER,
         equation=(
             "softplus(-beta sum over t of [m_u(t) log-ratio + m_d(t) KL(pi_ref || pi)], "

@@ -96,6 +96,7 @@ METHOD = PairMethod(
     reduction=mean(),
     head=Head(DegreeHead, of="policy"),
     card=Card(
+        says="DPO that also ranks corrupted copies",
         paper=Paper(
             "Self-supervised Preference Optimization: Enhance Your Language Model with "
             "Preference Degree Awareness",

@@ -70,6 +70,7 @@ METHOD = PairMethod(
     objective=srpo,
     reduction=mean(),
     card=Card(
+        says="answer and revise, whatever policy wrote the data",
         paper=Paper(
             "Self-Improving Robust Preference Optimization",
             "Choi, Ahmadian, Geist, Pietquin, Azar",

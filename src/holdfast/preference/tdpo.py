@@ -50,6 +50,7 @@ METHOD = PairMethod(
     objective=tdpo,
     reduction=mean(),
     card=Card(
+        says="DPO with the KL at each token",
         paper=Paper(
             "Token-level Direct Preference Optimization",
             "Zeng, Liu, Ma, Yang, Zhang, Wang",

@@ -61,6 +61,7 @@ METHOD = PairMethod(
     objective=vpo,
     reduction=mean(),
     card=Card(
+        says="DPO with a pessimistic value penalty",
         paper=Paper(
             "Value-Incentivized Preference Optimization: A Unified Approach to Online and "
             "Offline RLHF",

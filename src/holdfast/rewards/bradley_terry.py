@@ -38,6 +38,7 @@ METHOD = RewardMethod(
     objective=bradley_terry,
     reduction=mean(),
     card=Card(
+        says="one score an answer, from comparisons",
         paper=Paper(
             "Rank Analysis of Incomplete Block Designs: I. The Method of Paired Comparisons",
             "Bradley, Terry",

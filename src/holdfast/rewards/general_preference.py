@@ -141,6 +141,7 @@ METHOD = RewardMethod(
     objective=general_preference,
     reduction=mean(),
     card=Card(
+        says="P(one answer beats another), intransitive included",
         paper=Paper(
             "Beyond Bradley-Terry Models: A General Preference Model for Language Model Alignment",
             "Zhang, Zhang, Wu, Xu, Gu",

@@ -119,20 +119,23 @@ def train(
 
     Args:
         method: a name of the table (`holdfast methods`), or a method.
-        model: hub name, folder, run folder, or a model (which is then trained in place).
-        data: whatever `holdfast.read` takes.
-        out: the run's folder.
-        reference: hub name, folder or model; "adapter-off" for the model under an adapter; the
-            policy before training unless given. Given to a method that needs none, it is scored for
-            the metrics' sake.
-        eval_data: rows to evaluate on, as `data`.
-        tokenizer: where it is not with the model.
+        model: name on the hub, folder of a model, or folder of a run. In Python also a loaded
+            model, which is then trained in place.
+        data: the comparisons: a file (JSON Lines, JSON, CSV, Parquet; also compressed), a folder,
+            or the name of a dataset on the hub; several are read as one. In Python also rows as
+            `holdfast.read` returns them, a `datasets.Dataset`, or an iterable of dicts.
+        out: folder of the run: its record, metrics, checkpoints and the trained model.
+        reference: name on the hub or folder; "adapter-off" for the model under an adapter; the
+            policy before training unless given. A method that needs no reference scores it for the
+            metrics alone. In Python also a loaded model.
+        eval_data: held-out rows to evaluate on, read as `data` is.
+        tokenizer: a tokenizer, where it is not with the model.
         reduction: how costs are averaged, such as "kl:temperature=0.5"; the method's own unless
             given.
         average: how the costs of an answer's tokens become one, for methods whose cost is a sum
             over tokens: "sum", "sequence_mean", "token_mean" of the whole batch, or
             "constant:length=512"; the method's own unless given.
-        resume: go on with the run in `out` if there is one.
+        resume: go on with the run in `out`, if there is one, to the same numbers.
         **options_and_settings: fields of `Options`, and the method's own settings.
 
     Raises:

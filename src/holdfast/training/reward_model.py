@@ -69,15 +69,18 @@ def train_reward(
 
     Args:
         kind: a name of the table: bradley_terry or general_preference.
-        model: hub name, folder, run folder, or a model: a language model, which gets a new head, or
-            a reward model of the same width.
-        data: comparisons, whatever `holdfast.read` takes. A `confidence` column makes labels soft.
-        out: the run's folder.
-        eval_data: rows to evaluate on, as `data`; a tenth of the prompts is held out unless given
-            (`eval_fraction`).
-        tokenizer: where it is not with the model.
+        model: name on the hub, folder of a model, or folder of a run: a language model, which gets
+            a new head, or a reward model of the same width. In Python also a loaded model.
+        data: the comparisons: a file (JSON Lines, JSON, CSV, Parquet; also compressed), a folder,
+            or the name of a dataset on the hub; several are read as one. A `confidence` column
+            makes labels soft. In Python also rows as `holdfast.read` returns them, a
+            `datasets.Dataset`, or an iterable of dicts.
+        out: folder of the run: its record, metrics, checkpoints and the trained model.
+        eval_data: held-out rows to evaluate on, read as `data` is; a tenth of the prompts unless
+            given, or the share that `eval_fraction` says.
+        tokenizer: a tokenizer, where it is not with the model.
         reduction: how costs are averaged, such as "kl:temperature=0.5"; the mean unless given.
-        resume: go on with the run in `out` if there is one.
+        resume: go on with the run in `out`, if there is one, to the same numbers.
         **options_and_settings: fields of `Options`, and the kind's own settings. The learning rate
             is 1e-5 unless given.
 

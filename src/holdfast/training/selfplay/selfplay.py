@@ -127,29 +127,29 @@ def selfplay(
     policies ends nearer. The report shows both.
 
     Args:
-        method: how a round trains: a name of the table. gpo takes steps on log-odds; sppo,
-            mirror_descent, inpo, nash_md, egpo, ... are the learned twins of the solvers in
-            `holdfast.games`; dpo is iterated DPO.
+        method: how a round trains, a name of `holdfast methods`: gpo steps on log-odds; sppo,
+            mirror_descent, inpo, nash_md, egpo, ... are the policy objectives of the game solvers;
+            dpo is iterated DPO.
         model: the policy to start from: hub name, folder, or run folder.
-        data: prompts: texts, or rows of any format that `holdfast.read` takes, of which only the
-            prompts are read.
-        judge: the folder of a reward or preference model of `train_reward`,
-            "package.module:function", "file.py:function", or a function `judge(prompts, first,
-            second) -> P(first is better)`.
-        out: the folder of everything.
-        rounds: how often.
+        data: the prompts: a file of texts, or rows of any format, of which only the prompts are
+            read.
+        judge: folder of a reward or preference model, or a function named
+            package.module:function or file.py:function. In Python also the function itself,
+            `judge(prompts, first, second) -> P(first is better)`.
+        out: folder of the run, with a folder of each round.
+        rounds: number of rounds.
         samples: answers drawn to each prompt.
         prompts: prompts answered in each round, drawn anew from the data.
-        watched: prompts set aside for watching the policies by; never trained on.
+        watched: prompts held out to measure every round's policy on; never trained on.
         pairing: best_worst trains on the best and the worst of the samples; independent on the
-            first two, with the label drawn. As the solver's mathematics wants it unless given;
-            best_worst where it does not matter.
-        reference: whom the reference model is: current, the policy a round begins with, or start.
-            As the solver has it unless given.
+            first two, with the label drawn. As the method's proof asks unless given, and best_worst
+            where it does not matter.
+        reference: the reference model of a round: current, the policy that the round begins with,
+            or start. As the method asks unless given.
         max_new_tokens: longest answer, in tokens.
-        temperature: of the answers trained on; those to the watched prompts are drawn at 1.
+        temperature: temperature of the answers trained on; watched prompts are answered at 1.
         sampler: where answers come from; Hugging Face generate unless given.
-        resume: go on with what is in `out`.
+        resume: go on with the run in `out`, to the same numbers.
         progress: show bars, if the terminal can.
         **options_and_settings: of `train`, among them how rows are read (`holdfast.data.Reading`),
             and the method's own settings.
