@@ -258,7 +258,13 @@ def rounds(model: Path, data: Path, scratch: Path) -> Any:
             learning_rate=1e-4,
             progress=False,
         )
-        return played.record
+        record = played.record
+        return {
+            "standings": record["results"]["standings"],
+            "draws": [entry["drawn"] for entry in record["rounds"]],
+            "losses": [entry["losses"] for entry in record["rounds"]],
+            **run_of(played.out),
+        }
 
     return {name: tried(one, name) for name in ("gpo", "dpo")}
 

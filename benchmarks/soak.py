@@ -180,7 +180,6 @@ def torn(out: Path) -> list[str]:
     ]
     for path in [
         *out.rglob("run.json"),
-        *out.rglob("selfplay.json"),
         *out.rglob("checkpoints/step-*/*.json"),
     ]:
         if ".part-" in str(path):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,13 @@ import holdfast
 from holdfast.errors import DataError, NeedError, OptionError, RunError
 from holdfast.games import ROLES
 from holdfast.models.load import load_tokenizer
+from holdfast.signals import Interrupted
+from holdfast.training.progress import Progress
 from holdfast.training.prompts import read_prompts, split_prompts
+from holdfast.training.run.rerun import rerun
 from holdfast.training.sampler import HFSampler
 from holdfast.training.selfplay import selfplay as module
+from holdfast.training.selfplay import watch
 from holdfast.training.selfplay.columns import gaps, mixture_weights
 from holdfast.training.selfplay.report import standings
 from holdfast.training.selfplay.selfplay import SelfPlay, selfplay
@@ -61,11 +68,11 @@ def kept() -> dict[str, Any]:
 def test_rounds_leave_policies_numbers_and_a_page(tmp_path: Path, how: dict[str, Any]):
     played = selfplay("gpo", out=tmp_path / "play", beta=2.0, **how)
     record = played.record
-    assert record["status"] == "finished" and len(record["standings"]["rounds"]) == 3
-    first, *_, last = record["standings"]["rounds"]
+    assert record["status"] == "finished" and len(record["results"]["standings"]["rounds"]) == 3
+    first, *_, last = record["results"]["standings"]["rounds"]
     assert first["win_rate"]["value"] == 0.5 and first["kl"]["value"] == 0
     assert 0 < last["win_rate"]["value"] < 1 and last["kl"]["value"] > 0.01
-    table = np.array(record["standings"]["win_TU"])
+    table = np.array(record["results"]["standings"]["win_TU"])
     assert np.allclose(table + table.T, 1)
     rows = [
         json.loads(line)
@@ -81,50 +88,52 @@ def test_rounds_leave_policies_numbers_and_a_page(tmp_path: Path, how: dict[str,
     )
     moved = [b - a for a, b in zip(before, after, strict=True) if a is not None and b is not None]
     assert np.mean(moved) > 0.5
-    assert record["draws"][0]["comparisons"] == len(rows) and set(record["losses"][0]) == {
-        "first",
-        "last",
-    }
+    first_round = record["rounds"][0]
+    assert first_round["drawn"]["comparisons"] == len(rows)
+    assert set(first_round["losses"]) == {"first", "last"}
     page = (played.out / "report.html").read_text()
     assert "Everyone against everyone" in page and (played.out / "exploitability.png").is_file()
-    assert played.policy().parent.name == "run" and played.policy(0) == Path(record["start"])
+    assert played.policy().parent.name == "002"
+    assert played.policy(0) == Path(record["selfplay"]["start"])
 
 
 def test_stopped_anywhere_it_goes_on_to_the_same_numbers(
     tmp_path: Path, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ):
-    """Stopped after a round's drawing, in its training's place, and before the last look."""
+    """Stopped after a round's drawing, before the last look, and by a signal in the middle of the
+    second round's training, which leaves a checkpoint.
+    """
     whole = selfplay("gpo", out=tmp_path / "whole", **how)
-    for number, place in enumerate(("train", "standings")):
-        own, calls = getattr(module, place), []
-
-        def stop(
-            *args: Any, own: Any = own, calls: list[int] = calls, place: str = place, **more: Any
-        ) -> Any:
-            calls.append(1)
-            if len(calls) == (2 if place == "train" else 1):
-                raise KeyboardInterrupt
-            return own(*args, **more)
-
-        monkeypatch.setattr(module, place, stop)
-        with pytest.raises(KeyboardInterrupt):
-            selfplay("gpo", out=tmp_path / f"cut{number}", **how)
-        monkeypatch.setattr(module, place, own)
-        with pytest.raises(RunError, match="already holds self-play"):
-            selfplay("gpo", out=tmp_path / f"cut{number}", **how)
-        again = selfplay("gpo", out=tmp_path / f"cut{number}", resume=True, **how)
-        assert again.record["standings"] == whole.record["standings"]
-        one, two = (load_file(play.policy() / "model.safetensors") for play in (whole, again))
-        assert all((one[name] == two[name]).all() for name in one)
+    for place, owner, name, call in (
+        ("drawn", module, "train_stage", 2),
+        ("looked", watch, "standings", 1),
+        ("trained", Progress, "step", 6 + 3),  # 6 steps a round
+    ):
+        out = tmp_path / place
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, stopping(getattr(owner, name), call, place == "trained"))
+            with pytest.raises(Interrupted if place == "trained" else KeyboardInterrupt):
+                selfplay("gpo", out=out, **how)
+        assert (place == "trained") == (out / "rounds/002/checkpoints/step-00000003").is_dir()
+        with pytest.raises(RunError, match="already holds a run"):
+            selfplay("gpo", out=out, **how)
+        again = selfplay("gpo", out=out, resume=True, **how)
+        assert again.record["results"] == whole.record["results"]
+        assert numbers(again) == numbers(whole)
+        for number in (1, 2):
+            one, two = (
+                load_file(play.policy(number) / "model.safetensors") for play in (whole, again)
+            )
+            assert all((one[name] == two[name]).all() for name in one)
     with pytest.raises(RunError, match="samples was 3 and is now 4"):
-        selfplay("gpo", out=tmp_path / "cut0", resume=True, **{**how, "samples": 4})
+        selfplay("gpo", out=tmp_path / "drawn", resume=True, **{**how, "samples": 4})
     with pytest.raises(
         RunError,
         match=r"temperature was 1\.0 and is now 0\.5; learning_rate was 0\.002 and is now 0\.001",
     ):
         selfplay(
             "gpo",
-            out=tmp_path / "cut0",
+            out=tmp_path / "drawn",
             resume=True,
             **{**how, "temperature": 0.5, "learning_rate": 1e-3},
         )
@@ -133,10 +142,77 @@ def test_stopped_anywhere_it_goes_on_to_the_same_numbers(
         "</html>"
         in (selfplay("gpo", out=again.out, resume=True, **how).out / "report.html").read_text()
     )
-    more = selfplay("gpo", out=tmp_path / "cut0", resume=True, **{**how, "rounds": 3})
-    assert (
-        more.record["standings"]["rounds"][1]["kl"] == whole.record["standings"]["rounds"][1]["kl"]
+    more = selfplay("gpo", out=tmp_path / "drawn", resume=True, **{**how, "rounds": 3})
+    first, second = (play.record["results"]["standings"]["rounds"][1] for play in (more, whole))
+    assert first["kl"] == second["kl"]
+    assert [line["round"] for line in more.metrics] == [1] * 6 + [2] * 6 + [3] * 6
+    assert [line["step"] for line in more.metrics] == list(range(1, 19))
+
+
+def stopping(own: Any, call: int, by_signal: bool) -> Any:
+    """The function, stopped at this call of it."""
+    calls = count(1)
+
+    def stop(*args: Any, **more: Any) -> Any:
+        if next(calls) != call:
+            return own(*args, **more)
+        if not by_signal:
+            raise KeyboardInterrupt
+        return signal.raise_signal(signal.SIGTERM)
+
+    return stop
+
+
+def numbers(played: SelfPlay) -> list[dict[str, Any]]:
+    """The metrics without times."""
+    timed = ("seconds", "tokens_per_second", "memory/peak_gib")
+    return [{key: x for key, x in line.items() if key not in timed} for line in played.metrics]
+
+
+def test_a_round_whose_policy_was_deleted_is_trained_again_and_so_is_what_came_after(
+    tmp_path: Path, how: dict[str, Any]
+):
+    played = selfplay("gpo", out=tmp_path / "play", **how)
+    before, weights = numbers(played), (played.model_path / "model.safetensors").read_bytes()
+    shutil.rmtree(played.policy(1))
+    shutil.rmtree(played.model_path)
+    again = selfplay("gpo", out=tmp_path / "play", resume=True, **how)
+    assert numbers(again) == before
+    assert (again.model_path / "model.safetensors").read_bytes() == weights
+
+
+def test_it_is_a_run_like_any_other(tmp_path: Path, how: dict[str, Any]):
+    """One record, one log; its last policy loads, and the call can be made again."""
+    (tmp_path / "judge.py").write_text(
+        "def shorter(prompts, first, second):\n"
+        "    return [0.9 if len(a) < len(b) else 0.5 for a, b in zip(first, second)]\n"
     )
+    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
+    how |= {"judge": f"{tmp_path / 'judge.py'}:shorter", "data": tmp_path / "prompts.txt"}
+    played = selfplay("dpo", out=tmp_path / "play", **{**how, "rounds": 1})
+    assert {path.name for path in played.out.rglob("*.json") if path.name == "run.json"}
+    assert (
+        len(list(played.out.rglob("run.json"))) == len(list(played.out.rglob("metrics.jsonl"))) == 1
+    )
+    model, tokenizer = played.load()
+    assert sum(p.numel() for p in model.parameters()) and tokenizer.eos_token_id is not None
+    again = rerun(played.out, out=tmp_path / "again")
+    assert again.record["results"] == played.record["results"]
+    with pytest.raises(RunError, match="a run of another kind"):
+        run = holdfast.train(
+            "dpo",
+            model=how["model"],
+            data=[{"prompt": "a", "chosen": "b", "rejected": "c"}],
+            out=tmp_path / "run",
+            max_steps=1,
+        )
+        selfplay("dpo", out=run.out, resume=True, **how)
+
+
+def test_an_adapter_is_trained_further_in_each_round(tmp_path: Path, how: dict[str, Any]):
+    played = selfplay("gpo", out=tmp_path / "play", lora_rank=2, **how)
+    one, two = (load_file(played.policy(n) / "adapter_model.safetensors") for n in (1, 2))
+    assert one.keys() == two.keys() and any((one[name] != two[name]).any() for name in one)
 
 
 @pytest.mark.parametrize("method", ["nash_md", "optimistic", "egpo", "apo"])
@@ -150,8 +226,8 @@ def test_solvers_twins_find_what_they_read(tmp_path: Path, how: dict[str, Any], 
         **settings,
     )
     roles = ROLES[method]
-    assert played.record["reference"] == roles.reference
-    assert played.record["pairing"] == (
+    assert played.record["selfplay"]["reference"] == roles.reference
+    assert played.record["selfplay"]["pairing"] == (
         "independent" if roles.pairing == "independent" else "best_worst"
     )
     for number in (1, 2):
@@ -159,7 +235,8 @@ def test_solvers_twins_find_what_they_read(tmp_path: Path, how: dict[str, Any], 
         rows = [json.loads(line) for line in (folder / "pairs.jsonl").read_text().splitlines()]
         assert all(("earlier_gap" in row) == (roles.earlier is not None) for row in rows)
         assert (folder / "half" / "model").is_dir() == (roles.opponent == "midpoint")
-        first = json.loads((folder / "run" / "metrics.jsonl").read_text().splitlines()[0])
+        lines = [line for line in played.metrics if line["round"] == number]
+        first = lines[0]
         assert np.isfinite(first["loss"])
         if (
             roles.earlier == "current" and roles.reference == "start" and number == 1
@@ -202,7 +279,7 @@ def test_a_preference_model_judges(
     played = selfplay(
         "gpo", out=tmp_path / "play", **{**how, "judge": judge.out, "rounds": 1, "data": pair_rows}
     )
-    assert played.record["judge"] == str(judge.out)
+    assert played.record["selfplay"]["judge"] == str(judge.out)
 
 
 def test_refusals(tmp_path: Path, how: dict[str, Any]):

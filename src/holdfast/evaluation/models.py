@@ -146,7 +146,8 @@ def _from_record(folder: Path) -> dict[str, Any]:
         "own": own_objective(record),
     }
     call = record.get("call", {})
-    given = call.get("reference")
+    # of self-play, the call names a role, and the start is what its KL is to
+    given = call.get("reference") if record["source"] == "dataset" else None
     named = call.get("model") if given in (None, ADAPTER_OFF) else given
     if isinstance(named, str):
         return known | {"own_reference": named}

@@ -11,7 +11,7 @@ from holdfast.errors import RunError
 
 NAME = "run.json"
 KINDS: Mapping[str, type] = {  # what every record holds
-    **dict.fromkeys(("id", "status", "started", "method", "reduction"), str),
+    **dict.fromkeys(("id", "status", "started", "task", "source", "method", "reduction"), str),
     **dict.fromkeys(("settings", "options", "identity", "call", "results"), dict),
     **dict.fromkeys(("notes", "resumed"), list),
 }

@@ -4,7 +4,8 @@ checkpointed, its model left, and a record however it ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,13 +31,14 @@ from holdfast.training.loading import load
 from holdfast.training.loop import Metrics, evaluate, steps
 from holdfast.training.metrics import peak_memory_gib
 from holdfast.training.model import final_weights, training_mode
+from holdfast.training.options import Options
 from holdfast.training.progress import Progress
 from holdfast.training.request import RunRequest
 from holdfast.training.run import checkpoint
 from holdfast.training.run.folder import METRICS, REPORT, Run
 from holdfast.training.run.lock import HOLDER, LOCK, locked
 from holdfast.training.run.log import MetricsLog, cut_back
-from holdfast.training.run.record import now
+from holdfast.training.run.record import now, write_record
 from holdfast.training.settings import try_settings
 from holdfast.training.setup import begin
 from holdfast.training.state import RunState
@@ -48,24 +50,11 @@ BEFORE_THE_RECORD = {LOCK, HOLDER, "reference", "quarantine.jsonl", "quarantine-
 
 def carry_out(request: RunRequest, *, resume: bool) -> Run:
     """Do what was asked, or go on with it, and leave a record however it ends."""
-    resume = typed("resume", bool, resume)
     if request.reduction is not None and not isinstance(request.reduction, Reduction):
         typed("reduction", str, request.reduction)
     try_settings(request.method, request.settings)
     request = replace(request, out=folder_to_write(request.out))
-    open_run(request.out, resume)
-    context = Distributed(
-        precision=request.options.precision, track=request.options.track, folder=request.out
-    )
-    with (
-        unwinding(),
-        alone(context, request.out),
-        writing(
-            f"the run in {request.out}", hint="make room, or give it a place that can be written"
-        ),
-    ):
-        before = open_run(request.out, resume)  # again: another process may have begun one
-        context.wait()
+    with opened(request.out, request.options, resume) as (context, before):
         finished = Run(request.out)
         if before is not None and before["status"] == "finished" and finished.model_path.is_dir():
             load(context, request, before)  # refuses another run
@@ -75,13 +64,60 @@ def carry_out(request: RunRequest, *, resume: bool) -> Run:
         if context.is_main:
             sweep(request.out)
         run = begin(context, request, before)
-        with recorded(run):
-            restore(run)
+        with recorded(run.out, run.record, active=context.is_main):
             run_to_the_end(run, request)
         return finished
 
 
+def stage_is_done(request: RunRequest, records: Mapping[str, Any]) -> bool:
+    """Whether a stage of a run has its model; that it is of what was asked for is for the run's
+    record to say.
+    """
+    record = records.get(request.stage.name, {})
+    return record.get("status") == "finished" and (request.place / "model").is_dir()
+
+
+def train_stage(request: RunRequest, whole: dict[str, Any], records: dict[str, Any]) -> None:
+    """Train a stage of a run of several, or go on with it.
+
+    Args:
+        request: what the stage is to do.
+        whole: the run's record.
+        records: the part of it that holds the stages' own, by name.
+    """
+    options, stage = request.options, request.stage
+    before = records.get(stage.name)
+    request.place.mkdir(parents=True, exist_ok=True)
+    sweep(request.place)
+    context = Distributed(precision=options.precision, track=options.track, folder=request.out)
+    run = begin(context, request, before)
+    run.record |= {"first_step": stage.first_step, "metrics_bytes": stage.metrics_bytes}
+    run.whole, records[stage.name] = whole, run.record
+    run_to_the_end(run, request)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)  # the model is there
+
+
 # ------------------------------------------------------------ the folder
+
+
+@contextmanager
+def opened(
+    out: Path, options: Options, resume: bool
+) -> Iterator[tuple[Distributed, dict[str, Any] | None]]:
+    """The run's folder, seen to and held while the block runs: its processes, and the record of the
+    run to go on with.
+    """
+    resume = typed("resume", bool, resume)
+    open_run(out, resume)
+    context = Distributed(precision=options.precision, track=options.track, folder=out)
+    with (
+        unwinding(),
+        alone(context, out),
+        writing(f"the run in {out}", hint="make room, or give it a place that can be written"),
+    ):
+        before = open_run(out, resume)  # again: another process may have begun one meanwhile
+        context.wait()
+        yield context, before
 
 
 def open_run(out: Path, resume: bool) -> dict[str, Any] | None:
@@ -120,16 +156,17 @@ def alone(context: Distributed, out: Path) -> Iterator[None]:
 
 
 @contextmanager
-def recorded(run: RunState) -> Iterator[None]:
-    """Whatever ends the run stands in its record."""
+def recorded(out: Path, record: dict[str, Any], *, active: bool) -> Iterator[None]:
+    """Whatever ends the run stands in its record, which the main process writes."""
     try:
         yield
     except BaseException as error:
         stopped = isinstance(error, Interrupted | KeyboardInterrupt | SystemExit)
-        run.record |= {"status": "interrupted" if stopped else "failed", "stopped": now()}
-        run.record["error"] = f"{type(error).__name__}: {error}"
-        with suppress(OSError):  # of a full disk: the error itself matters more
-            run.save_record()
+        record |= {"status": "interrupted" if stopped else "failed", "stopped": now()}
+        record["error"] = f"{type(error).__name__}: {error}"
+        if active:
+            with suppress(OSError):  # of a full disk: the error itself matters more
+                write_record(out, record)
         raise
 
 
@@ -167,9 +204,11 @@ def restore(run: RunState) -> None:
 
 
 def run_to_the_end(run: RunState, request: RunRequest) -> None:
-    """Take the steps that are left, with log, progress, trackers and checkpoints, and leave the
-    model. A signal that was caught ends the steps, after a checkpoint.
+    """Go on from the newest checkpoint, take the steps that are left, with log, progress, trackers
+    and checkpoints, and leave the model. A signal that was caught ends the steps, after a
+    checkpoint.
     """
+    restore(run)
     training_mode(run.scorer, run.options)
     with followed(run) as (log, progress), Interruption() as interruption:
         for text in run.said:
@@ -217,11 +256,12 @@ def followed(run: RunState) -> Iterator[tuple[MetricsLog, Progress]]:
 
 
 def log_metrics(run: RunState, log: MetricsLog, metrics: Metrics) -> None:
+    step = run.stage.first_step + metrics["step"]
     with writing("metrics.jsonl", hint="make room, then resume=True"):
-        log.write(metrics)
+        log.write({"step": step, **run.stage.tags} | metrics | {"step": step})
     if run.options.track:
         values = {name: value for name, value in metrics.items() if name != "step"}
-        run.context.accelerator.log(values, step=run.step)
+        run.context.accelerator.log(values, step=step)
 
 
 def log_evaluation(run: RunState, log: MetricsLog, progress: Progress) -> None:
@@ -296,7 +336,6 @@ def stopped(run: RunState, signum: int, saved: bool) -> Interrupted:
 
 def finish(run: RunState, request: RunRequest, progress: Progress) -> None:
     """Leave the model, its card and the finished record."""
-    finished = Run(run.out)
     weights = final_weights(run.context.unwrap(run.scorer))
     broken = sorted(name for name, tensor in weights.items() if not bool(tensor.isfinite().all()))
     if run.context.any(bool(broken)):  # no loss is read after the last step, which would tell
@@ -306,28 +345,31 @@ def finish(run: RunState, request: RunRequest, progress: Progress) -> None:
             hint="try a lower learning_rate, or a smaller max_grad_norm",
         )
     if run.context.is_main:
-        run.record["results"] |= results(run, finished.metrics)
+        run.record["results"] |= results(run, Run(run.out).metrics)
         run.record |= {"status": "finished", "finished": now()}
         run.record.pop("error", None)
         with writing("the model", hint="make room, then resume=True"):
             # replaced where the run was killed between its model and its record
             with (
-                whole_folder(finished.model_path, replace=True) as folder,
+                whole_folder(run.model_path, replace=True) as folder,
                 progress_bars_only_on_terminals(),
             ):
                 run.task.save(run.model, run.processor, weights, folder)
                 write_text(folder / "README.md", run.task.card(run.record, run.objective.method))
             run.save_record()
-        progress.say(f"the model is in {finished.model_path}" + report(request, finished))
+        page = "" if run.stage.folder else report(request, Run(run.out))
+        progress.say(f"the model is in {run.model_path}{page}")
     run.context.wait()
 
 
 def results(run: RunState, metrics: list[Metrics]) -> dict[str, Any]:
-    """What came out, from the run's own metrics."""
+    """What came out, from the stage's own metrics."""
+    tags = run.stage.tags.items()
+    metrics = [line for line in metrics if all(line.get(name) == tag for name, tag in tags)]
     evaluations = [line for line in metrics if any(name.startswith("eval/") for name in line)]
     found: dict[str, Any] = {}
     if evaluations:
-        if evaluations[0]["step"] == 0:  # metrics of its start may have been lost
+        if evaluations[0]["step"] == run.stage.first_step:
             found["eval_before"] = evaluations[0]
         found["eval_after"] = evaluations[-1]
     taken = [line for line in metrics if "loss" in line]

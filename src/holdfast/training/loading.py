@@ -69,7 +69,7 @@ def load(context: Distributed, request: RunRequest, before: Mapping[str, Any] | 
     if request.options.reference_cache:
         folder_to_write(request.options.reference_cache, "reference_cache")
     if before is None:
-        return _load(context, request, request.out)
+        return _load(context, request, request.place)
     plain: dict[str, Any] = {
         "method": request.method.name,
         "average": written_average(request.method),
@@ -125,7 +125,7 @@ def _rows(context: Distributed, request: RunRequest, processor: Any, quarantine:
     with TemporaryDirectory() as scratch:
         # all processes read all rows, one of them keeps what it quarantines
         folder, options = quarantine if context.is_main else Path(scratch), request.options
-        if folder != request.out:  # a quarantine of the user's own name stays as it is, too
+        if folder != request.place:  # a quarantine of the user's own name stays as it is, too
             options = replace(options, quarantine=bool(options.quarantine))
         return prepare(
             request.task,

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from holdfast.card import Method, Reduction
 from holdfast.training.options import Options
 from holdfast.training.task import Task
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of a run with a model to start from and an optimizer of its own: the whole of a run
+    on a dataset, or a training of one round of self-play.
+
+    Attributes:
+        folder: where its model, checkpoints and quarantine go, inside the run's folder.
+        first_step: steps that earlier stages took.
+        metrics_bytes: length of metrics.jsonl when it began.
+        tags: what each line of its metrics says besides: {"round": 2}.
+    """
+
+    folder: str = ""
+    first_step: int = 0
+    metrics_bytes: int = 0
+    tags: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return Path(self.folder).name
 
 
 @dataclass(frozen=True)
@@ -29,6 +51,7 @@ class RunRequest:
         eval_data: rows to evaluate on.
         tokenizer: where it is not with the model.
         reduction: as it was given; None for the method's own.
+        stage: which stretch of the run this is.
     """
 
     task: Task
@@ -43,3 +66,9 @@ class RunRequest:
     eval_data: Any = None
     tokenizer: Any = None
     reduction: str | Reduction | None = None
+    stage: Stage = Stage()
+
+    @property
+    def place(self) -> Path:
+        """The folder of the stage."""
+        return self.out / self.stage.folder

@@ -84,6 +84,7 @@ def begin(context: Distributed, request: RunRequest, before: Mapping[str, Any] |
         task=request.task,
         options=loaded.options,
         out=request.out,
+        stage=request.stage,
         objective=loaded.objective,
         source=source,
         model=model,
@@ -93,6 +94,7 @@ def begin(context: Distributed, request: RunRequest, before: Mapping[str, Any] |
         scheduler=build_scheduler(optimizer, loaded.options, total),
         total=total,
         record=record,
+        whole=record,
         said=[
             *(loaded.rows.said if before is None else ()),
             *(f"note: {note}" for note in loaded.notes),
@@ -104,6 +106,7 @@ def begin(context: Distributed, request: RunRequest, before: Mapping[str, Any] |
         starts_at_reference=loaded.reference is not None and loaded.reference.is_start,
         router=router,
         state=loaded.objective.first_state(),
+        metrics_bytes=request.stage.metrics_bytes,
     )
 
 
@@ -301,6 +304,7 @@ def record_of(
         facts={
             **loaded.rows.facts,
             "task": request.task.name,
+            "source": "dataset",
             "groups": list(loaded.rows.groups),
             "rows": len(loaded.rows.train),
             **facts,

@@ -15,6 +15,7 @@ from holdfast.training.distributed import Distributed
 from holdfast.training.examples import Examples
 from holdfast.training.gradient import BatchResult, BoundObjective, MethodState
 from holdfast.training.options import Options
+from holdfast.training.request import Stage
 from holdfast.training.router import RouterLoss
 from holdfast.training.run.record import write_record
 from holdfast.training.sources.source import Source
@@ -30,6 +31,7 @@ class RunState:
         task: what is trained.
         options: the run's.
         out: its folder.
+        stage: which stretch of it this is.
         objective: the method at its settings, with its reduction.
         source: where the examples of a step come from.
         model: what is trained, as its task loaded it.
@@ -38,7 +40,8 @@ class RunState:
         optimizer: over the scorer's trained weights.
         scheduler: of the learning rate.
         total: steps to take.
-        record: what `run.json` holds.
+        record: of this stage, a part of `whole`.
+        whole: what `run.json` holds; the same where the run has one stage.
         said: what the reader is told before the first step.
         starts_at_reference: whether the model starts as its own reference, so that the first loss
             can be checked against its known value.
@@ -55,6 +58,7 @@ class RunState:
     task: Task
     options: Options
     out: Path
+    stage: Stage
     objective: BoundObjective
     source: Source
     model: Any
@@ -64,6 +68,7 @@ class RunState:
     scheduler: Any
     total: int
     record: dict[str, Any]
+    whole: dict[str, Any]
     said: list[str]
     starts_at_reference: bool
     router: RouterLoss | None
@@ -75,7 +80,11 @@ class RunState:
 
     @property
     def checkpoints(self) -> Path:
-        return self.out / "checkpoints"
+        return self.out / self.stage.folder / "checkpoints"
+
+    @property
+    def model_path(self) -> Path:
+        return self.out / self.stage.folder / "model"
 
     @property
     def robust(self) -> bool:
@@ -92,4 +101,4 @@ class RunState:
 
     def save_record(self) -> None:
         if self.context.is_main:
-            write_record(self.out, self.record)
+            write_record(self.out, self.whole)

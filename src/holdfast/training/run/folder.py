@@ -10,7 +10,7 @@ from typing import Any
 from holdfast.errors import RunError
 from holdfast.models.load import load_tokenizer
 from holdfast.models.run_record import read_record
-from holdfast.models.trained import LOADERS, POLICY
+from holdfast.models.trained import LOADERS
 
 METRICS, REPORT = "metrics.jsonl", "report.html"
 
@@ -63,5 +63,5 @@ class Run:
                 f"{self.out} has no model: the run is {self.status}",
                 hint="finish it with resume=True",
             )
-        load = LOADERS[self.record.get("task", POLICY)]
+        load = LOADERS[self.record["task"]]
         return load(self.model_path), load_tokenizer(self.model_path)

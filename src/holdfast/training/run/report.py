@@ -22,7 +22,17 @@ Lines = Sequence[Mapping[str, Any]]
 
 def run_page(method: Method, run: Run) -> Page:
     """The whole page, from the run's own record and metrics."""
-    record, metrics = run.record, run.metrics
+    record = run.record
+    return Page(
+        f"{method.name}: {run.out.name}",
+        lead(record),
+        [*curves(run.metrics), _making(method, record)],
+        _tiles(record),
+    )
+
+
+def curves(metrics: Lines) -> list[Section]:
+    """What was measured at each step, as far as it was."""
     parts = [
         _curves(
             "What it learned",
@@ -86,13 +96,7 @@ def run_page(method: Method, run: Run) -> Page:
             "Before it was scaled down.",
         ),
     ]
-    sections = [part for part in parts if part is not None]
-    return Page(
-        f"{method.name}: {run.out.name}",
-        lead(record),
-        [*sections, _making(method, record)],
-        _tiles(record),
-    )
+    return [part for part in parts if part is not None]
 
 
 def lead(record: Mapping[str, Any]) -> str:

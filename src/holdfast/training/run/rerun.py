@@ -14,8 +14,13 @@ from holdfast.training.policy import train
 from holdfast.training.reward_model import train_reward
 from holdfast.training.run.folder import Run
 from holdfast.training.run.record import repeatable_call
+from holdfast.training.selfplay.selfplay import selfplay
 
-FUNCTIONS: Mapping[str, Callable[..., Run]] = {POLICY: train, REWARD_MODEL: train_reward}
+FUNCTIONS: Mapping[tuple[str, str], Callable[..., Run]] = {  # (task, source) of a record
+    (POLICY, "dataset"): train,
+    (REWARD_MODEL, "dataset"): train_reward,
+    (POLICY, "rounds"): selfplay,
+}
 
 
 def rerun(record: str | os.PathLike[str], *, out: str | os.PathLike[str], **changes: Any) -> Run:
@@ -29,5 +34,5 @@ def rerun(record: str | os.PathLike[str], *, out: str | os.PathLike[str], **chan
         raise RunError(f"{path} is not a run record")
     before["call"] |= changes
     call = repeatable_call(before, path)
-    function: Callable[..., Run] = FUNCTIONS[before.get("task", POLICY)]
+    function: Callable[..., Run] = FUNCTIONS[before["task"], before["source"]]
     return function(call.pop("method"), out=out, **call)

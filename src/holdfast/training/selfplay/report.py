@@ -13,6 +13,8 @@ from holdfast.report import Chart, Details, Page, Section, Table, Tile
 from holdfast.report.marks import lines
 from holdfast.stats.arrays import Floats
 from holdfast.stats.intervals import mean_interval
+from holdfast.training.run.model_card import changed
+from holdfast.training.run.report import curves
 from holdfast.types import Text
 
 SHOWN = 12  # prompts whose answers can be read on the page
@@ -61,10 +63,10 @@ def standings(
 
 def lead(record: Mapping[str, Any]) -> str:
     """What came out, in sentences that follow the intervals."""
-    rows = record["standings"]["rounds"]
+    rows = record["results"]["standings"]["rounds"]
     last, win = rows[-1], rows[-1]["win_rate"]
     said = [
-        f"After {record['rounds']} rounds of {record['method']} the policy wins "
+        f"After {len(record['rounds'])} rounds of {record['method']} the policy wins "
         f"{percent(win)} of comparisons with the start."
     ]
     if win["low"] is not None:
@@ -93,10 +95,15 @@ def lead(record: Mapping[str, Any]) -> str:
 
 
 def selfplay_page(
-    record: Mapping[str, Any], prompts: Sequence[Text], answers: Sequence[Sequence[Sequence[str]]]
+    record: Mapping[str, Any],
+    metrics: Sequence[Mapping[str, Any]],
+    prompts: Sequence[Text],
+    answers: Sequence[Sequence[Sequence[str]]],
 ) -> Page:
-    """The whole page. `answers[p][t]` are round t's answers to watched prompt p."""
-    rows = record["standings"]["rounds"]
+    """The whole page. `answers[p][t]` are round t's answers to watched prompt p; `metrics` are the
+    run's, of which half-steps are left out.
+    """
+    rows = record["results"]["standings"]["rounds"]
     last = rows[-1]
     tiles = [
         Tile(
@@ -121,6 +128,7 @@ def selfplay_page(
         _table(record),
         _everyone(record),
         _answers(prompts, answers),
+        *curves([line for line in metrics if not line.get("half_step")]),
         _making(record),
     ]
     return Page(f"Self-play with {record['method']}", lead(record), sections, tiles)
@@ -195,29 +203,26 @@ def _table(record: Mapping[str, Any]) -> Section:
             f"{row['length']:.1f}",
             f"{100 * row['cut_off']:.1f}%",
         ]
-        for row in record["standings"]["rounds"]
+        for row in record["results"]["standings"]["rounds"]
     ]
-    made = [
-        [
-            n,
-            draw["prompts"],
-            draw["comparisons"],
-            sum(draw["set_aside"].values()),
-            f"{loss['first']:.4g}",
-            f"{loss['last']:.4g}",
-        ]
-        for n, (draw, loss) in enumerate(
-            zip(record["draws"], record["losses"], strict=True), start=1
+    made = []
+    for entry in record["rounds"]:
+        drawn, losses = entry["drawn"], entry["losses"]
+        made.append(
+            [
+                entry["round"],
+                drawn["prompts"],
+                drawn["comparisons"],
+                sum(drawn["skipped"].values()),
+                *(f"{losses[name]:.4g}" if name in losses else "" for name in ("first", "last")),
+            ]
         )
-    ]
-    trained = Table(
-        ["round", "prompts", "comparisons", "set aside", "first loss", "last loss"], made
-    )
+    trained = Table(["round", "prompts", "comparisons", "skipped", "first loss", "last loss"], made)
     return Section("The numbers", table=[Table(head, rows), trained])
 
 
 def _everyone(record: Mapping[str, Any]) -> Section:
-    win_TU = record["standings"]["win_TU"]
+    win_TU = record["results"]["standings"]["win_TU"]
     cells = [
         {"row": t, "column": u, "win": win_TU[t][u]}
         for t in range(len(win_TU))
@@ -274,6 +279,8 @@ def _making(record: Mapping[str, Any]) -> Section:
         "max_new_tokens",
         "temperature",
     )
-    kept = {**{name: record[name] for name in names}, **record["settings"], **record["given"]}
+    play = {"method": record["method"], **record["selfplay"]}
+    kept = {**{name: play[name] for name in names}, **record["settings"]}
+    kept |= {name: record["options"][name] for name, _ in changed(record)}
     rows = [[name, str(value)] for name, value in kept.items()]
     return Section("How it was made", table=Table(["setting", "value"], rows))

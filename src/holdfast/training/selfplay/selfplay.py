@@ -2,20 +2,20 @@
 taken; again and again.
 
     run = selfplay("gpo", model="runs/sft", data="prompts.jsonl", judge="runs/judge",
-    out="runs/selfplay", rounds=3, beta=1.0)
+        out="runs/selfplay", rounds=3, beta=1.0)
 
 A round: draw answers from the current policy, ask the judge about all pairs of a prompt's answers,
-write the comparisons down, and train on them with a method of the table: a solver's learned twin
-(`gpo`), or any other method, as a control (`dpo` is iterated DPO).
+write the comparisons down, and train on them with a method of the table: a solver's policy
+objective (`gpo`), or any other method, as a control (`dpo` is iterated DPO).
 
-    out/selfplay.json                     what was asked, and each round's numbers
-    out/rounds/001/pairs.jsonl            the comparisons (after a half-step, pairs_midpoint.jsonl)
-    out/rounds/001/run/                   a run of `train`, with its model: the policy of round 1
-    out/watched/001.json                  its answers to the prompts that are set aside to watch it
+It is one run of several stages, a training of a round each:
+
+    out/run.json                          what was asked, and each round's record
+    out/metrics.jsonl                     of all rounds; each line says of which
+    out/rounds/001/                       the round's rows and its policy (`sources/rounds.py`)
+    out/watched/001.json                  its answers to the prompts that are never trained on
+    out/model/                            the policy of the last round
     out/report.html
-
-Each part is written whole or not at all, so a run that is stopped anywhere goes on to the same
-numbers.
 """
 
 from __future__ import annotations
@@ -25,79 +25,60 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-import numpy as np
-
 from holdfast.card import Method, check
-from holdfast.data.reading import QUARANTINE, Reading
-from holdfast.data.render import tokenized_prompts
+from holdfast.data.reading import Reading
 from holdfast.errors import OptionError, RunError, shown
-from holdfast.evaluation.generate import Generated, text_of
 from holdfast.evaluation.judge import RewardModel
-from holdfast.evaluation.kl import sample_kl
 from holdfast.evaluation.reward_source import Judge, name_of
-from holdfast.files import (
-    TEMPORARY,
-    folder_to_write,
-    read_json,
-    sweep,
-    whole_folder,
-    write_json,
-    write_text,
-    writing,
-)
+from holdfast.files import folder_to_write, sweep, whole_folder
 from holdfast.games import ROLES, Roles
-from holdfast.inputs import earlier_win_rate
 from holdfast.methods import get
 from holdfast.models.folder import content_of
-from holdfast.models.load import load_policy, load_tokenizer, resolve
-from holdfast.models.run_record import read_record
-from holdfast.signals import Interrupted, unwinding
-from holdfast.terminal import Terminal
-from holdfast.training.options import FREE_ON_RESUME, split_options
-from holdfast.training.policy import train
+from holdfast.models.load import load_tokenizer, resolve
+from holdfast.training.execute import opened, recorded, stage_is_done, train_stage
+from holdfast.training.loading import written_average
+from holdfast.training.options import Options, split_options
+from holdfast.training.policy import POLICY
 from holdfast.training.prompts import read_prompts, split_prompts
-from holdfast.training.run.folder import REPORT, Run
-from holdfast.training.run.lock import HOLDER, LOCK, locked
-from holdfast.training.run.record import now, recordable, refuse_another, versions
+from holdfast.training.request import RunRequest, Stage
+from holdfast.training.run.folder import METRICS, REPORT, Run
+from holdfast.training.run.record import (
+    differences,
+    new_record,
+    now,
+    recorded_call,
+    refuse_another,
+    write_record,
+)
 from holdfast.training.sampler import HFSampler, Sampler
-from holdfast.training.selfplay.columns import fill, gaps, mixture_weights, win_rates
-from holdfast.training.selfplay.pairs import Pairing, Verdicts, comparisons
-from holdfast.training.selfplay.report import selfplay_page, standings
+from holdfast.training.selfplay.pairs import Pairing, Verdicts
+from holdfast.training.selfplay.report import selfplay_page
+from holdfast.training.selfplay.watch import Watch
 from holdfast.training.settings import try_settings
+from holdfast.training.sources.rounds import Rounds, Sizes, Training, say
 from holdfast.typed import typed_arguments
-from holdfast.types import Row, Text, Where
-from holdfast.visible import json_text
+from holdfast.types import Text
 
-RECORD = "selfplay.json"
 OURS = ("save_every",)  # set for every round
+IN_A_ROUND = {"quarantine": True, "save_every": 50}
 
 
 @dataclass(frozen=True)
-class SelfPlay:
-    """A folder of self-play."""
-
-    out: Path
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """What was asked, and the numbers of each round."""
-        return read_json(self.out / RECORD)
+class SelfPlay(Run):
+    """The folder of a run of self-play. `model_path` is the last round's policy."""
 
     def policy(self, number: int = -1) -> Path:
         """The folder of a round's policy: the last one's unless told otherwise; 0 is the start."""
         record = self.record
-        number = range(record["rounds"] + 1)[number]
-        return (
-            Path(record["start"])
-            if number == 0
-            else round_folder(self.out, number) / "run" / "model"
-        )
+        number = range(record["selfplay"]["rounds"] + 1)[number]
+        if number == 0:
+            return Path(record["selfplay"]["start"])
+        return self.out / "rounds" / f"{number:03d}" / "model"
 
 
 def selfplay(
@@ -160,366 +141,225 @@ def selfplay(
         RunError: `out` holds something else, or another process is at work in it; self-play of
             something else is to be resumed; or a round in which no two answers differ.
     """
-    numbers = {
+    given = {
+        "model": model,
+        "data": data,
+        "judge": judge,
         "rounds": rounds,
         "samples": samples,
         "prompts": prompts,
         "watched": watched,
+        "pairing": pairing,
+        "reference": reference,
         "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
     }
-    plain = typed_arguments(
-        selfplay,
-        {
-            **numbers,
-            "temperature": temperature,
-            "resume": resume,
-            "reference": reference,
-            "pairing": pairing,
-        },
-    )
-    rounds, samples, prompts, watched, max_new_tokens = (plain[name] for name in numbers)
-    temperature = plain["temperature"]
-    check("temperature", temperature, temperature >= 0, "be at least 0")
+    plain = typed_arguments(selfplay, {**given, "resume": resume})
+    check("temperature", plain["temperature"], plain["temperature"] >= 0, "be at least 0")
     method = get(method) if isinstance(method, str) else method
     read_by = {field.name for field in fields(Reading)}
     reading = Reading.of(
         {name: value for name, value in options_and_settings.items() if name in read_by}, "selfplay"
     )
-    given = {
+    of_training = {
         name: value
         for name, value in options_and_settings.items()
         if name not in OURS and name not in read_by
     }
-    options, settings = split_options(method, given)
+    options, settings = split_options(method, of_training)
     try_settings(method, settings)
     roles = ROLES.get(method.name, Roles("current", opponent="current"))
-    pairing = pairing or ("independent" if roles.pairing == "independent" else "best_worst")
-    reference = reference or roles.reference
-    check_sizes(
-        rounds=rounds,
-        samples=samples,
-        prompts=prompts,
-        watched=watched,
-        max_new_tokens=max_new_tokens,
-    )
+    sizes = sizes_of(plain, roles)
     start = _start(model)
     tokenizer = load_tokenizer(start)
     folder = folder_to_write(out)
-    open_folder(folder, resume)
-    with (
-        unwinding(),
-        locked(folder),
-        writing(f"the self-play in {folder}", hint="make room, then resume=True"),
-    ):
-        before = open_folder(folder, resume)  # again: another process may have begun one meanwhile
-        with (
-            TemporaryDirectory() as scratch
-        ):  # what a run that is gone on with has set aside stays as it is
-            aside = (
-                reading if before is None else replace(reading, quarantine=bool(reading.quarantine))
+    with opened(folder, options, resume) as (context, before):
+        if context.size > 1:
+            raise RunError(
+                "self-play draws its answers in one process",
+                hint="run it without `accelerate launch`",
             )
-            everything = read_prompts(data, aside, folder if before is None else Path(scratch))
-        training, watching = split_prompts(everything, watched, options.seed)
-        named = judge.name if isinstance(judge, RewardModel) else name_of(judge)
-        asked = {
-            "method": method.name,
-            "settings": settings,
-            "start": str(start),
-            "start_content": content_of(str(start)),
-            "judge": named,
-            "judge_content": content_of(named),
-            "rounds": rounds,
-            "samples": samples,
-            "prompts": prompts,
-            "watched": len(watching),
-            "pairing": pairing,
-            "reference": reference,
-            "max_new_tokens": max_new_tokens,
-            "temperature": temperature,
-            "given": {name: recordable(value) for name, value in given.items()},
-            "data": hashlib.sha256(
-                json.dumps(everything, sort_keys=True, default=dict).encode()
-            ).hexdigest(),
-        }
+        everything = _prompts(data, reading, folder, new=before is None)
+        training, watching = split_prompts(everything, sizes.watched, options.seed)
+        sizes = replace(sizes, watched=len(watching))
+        judged_by = judge.name if isinstance(judge, RewardModel) else name_of(judge)
+        record = new_record(
+            method=method.name,
+            settings=settings,
+            reduction=method.reduction.name,
+            average=written_average(method),
+            options=options,
+            identity={
+                "model": content_of(str(start)) or str(start),
+                "judge": content_of(judged_by) or judged_by,
+                "data": _hash(everything),
+            },
+            call=recorded_call(method, given, options_and_settings),
+            facts={
+                "task": POLICY.name,
+                "source": "rounds",
+                "selfplay": {"start": str(start), "judge": judged_by, **asdict(sizes)},
+                "rounds": [],
+            },
+        )
+        played = SelfPlay(folder)
         if before is not None:
-            refuse_other_play(before, asked)
-            done = before["status"] == "finished" and before["rounds"] == rounds
+            refuse_other_play(before, record)
+            fewer = before["selfplay"]["rounds"] < sizes.rounds
+            done = before["status"] == "finished" and not fewer and played.model_path.is_dir()
             if done and (folder / REPORT).is_file():
-                return SelfPlay(folder)
-        play = _Play(
+                return played
+            record = gone_on_with(before, record)
+        sweep(folder)
+        if (folder / "rounds").is_dir():
+            sweep(folder / "rounds")
+        play = Rounds(
             out=folder,
             method=method,
             roles=roles,
             start=start,
             tokenizer=tokenizer,
-            verdicts=Verdicts.of(judge, accept_loss=options.accept_loss),
+            judge=Verdicts.of(judge, accept_loss=options.accept_loss),
             training=training,
-            watching=watching,
             sampler=sampler or HFSampler(max_new_tokens, temperature, progress=progress),
-            watcher=sampler or HFSampler(max_new_tokens, 1.0, progress=progress),
-            asked=asked,
-            given=given,
+            sizes=sizes,
+            settings=settings,
             seed=options.seed,
             rendering={"template": options.template, "accept_loss": options.accept_loss},
-            record=begin_record(folder, asked, before),
         )
-        try:
-            play.watch(0, start)
-            for number in range(1, rounds + 1):
-                play.round(number)
-            play.finish()
-        except BaseException as error:
-            stopped = isinstance(error, Interrupted | KeyboardInterrupt | SystemExit)
-            play.record |= {
-                "status": "interrupted" if stopped else "failed",
-                "error": f"{type(error).__name__}: {error}",
-            }
-            with suppress(OSError):  # of a full disk: the error itself matters more
-                write_json(folder / RECORD, play.record)
-            raise
-    return SelfPlay(folder)
+        watcher = sampler or HFSampler(max_new_tokens, 1.0, progress=progress)
+        watch = Watch(play, watching, watcher)
+        write_record(folder, record)
+        with recorded(folder, record, active=True):
+            watch.look(0)
+            for number in range(1, sizes.rounds + 1):
+                for training_ in play.trainings(number):
+                    train_round(play, training_, options, of_training, record)
+                watch.look(number)
+            finish(play, watch, record)
+    return played
 
 
-@dataclass
-class _Play:
-    """Self-play under way."""
+def train_round(
+    play: Rounds,
+    training: Training,
+    options: Options,
+    given: Mapping[str, Any],
+    record: dict[str, Any],
+) -> None:
+    """One training of a round: a stage of the run, set up as `train` would."""
+    rounds, number = record["rounds"], training.number
+    if len(rounds) < number:
+        rounds.append({"round": number, "drawn": play.drawn(number), "stages": {}})
+    own = {**given, **play.roles.by_round(number), **IN_A_ROUND}
+    if number > 1 and options.lora_rank:  # the adapter is there, and is trained further
+        own = {name: value for name, value in own.items() if not name.startswith("lora_")}
+    stage_options, settings = split_options(
+        play.method, {**own, "seed": options.seed + 1000 * number}
+    )
+    request = RunRequest(
+        POLICY,
+        play.method,
+        settings,
+        stage_options,
+        str(training.model),
+        training.data,
+        play.out,
+        {"method": play.method.name, "model": str(training.model), "data": str(training.data)},
+        reference=None if play.sizes.reference == "current" else str(play.start),
+        stage=stage_of(play, training, record),
+    )
+    stages = rounds[number - 1]["stages"]
+    if stage_is_done(request, stages):
+        return
+    # what came after it, if anything did, began with what is trained now
+    del rounds[number:]
+    for later in list(stages)[_place(request.stage.name, stages) + 1 :]:
+        del stages[later]
+    what = "half a step" if training.half_step else "training"
+    count = sum(1 for _ in training.data.open())
+    say(f"round {number} of {play.sizes.rounds}: {what} on {count} comparisons")
+    train_stage(request, record, stages)
 
-    out: Path
-    method: Method
-    roles: Roles
-    start: Path
-    tokenizer: Any
-    verdicts: Verdicts
-    training: Sequence[Text]
-    watching: Sequence[Text]
-    sampler: Sampler
-    watcher: Sampler
-    asked: Mapping[str, Any]
-    given: Mapping[str, Any]
-    seed: int
-    rendering: Mapping[str, Any]
-    record: dict[str, Any]
 
-    def round(self, number: int) -> None:
-        """Draw, compare, train, watch: whatever of it is not done yet."""
-        folder = round_folder(self.out, number)
-        current = self._policy(number - 1)
-        if not (folder / "pairs.jsonl").is_file():
-            self._draw(number, current, folder)
-        data = folder / "pairs.jsonl"
-        if self.roles.opponent == "midpoint":
-            data = self._after_half_a_step(number, current, folder)
-        self._train(number, current, data, folder / "run", "training")
-        self.watch(number, folder / "run" / "model")
+def _place(name: str, stages: Mapping[str, Any]) -> int:
+    return list(stages).index(name) if name in stages else len(stages)
 
-    def _policy(self, number: int) -> Path:
-        return self.start if number < 1 else round_folder(self.out, number) / "run" / "model"
 
-    def _train(self, number: int, current: Path, data: Path, out: Path, what: str) -> None:
-        if (read_record(out) or {}).get("status") == "finished" and (
-            out / "model"
-        ).is_dir():  # of what was asked for: that was compared
-            return
-        if not (out / "model").is_dir():
-            say(
-                f"round {number} of {self.asked['rounds']}: {what} on "
-                f"{sum(1 for _ in data.open())} comparisons"
-            )
-        train(
-            self.method,
-            model=str(current),
-            data=data,
-            out=out,
-            reference=None if self.asked["reference"] == "current" else str(self.start),
-            resume=True,
-            quarantine=True,
-            save_every=50,
-            **{**self.given, **self.roles.by_round(number), "seed": self.seed + 1000 * number},
-        )
+def stage_of(play: Rounds, training: Training, record: Mapping[str, Any]) -> Stage:
+    """Where the metrics of this training stand among those of the whole run."""
+    name = training.folder.name
+    tags: dict[str, Any] = {"round": training.number}
+    if play.roles.opponent == "midpoint":
+        tags["half_step"] = training.half_step
+    known = record["rounds"][training.number - 1]["stages"].get(name)
+    if known is not None:
+        first, length = known["first_step"], known["metrics_bytes"]
+    else:
+        before = [stage for entry in record["rounds"] for stage in entry["stages"].values()]
+        metrics = play.out / METRICS
+        first = sum(stage["steps"] for stage in before)
+        length = metrics.stat().st_size if metrics.is_file() else 0
+    return Stage(str(training.folder), first, length, tags)
 
-    def _draw(self, number: int, current: Path, folder: Path) -> None:
-        chosen = self._prompts_of(number)
-        say(
-            f"round {number} of {self.asked['rounds']}: {len(chosen)} prompts, "
-            f"{self.asked['samples']} answers each"
-        )
-        drawn = self._drawn(current, chosen, number, 0)
-        texts = self._texts(drawn)
-        weight_PG = None
-        if self.roles.opponent == "mixture":
-            settings = self.asked["settings"]
-            weight_PG = mixture_weights(
-                current, self.start, drawn, settings["eta"] * settings["beta"]
-            )
-        pref_PGG = self.verdicts.tables(chosen, texts)
-        how: dict[str, Any] = {
-            "pairing": self.asked["pairing"],
-            "seed": self.seed * 7919 + number,
-            "weight_PG": weight_PG,
-        }
-        rows, places, aside = comparisons(chosen, texts, pref_PGG, **how)
-        if not rows:
-            raise RunError(
-                f"round {number}: no prompt has two answers that differ",
-                hint="more samples, or a higher temperature",
-            )
-        before = self._policy(number - 2)
-        if earlier_win_rate in self.method.card.needs:
-            others = (
-                texts if before == current else self._texts(self._drawn(before, chosen, number, 2))
-            )
-            fill(rows, places, "earlier_win_rate", win_rates(self.verdicts, chosen, texts, others))
-        shutil.rmtree(folder, ignore_errors=True)
-        with whole_folder(folder) as half:
-            if self.roles.earlier is not None:
-                earlier = current if self.roles.earlier == "current" else before
-                found = gaps(
-                    earlier, self.tokenizer, rows, self.rendering, half / "set_aside.jsonl"
-                )
-                for row, gap in zip(rows, found, strict=True):
-                    row |= {} if gap is None else {"earlier_gap": gap}
-                readable = [n for n, gap in enumerate(found) if gap is not None]
-                rows, places = [rows[n] for n in readable], [places[n] for n in readable]
-            write_rows(half / "pairs.jsonl", rows)
-            cut = float(np.mean([not one.ended for row in drawn for one in row]))
-            facts = {
-                "prompts": len(chosen),
-                "comparisons": len(rows),
-                "set_aside": aside,
-                "cut_off": cut,
-            }
-            write_json(half / "drawn.json", facts)
-            write_json(half / "answers.json", {"answers": texts, "places": places})
 
-    def _after_half_a_step(self, number: int, current: Path, folder: Path) -> Path:
-        """Extragradient: train on win rates against the current policy, then measure the same
-        answers against where that leads.
-        """
-        data = folder / "pairs_midpoint.jsonl"
-        self._train(number, current, folder / "pairs.jsonl", folder / "half", "half a step")
-        if not data.is_file():
-            held = read_json(folder / "answers.json")
-            chosen = self._prompts_of(number)
-            others = self._texts(self._drawn(folder / "half" / "model", chosen, number, 4))
-            rows = [
-                json.loads(line)
-                for line in (folder / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
-            ]
-            fill(
-                rows,
-                held["places"],
-                "win_rate",
-                win_rates(self.verdicts, chosen, held["answers"], others),
-            )
-            write_rows(data, rows)
-        return data
-
-    def _prompts_of(self, number: int) -> list[Text]:
-        some = (
-            np.random.default_rng([self.seed, number])
-            .permutation(len(self.training))[: self.asked["prompts"]]
-            .tolist()
-        )
-        return [self.training[i] for i in some]
-
-    def _drawn(
-        self, policy: Path, prompts: Sequence[Text], number: int, stream: int
-    ) -> list[list[Generated]]:
-        seed = self.seed * 7919 + 2 * number + 100_003 * stream
-        return self.sampler(policy, self._ids(prompts), samples=self.asked["samples"], seed=seed)
-
-    def _texts(self, drawn: Sequence[Sequence[Generated]]) -> list[list[str]]:
-        return [[text_of(self.tokenizer, one) for one in row] for row in drawn]
-
-    def watch(self, number: int, policy: Path) -> None:
-        """A policy's answers to the watched prompts, and how far it is from the start."""
-        folder = self.out / "watched"
-        path = folder / f"{number:03d}.json"
-        if path.is_file():
-            return
-        drawn = self.watcher(
-            policy,
-            self._ids(self.watching),
-            samples=self.asked["samples"],
-            seed=self.seed * 7919 + 2 * number + 1,
-        )
-        held = {
-            "answers": [[text_of(self.tokenizer, one) for one in row] for row in drawn],
-            "kl_N": self._kl(policy, drawn),
-        }
-        held["cut_off"] = float(np.mean([not one.ended for row in drawn for one in row]))
-        held["length"] = float(np.mean([one.length for row in drawn for one in row]))
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, held)
-
-    def _kl(self, policy: Path, drawn: Sequence[Sequence[Generated]]) -> list[float]:
-        """KL to the start along each answer, nats."""
-        flat = [one for row in drawn for one in row]
-        if policy == self.start:
-            return [0.0] * len(flat)
-        models = [load_policy(place, trainable_adapter=False) for place in (policy, self.start)]
-        return [float(x) for x in sample_kl(models[0], models[1], flat).exact_N]
-
-    def _ids(self, prompts: Sequence[Text]) -> list[Sequence[int]]:
-        rows = [Row(Where("prompts", n), prompt) for n, prompt in enumerate(prompts, 1)]
-        return tokenized_prompts(rows, self.tokenizer, **self.rendering)
-
-    def finish(self) -> None:
-        """How every round's policy fares against every other's, the record, and the page."""
-        rounds = range(1, self.asked["rounds"] + 1)
-        watched = [read_json(self.out / "watched" / f"{n:03d}.json") for n in (0, *rounds)]
-        answers = [
-            [text for held in watched for text in held["answers"][p]]
-            for p in range(len(self.watching))
+def finish(play: Rounds, watch: Watch, record: dict[str, Any]) -> None:
+    """How every round's policy fares against every other's, the last one's model, and the page."""
+    last = play.policy(play.sizes.rounds)
+    metrics = Run(play.out).metrics
+    for number, entry in enumerate(record["rounds"], 1):
+        losses = [
+            line["loss"]
+            for line in metrics
+            if line["round"] == number and "loss" in line and not line.get("half_step")
         ]
-        pref_PGG = self.verdicts.tables(self.watching, answers)
-        found = standings(
-            pref_PGG,
-            rounds=self.asked["rounds"],
-            samples=self.asked["samples"],
-            watched=watched,
-            seed=self.seed,
-        )
-        draws = [read_json(round_folder(self.out, n) / "drawn.json") for n in rounds]
-        losses = [_last_loss(Run(round_folder(self.out, n) / "run")) for n in rounds]
-        self.record |= {
-            "status": "finished",
-            "finished": now(),
-            "standings": found,
-            "draws": draws,
-            "losses": losses,
-        }
-        texts = [[held["answers"][p] for held in watched] for p in range(len(self.watching))]
-        selfplay_page(self.record, list(self.watching), texts).write(self.out / REPORT)
-        write_json(self.out / RECORD, self.record)  # last: what is finished has its report
-        say(
-            "the policy is in "
-            f"{round_folder(self.out, self.asked['rounds']) / 'run' / 'model'}, the "
-            f"report in {self.out / REPORT}"
-        )
+        entry["losses"] = {"first": losses[0], "last": losses[-1]} if losses else {}
+    record["results"] = {"standings": watch.standings()}
+    record |= {"status": "finished", "finished": now()}
+    record.pop("error", None)
+    with whole_folder(play.out / "model", replace=True) as folder:
+        shutil.copytree(last, folder, dirs_exist_ok=True, copy_function=_link)
+    answers = [[seen["answers"][p] for seen in watch.seen()] for p in range(len(watch.prompts))]
+    page = selfplay_page(record, metrics, list(watch.prompts), answers)
+    page.write(play.out / REPORT)
+    write_record(play.out, record)  # last: what is finished has its report
+    say(f"the policy is in {play.out / 'model'}, the report in {play.out / REPORT}")
 
 
 # ------------------------------------------------------------ parts
 
 
-def say(text: str) -> None:
-    Terminal(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+def sizes_of(plain: Mapping[str, Any], roles: Roles) -> Sizes:
+    """Numbers as they were given; pairing and reference as the solver has them unless given."""
+    names = [field.name for field in fields(Sizes)]
+    given = {name: plain[name] for name in names if plain[name] is not None}
+    pairing = "independent" if roles.pairing == "independent" else "best_worst"
+    return Sizes(**{"pairing": pairing, "reference": roles.reference, **given})
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """JSON lines at `path`, replaced in one move."""
-    write_text(path, "".join(json_text(row) + "\n" for row in rows))
+def refuse_other_play(before: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Refuse to go on with self-play of something else: everything that differs is named. More
+    rounds may be added. Where a model lies may change, what it holds may not.
+    """
+    if before.get("source") != "rounds":
+        raise RunError("the folder holds a run of another kind", hint="give another out folder")
+    old, new = before["selfplay"], json.loads(json.dumps(record["selfplay"]))
+    found = [
+        f"{name} was {shown(old.get(name))} and is now {shown(value)}"
+        for name, value in new.items()
+        if name not in {"rounds", "start", "judge"} and old.get(name) != value
+    ]
+    compared = ("method", "average", "reduction", "settings", "options", "identity")
+    found += differences(before, {name: record[name] for name in compared})
+    if new["rounds"] < old["rounds"]:
+        found.append(f"rounds was {old['rounds']} and is now {new['rounds']} (more may be added)")
+    refuse_another(found, what="self-play")
 
 
-def round_folder(out: Path, number: int) -> Path:
-    return out / "rounds" / f"{number:03d}"
-
-
-def check_sizes(**sizes: int) -> None:
-    least = {"samples": 2}
-    for name, value in sizes.items():
-        if value < least.get(name, 1):
-            raise OptionError(f"{name} is {value}; it must be at least {least.get(name, 1)}")
+def gone_on_with(before: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of self-play that goes on: its id, its rounds so far, and what is asked now."""
+    kept = {name: before[name] for name in ("id", "started", "notes", "rounds")}
+    return {**record, **kept, "resumed": [*before["resumed"], {"at": now()}]}
 
 
 def _start(model: str | os.PathLike[str]) -> Path:
@@ -531,79 +371,23 @@ def _start(model: str | os.PathLike[str]) -> Path:
     return Path(resolve(model))
 
 
-def open_folder(out: Path, resume: bool) -> dict[str, Any] | None:
-    """The record of self-play to go on with; None where none has begun. Raises RunError for a
-    folder that holds something else.
-    """
-    path = out / RECORD
-    if path.is_file():
-        record = read_json(path)
-        if not all(
-            isinstance(record.get(name), kind)
-            for name, kind in (("status", str), ("rounds", int), ("given", dict))
-        ):
-            raise RunError(f"{path} is no record of self-play", hint="give another out folder")
-        if not resume:
-            raise RunError(
-                f"{out} already holds self-play ({record['status']})",
-                hint="resume=True goes on with it",
-            )
-        return record
-    if any(
-        entry.name not in (QUARANTINE, LOCK, HOLDER) and not entry.name.startswith(TEMPORARY)
-        for entry in out.iterdir()
-    ):
-        raise RunError(f"{out} is not empty and holds no self-play", hint="give another out folder")
-    return None
+def _prompts(data: Any, reading: Reading, folder: Path, *, new: bool) -> list[Text]:
+    """All prompts. What a run that is gone on with has quarantined stays as it is."""
+    if new:
+        return read_prompts(data, reading, folder)
+    with TemporaryDirectory() as scratch:
+        reading = replace(reading, quarantine=bool(reading.quarantine))
+        return read_prompts(data, reading, Path(scratch))
 
 
-def refuse_other_play(before: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Refuse to go on with self-play of something else: everything that differs is named. More
-    rounds may be added. Where a model lies may change, what it holds may not."""
-    plain = json.loads(json.dumps(asked))
-    moved = {name for name in ("start", "judge") if plain[f"{name}_content"]}
-    found = [
-        f"{name} was {shown(before.get(name))} and is now {shown(value)}"
-        for name, value in plain.items()
-        if name not in {"rounds", "given", *moved} and before.get(name) != value
-    ]
-    given = {**before["given"], **plain["given"]}
-    found += [
-        f"{name} was {shown(before['given'].get(name))} and is now "
-        f"{shown(plain['given'].get(name))}"
-        for name in given
-        if name not in FREE_ON_RESUME
-        and name not in plain["settings"]
-        and before["given"].get(name) != plain["given"].get(name)
-    ]
-    if plain["rounds"] < before["rounds"]:
-        found.append(
-            f"rounds was {before['rounds']} and is now {plain['rounds']} (more may be added)"
-        )
-    refuse_another(found, what="self-play")
+def _hash(prompts: Sequence[Text]) -> str:
+    return hashlib.sha256(json.dumps(prompts, sort_keys=True, default=dict).encode()).hexdigest()
 
 
-def begin_record(
-    out: Path, asked: Mapping[str, Any], before: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """The record, written as running. What a killed process left half-written is removed."""
-    if before is None:
-        record = {"status": "running", "started": now(), **asked, "versions": versions()}
-    else:
-        record = {
-            **before,
-            "rounds": asked["rounds"],
-            "given": dict(asked["given"]),
-            "status": "running",
-        }
-        record.pop("error", None)
-    sweep(out)
-    if (out / "rounds").is_dir():
-        sweep(out / "rounds")
-    write_json(out / RECORD, record)
-    return record
-
-
-def _last_loss(run: Run) -> dict[str, float]:
-    lines = [line for line in run.metrics if "loss" in line]
-    return {"first": lines[0]["loss"], "last": lines[-1]["loss"]}
+def _link(source: str, target: str) -> str:
+    """Both names for one file, where the disk can; else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target
