@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 # group -> the module whose `app` holds its commands
-GROUPS: dict[str, str] = {}
+GROUPS: dict[str, str] = {"two-stage": "holdfast.optimization.two_stage.commands"}
 
 
 class Problems(TyperGroup):

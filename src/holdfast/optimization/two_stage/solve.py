@@ -8,6 +8,7 @@ from typing import Any
 from holdfast.errors import OptionError
 from holdfast.lookup import named
 from holdfast.optimization.two_stage.exact import exact
+from holdfast.optimization.two_stage.neur2ro import neur2ro
 from holdfast.optimization.two_stage.nominal import nominal
 from holdfast.optimization.two_stage.problem import Problem, Solution
 from holdfast.optimization.two_stage.relaxed import relaxed
@@ -17,6 +18,7 @@ METHODS: Mapping[str, Callable[..., Solution]] = {
     "nominal": nominal,
     "relaxation": relaxed,
     "exact": exact,
+    "neur2ro": neur2ro,
 }
 
 
