@@ -20,13 +20,8 @@ from holdfast.scorers.text import TextScorer
 from holdfast.training.batching import Microbatch, split
 from holdfast.training.distributed import Distributed
 from holdfast.training.examples import Examples
-from holdfast.training.gradient import (
-    BoundObjective,
-    MethodState,
-    evaluate_batch,
-    gradient,
-    score_batch,
-)
+from holdfast.training.gradient import gradient, score_batch
+from holdfast.training.objective import BoundObjective, MethodState, evaluate_batch
 from holdfast.types import Answers, Pairs, Row, Tokenized, Where
 from tests.conftest import build_model
 

@@ -20,8 +20,9 @@ from holdfast.scorers.text import TextScorer
 from holdfast.training.batching import split
 from holdfast.training.distributed import Distributed
 from holdfast.training.examples import Examples
-from holdfast.training.gradient import BoundObjective, gradient
+from holdfast.training.gradient import gradient
 from holdfast.training.metrics import memory_metrics
+from holdfast.training.objective import BoundObjective
 from holdfast.training.policy import train
 from holdfast.training.progress import Progress
 from holdfast.training.run.folder import Run

@@ -12,8 +12,8 @@ from holdfast.card import costs, initial_memory
 from holdfast.inputs import confidence, label, reward_gap
 from holdfast.methods import METHODS
 from holdfast.reductions import parse
-from holdfast.training.gradient import BatchResult, MethodState
 from holdfast.training.metrics import adversary_metrics, batch_metrics
+from holdfast.training.objective import BatchResult, MethodState
 from holdfast.training.progress import clock, sparkline
 from holdfast.types import Answers, Batch, Pairs, Scored
 

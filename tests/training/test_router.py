@@ -21,7 +21,8 @@ from holdfast.scorers.text import TextScorer
 from holdfast.training.batching import split
 from holdfast.training.distributed import Distributed
 from holdfast.training.examples import Examples
-from holdfast.training.gradient import BoundObjective, gradient
+from holdfast.training.gradient import gradient
+from holdfast.training.objective import BoundObjective
 from holdfast.training.policy import train
 from holdfast.training.router import router_loss
 from holdfast.types import Row, Tokenized

@@ -48,8 +48,8 @@ from holdfast.integrations.refusals import (
     refuse_unread,
 )
 from holdfast.training.examples import Examples
-from holdfast.training.gradient import BoundObjective, MethodState, evaluate_batch
 from holdfast.training.metrics import batch_metrics
+from holdfast.training.objective import BoundObjective, MethodState, evaluate_batch
 from holdfast.training.prepare import raters_of
 from holdfast.training.run.checkpoint import flatten, unflatten
 from holdfast.training.settings import read_reduction

@@ -26,11 +26,11 @@ from holdfast.models.load import progress_bars_only_on_terminals
 from holdfast.models.run_record import read_record
 from holdfast.signals import Interrupted, Interruption, unwinding
 from holdfast.training.distributed import Distributed
-from holdfast.training.gradient import MethodState
 from holdfast.training.loading import load
 from holdfast.training.loop import Metrics, evaluate, steps
 from holdfast.training.metrics import peak_memory_gib
 from holdfast.training.model import final_weights, training_mode
+from holdfast.training.objective import MethodState
 from holdfast.training.options import Options
 from holdfast.training.progress import Progress
 from holdfast.training.request import RunRequest

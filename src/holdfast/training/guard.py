@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import RunError
-from holdfast.training.gradient import BatchResult, BoundObjective
+from holdfast.training.objective import BatchResult, BoundObjective
 from holdfast.types import Row
 
 # Largest departure of the first batch's mean cost from its known value, relative to that value

@@ -19,7 +19,7 @@ from holdfast.files import folder_to_write
 from holdfast.inputs import reference as reference_input
 from holdfast.scorers.reference import model_hash
 from holdfast.training.distributed import Distributed
-from holdfast.training.gradient import BoundObjective
+from holdfast.training.objective import BoundObjective
 from holdfast.training.options import Options
 from holdfast.training.prepare import Prepared, prepare
 from holdfast.training.reference import NamedReference, named_reference

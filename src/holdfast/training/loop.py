@@ -24,10 +24,11 @@ from typing import Any
 
 from holdfast.training.batching import Microbatch
 from holdfast.training.examples import Examples
-from holdfast.training.gradient import BatchResult, evaluate_batch, gradient, score_batch
+from holdfast.training.gradient import gradient, score_batch
 from holdfast.training.guard import check_finite, check_gradient, check_start
 from holdfast.training.metrics import memory_metrics, peak_memory_gib, prefixed
 from holdfast.training.model import evaluating
+from holdfast.training.objective import BatchResult, evaluate_batch
 from holdfast.training.state import RunState
 
 Metrics = dict[str, Any]

@@ -50,7 +50,7 @@ from torch import Tensor
 
 from holdfast.inputs import group, label, samples
 from holdfast.inputs.prompts import copies_of
-from holdfast.training.gradient import BatchResult
+from holdfast.training.objective import BatchResult
 from holdfast.types import Answers, Batch, Pairs, Scored
 
 RATERS_SHOWN = 20

@@ -23,8 +23,8 @@ from holdfast.scorers.live import LiveScorer, Standing
 from holdfast.scorers.plain import causal_model
 from holdfast.scorers.text import TextScorer
 from holdfast.training.execute import carry_out
-from holdfast.training.gradient import BatchResult
 from holdfast.training.metrics import batch_metrics
+from holdfast.training.objective import BatchResult
 from holdfast.training.options import Options, split_options
 from holdfast.training.request import RunRequest
 from holdfast.training.run.folder import Run

@@ -32,8 +32,8 @@ from holdfast.scorers.live import Standing
 from holdfast.stats.intervals import mean_interval
 from holdfast.training.examples import Examples
 from holdfast.training.execute import carry_out
-from holdfast.training.gradient import BatchResult
 from holdfast.training.metrics import accuracy, adversary_metrics
+from holdfast.training.objective import BatchResult
 from holdfast.training.options import Options, split_options
 from holdfast.training.prepare import prompt_key
 from holdfast.training.request import RunRequest

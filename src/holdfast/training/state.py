@@ -13,7 +13,7 @@ from holdfast.training import batching
 from holdfast.training.batching import Microbatch
 from holdfast.training.distributed import Distributed
 from holdfast.training.examples import Examples
-from holdfast.training.gradient import BatchResult, BoundObjective, MethodState
+from holdfast.training.objective import BatchResult, BoundObjective, MethodState
 from holdfast.training.options import Options
 from holdfast.training.request import Stage
 from holdfast.training.router import RouterLoss

@@ -15,8 +15,8 @@ from holdfast.data.read import Dataset as Rows
 from holdfast.scorers.branches import BranchScorer
 from holdfast.scorers.live import Standing
 from holdfast.training.examples import Examples
-from holdfast.training.gradient import BatchResult
 from holdfast.training.model import save_pretrained
+from holdfast.training.objective import BatchResult
 from holdfast.training.options import Options
 from holdfast.types import Tokenized
 

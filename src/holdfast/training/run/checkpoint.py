@@ -42,7 +42,7 @@ from holdfast.card import State
 from holdfast.errors import RunError
 from holdfast.files import disk_errors, sweep, whole_folder, write_json
 from holdfast.training.distributed import Distributed
-from holdfast.training.gradient import random_state, set_random_state
+from holdfast.training.randomness import random_state, set_random_state
 
 CHECKPOINT, MANIFEST = "checkpoint.json", "manifest.json"
 FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
