@@ -37,7 +37,7 @@ def main() -> dict[str, float]:
         tokenizer = AutoTokenizer.from_pretrained(start)
         losses = {
             "dpo": partial(holdfast.preference.dpo, beta=0.5),
-            "rdpo": partial(holdfast.preference.rdpo, beta=0.5, flip=0.2),
+            "rdpo": partial(holdfast.preference.rdpo, beta=0.5, flip_rate=0.2),
         }
         return {
             name: train(loss, start, tokenizer, rows, held_out) for name, loss in losses.items()

@@ -65,16 +65,16 @@ def test_help_teaches(run: Run, verb: tuple[str, ...]) -> None:
 
 def test_help_of_a_method_shows_its_own_settings(run: Run) -> None:
     _, out, _ = run("train", "rdpo", "--help")
-    assert "What rdpo reads" in out and "--flip" in out
+    assert "What rdpo reads" in out and "--flip-rate" in out
     _, out, _ = run("train", "dpo", "--help")
-    assert "--flip" not in out and "--beta" in out
+    assert "--flip-rate" not in out and "--beta" in out
 
 
 def test_a_flag_that_the_method_does_not_read_is_an_error_that_says_who_does(
     run: Run, tiny_model_dir: Path, pairs_file: Path
 ) -> None:
     status, _, err = run(
-        "train", "dpo", "--model", tiny_model_dir, "--data", pairs_file, "--flip", "0.2"
+        "train", "dpo", "--model", tiny_model_dir, "--data", pairs_file, "--flip-rate", "0.2"
     )
     assert status == 2
     assert "dpo does not read flip" in err and "rdpo" in err
@@ -106,7 +106,7 @@ def test_methods_lists_and_shows_one(run: Run) -> None:
         names
     )
     status, out, _ = run("methods", "rdpo")
-    assert status == 0 and "flip" in out and "2403.00409" in out
+    assert status == 0 and "flip_rate" in out and "2403.00409" in out
 
 
 def test_the_table_of_methods_fits_a_screen(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +170,7 @@ def test_train_evaluate_rerun(
         pairs_file,
         "--out",
         folder,
-        "--flip",
+        "--flip-rate",
         0.2,
         "--batch-size",
         4,
@@ -182,7 +182,7 @@ def test_train_evaluate_rerun(
     )
     assert status == 0, err
     record = json.loads(out[out.index("{\n") :])
-    assert record["status"] == "finished" and record["settings"]["flip"] == 0.2
+    assert record["status"] == "finished" and record["settings"]["flip_rate"] == 0.2
     page = tmp_path / "pages" / "report.html"
     short = ["--prompts", 2, "--max-new-tokens", 4, "--bootstrap", 50]
     status, out, err = run(

@@ -511,7 +511,7 @@ def test_impossible_settings_are_refused_by_name_with_a_cure(method: Method, bad
 def test_flip_rates_of_half_and_more_are_refused(name: str, flip: float):
     method = get(name)
     with pytest.raises(OptionError, match=r"below 0\.5"):
-        cost_of(method, batch_for(method), flip=flip)
+        cost_of(method, batch_for(method), flip_rate=flip)
 
 
 @ALL

@@ -93,9 +93,9 @@ def test_the_python_line_of_a_page_runs_as_written():
 def test_rdpo_in_full():
     text = pages.page("rdpo")
     assert text.startswith("# rdpo\n\nIf labels are flipped")
-    assert "- at flip = 0, `rdpo` is `dpo`" in text and "unbounded below" in text
+    assert "- at flip_rate = 0, `rdpo` is `dpo`" in text and "unbounded below" in text
     assert "the cost is 0.693147 at the default settings" in text
-    assert "- `OptionError`: beta is not above 0, or flip is outside [0, 0.5)." in text
+    assert "- `OptionError`: beta is not above 0, or flip_rate is outside [0, 0.5)." in text
     assert "[arXiv 2403.00409](https://arxiv.org/abs/2403.00409)" in text
 
 
@@ -104,7 +104,7 @@ def test_the_table_has_every_method_in_order_with_its_settings():
     assert [row["method"] for row in rows] == list(METHODS)
     rdpo = next(row for row in rows if row["method"] == "rdpo")
     assert (
-        rdpo["settings"] == {"beta": 0.1, "flip": 0.1}
+        rdpo["settings"] == {"beta": 0.1, "flip_rate": 0.1}
         and rdpo["needs"] == ["reference"]
         and rdpo["takes"] == "pairs"
         and rdpo["tokens"] == "sum"

@@ -145,7 +145,7 @@ def test_ln_dpo_is_sigmoid_norm(i: int):
 def test_rdpo_is_robust_with_the_flip_rate_called_label_smoothing(flip: float, i: int):
     pairs = row(PAIRS, i)
     theirs = trl_dpo(pairs, "robust", beta=0.3, label_smoothing=flip)
-    assert rdpo(pairs, beta=0.3, flip=flip).item() == pytest.approx(theirs.item(), rel=1e-12)
+    assert rdpo(pairs, beta=0.3, flip_rate=flip).item() == pytest.approx(theirs.item(), rel=1e-12)
 
 
 def test_gradients_of_dpo_and_rdpo_agree_in_every_token():
@@ -160,7 +160,7 @@ def test_gradients_of_dpo_and_rdpo_agree_in_every_token():
                 for leaf, p in zip(leaves, (PAIRS.chosen, PAIRS.rejected), strict=True)
             )
             pairs = Pairs(*parts)
-            settings = {"flip": 0.2} if ours is rdpo else {}
+            settings = {"flip_rate": 0.2} if ours is rdpo else {}
             scalar = (
                 ours(pairs, beta=0.3, **settings).mean()
                 if which == "ours"
@@ -191,8 +191,8 @@ def test_cdpo_is_not_what_sigmoid_with_label_smoothing_does_there(i: int):
     unread = trl_dpo(pairs, "sigmoid", beta=0.3, label_smoothing=0.2)
     mixed = 0.8 * trl_dpo(pairs, "sigmoid", beta=0.3) + 0.2 * trl_dpo(swapped, "sigmoid", beta=0.3)
     assert unread.item() == pytest.approx(dpo(pairs, beta=0.3).item(), rel=1e-12)
-    assert cdpo(pairs, beta=0.3, flip=0.2).item() == pytest.approx(mixed.item(), rel=1e-12)
-    assert cdpo(pairs, beta=0.3, flip=0.2).item() != pytest.approx(unread.item(), rel=1e-3)
+    assert cdpo(pairs, beta=0.3, flip_rate=0.2).item() == pytest.approx(mixed.item(), rel=1e-12)
+    assert cdpo(pairs, beta=0.3, flip_rate=0.2).item() != pytest.approx(unread.item(), rel=1e-3)
 
 
 @pytest.mark.parametrize("i", range(N))

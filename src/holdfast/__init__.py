@@ -5,8 +5,8 @@ holdfast.check(path, out="check")
 rows = holdfast.read(path)
 # Pairs, gradients through the policy
 pairs = holdfast.score(policy, tokenizer, rows, reference=reference)
-cost_N = holdfast.preference.rdpo(pairs, beta=0.1, flip=0.2)
-run = holdfast.train("rdpo", model=..., data=..., out=..., flip=0.2)
+cost_N = holdfast.preference.rdpo(pairs, beta=0.1, flip_rate=0.2)
+run = holdfast.train("rdpo", model=..., data=..., out=..., flip_rate=0.2)
 holdfast.evaluate(run.out, data=...)
 """
 

@@ -77,9 +77,9 @@ class Paper:
 
 @dataclass(frozen=True)
 class Limit:
-    """At these settings the method is another one: `Limit(at={"flip": 0.0}, gives="dpo")`. `scale`
-    and `shift` allow an affine identity: cost == scale * other + shift. `where` says what the
-    sequences must be like besides, and `given` makes any sequences so."""
+    """At these settings the method is another one: `Limit(at={"flip_rate": 0.0}, gives="dpo")`.
+    `scale` and `shift` allow an affine identity: cost == scale * other + shift. `where` says what
+    the sequences must be like besides, and `given` makes any sequences so."""
 
     at: Mapping[str, float]
     gives: str

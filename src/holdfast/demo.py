@@ -45,7 +45,7 @@ MARKER = "demo.json"
 NOISY, CLEAN = "noisy", "clean"
 ARMS: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     (PLAIN, "dpo", {}, NOISY),
-    (ROBUST, "rdpo", {"flip": RATE}, NOISY),
+    (ROBUST, "rdpo", {"flip_rate": RATE}, NOISY),
     (YARDSTICK, "dpo", {}, CLEAN),
 )
 

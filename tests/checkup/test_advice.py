@@ -20,7 +20,9 @@ def found(severity=Severity.PROBLEM, says="It is so.", **numbers):
 def noise(value, low, high, identified=True):
     return {
         "label_noise": found(
-            Severity.WARNING, flip={"value": value, "low": low, "high": high}, identified=identified
+            Severity.WARNING,
+            flip_rate={"value": value, "low": low, "high": high},
+            identified=identified,
         )
     }
 
@@ -34,13 +36,13 @@ def test_with_nothing_found_it_is_plain_dpo_and_every_other_rule_says_why_not():
 
 def test_a_narrow_flip_rate_is_passed_on_as_it_was_measured():
     advice = advise(noise(0.23, 0.20, 0.26))
-    assert advice.best.method == "rdpo" and advice.best.settings == {"flip": 0.23}
-    assert "--flip 0.23" in advice.command
+    assert advice.best.method == "rdpo" and advice.best.settings == {"flip_rate": 0.23}
+    assert "--flip-rate 0.23" in advice.command
     assert [choice.method for choice in advice.choices] == ["rdpo", "dpo"]
 
 
 def test_of_a_wide_flip_rate_the_lower_end_is_told_since_too_much_does_harm():
-    assert advise(noise(0.25, 0.12, 0.38)).best.settings == {"flip": 0.12}
+    assert advise(noise(0.25, 0.12, 0.38)).best.settings == {"flip_rate": 0.12}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,7 @@ def test_a_quiet_light_changes_nothing_and_an_unknown_one_is_an_open_question():
     advice = advise(
         {
             "cycles": found(Severity.OK),
-            "label_noise": found(Severity.INCONCLUSIVE, flip=None, identified=False),
+            "label_noise": found(Severity.INCONCLUSIVE, flip_rate=None, identified=False),
         }
     )
     assert advice.best.method == "dpo" and advice.first == ()

@@ -34,12 +34,12 @@ def test_softened_labels_ask_for_less_and_unbiased_ones_for_more():
     """A share of 0.7 is 0.7 * 0.9 + 0.3 * 0.1 = 0.66 to cDPO at 0.1, and (0.7 - 0.1) / 0.8 = 0.75
     to rDPO.
     """
-    assert own("cdpo", flip=0.1).target_N(np.array([0.7])) == pytest.approx(
+    assert own("cdpo", flip_rate=0.1).target_N(np.array([0.7])) == pytest.approx(
         np.log(0.66 / 0.34) / 0.1
     )
-    assert own("rdpo", flip=0.1).target_N(np.array([0.7])) == pytest.approx(np.log(3) / 0.1)
+    assert own("rdpo", flip_rate=0.1).target_N(np.array([0.7])) == pytest.approx(np.log(3) / 0.1)
     assert (
-        own("rdpo", flip=0.1).target_N(np.array([0.95])) == np.inf
+        own("rdpo", flip_rate=0.1).target_N(np.array([0.95])) == np.inf
     )  # more agreement than a rate of 0.1 leaves room for
 
 

@@ -147,7 +147,7 @@ def one_gradient(ran: Any, samples: list[list[int]]) -> dict[str, Tensor]:
 
 CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ("dpo", {"beta": 0.3}, None),
-    ("rdpo", {"flip": 0.2}, None),
+    ("rdpo", {"flip_rate": 0.2}, None),
     ("ipo", {"tau": 0.3}, None),
     ("simpo", {}, None),
     ("cpo", {}, None),
@@ -524,9 +524,9 @@ def test_trls_own_options_of_loss_are_refused(name, tiny_model_dir, tiny_tokeniz
     ({"method": "dop"}, OptionError, "did you mean dpo"),
     ({"method": "kto"}, OptionError, "kto takes single answers"),
     ({"method": "srpo"}, NeedError, "srpo needs revision"),
-    ({"method": "dpo", "settings": {"flip": 0.1}}, OptionError, "flip"),
+    ({"method": "dpo", "settings": {"flip_rate": 0.1}}, OptionError, "flip_rate"),
     ({"method": "dpo", "settings": {"learning_rate": 0.1}}, OptionError, "DPOConfig"),
-    ({"method": "rdpo", "settings": {"flip": 0.5}}, OptionError, "flip"),
+    ({"method": "rdpo", "settings": {"flip_rate": 0.5}}, OptionError, "flip_rate"),
     ({"method": "dpo", "reduction": "klx"}, OptionError, "did you mean kl"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused(

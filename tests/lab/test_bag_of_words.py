@@ -53,7 +53,7 @@ def test_rdpo_told_nothing_is_dpo_and_told_the_rate_is_bolder():
     words = Words.of(world_rows(200).rows)
     dpo, same, bolder = (
         log_odds(words, fit(words, get(name), own, None), get(name), own)
-        for name, own in (("dpo", {}), ("rdpo", {"flip": 0.0}), ("rdpo", {"flip": 0.2}))
+        for name, own in (("dpo", {}), ("rdpo", {"flip_rate": 0.0}), ("rdpo", {"flip_rate": 0.2}))
     )
     assert same == pytest.approx(dpo)
     assert np.abs(bolder).mean() > 1.2 * np.abs(dpo).mean()

@@ -249,10 +249,14 @@ def test_a_claim_runs_from_the_command_line(tmp_path):
 
 
 def test_settings_stay_with_their_method():
-    assert arms_of("dpo, rdpo:flip=0.2,beta=1 ,ipo") == ["dpo", "rdpo:flip=0.2,beta=1", "ipo"]
+    assert arms_of("dpo, rdpo:flip_rate=0.2,beta=1 ,ipo") == [
+        "dpo",
+        "rdpo:flip_rate=0.2,beta=1",
+        "ipo",
+    ]
     assert arms_of(
-        "dpo:reduction=groups:k=2,step=0.1,rdpo:flip=0.2,reduction=kl:temperature=2"
+        "dpo:reduction=groups:k=2,step=0.1,rdpo:flip_rate=0.2,reduction=kl:temperature=2"
     ) == [
         "dpo:reduction=groups:k=2,step=0.1",
-        "rdpo:flip=0.2,reduction=kl:temperature=2",
+        "rdpo:flip_rate=0.2,reduction=kl:temperature=2",
     ]

@@ -45,7 +45,7 @@ def noise(value, low, high, **numbers):
             "Noise",
             Severity.WARNING,
             "Noise.",
-            numbers={"flip": found, "identified": value is not None, **numbers},
+            numbers={"flip_rate": found, "identified": value is not None, **numbers},
         )
     }
 
@@ -60,7 +60,7 @@ def noisy(value=0.1):
 def test_a_method_that_reads_a_flip_rate_is_told_what_is_planted():
     advice = advise(noisy(0.1))
     assert advice.best.rates == (0.2, 0.2)
-    assert arms_of(advice) == {"rdpo --flip 0.2": "rdpo:flip=0.2", "dpo": "dpo"}
+    assert arms_of(advice) == {"rdpo --flip-rate 0.2": "rdpo:flip_rate=0.2", "dpo": "dpo"}
 
 
 def test_for_clean_labels_planted_is_what_their_interval_still_allows():
@@ -69,8 +69,8 @@ def test_for_clean_labels_planted_is_what_their_interval_still_allows():
         0.08, abs=1e-3
     )  # planted on top of what is there
     assert (
-        arms_of(advise(noise(0.01, 0.0, 0.08)))[f"rdpo --flip {rate:.3g}"]
-        == f"rdpo:flip={rate:.3g}"
+        arms_of(advise(noise(0.01, 0.0, 0.08)))[f"rdpo --flip-rate {rate:.3g}"]
+        == f"rdpo:flip_rate={rate:.3g}"
     )
 
 
@@ -81,7 +81,7 @@ def test_for_labels_that_are_surely_clean_planted_is_the_rate_up_to_which_the_ad
 def test_where_the_rate_cannot_be_told_planted_is_anything_up_to_the_most_that_there_may_be():
     advice = advise(noise(None, None, None, model={"high": 0.31, "bound": 0.24}))
     assert advice.best.rates == (0.0, 0.24)
-    assert arms_of(advice) == {"dpo": "dpo", "rdpo --flip 0.12": "rdpo:flip=0.12"}
+    assert arms_of(advice) == {"dpo": "dpo", "rdpo --flip-rate 0.12": "rdpo:flip_rate=0.12"}
     assert advise({}).best.rates == (0.0, 0.4)
 
 
@@ -246,7 +246,7 @@ def test_it_runs_to_the_end_on_rows_and_says_what_was_planted(tmp_path):
     data = Comparisons.of(worded(300))
     found = train_and_compare(data, advise(noisy()), tmp_path, quiet=True)
     assert (
-        list(found.scores) == ["rdpo --flip 0.2", "dpo"]
+        list(found.scores) == ["rdpo --flip-rate 0.2", "dpo"]
         and found.held_out == len(data)
         and found.folds == 10
     )
@@ -274,7 +274,7 @@ def test_a_method_that_words_cannot_serve_is_tried_with_small_language_models(tm
 def test_progress_and_the_number_of_trainings_are_told_before_they_start(tmp_path, capsys):
     train_and_compare(Comparisons.of(world_rows(60).rows), advise(noisy()), tmp_path, folds=2)
     said = " ".join(capsys.readouterr().err.split())
-    assert "4 small policies of words: rdpo --flip 0.2, dpo on 2 folds of" in said
+    assert "4 small policies of words: rdpo --flip-rate 0.2, dpo on 2 folds of" in said
 
 
 def test_too_few_rows_are_a_result_that_says_so(tmp_path):

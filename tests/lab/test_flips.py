@@ -73,7 +73,7 @@ TOLD = Checked(
     "About 28% are flipped.",
     Estimate(0.28, 0.22, 0.34, 400, 100, "", 0.95),
     0.34,
-    "train rdpo --flip 0.28",
+    "train rdpo --flip-rate 0.28",
     7,
     ["Label noise"],
 )

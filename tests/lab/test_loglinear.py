@@ -164,7 +164,7 @@ def test_rdpo_meets_the_clean_optimum_on_the_population_of_flipped_labels():
         ).mean()[None]
 
     robust, plain = (
-        newton(cost("rdpo", flip=0.3), world.start_WD),
+        newton(cost("rdpo", flip_rate=0.3), world.start_WD),
         newton(cost("dpo"), world.start_WD),
     )
     assert world.gap_W(world.policy_WSA(robust.theta_WD))[0] < 1e-12

@@ -32,17 +32,18 @@ def score(arm: str, rate: float, values: list[float], per_row: tuple[float, ...]
 
 
 def test_arms_are_told_the_rate_unless_given_another():
-    assert arm_named("rdpo").told(0.3) == {"flip": 0.3}
-    assert arm_named("rdpo").told(0.5) == {"flip": 0.49}
-    assert arm_named("rdpo:flip=0.1,beta=2").told(0.3) == {"flip": 0.1, "beta": 2.0}
+    assert arm_named("rdpo").told(0.3) == {"flip_rate": 0.3}
+    assert arm_named("rdpo").told(0.5) == {"flip_rate": 0.49}
+    assert arm_named("rdpo:flip_rate=0.1,beta=2").told(0.3) == {"flip_rate": 0.1, "beta": 2.0}
     assert arm_named("dpo").told(0.3) == {}
     assert (
-        arm_named("rdpo:flip=0.1,reduction=groups:k=2,step=0.5").reduction == "groups:k=2,step=0.5"
+        arm_named("rdpo:flip_rate=0.1,reduction=groups:k=2,step=0.5").reduction
+        == "groups:k=2,step=0.5"
     )
     with pytest.raises(OptionError, match="no reduction"):
         arm_named("dpo:reduction=cvaar")
     with pytest.raises(OptionError, match="does not read"):
-        arm_named("dpo:flip=0.1")
+        arm_named("dpo:flip_rate=0.1")
     with pytest.raises(OptionError, match="cannot read"):
         arm_named("dpo:beta=much")
     with pytest.raises(OptionError, match="did you mean rdpo"):

@@ -71,16 +71,16 @@ def test_cdpo():
     """DPO plus flip beta h: 0.668460 + 0.1 * 0.05 = 0.673460. Slope: -0.1 (0.487503 - 0.1) =
     -0.038750.
     """
-    assert cdpo(PAIR, beta=0.1, flip=0.1).item() == pytest.approx(0.673460, abs=1e-6)
-    assert slopes(cdpo, beta=0.1, flip=0.1) == pytest.approx((-0.038750, 0.038750), abs=1e-6)
+    assert cdpo(PAIR, beta=0.1, flip_rate=0.1).item() == pytest.approx(0.673460, abs=1e-6)
+    assert slopes(cdpo, beta=0.1, flip_rate=0.1) == pytest.approx((-0.038750, 0.038750), abs=1e-6)
 
 
 def test_rdpo():
     """DPO minus flip / (1 - 2 flip) beta h: 0.668460 - 0.125 * 0.05 = 0.662210. Slope: -0.1
     (0.487503 + 0.125) = -0.061250.
     """
-    assert rdpo(PAIR, beta=0.1, flip=0.1).item() == pytest.approx(0.662210, abs=1e-6)
-    assert slopes(rdpo, beta=0.1, flip=0.1) == pytest.approx((-0.061250, 0.061250), abs=1e-6)
+    assert rdpo(PAIR, beta=0.1, flip_rate=0.1).item() == pytest.approx(0.662210, abs=1e-6)
+    assert slopes(rdpo, beta=0.1, flip_rate=0.1) == pytest.approx((-0.061250, 0.061250), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_the_three_logistic_costs(
     2 * 2 = -3.873072; 0.126928 + 0.4 * 2 = 0.926928."""
     pairs = at_margin(z)
     assert dpo(pairs, beta=1.0).item() == pytest.approx(plain, abs=1e-6)
-    assert rdpo(pairs, beta=1.0, flip=flip).item() == pytest.approx(robust, abs=1e-6)
-    assert cdpo(pairs, beta=1.0, flip=flip).item() == pytest.approx(conservative, abs=1e-6)
+    assert rdpo(pairs, beta=1.0, flip_rate=flip).item() == pytest.approx(robust, abs=1e-6)
+    assert cdpo(pairs, beta=1.0, flip_rate=flip).item() == pytest.approx(conservative, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_their_slopes_at_half(flip: float, robust: float, conservative: float):
     for cost, slope in ((rdpo, robust), (cdpo, conservative)):
         z = torch.tensor([[0.5]], dtype=torch.float64, requires_grad=True)
         one, zero = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
-        found = cost(Pairs(Scored(z, one, zero), Scored(zero, one, zero)), beta=1.0, flip=flip)
+        found = cost(Pairs(Scored(z, one, zero), Scored(zero, one, zero)), beta=1.0, flip_rate=flip)
         assert torch.autograd.grad(found.sum(), z)[0].item() == pytest.approx(slope, abs=1e-6)
 
 
@@ -129,13 +129,13 @@ def test_rdpo_is_unbiased_and_cdpo_is_not(z: float, flip: float):
     """(1 - flip) cost(pair) + flip cost(pair with its label flipped) is the clean cost. For cdpo at
     z 0.5, flip 0.3 it is 0.474077 + (2 * 0.7 * 0.3) * 0.5 = 0.684077."""
     pairs = at_margin(z)
-    noisy = (1 - flip) * rdpo(pairs, beta=1.0, flip=flip) + flip * rdpo(
-        swapped(pairs), beta=1.0, flip=flip
+    noisy = (1 - flip) * rdpo(pairs, beta=1.0, flip_rate=flip) + flip * rdpo(
+        swapped(pairs), beta=1.0, flip_rate=flip
     )
     assert noisy.item() == pytest.approx(dpo(pairs, beta=1.0).item(), abs=1e-12)
     if (z, flip) == (0.5, 0.3):
-        biased = 0.7 * cdpo(pairs, beta=1.0, flip=0.3) + 0.3 * cdpo(
-            swapped(pairs), beta=1.0, flip=0.3
+        biased = 0.7 * cdpo(pairs, beta=1.0, flip_rate=0.3) + 0.3 * cdpo(
+            swapped(pairs), beta=1.0, flip_rate=0.3
         )
         assert biased.item() == pytest.approx(0.684077, abs=1e-6)
 
@@ -145,7 +145,7 @@ def test_rdpo_is_unbiased_and_cdpo_is_not(z: float, flip: float):
 def test_rdpo_is_the_definition_and_the_smoothing_of_a_negative_rate(z: float, flip: float):
     """Its two-term definition, written out; and cdpo's (1 - e) softplus(-z) + e softplus(z) at e =
     -flip / (1 - 2 flip), which cdpo refuses as an option."""
-    cost = rdpo(at_margin(z), beta=1.0, flip=flip).item()
+    cost = rdpo(at_margin(z), beta=1.0, flip_rate=flip).item()
     right, wrong = log(1 + exp(-z)), log(1 + exp(z))
     assert cost == pytest.approx(((1 - flip) * right - flip * wrong) / (1 - 2 * flip), abs=1e-12)
     e = -flip / (1 - 2 * flip)
@@ -156,27 +156,27 @@ def test_rdpo_spread_under_flips():
     """At z = 2, flip 0.3 the cost is c or d with probabilities 0.7 and 0.3; its variance 0.21 (c -
     d)^2 is 0.21 * 4 / 0.16 = 5.25.
     """
-    c = rdpo(at_margin(2.0), beta=1.0, flip=0.3).item()
-    d = rdpo(swapped(at_margin(2.0)), beta=1.0, flip=0.3).item()
+    c = rdpo(at_margin(2.0), beta=1.0, flip_rate=0.3).item()
+    d = rdpo(swapped(at_margin(2.0)), beta=1.0, flip_rate=0.3).item()
     assert 0.21 * (c - d) ** 2 == pytest.approx(5.25, abs=1e-9)
 
 
 @pytest.mark.parametrize(("z", "value"), [(5.0, -0.618285), (20.0, -2.5), (80.0, -10.0)])
 def test_rdpo_is_unbounded_below(z: float, value: float):
     """At flip 0.1 it falls along -z / 8."""
-    assert rdpo(at_margin(z), beta=1.0, flip=0.1).item() == pytest.approx(value, abs=1e-6)
+    assert rdpo(at_margin(z), beta=1.0, flip_rate=0.1).item() == pytest.approx(value, abs=1e-6)
 
 
 def test_cdpo_never_falls_below_the_entropy_of_its_rate():
     """Least at sigma(z) = 1 - flip, where it is H(flip): for 0.1 at z = log 9, 0.325083. Beyond,
     the slope is positive.
     """
-    assert cdpo(at_margin(log(9)), beta=1.0, flip=0.1).item() == pytest.approx(
+    assert cdpo(at_margin(log(9)), beta=1.0, flip_rate=0.1).item() == pytest.approx(
         -0.1 * log(0.1) - 0.9 * log(0.9), abs=1e-12
     )
     assert (
-        cdpo(at_margin(log(9) + 0.1), beta=1.0, flip=0.1).item()
-        > cdpo(at_margin(log(9)), beta=1.0, flip=0.1).item()
+        cdpo(at_margin(log(9) + 0.1), beta=1.0, flip_rate=0.1).item()
+        > cdpo(at_margin(log(9)), beta=1.0, flip_rate=0.1).item()
     )
 
 

@@ -115,11 +115,11 @@ def test_preferences_by_hand():
     """Rewards log 3 and 0: P = 3/4. Flipped with 0.2: 0.8 * 3/4 + 0.2 * 1/4 = 0.65."""
     pref_SAA = bradley_terry(torch.tensor([[log(3.0), 0.0]], dtype=torch.float64))
     assert pref_SAA[0].flatten().tolist() == pytest.approx([0.5, 0.75, 0.25, 0.5])
-    assert flipped(pref_SAA, flip=0.2)[0].flatten().tolist() == pytest.approx(
+    assert flipped(pref_SAA, flip_rate=0.2)[0].flatten().tolist() == pytest.approx(
         [0.5, 0.65, 0.35, 0.5]
     )
     with pytest.raises(OptionError):
-        flipped(pref_SAA, flip=1.2)
+        flipped(pref_SAA, flip_rate=1.2)
 
 
 def test_population_weights_by_hand():
@@ -184,11 +184,15 @@ def test_dpo_ends_at_the_kl_regularized_optimum(beta: float):
 @pytest.mark.parametrize("flip", [0.1, 0.3, 0.45])
 def test_rdpo_returns_the_clean_optimum_from_flipped_labels_and_dpo_does_not(flip: float):
     data, clean_SA = (
-        population(flipped(bradley_terry(REWARD_SA), flip=flip)),
+        population(flipped(bradley_terry(REWARD_SA), flip_rate=flip)),
         tilted(REFERENCE_SA, REWARD_SA, beta=0.5),
     )
     assert (
-        abs(kl_to(fit(rdpo, data, reference_SA=REFERENCE_SA, beta=0.5, flip=flip).table, clean_SA))
+        abs(
+            kl_to(
+                fit(rdpo, data, reference_SA=REFERENCE_SA, beta=0.5, flip_rate=flip).table, clean_SA
+            )
+        )
         < 1e-10
     )
     assert kl_to(fit(dpo, data, reference_SA=REFERENCE_SA, beta=0.5).table, clean_SA) > 1e-2
@@ -201,7 +205,7 @@ def test_rdpo_on_one_pair_seen_often(q: float, flip: float, z: float):
     """beta h = logit((q - flip) / (1 - 2 flip)): q 0.66, flip 0.2 gives logit(0.46 / 0.6) =
     1.189584.
     """
-    found = fit(rdpo, two_answers(q), reference_SA=UNIFORM_12, beta=0.7, flip=flip)
+    found = fit(rdpo, two_answers(q), reference_SA=UNIFORM_12, beta=0.7, flip_rate=flip)
     assert 0.7 * margin(found.table) == pytest.approx(z, abs=1e-6)
 
 
@@ -210,10 +214,10 @@ def test_rdpo_has_no_optimum_where_labels_agree_more_than_flips_allow():
     -0.25, so the cost falls forever.
     """
     data = two_answers(0.95)
-    found = fit(rdpo, data, reference_SA=UNIFORM_12, beta=1.0, flip=0.2, max_steps=10)
+    found = fit(rdpo, data, reference_SA=UNIFORM_12, beta=1.0, flip_rate=0.2, max_steps=10)
     assert found.cost < -100 and found.slope == pytest.approx(0.25, abs=1e-9)
     with pytest.raises(RunError, match="hint: lower max_steps"):
-        fit(rdpo, data, reference_SA=UNIFORM_12, beta=1.0, flip=0.2)
+        fit(rdpo, data, reference_SA=UNIFORM_12, beta=1.0, flip_rate=0.2)
 
 
 @pytest.mark.parametrize(("p", "flip"), [(1.0, 0.1), (1.0, 0.3), (0.66, 0.2)])
@@ -221,7 +225,9 @@ def test_cdpo_ends_at_smoothed_odds(p: float, flip: float):
     """sigma(beta h) = (1 - 2 flip) p + flip; where every label agrees that is 1 - flip. p 0.66,
     flip 0.2: beta h = 0.388826.
     """
-    z = 0.6 * margin(fit(cdpo, two_answers(p), reference_SA=UNIFORM_12, beta=0.6, flip=flip).table)
+    z = 0.6 * margin(
+        fit(cdpo, two_answers(p), reference_SA=UNIFORM_12, beta=0.6, flip_rate=flip).table
+    )
     assert z == pytest.approx(logit((1 - 2 * flip) * p + flip), abs=1e-9)
     if p < 1:
         assert z == pytest.approx(0.388826, abs=1e-6)

@@ -91,7 +91,7 @@ class CrashError(Exception):
 def test_a_run_leaves_a_record_metrics_a_card_and_a_model_that_anyone_can_load(
     tmp_path: Path, setting: dict[str, Any]
 ) -> None:
-    run = train("rdpo", out=tmp_path / "run", flip=0.2, eval_fraction=0.2, **setting)
+    run = train("rdpo", out=tmp_path / "run", flip_rate=0.2, eval_fraction=0.2, **setting)
     assert run.status == "finished"
     steps = [line for line in run.metrics if "loss" in line]
     assert [line["step"] for line in steps] == [1, 2, 3]
@@ -104,7 +104,7 @@ def test_a_run_leaves_a_record_metrics_a_card_and_a_model_that_anyone_can_load(
         abs(evaluations[1]["eval/movement/chosen"]) > 1e-3
     )  # against the policy before training, not the trained one
     record = run.record
-    assert (record["method"], record["settings"]) == ("rdpo", {"beta": 0.1, "flip": 0.2})
+    assert (record["method"], record["settings"]) == ("rdpo", {"beta": 0.1, "flip_rate": 0.2})
     assert record["identity"].keys() == {
         "model",
         "data",
@@ -132,7 +132,7 @@ def test_a_run_leaves_a_record_metrics_a_card_and_a_model_that_anyone_can_load(
     assert "base_model" not in front  # a folder is no name on a hub
     for words in (
         METHODS["rdpo"].card.equation,
-        "| `flip` | 0.2 |",
+        "| `flip_rate` | 0.2 |",
         "read 48 rows",
         "`ranking/accuracy`",
     ):
@@ -535,7 +535,7 @@ def test_groups_are_counted_in_the_data_and_asked_for_where_missing(
 def test_settings_out_of_range_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     for name, settings in (
         ("dpo", {"beta": -1.0}),
-        ("rdpo", {"flip": 0.5}),
+        ("rdpo", {"flip_rate": 0.5}),
         ("kto", {"desirable": -1.0}),
     ):
         with pytest.raises(OptionError, match=next(iter(settings))):

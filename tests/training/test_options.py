@@ -40,11 +40,11 @@ def test_every_option_has_one_line_of_help_and_the_tables_name_options() -> None
 
 def test_options_and_settings_are_told_apart_and_defaults_filled_in() -> None:
     options, settings = split_options(
-        RDPO, {"flip": 0.2, "learning_rate": 1e-4, "track": ["tensorboard"]}
+        RDPO, {"flip_rate": 0.2, "learning_rate": 1e-4, "track": ["tensorboard"]}
     )
     assert options.learning_rate == 1e-4
     assert options.track == ("tensorboard",)
-    assert settings["flip"] == 0.2
+    assert settings["flip_rate"] == 0.2
     assert settings["beta"] == 0.1
 
 
@@ -56,7 +56,7 @@ def test_no_method_has_a_setting_named_like_an_option() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"flipp": 0.2}, ["rdpo does not read flipp", "beta, flip", "did you mean flip?"]),
+        ({"flip_rat": 0.2}, ["rdpo does not read flip_rat", "beta, flip_rate", "mean flip_rate?"]),
         ({"learning_rat": 0.2}, ["did you mean learning_rate?"]),
         ({"tau": 0.2}, ["tau is read by ipo"]),
         ({"label_smoothing": 0.2}, ["holdfast methods rdpo"]),

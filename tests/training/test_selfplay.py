@@ -286,7 +286,7 @@ def test_refusals(tmp_path: Path, how: dict[str, Any]):
     for bad, error, match in (
         ({"samples": 1}, OptionError, "samples is 1; it must be at least 2"),
         ({"rounds": 0}, OptionError, "rounds is 0"),
-        ({"flip": 0.1}, OptionError, "gpo does not read flip"),
+        ({"flip_rate": 0.1}, OptionError, "gpo does not read flip_rate"),
         ({"pairing": "all"}, OptionError, "pairing must be one of best_worst, independent"),
         ({"reference": "me"}, OptionError, "reference must be one of current, start"),
         ({"judge": "nowhere"}, OptionError, "does not name a judge"),

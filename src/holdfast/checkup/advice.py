@@ -49,7 +49,7 @@ class Facts:
         """The flip rate to tell a method: as it was found, or the lower end where the interval is
         wide, since too little told does no harm and too much does; None where it was not
         identified."""
-        found = self.number("label_noise", "flip")
+        found = self.number("label_noise", "flip_rate")
         if (
             not self.number("label_noise", "identified")
             or not found
@@ -101,12 +101,12 @@ class Choice:
 
     @property
     def label(self) -> str:
-        """ "rdpo --flip 0.21"."""
+        """ "rdpo --flip-rate 0.21"."""
         return " ".join([self.method, *self.flags])
 
     @property
     def arm(self) -> str:
-        """As `holdfast lab stress` writes it: "rdpo:flip=0.21"."""
+        """As `holdfast lab stress` writes it: "rdpo:flip_rate=0.21"."""
         settings = [f"{name}={value:g}" for name, value in self.settings.items()]
         return ":".join(
             filter(
@@ -222,7 +222,7 @@ def _no_flips(facts: Facts) -> str:
         return (
             "the verdicts lean on length, and its theory needs flips that do not depend on the row"
         )
-    found = facts.number("label_noise", "flip")
+    found = facts.number("label_noise", "flip_rate")
     if found["high"] >= WORTH_TELLING:
         between = (
             f"{percent(found['low'], 0)} to {percent(found['high'], 0)} of the labels may be "
@@ -250,7 +250,7 @@ def _still_allowed(facts: Facts) -> tuple[float, float]:
     given. Flips p that are planted and f that are there make f + p - 2 f p. Where the
     rate cannot be told: from none to the most that there may be.
     """
-    found = facts.number("label_noise", "flip")
+    found = facts.number("label_noise", "flip_rate")
     if found and found["value"] is not None and found["high"] is not None:
         value = min(found["value"], MOST)
         worst = (max(found["high"], WORTH_TELLING) - value) / (1 - 2 * value)
@@ -308,7 +308,7 @@ RULES: tuple[Rule, ...] = (
         "rdpo_survives_flips",
         "Told the rate, or a little less, it ends closer to the clean optimum than DPO at "
         "the same beta; DPO with its beta tuned ties.",
-        settings=lambda facts: {"flip": facts.flip},
+        settings=lambda facts: {"flip_rate": facts.flip},
     ),
     Rule(
         "dpo",

@@ -24,7 +24,7 @@ UNREAD: Mapping[
     "loss_type": "the loss is method=...",
     "loss_weights": "the loss is one method",
     "beta": IN_SETTINGS,
-    "label_smoothing": "rdpo and cdpo take settings={'flip': ...}",
+    "label_smoothing": "rdpo and cdpo take settings={'flip_rate': ...}",
     "ld_alpha": IN_SETTINGS,
     "f_divergence_type": IN_SETTINGS,
     "f_alpha_divergence_coef": IN_SETTINGS,

@@ -1,7 +1,7 @@
 """Any pairwise method of ours inside TRL's `DPOTrainer` (TRL 1.16).
 
-    trainer = HoldfastDPOTrainer(model, method="rdpo", settings={"flip": 0.2}, args=DPOConfig(...),
-    train_dataset=..., processing_class=...) trainer.train()
+    trainer = HoldfastDPOTrainer(model, method="rdpo", settings={"flip_rate": 0.2},
+    args=DPOConfig(...), train_dataset=..., processing_class=...) trainer.train()
 
 TRL reads, tokenizes, batches, scores, steps and saves. It computes its own loss too, and measures;
 we listen to the log-probabilities per token that its forwards give, and return our cost in place of

@@ -133,7 +133,7 @@ def stress(
         typer.Option(
             help=(
                 "methods with commas, with settings of their own, an average last: "
-                "dpo,rdpo:flip=0.2,dpo:reduction=groups"
+                "dpo,rdpo:flip_rate=0.2,dpo:reduction=groups"
             )
         ),
     ] = "dpo,rdpo",
@@ -321,7 +321,7 @@ def games(
 
 def arms_of(text: str) -> list[str]:
     """Split at commas, except that "setting=value" belongs to the method before it:
-    "dpo,rdpo:flip=0.2,beta=1,ipo" is three methods.
+    "dpo,rdpo:flip_rate=0.2,beta=1,ipo" is three methods.
     """
     arms: list[str] = []
     for part in text.split(","):

@@ -429,14 +429,14 @@ def arms_of(advice: Advice) -> dict[str, str]:
     if PLAIN not in names:
         names[PLAIN] = PLAIN
     if len(names) == 1:
-        names[f"{RIVAL} --flip {rate:.3g}"] = f"{RIVAL}:flip={rate:.3g}"
+        names[f"{RIVAL} --flip-rate {rate:.3g}"] = f"{RIVAL}:flip_rate={rate:.3g}"
     return names
 
 
 def _told(choice: Choice, rate: float) -> Choice:
     return (
-        replace(choice, settings={**choice.settings, "flip": rate})
-        if "flip" in choice.settings
+        replace(choice, settings={**choice.settings, "flip_rate": rate})
+        if "flip_rate" in choice.settings
         else choice
     )
 

@@ -76,7 +76,7 @@ class Checked:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's own types."""
-        return {**vars(self), "flip": self.flip.to_dict(), "flagged": list(self.flagged)}
+        return {**vars(self), "flip_rate": self.flip.to_dict(), "flagged": list(self.flagged)}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 """Offline objectives over comparisons and single answers, one file each: `cost_N =
-holdfast.preference.rdpo(pairs, flip=0.2)`.
+holdfast.preference.rdpo(pairs, flip_rate=0.2)`.
 """
 
 from holdfast.preference.beta_dpo import beta_dpo

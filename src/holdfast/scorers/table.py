@@ -7,8 +7,8 @@ Everything is float64 and nothing is sampled.
 
     pref_SAA = bradley_terry(reward_SA)                        # P(a beats b) in every prompt
     # every comparison there is, weighed by how often it occurs
-    data = population(flipped(pref_SAA, flip=0.3))
-    found = fit(rdpo, data, reference_SA=ref_SA, beta=1.0, flip=0.3)
+    data = population(flipped(pref_SAA, flip_rate=0.3))
+    found = fit(rdpo, data, reference_SA=ref_SA, beta=1.0, flip_rate=0.3)
     found.table.kl_S()                                         # how far it went
 """
 
@@ -140,15 +140,15 @@ def bradley_terry(reward_SA: Tensor) -> Tensor:
     return torch.sigmoid(reward_SA.unsqueeze(-1) - reward_SA.unsqueeze(-2))
 
 
-def flipped(pref_SAA: Tensor, *, flip: float) -> Tensor:
-    """The same preferences as a rater reports them who flips each label with probability flip: (1 -
-    flip) P + flip (1 - P).
+def flipped(pref_SAA: Tensor, *, flip_rate: float) -> Tensor:
+    """The same preferences as a rater reports them who flips each label with probability e,
+    the `flip_rate`: (1 - e) P + e (1 - P).
 
     Raises:
-        OptionError: flip is outside [0, 1].
+        OptionError: flip_rate is outside [0, 1].
     """
-    check("flip", flip, 0 <= flip <= 1, "be between 0 and 1")
-    return (1 - flip) * pref_SAA + flip * (1 - pref_SAA)
+    check("flip_rate", flip_rate, 0 <= flip_rate <= 1, "be between 0 and 1")
+    return (1 - flip_rate) * pref_SAA + flip_rate * (1 - pref_SAA)
 
 
 def population(pref_SAA: Tensor, *, sampling_SA: Tensor | None = None) -> Comparisons:

@@ -287,10 +287,10 @@ def _unread(name: str, method: Method, known: set[str], own: list[str]) -> Optio
         other for other, candidate in METHODS.items() if name in settings_of(candidate.objective)
     ]
     near = difflib.get_close_matches(name, [*own, *sorted(known)], n=1)
-    if near:
-        hint = f"did you mean {near[0]}?"
-    elif readers:
+    if readers:  # spelled rightly, for another method
         hint = f"{name} is read by {', '.join(readers)}"
+    elif near:
+        hint = f"did you mean {near[0]}?"
     else:
         hint = f"`holdfast methods {method.name}` shows what it reads"
     reads = f"its settings are {', '.join(own)}" if own else "it has no settings"

@@ -1,6 +1,6 @@
 """Train a policy on comparisons or on single answers.
 
-    run = train("rdpo", model="folder", data="prefs.jsonl", out="runs/first", flip=0.2)
+    run = train("rdpo", model="folder", data="prefs.jsonl", out="runs/first", flip_rate=0.2)
 
 With `resume=True` it goes on after a crash, or a Ctrl-C.
 """

@@ -111,7 +111,7 @@ def test_texts_that_say_nothing_leave_it_open_and_say_so():
     found = label_noise(data, CheckRequest())
     assert (
         found.severity is Severity.INCONCLUSIVE
-        and found.numbers["flip"] is None
+        and found.numbers["flip_rate"] is None
         and not found.numbers["identified"]
     )
     assert "cannot be told" in found.says and "second rater" in found.cannot

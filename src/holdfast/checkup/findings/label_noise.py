@@ -101,7 +101,7 @@ def label_noise(data: Comparisons, request: CheckRequest) -> Finding:
         if best.value is None
         else " ".join(WHAT[name] for name in (RATERS, MODEL) if name in routes),
         numbers={
-            "flip": None if best.value is None else best.to_dict(),
+            "flip_rate": None if best.value is None else best.to_dict(),
             "identified": best.value is not None,
             "routes": {name: estimate.to_dict() for name, estimate in routes.items()},
             "agree": _agree(routes),

@@ -29,8 +29,8 @@ def grids(flip: float) -> dict[str, list[dict[str, Any]]]:
     """Each method's settings to try."""
     return {
         "dpo": [{"beta": b} for b in BETAS],
-        "cdpo": [{"beta": b, "flip": 0.1} for b in BETAS],
-        "rdpo": [{"beta": b, "flip": flip} for b in BETAS],
+        "cdpo": [{"beta": b, "flip_rate": 0.1} for b in BETAS],
+        "rdpo": [{"beta": b, "flip_rate": flip} for b in BETAS],
         "ipo": [{"tau": t} for t in (0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 1.0)],
         "kto": [{"beta": b} for b in BETAS],
         "slic": [{"delta": d, "weight": w} for d in (1.0, 2.0, 4.0, 8.0) for w in (0.0, 0.1)],

@@ -42,7 +42,7 @@ def gaps(seeds: Sequence[int]) -> Measured:
 
     plain_WD = newton(cost_of(world, data, get("dpo"), beta=1.0), world.start_WD).theta_WD
     told_WD = newton(
-        cost_of(world, data, get("rdpo"), beta=1.0, flip=mean_flip), world.start_WD
+        cost_of(world, data, get("rdpo"), beta=1.0, flip_rate=mean_flip), world.start_WD
     ).theta_WD
     one_WD, one_known = trained(world, anonymous, get("lcpo_dpo"), steps=400, rate=0.1, beta=1.0)
     two_WD, two_known = trained(

@@ -59,7 +59,7 @@ def outcomes(seeds: Sequence[int], *, flip: float) -> Measured:
         ("madpo", "madpo", judged, {}),
         ("madpo, margins shuffled", "madpo", shuffled, {}),
         ("dpo on the reward model's labels", "dpo", data.turned(margin_WN < 0), {}),
-        ("rdpo", "rdpo", data, {"flip": flip}),
+        ("rdpo", "rdpo", data, {"flip_rate": flip}),
     ):
         found[arm] = _arm(world, method, on, settings)
     quarter = world.policy_WSA(

@@ -47,10 +47,10 @@ def gaps(seeds: Sequence[int], *, flip: float, labels: int, linked_to: str = "un
     by_gold_CW = torch.stack([world.gap_W(world.policy_WSA(c * plain_WD)) for c in SCALES])
     return {
         "dpo": report(plain_WD),
-        "cdpo": report(theta("cdpo", data, flip=flip)),
-        "rdpo": report(theta("rdpo", data, flip=flip)),
-        "rdpo, rate too low by 0.1": report(theta("rdpo", data, flip=max(0.0, flip - 0.1))),
-        "rdpo, rate too high by 0.1": report(theta("rdpo", data, flip=flip + 0.1)),
+        "cdpo": report(theta("cdpo", data, flip_rate=flip)),
+        "rdpo": report(theta("rdpo", data, flip_rate=flip)),
+        "rdpo, rate too low by 0.1": report(theta("rdpo", data, flip_rate=max(0.0, flip - 0.1))),
+        "rdpo, rate too high by 0.1": report(theta("rdpo", data, flip_rate=flip + 0.1)),
         "dpo, beta tuned by gold": {GAP: by_gold_CW.amin(0).tolist()},
         "dpo, beta tuned on held-out labels": report(
             plain_WD * tuned_scale(world, data, flip)[:, None]
@@ -69,7 +69,7 @@ def tuned_scale(world: World, data: Labels, flip: float, folds: int = 4) -> Tens
         part_WD = newton(
             cost_of(world, train, get("dpo"), beta=world.beta), world.start_WD
         ).theta_WD
-        judge = cost_of(world, held_out, get("rdpo"), beta=world.beta, flip=flip)
+        judge = cost_of(world, held_out, get("rdpo"), beta=world.beta, flip_rate=flip)
         loss_CW += torch.stack([judge(c * part_WD) for c in SCALES])
     return SCALES[loss_CW.argmin(0)]
 

@@ -23,7 +23,7 @@ ABOVE_HALF = 0.49  # the highest flip rate that a method can be told
 
 @dataclass(frozen=True)
 class Arm:
-    """A method with settings of its own: "rdpo:flip=0.2", "dpo:reduction=groups"."""
+    """A method with settings of its own: "rdpo:flip_rate=0.2", "dpo:reduction=groups"."""
 
     label: str
     name: str
@@ -37,7 +37,9 @@ class Arm:
     def told(self, rate: float) -> dict[str, float]:
         """Its settings when labels are flipped at this rate."""
         knows = (
-            {"flip": min(rate, ABOVE_HALF)} if "flip" in settings_of(self.method.objective) else {}
+            {"flip_rate": min(rate, ABOVE_HALF)}
+            if "flip_rate" in settings_of(self.method.objective)
+            else {}
         )
         return {**knows, **self.settings}
 
@@ -50,8 +52,8 @@ def flaw_named(name: str) -> str:
 
 
 def arm_named(text: str) -> Arm:
-    """ "rdpo:flip=0.2" -> the method and its own settings. "reduction=" comes last: what follows it
-    is read as `--reduction` is.
+    """ "rdpo:flip_rate=0.2" -> the method and its own settings. "reduction=" comes last: what
+    follows it is read as `--reduction` is.
 
     Raises:
         OptionError: no such method, setting or reduction, or a value that is no number.

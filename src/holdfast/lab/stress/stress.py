@@ -7,8 +7,8 @@
 On rows of one's own the flaw is planted in the training rows alone; held-out rows keep their
 labels, and what is measured is how often the trained policy's implicit reward ranks them as
 labeled. On "world" policies are log-linear tables and what is measured is the exact gap to the
-optimum. Methods that read `flip` are told the planted rate unless they are given another:
-"rdpo:flip=0.2".
+optimum. Methods that read `flip_rate` are told the planted rate unless they are given another:
+"rdpo:flip_rate=0.2".
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def stress(
         flaw: uniform, length, group, rater or cycle; several are planted one at a time.
         rates: the rates, in rising order; the lowest is what falls are measured from.
         methods: names of the table, each with settings of its own if wanted, an average last:
-            "rdpo:flip=0.2", "dpo:reduction=groups".
+            "rdpo:flip_rate=0.2", "dpo:reduction=groups".
         seeds: repetitions; each draws its own flaw, order of rows and (on a world) world.
         out: the folder to write.
         model: where to start; a small model taught on both answers of the training rows unless
