@@ -391,7 +391,7 @@ def check_train(finding: Finding, folder: Path, data: Path, items: Sequence[Any]
     scoring = run.record["scoring"]
     if scoring.get("reason"):
         finding.reason = str(scoring["reason"])
-    return "packed" if scoring["path"] == "packed" else "fell back"
+    return "packed" if scoring["used"] == "packed" else "fell back"
 
 
 def nan_last(x: float) -> tuple[bool, float]:

@@ -69,7 +69,7 @@ def measure(rung: int) -> dict[str, Any]:
 
     from holdfast.data import read, tokenize
     from holdfast.scorers import head
-    from holdfast.scorers.plain import score_plain
+    from holdfast.scorers.padded import score_padded
     from holdfast.scorers.text import TextScorer, chunks_by_tokens
 
     steps = 4
@@ -78,7 +78,7 @@ def measure(rung: int) -> dict[str, Any]:
     items = tokenize(
         read(build_rows(BATCH * steps, seed=1)), AutoTokenizer.from_pretrained(folder)
     ).items
-    scorer = TextScorer(model, path="plain" if rung == 0 else "packed")
+    scorer = TextScorer(model, scoring="padded" if rung == 0 else "packed")
     if rung < 4:
         head.CHUNK_ELEMENTS["cpu"] = 1 << 40
     memory, seconds, tokens = Memory(), [], []
@@ -118,7 +118,7 @@ def measure(rung: int) -> dict[str, Any]:
             for micro in microbatches:
                 some = [batch[i] for i in micro]
                 parts = (
-                    score_plain(model, some, device=scorer.device) if rung == 0 else scorer(some)
+                    score_padded(model, some, device=scorer.device) if rung == 0 else scorer(some)
                 )
                 h_N = parts["chosen"].logp_N - parts["rejected"].logp_N
                 (torch.nn.functional.softplus(-0.1 * h_N).sum() / BATCH).backward()

@@ -148,7 +148,7 @@ def test_numbers_and_gradients_are_those_of_each_answer_alone(family: str) -> No
     model, oracle = make(config), make(copy.deepcopy(config))
     scorer = TextScorer(model)
     found = scorer.verify(ITEMS)
-    assert found.path == ("packed" if family in CAN_PACK else "plain")
+    assert found.used == ("packed" if family in CAN_PACK else "padded")
     assert reason in found.reason and found.fell_back == bool(reason)
     assert not found.one_by_one
     right = [{name: alone(config, oracle, item, name) for name in item.answers} for item in ITEMS]
@@ -175,9 +175,9 @@ def test_nobody_gets_a_number_before_the_scorer_is_verified() -> None:
     config, _ = CANNOT_PACK["qwen2_moe_windows"]
     scorer = TextScorer(make(config))
     scorer(ITEMS[:4])  # too short to meet the window
-    assert scorer.verification is not None and scorer.verification.path == "packed"
+    assert scorer.verification is not None and scorer.verification.used == "packed"
     longer = scorer(ITEMS[5:6])["chosen"].logp_NT[0]
-    assert scorer.path == "plain" and "differ by" in scorer.verification.reason
+    assert scorer.scoring == "padded" and "differ by" in scorer.verification.reason
     torch.testing.assert_close(
         longer, alone(config, make(config), ITEMS[5], "chosen"), rtol=1e-5, atol=2e-5
     )
@@ -197,10 +197,10 @@ def test_a_fall_back_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_verified_in_float32(dtype: torch.dtype) -> None:
     good = TextScorer(make(FAMILIES["gemma3_sliding"]).to(dtype)).verify(ITEMS)
-    assert good.path == "packed" and good.worst_nats < 1e-5 and good.worst_gradient < 1e-5
+    assert good.used == "packed" and good.worst_nats < 1e-5 and good.worst_gradient < 1e-5
     for family in ("qwen2_moe_windows", "phimoe"):
         config, _ = CANNOT_PACK[family]
-        assert TextScorer(make(config).to(dtype)).verify(ITEMS).path == "plain"
+        assert TextScorer(make(config).to(dtype)).verify(ITEMS).used == "padded"
 
 
 def test_float32_without_a_copy_is_the_float32_model() -> None:
@@ -266,7 +266,7 @@ def test_a_model_that_cannot_be_scored_at_all_is_a_named_error() -> None:
     with pytest.raises(
         ModelError, match=r"GPT2LMHeadModel cannot score an answer: .* failed with IndexError"
     ):
-        TextScorer(make(config), path="plain")(ITEMS)
+        TextScorer(make(config), scoring="padded")(ITEMS)
 
 
 def test_padding_that_changes_numbers_means_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,8 +359,8 @@ def test_no_forward_holds_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
         return once(self, items)
 
     monkeypatch.setattr(BranchScorer, "_once", watched)
-    for path in ("packed", "plain"):
-        scorer.path = path
+    for scoring in ("packed", "padded"):
+        scorer.scoring = scoring
         scorer(ITEMS)
     assert seen and all(len(sides) == 1 for sides in seen)
     assert len(seen) <= 2 * 6  # on each path at most one for each side and set of branches

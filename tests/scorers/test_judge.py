@@ -68,7 +68,7 @@ def test_packed_equals_plain_and_plain_is_the_models_own_reading(family: str):
     scorer = JudgeScorer(model, prompt="prompt")
     rows = items(5)
     found = scorer.verify(rows)
-    assert found.path == "packed" and not found.fell_back and found.worst_nats < 1e-6
+    assert found.used == "packed" and not found.fell_back and found.worst_nats < 1e-6
     parts = scorer(rows)
     assert list(parts) == ["chosen", "rejected", "prompt"] and parts["chosen"].logp_NT.shape == (
         5,
@@ -90,7 +90,7 @@ BEYOND = {
 }
 FURTHER: dict[str, tuple[str, Any]] = {
     "stablelm": (
-        "plain",
+        "padded",
         lambda: StableLmForSequenceClassification(
             StableLmConfig(**SMALL, intermediate_size=48, num_key_value_heads=4)
         ),
@@ -111,7 +111,7 @@ FURTHER: dict[str, tuple[str, Any]] = {
 
 
 @pytest.mark.parametrize("family", FURTHER)
-@pytest.mark.parametrize("asked", ["packed", "plain"])
+@pytest.mark.parametrize("asked", ["packed", "padded"])
 def test_what_cannot_pack_and_what_hangs_on_length_is_read_as_if_alone(family: str, asked: Any):
     """With rows, and prompts beside their own answers, on both sides of the length where the rope
     changes.
@@ -122,11 +122,11 @@ def test_what_cannot_pack_and_what_hangs_on_length_is_read_as_if_alone(family: s
     for parameter in model.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.2)
-    scorer = JudgeScorer(model, prompt="prompt", path=asked)
+    scorer = JudgeScorer(model, prompt="prompt", scoring=asked)
     rows = items(8)
     assert len({len(row.prompt) + len(row.branches["chosen"]) > 9 for row in rows}) == 2
     parts = scorer(rows)
-    assert scorer.path == ("plain" if asked == "plain" else path)
+    assert scorer.scoring == ("padded" if asked == "padded" else path)
     assert list(parts) == ["chosen", "rejected", "prompt"]
     for n, row in enumerate(rows):
         for name, ids in {**row.branches, "prompt": []}.items():
@@ -155,9 +155,9 @@ def test_gradients_flow_alike_on_both_paths():
     torch.manual_seed(2)
     model = FAMILIES["llama"]().double()
     slopes = []
-    for path in ("packed", "plain"):
+    for scoring in ("packed", "padded"):
         model.zero_grad()
-        parts = JudgeScorer(model, path=path)(items(3))
+        parts = JudgeScorer(model, scoring=scoring)(items(3))
         (parts["chosen"].logp_NT - parts["rejected"].logp_NT).pow(2).sum().backward()
         slopes.append({name: p.grad.clone() for name, p in model.named_parameters()})
     for name, slope in slopes[0].items():

@@ -36,10 +36,14 @@ def jumbled(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
-def scorer(path: str = "packed", head: Head | None = MASK, **changes) -> LiveScorer:
+def scorer(scoring: str = "packed", head: Head | None = MASK, **changes) -> LiveScorer:
     reference = Standing(build_model(40, seed=1, **changes))
     return LiveScorer(
-        build_model(40, seed=0, **changes), wants=WANTS, reference=reference, head=head, path=path
+        build_model(40, seed=0, **changes),
+        wants=WANTS,
+        reference=reference,
+        head=head,
+        scoring=scoring,
     )
 
 
@@ -48,16 +52,16 @@ def scorer(path: str = "packed", head: Head | None = MASK, **changes) -> LiveSco
 )
 def test_packed_equals_plain_in_value_and_gradient(head: Head | None):
     found = {}
-    for path in ("packed", "plain"):
-        live = scorer(path, head)
+    for scoring in ("packed", "padded"):
+        live = scorer(scoring, head)
         parts = live(ITEMS)
         sum(
             (x * (1 + torch.arange(x.numel()).reshape(x.shape) % 3)).sum()
             for part in parts.values()
             for x in part.learned.values()
         ).backward()
-        found[path] = parts, {name: p.grad for name, p in live.named_parameters()}
-    (packed, slope), (plain, plain_slope) = found["packed"], found["plain"]
+        found[scoring] = parts, {name: p.grad for name, p in live.named_parameters()}
+    (packed, slope), (plain, plain_slope) = found["packed"], found["padded"]
     for name, part in plain.items():
         assert packed[name].tensors.keys() == part.tensors.keys() >= {"kl_NT", "ref_activation_NTL"}
         for field, x in part.tensors.items():
@@ -184,6 +188,6 @@ def test_log_probs_alone_and_verification():
     with live.log_probs_alone():
         assert live(ITEMS)["chosen"].tensors.keys() == {"logp_NT", "mask_NT"}
     found = live.verify(ITEMS)
-    assert found.path == "packed" and found.worst_nats < 1e-4
+    assert found.used == "packed" and found.worst_nats < 1e-4
     with pytest.raises(ModelError, match="given no reference"):
         LiveScorer(build_model(40), wants=WANTS)(ITEMS)

@@ -43,7 +43,7 @@ def test_packed_and_plain_agree_and_a_step_lowers_the_loss(
     policy, reference = models
     rows = read(pair_rows)[:16]
     packed = score(policy, tiny_tokenizer, rows, reference=reference)
-    plain = score(policy, tiny_tokenizer, rows, reference=reference, path="plain")
+    plain = score(policy, tiny_tokenizer, rows, reference=reference, scoring="padded")
     torch.testing.assert_close(packed.chosen.logp_N, plain.chosen.logp_N, rtol=1e-5, atol=1e-5)
     optimizer = torch.optim.SGD(policy.parameters(), lr=0.1)
     before = dpo(packed).mean()

@@ -18,7 +18,7 @@ ITEMS = make_items([(5, 7, 3), (1, 2, 9), (12, 1, 1)])
 def test_packed_equals_plain(family):
     scorer = StateScorer(make(FAMILIES[family]))
     with torch.no_grad():
-        packed, plain = scorer.packed(ITEMS), scorer.plain(ITEMS)
+        packed, plain = scorer.packed(ITEMS), scorer.padded(ITEMS)
     assert list(packed) == list(plain) == ["chosen", "rejected", "chosen state", "rejected state"]
     for name in packed:
         torch.testing.assert_close(packed[name].logp_NT, plain[name].logp_NT, atol=2e-5, rtol=1e-4)
@@ -46,7 +46,7 @@ def test_an_empty_answer_has_no_state():
     items = [Tokenized([1, 5], {"chosen": [7, 2], "rejected": []})]
     scorer = StateScorer(make(FAMILIES["llama"]))
     with torch.no_grad():
-        for parts in (scorer.packed(items), scorer.plain(items)):
+        for parts in (scorer.packed(items), scorer.padded(items)):
             assert (parts["rejected state"].logp_NT == 0).all() and (
                 parts["chosen state"].logp_NT != 0
             ).any()
@@ -55,6 +55,6 @@ def test_an_empty_answer_has_no_state():
 def test_a_recurrent_model_falls_back():
     config = hf.MambaConfig(vocab_size=103, hidden_size=32, num_hidden_layers=2, state_size=8)
     scorer = StateScorer(make(config))
-    assert scorer.path == "plain"
+    assert scorer.scoring == "padded"
     with torch.no_grad():
         assert scorer(ITEMS)["chosen state"].logp_NT.shape == (3, 32)

@@ -14,7 +14,7 @@ from torch import Tensor
 from holdfast.errors import DataError
 from holdfast.scorers import head as head_module
 from holdfast.scorers.layout import pack
-from holdfast.scorers.plain import score_plain
+from holdfast.scorers.padded import score_padded
 from holdfast.scorers.text import TextScorer, chunks_by_tokens, score_in_chunks
 from holdfast.types import Scored, Tokenized
 
@@ -104,21 +104,21 @@ def assert_same_gradients(
 def test_packed_equals_plain(family: str) -> None:
     model = make(FAMILIES[family])
     scorer = TextScorer(model)
-    assert scorer.path == "packed"
-    packed, plain = scorer(ITEMS), score_plain(model, ITEMS, device=scorer.device)
+    assert scorer.scoring == "packed"
+    packed, plain = scorer(ITEMS), score_padded(model, ITEMS, device=scorer.device)
     for name in plain:
         assert torch.equal(packed[name].mask_NT, plain[name].mask_NT)
         torch.testing.assert_close(packed[name].logp_NT, plain[name].logp_NT, rtol=1e-5, atol=1e-5)
     assert_same_gradients(
         gradients(model, scorer(ITEMS)),
-        gradients(model, score_plain(model, ITEMS, device=scorer.device)),
+        gradients(model, score_padded(model, ITEMS, device=scorer.device)),
         1e-4,
     )
 
 
 def test_plain_is_the_models_own_logits_one_row_at_a_time() -> None:
     model = make(FAMILIES["llama"])
-    parts = score_plain(model, ITEMS, device=torch.device("cpu"))
+    parts = score_padded(model, ITEMS, device=torch.device("cpu"))
     for n, item in enumerate(ITEMS):
         for name, answer in item.branches.items():
             with torch.no_grad():
@@ -197,7 +197,7 @@ def test_lora_trains_only_its_adapter_and_equals_plain() -> None:
     scorer = TextScorer(model)
     packed, plain = (
         gradients(model, scorer(ITEMS)),
-        gradients(model, score_plain(model, ITEMS, device=scorer.device)),
+        gradients(model, score_padded(model, ITEMS, device=scorer.device)),
     )
     assert packed and all("lora_" in name for name in packed)
     assert_same_gradients(packed, plain, 1e-4)
@@ -222,7 +222,7 @@ def test_verify_accepts_a_good_model_and_leaves_the_random_state_alone() -> None
     verdict = scorer.verify(ITEMS)
     assert torch.equal(torch.get_rng_state(), state)
     assert scorer.model.training
-    assert (verdict.path, verdict.fell_back, scorer.fallbacks) == ("packed", False, 0)
+    assert (verdict.used, verdict.fell_back, scorer.fallbacks) == ("packed", False, 0)
     assert 0 <= verdict.worst_nats < 1e-4
 
 
@@ -234,9 +234,9 @@ def test_verify_catches_a_wrong_mask_and_falls_back(monkeypatch: pytest.MonkeyPa
         Layout, "visible", lambda self, q, k, window=None: self.position_L[q] >= self.position_L[k]
     )  # siblings leak
     verdict = scorer.verify(ITEMS)
-    assert verdict.fell_back and scorer.path == "plain" and scorer.fallbacks == 1
+    assert verdict.fell_back and scorer.scoring == "padded" and scorer.fallbacks == 1
     assert "differ by" in verdict.reason
-    plain = score_plain(scorer.model, ITEMS, device=scorer.device)
+    plain = score_padded(scorer.model, ITEMS, device=scorer.device)
     torch.testing.assert_close(scorer(ITEMS)["rejected"].logp_NT, plain["rejected"].logp_NT)
 
 
@@ -275,7 +275,7 @@ def test_models_that_cannot_branch_fall_back_and_are_still_right(
     scorer = TextScorer(model)
     verdict = scorer.verify(ITEMS)
     assert verdict.fell_back and reason in verdict.reason and scorer.fallbacks == 1
-    plain = score_plain(model, ITEMS, device=scorer.device)
+    plain = score_padded(model, ITEMS, device=scorer.device)
     torch.testing.assert_close(scorer(ITEMS)["chosen"].logp_NT, plain["chosen"].logp_NT)
 
 
@@ -358,7 +358,7 @@ def test_other_prompts_of_a_row_are_trees_of_their_own() -> None:
     torch.testing.assert_close(
         parts["rationale"].logp_NT[0], scorer([other])["rationale"].logp_NT[0], rtol=1e-5, atol=1e-5
     )
-    plain = score_plain(scorer.model, rows, device=scorer.device)
+    plain = score_padded(scorer.model, rows, device=scorer.device)
     for name in parts:
         torch.testing.assert_close(parts[name].logp_NT, plain[name].logp_NT, rtol=1e-5, atol=1e-5)
     assert rows[0].tokens == ITEMS[0].tokens + 7

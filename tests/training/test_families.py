@@ -110,17 +110,17 @@ def test_a_reference_that_cannot_be_packed_gives_the_true_loss(
         )
         losses.append(math.log1p(math.exp(-0.1 * (ours[0] - theirs[0] - ours[1] + theirs[1]))))
     assert run.metrics[0]["loss"] == pytest.approx(sum(losses) / 16, abs=1e-5)
-    assert run.record["scoring"]["path"] == "packed"
-    assert run.record["reference_scoring"]["path"] == "plain"
+    assert run.record["scoring"]["used"] == "packed"
+    assert run.record["reference_scoring"]["used"] == "padded"
     assert (
         "reference scoring: one padded forward per answer instead of packed rows, because "
         "StableLmAttention" in capsys.readouterr().out
     )
 
 
-@pytest.mark.parametrize("path", ["packed", "plain"])
+@pytest.mark.parametrize("scoring", ["packed", "padded"])
 def test_at_learning_rate_0_every_loss_is_ln_2_whatever_the_lengths(
-    tmp_path: Path, data: Path, tiny_tokenizer: Any, path: str
+    tmp_path: Path, data: Path, tiny_tokenizer: Any, scoring: str
 ) -> None:
     model = folder(tmp_path / "phi3", config("phi3_longrope", tiny_tokenizer), tiny_tokenizer)
     how: dict[str, Any] = {
@@ -128,13 +128,13 @@ def test_at_learning_rate_0_every_loss_is_ln_2_whatever_the_lengths(
         "learning_rate": 0.0,
         "tokens_per_microbatch": 120,
         "eval_data": data,
-        "path": path,
+        "scoring": scoring,
     }
     run = holdfast.train("dpo", model=model, data=data, out=tmp_path / "run", **how)
     losses = [line[name] for line in run.metrics for name in ("loss", "eval/loss") if name in line]
     assert len(losses) == 6
     assert losses == pytest.approx([math.log(2)] * 6, abs=1e-6)
-    assert run.record["scoring"]["path"] == path
+    assert run.record["scoring"]["used"] == scoring
 
 
 @pytest.mark.parametrize("family", ["stablelm", "bloom"])
@@ -151,7 +151,7 @@ def test_a_method_that_draws_samples_falls_back_for_both_its_models(
         max_steps=2,
         learning_rate=0.0,
     )
-    assert run.record["scoring"]["path"] == run.record["reference_scoring"]["path"] == "plain"
+    assert run.record["scoring"]["used"] == run.record["reference_scoring"]["used"] == "padded"
     same = holdfast.train(
         "hypo",
         model=model,
@@ -160,7 +160,7 @@ def test_a_method_that_draws_samples_falls_back_for_both_its_models(
         batch_size=8,
         max_steps=2,
         learning_rate=0.0,
-        path="plain",
+        scoring="padded",
     )
     assert [line["loss"] for line in run.metrics] == [line["loss"] for line in same.metrics]
 

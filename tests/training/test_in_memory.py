@@ -77,8 +77,8 @@ def test_a_batch_is_a_batch_however_it_is_cut(
         whole,
         train(
             method,
-            out=tmp_path / "plain",
-            path="plain",
+            out=tmp_path / "padded",
+            scoring="padded",
             tokens_per_microbatch=10**6,
             reduction=reduction,
             **common,

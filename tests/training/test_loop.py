@@ -115,7 +115,7 @@ def test_a_run_leaves_a_record_metrics_a_card_and_a_model_that_anyone_can_load(
         "reference",
     }
     assert record["results"]["eval_after"]["eval/loss"] == evaluations[1]["eval/loss"]
-    assert record["scoring"]["path"] == "packed"
+    assert record["scoring"]["used"] == "packed"
     assert record["scoring"]["fallbacks"] == 0
     assert record["departure_at_start"] < 1e-5
     assert record["data"]["kept"] == 48
@@ -619,7 +619,7 @@ def test_a_fall_back_is_counted_and_said(
         "scoring: one padded forward per answer instead of packed rows, because the "
         "packed forward failed: RuntimeError: no such" in said
     )
-    assert run.record["scoring"]["path"] == "plain"
+    assert run.record["scoring"]["used"] == "padded"
     assert run.record["scoring"]["fallbacks"] == 1
     assert "one padded forward per answer" in (run.model_path / "README.md").read_text()
     assert difference(packed, run) < 1e-4  # Adam divides by gradients that are partly rounding

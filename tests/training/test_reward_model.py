@@ -88,7 +88,7 @@ def test_it_learns_and_says_how_well_on_held_out_rows(runs: dict[str, Any], kind
     assert sum(b["n"] for b in held["bins"]) == 12 and set(held["groups"]) == {"red", "blue", "sad"}
     steps = [line for line in run.metrics if "loss" in line]
     assert steps[0]["loss"] > steps[-1]["loss"] and steps[-1]["reward/accuracy"] > 0.9
-    assert record["scoring"]["path"] == "packed"
+    assert record["scoring"]["used"] == "packed"
     page = (run.out / "report.html").read_text()
     assert (
         "Is it as right as it is sure?" in page

@@ -88,10 +88,10 @@ def hugging_face(model, batch):
     return float(aux.detach()), gradients(model)
 
 
-def added(model, batch, *, path, tokens, reduction):
+def added(model, batch, *, scoring, tokens, reduction):
     """What the router's loss adds to the gradient of DPO, per unit of its coefficient."""
     context = Distributed(precision="fp32")
-    scorer = TextScorer(model, path=path)
+    scorer = TextScorer(model, scoring=scoring)
     method = get("simpo")
     objective = BoundObjective(method, {"beta": 2.0, "gamma": 0.5}, reduction)
     rows = Examples(batch, [Row("p", chosen="a", rejected="b") for _ in batch])
@@ -109,15 +109,15 @@ def added(model, batch, *, path, tokens, reduction):
     )
 
 
-@pytest.mark.parametrize("path", ["packed", "plain"])
+@pytest.mark.parametrize("scoring", ["packed", "padded"])
 @pytest.mark.parametrize("tokens, pieces", [(10_000, 1), (30, 4)])
 @pytest.mark.parametrize("reduction", [mean(), kl(temperature=0.5)], ids=["one pass", "two passes"])
 def test_any_cut_of_the_batch_gives_hugging_faces_number_and_gradient(
-    path, tokens, pieces, reduction
+    scoring, tokens, pieces, reduction
 ):
     model, batch = mixtral(), items()
     right, slope = hugging_face(model, batch)
-    aux, ours, cut = added(model, batch, path=path, tokens=tokens, reduction=reduction)
+    aux, ours, cut = added(model, batch, scoring=scoring, tokens=tokens, reduction=reduction)
     assert (cut == 1) == (pieces == 1)
     assert aux == pytest.approx(right, rel=1e-5)
     for name, value in slope.items():

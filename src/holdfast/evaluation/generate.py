@@ -27,7 +27,7 @@ from transformers import GenerationConfig
 
 from holdfast.errors import ModelError, OptionError
 from holdfast.models.load import context_length
-from holdfast.scorers.plain import causal_model
+from holdfast.scorers.padded import causal_model
 from holdfast.scorers.rope import forget_lengths
 
 # Largest difference of a next token's log-probability between a batch and a prompt alone that float

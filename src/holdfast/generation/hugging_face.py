@@ -36,7 +36,7 @@ from holdfast.generation.linear import packed_linears
 from holdfast.generation.noise import key
 from holdfast.generation.prefix_cache import PrefixCache, UnservedError, active, attention_of
 from holdfast.models.load import context_length
-from holdfast.scorers.plain import causal_model
+from holdfast.scorers.padded import causal_model
 
 TOLERANCE = {
     torch.float32: 2e-3,

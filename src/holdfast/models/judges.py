@@ -33,7 +33,7 @@ from holdfast.models.load import (
     resolve,
     with_adapter_of,
 )
-from holdfast.scorers.plain import causal_model
+from holdfast.scorers.padded import causal_model
 
 # in config.json: {"kind": "bradley_terry", "settings": {}, "template": "auto", "accept_loss": []}
 KEY = "holdfast_reward"

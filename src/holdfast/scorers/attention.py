@@ -32,7 +32,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from holdfast.errors import ModelError
 from holdfast.scorers.layout import Layout
-from holdfast.scorers.plain import SAFE_KERNELS
+from holdfast.scorers.padded import SAFE_KERNELS
 
 PREFIX = "holdfast:"
 _own: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # what each model used before `install`

@@ -1,8 +1,8 @@
-"""What scorers share: the packed path, the padded one that defines it, and the check of one against
-the other that nobody can leave out.
+"""What scorers share: the packed scoring, the padded one that defines it, and the check of one
+against the other that nobody can leave out.
 
 A scorer checks itself before it says its first number, and again whenever an answer comes that is
-longer than all it was checked on. It takes the padded path from then on where the two differ, or
+longer than all it was checked on. It takes the padded scoring from then on where the two differ, or
 where the packed one raises anything at all.
 
     scorer = TextScorer(model)
@@ -26,11 +26,11 @@ from holdfast.errors import DataError, ModelError
 from holdfast.scorers.attention import install, own_attention, packing, uninstall
 from holdfast.scorers.float32 import in_float32
 from holdfast.scorers.layout import Layout, pack
-from holdfast.scorers.plain import causal_model
+from holdfast.scorers.padded import causal_model
 from holdfast.scorers.rope import Sides, forget_lengths
 from holdfast.types import Scored, Tokenized
 
-Path = Literal["packed", "plain"]
+Scoring = Literal["packed", "padded"]
 
 VERIFIED_ROWS, VERIFIED_ANSWERS = (
     4,
@@ -56,9 +56,9 @@ log = logging.getLogger("holdfast")
 
 @dataclass(frozen=True)
 class Verification:
-    """What came of comparing the packed path with one unpadded forward an answer, in float32."""
+    """What came of comparing the packed scoring with one unpadded forward an answer, in float32."""
 
-    path: Path  # the path in use from now on
+    used: Scoring  # from now on
     # largest difference, nats a token (or what a head puts out); nan where there was nothing to
     # compare
     worst_nats: float
@@ -69,7 +69,7 @@ class Verification:
     one_by_one: bool = (
         False  # each answer in a forward of its own, because padding changes the model's numbers
     )
-    reason: str = ""  # why the packed path is not taken, or not even the padded one
+    reason: str = ""  # why the packed scoring is not taken, or not even the padded one
 
     @property
     def fell_back(self) -> bool:
@@ -80,17 +80,17 @@ class BranchScorer(nn.Module):
     """A model as the training loop sees it: items in, a `Scored` a branch out. Wrap this in DDP or
     FSDP, not the model inside.
 
-    Final classes say what is scored: `packed`, all items in one row, and `plain`, a padded forward
+    Final classes say what is scored: `packed`, all items in one row, and `padded`, a padded forward
     a branch. Both are called by `forward` alone, which sees to it that they are verified and that
     no forward holds sequences that would change each other's numbers.
     """
 
     scores = "scores"  # what to call them
 
-    def __init__(self, model: Any, *, path: Path = "packed"):
+    def __init__(self, model: Any, *, scoring: Scoring = "packed"):
         super().__init__()
         self.model = model
-        self.path: Path = path
+        self.scoring: Scoring = scoring
         self.fallbacks = 0
         self.verification: Verification | None = None
         self._reason = ""
@@ -100,7 +100,7 @@ class BranchScorer(nn.Module):
             inner, "_no_split_modules", None
         )  # where accelerate looks for FSDP's units
         self.sides = Sides.of_model(inner)  # lengths that must not share a forward
-        if path == "packed":
+        if scoring == "packed":
             self._try_install(inner)
 
     def _try_install(self, inner: Any) -> None:
@@ -115,14 +115,14 @@ class BranchScorer(nn.Module):
             self.fall_back(f"the model does not take an attention function: {_one_line(error)}")
 
     def fall_back(self, reason: str) -> None:
-        """Take the padded path from now on."""
-        self.path, self._reason = "plain", reason
+        """Take the padded scoring from now on."""
+        self.scoring, self._reason = "padded", reason
         self.fallbacks += 1
         uninstall(causal_model(self.model))
 
     def adopt(self, known: Verification) -> None:
         """Take over what another scorer of the same model found."""
-        if known.path == "plain" and self.path == "packed":
+        if known.used == "padded" and self.scoring == "packed":
             self.fall_back(known.reason)
         self._one_by_one, self.verification = known.one_by_one, known
 
@@ -137,7 +137,7 @@ class BranchScorer(nn.Module):
     def packed(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
         raise NotImplementedError
 
-    def plain(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
+    def padded(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
         raise NotImplementedError
 
     def sequences(self, item: Tokenized) -> dict[str, Tokenized]:
@@ -154,7 +154,7 @@ class BranchScorer(nn.Module):
         return [causal_model(self.model)]
 
     def _scored(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
-        if self._one_by_one and self.path == "plain":
+        if self._one_by_one and self.scoring == "padded":
             return self._apart(items, self._once)
         if self.sides.boundaries and self.sides_of(items) > 1:
             return self._apart(items, self._once, side=self.sides.of)
@@ -178,11 +178,11 @@ class BranchScorer(nn.Module):
             for model in self.models if self.sides.boundaries else ():
                 forget_lengths(model)
                 around.callback(forget_lengths, model)
-            if self.path == "packed":
+            if self.scoring == "packed":
                 return self.packed(items)
             for model in self.models:
                 around.enter_context(own_attention(model))
-            return self.plain(items)
+            return self.padded(items)
 
     def _apart(
         self,
@@ -245,7 +245,7 @@ class BranchScorer(nn.Module):
             "position_ids": layout.position_L[None],
             "attention_mask": unread,
         }
-        install(inner)  # where another scorer of the same model has just taken the padded path
+        install(inner)  # where another scorer of the same model has just taken the padded scoring
         with packing(inner):
             return decoder(**given, use_cache=False, branches=layout, **more), layout
 
@@ -268,8 +268,8 @@ class BranchScorer(nn.Module):
         answer, on the first rows and the longest.
 
         In float32, outside autocast, without dropout and without touching random state or modes.
-        Where they differ, or where the packed path raises, answers are scored in padded rows from
-        now on; and one by one if padding changes the model's numbers.
+        Where they differ, or where the packed scoring raises, answers are scored in padded rows
+        from now on; and one by one if padding changes the model's numbers.
 
         Raises:
             ModelError: the model cannot be scored at all, or is no causal one.
@@ -287,7 +287,7 @@ class BranchScorer(nn.Module):
             )
         with _undisturbed(self), in_float32(self.model):
             right = self._alone(rows)
-            if self.path == "packed":
+            if self.scoring == "packed":
                 try:
                     with _nudged_embeddings(causal_model(self.model)) as nudge_H:
                         pieces = []
@@ -329,11 +329,11 @@ class BranchScorer(nn.Module):
                         self.fall_back(
                             f"gradients of packed and padded {self.scores} differ by {slope:.1%}"
                         )
-            if self.path == "plain" and not self._one_by_one:
+            if self.scoring == "padded" and not self._one_by_one:
                 self._check_padding(rows, right.parts, tolerance)
         before = self.verification
         self.verification = Verification(
-            self.path,
+            self.scoring,
             worst,
             tolerance,
             slope,
@@ -346,7 +346,7 @@ class BranchScorer(nn.Module):
 
     def _alone(self, rows: Sequence[Tokenized]) -> _Found:
         """One forward a sequence, without padding or mask: what every number is held against."""
-        path, self.path = self.path, "plain"
+        scoring, self.scoring = self.scoring, "padded"
         made: dict[str, list[Scored]] = {}
         places: dict[str, list[int]] = {}
         try:
@@ -379,7 +379,7 @@ class BranchScorer(nn.Module):
                 ),
             ) from error
         finally:
-            self.path = path
+            self.scoring = scoring
         return found
 
     def _check_causal(self, rows: Sequence[Tokenized], parts: Mapping[str, Scored]) -> None:
@@ -405,7 +405,7 @@ class BranchScorer(nn.Module):
 
     def _score_one_by_one(self, why: str) -> None:
         """Give each sequence a forward of its own from now on."""
-        if self.path == "packed":
+        if self.scoring == "packed":
             self.fall_back("")
         if not self._one_by_one:
             self._one_by_one = True
@@ -442,7 +442,7 @@ def said_of(found: Verification) -> str:
         return (
             f"scoring: one padded forward per answer instead of packed rows, because {found.reason}"
         )
-    if found.path == "plain":
+    if found.used == "padded":
         return "scoring: one padded forward per answer, as asked"
     where = f"{found.rows} rows, the longest of {found.longest:,} tokens"
     return (

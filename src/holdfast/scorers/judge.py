@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn.attention import sdpa_kernel
 
 from holdfast.errors import ModelError
-from holdfast.scorers.branches import BranchScorer, Path
-from holdfast.scorers.plain import SAFE_KERNELS, causal_model
+from holdfast.scorers.branches import BranchScorer, Scoring
+from holdfast.scorers.padded import SAFE_KERNELS, causal_model
 from holdfast.types import Scored, Tokenized
 
 
@@ -31,8 +31,8 @@ class JudgeScorer(BranchScorer):
 
     scores = "outputs of the head"
 
-    def __init__(self, model: Any, *, path: Path = "packed", prompt: str | None = None):
-        super().__init__(model, path=path)
+    def __init__(self, model: Any, *, scoring: Scoring = "packed", prompt: str | None = None):
+        super().__init__(model, scoring=scoring)
         self.prompt = prompt  # what to call the outputs at the prompt's end; None where nobody asks
 
     def packed(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
@@ -43,7 +43,7 @@ class JudgeScorer(BranchScorer):
             for name, at_N in self._ends(items).items()
         }
 
-    def plain(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
+    def padded(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
         sequences = {
             name: [[*_prompt_of(item, name), *item.answers[name]] for item in items]
             for name in items[0].answers

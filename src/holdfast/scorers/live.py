@@ -24,9 +24,9 @@ from holdfast.card import Head
 from holdfast.errors import ModelError
 from holdfast.inputs import activation, token_kl
 from holdfast.inputs.base import Input
-from holdfast.scorers.branches import Path
+from holdfast.scorers.branches import Scoring
 from holdfast.scorers.head import divergence, token_logp, token_logp_and_kl
-from holdfast.scorers.plain import Padded, causal_model, sequences_of
+from holdfast.scorers.padded import Padded, causal_model, sequences_of
 from holdfast.scorers.rope import Sides
 from holdfast.scorers.text import TextScorer, by_branch, split
 from holdfast.types import Scored, Tokenized
@@ -67,7 +67,7 @@ class LiveScorer(TextScorer):
         wants: the method's inputs; `token_kl` and `activation` are made.
         reference: in memory; needed for those, and for a head that reads it.
         head: the method's own, if it has one.
-        path: as for `TextScorer`.
+        scoring: as for `TextScorer`.
     """
 
     scores = "log-probabilities, divergences or outputs of the head"
@@ -79,9 +79,9 @@ class LiveScorer(TextScorer):
         wants: Collection[Input],
         reference: Standing | None = None,
         head: Head | None = None,
-        path: Path = "packed",
+        scoring: Scoring = "packed",
     ):
-        super().__init__(model, path=path)
+        super().__init__(model, scoring=scoring)
         self.wants = wants
         self._reference = (
             reference  # no module of this one: it is neither trained nor wrapped nor saved
@@ -139,9 +139,9 @@ class LiveScorer(TextScorer):
             layout, made | self._further(states_RLH, None if theirs is None else theirs[1])
         )
 
-    def plain(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
+    def padded(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
         if self._log_probs_alone:
-            return super().plain(items)
+            return super().padded(items)
         return {
             name: self._plain_branch(sequences) for name, sequences in sequences_of(items).items()
         }

@@ -78,7 +78,7 @@ def score_reference(
     """
     path = None
     if cache_dir is not None:
-        name = hashlib.sha256(f"2|{key}|{scorer.path}|{items_hash(items)}".encode()).hexdigest()[
+        name = hashlib.sha256(f"2|{key}|{scorer.scoring}|{items_hash(items)}".encode()).hexdigest()[
             :32
         ]
         path = Path(cache_dir) / f"reference-{name}.safetensors"

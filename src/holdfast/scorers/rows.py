@@ -29,7 +29,7 @@ def score(
     reference: Any = None,
     template: str = "auto",
     accept_loss: Sequence[str] = (),
-    path: str = "packed",
+    scoring: str = "packed",
 ) -> Batch:
     """Log-probabilities of the answers of some rows under a policy, and under a reference if one is
     given.
@@ -52,7 +52,7 @@ def score(
             `policy.disable_adapter()` around a call.
         template: "auto", "chat", "plain" or "none", as in `holdfast.data.tokenize`.
         accept_loss: what the chat template may drop of a row, likewise.
-        path: "packed", or "plain" for one padded forward per answer.
+        scoring: "packed", or "padded" for one padded forward per answer.
 
     Returns:
         Pairs for comparisons, Answers for single answers.
@@ -71,10 +71,10 @@ def score(
             else "rows to score must be all comparisons or all single answers"
         )
     tokenized = tokenize(rows, tokenizer, template=template, accept_loss=accept_loss)
-    scorer = _scorer(policy, path, tokenized.items)
+    scorer = _scorer(policy, scoring, tokenized.items)
     parts = scorer(tokenized.items)
     if reference is not None:
-        other = _scorer(reference, path, tokenized.items)
+        other = _scorer(reference, scoring, tokenized.items)
         was_training = other.model.training
         other.model.eval()
         with torch.no_grad():
@@ -84,13 +84,13 @@ def score(
     return assemble(Pairs if kinds == {True} else Answers, parts, tokenized.rows, groups)
 
 
-def _scorer(model: Any, path: str, items: Sequence[Tokenized]) -> TextScorer:
+def _scorer(model: Any, scoring: str, items: Sequence[Tokenized]) -> TextScorer:
     """A scorer of the model that is verified on these items."""
     if isinstance(model, TextScorer):
         return model
-    scorer = TextScorer(model, path=path)  # type: ignore[arg-type]
+    scorer = TextScorer(model, scoring=scoring)  # type: ignore[arg-type]
     known = _verified.setdefault(model, {})
-    if path in known:
-        scorer.adopt(known[path])
-    known[path] = scorer.check(items)
+    if scoring in known:
+        scorer.adopt(known[scoring])
+    known[scoring] = scorer.check(items)
     return scorer

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from holdfast.scorers.layout import Layout
-from holdfast.scorers.plain import causal_model
+from holdfast.scorers.padded import causal_model
 from holdfast.scorers.text import TextScorer, split
 from holdfast.types import Scored, Tokenized
 
@@ -36,13 +36,13 @@ class StateScorer(TextScorer):
             _means(hidden_LH, layout, list(items[0].branches))
         )
 
-    def plain(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
+    def padded(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
         decoder, _, _ = split(causal_model(self.model))
         states = {
             name: torch.stack([_state(decoder, item, name, self.device) for item in items])
             for name in items[0].branches
         }
-        return super().plain(items) | _parts(states)
+        return super().padded(items) | _parts(states)
 
 
 def _parts(states: dict[str, Tensor]) -> dict[str, Scored]:

@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import ModelError
-from holdfast.scorers.branches import BranchScorer, Path, Verification, ranks_past_tokens
+from holdfast.scorers.branches import BranchScorer, Scoring, Verification, ranks_past_tokens
 from holdfast.scorers.head import token_logp
 from holdfast.scorers.layout import Layout
-from holdfast.scorers.plain import causal_model, score_plain
+from holdfast.scorers.padded import causal_model, score_padded
 from holdfast.types import Scored, Tokenized
 
 __all__ = [
-    "Path",
+    "Scoring",
     "TextScorer",
     "Verification",
     "causal_model",
@@ -58,8 +58,8 @@ class TextScorer(BranchScorer):
         )
         return by_branch(layout, {"logp_NT": logp_R})
 
-    def plain(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
-        return score_plain(self.model, items, device=self.device)
+    def padded(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
+        return score_padded(self.model, items, device=self.device)
 
     def _check_causal(self, rows: Sequence[Tokenized], parts: Mapping[str, Scored]) -> None:
         """The first half of an answer must have the same log-probabilities with and without the

@@ -88,7 +88,7 @@ def check_start(result: BatchResult, objective: BoundObjective, *, precision: st
             "not repeat itself (dropout, or a kernel)",
             hint=(
                 "delete the run's reference folder if it was written by something else; "
-                "path='plain' tells whether packing is at fault"
+                "scoring='padded' tells whether packing is at fault"
             ),
         )
     return abs(read - wanted)

@@ -74,9 +74,9 @@ class Options(Reading):
         "train with the model's dropout; off by default, so that losses are exact and "
         "step 0 can be checked",
     ] = False
-    path: Annotated[
-        Literal["packed", "plain"],
-        "how answers are scored; packed is checked against plain on the first batch",
+    scoring: Annotated[
+        Literal["packed", "padded"],
+        "how answers are scored; packed is checked against padded before the first step",
     ] = "packed"
     router_aux_loss: Annotated[
         Literal["config", "off"],

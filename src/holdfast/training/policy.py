@@ -20,7 +20,7 @@ from holdfast.models.load import load_policy
 from holdfast.models.trained import POLICY as NAME
 from holdfast.reductions import with_average
 from holdfast.scorers.live import LiveScorer, Standing
-from holdfast.scorers.plain import causal_model
+from holdfast.scorers.padded import causal_model
 from holdfast.scorers.text import TextScorer
 from holdfast.training.execute import carry_out
 from holdfast.training.metrics import batch_metrics
@@ -57,7 +57,7 @@ class Policy(TextTask):
         self, model: Any, method: Method, reference: Standing | None, options: Options
     ) -> TextScorer:
         if reference is None and method.head is None:
-            return TextScorer(model, path=options.path)
+            return TextScorer(model, scoring=options.scoring)
         if reference is not None:
             _refuse_another_vocabulary(method.name, model, reference.model)
         return LiveScorer(
@@ -65,7 +65,7 @@ class Policy(TextTask):
             wants=method.card.needs,
             reference=reference,
             head=method.head,
-            path=options.path,
+            scoring=options.scoring,
         )
 
     def metrics(

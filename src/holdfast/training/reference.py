@@ -25,8 +25,7 @@ from torch import Tensor, nn
 from holdfast.errors import OptionError
 from holdfast.scorers.branches import Verification
 from holdfast.scorers.reference import model_hash, score_reference
-from holdfast.scorers.text import Path as ScoringPath
-from holdfast.scorers.text import TextScorer
+from holdfast.scorers.text import Scoring, TextScorer
 from holdfast.training.batching import split
 from holdfast.training.distributed import Distributed
 from holdfast.training.gradient import score_batch
@@ -59,7 +58,12 @@ class _Shared:
     """
 
     def __init__(self, context: Distributed, scorer: nn.Module, inner: TextScorer):
-        self.context, self.scorer, self.path, self.model = context, scorer, inner.path, inner.model
+        self.context, self.scorer, self.scoring, self.model = (
+            context,
+            scorer,
+            inner.scoring,
+            inner.model,
+        )
 
     def __call__(self, items: Sequence[Tokenized]) -> dict[str, Scored]:
         lengths = [item.tokens for item in items]
@@ -118,7 +122,7 @@ def reference_log_probs(
     precision: str,
     cache: Path,
     tokens: int,
-    path: ScoringPath,
+    scoring: Scoring,
 ) -> Reference:
     """Score the reference, or read its numbers back. A model that was loaded for it is let go.
 
@@ -130,7 +134,7 @@ def reference_log_probs(
         precision: arithmetic of the forward pass; part of what the numbers depend on.
         cache: folder of the numbers.
         tokens: packed tokens scored at once, by each process.
-        path: how another model is scored, "packed" or "plain".
+        scoring: how another model is scored, "packed" or "padded".
     """
     inner: TextScorer = context.unwrap(scorer)
     how: dict[str, Any] = {
@@ -147,7 +151,7 @@ def reference_log_probs(
             found = score_reference(_Shared(context, scorer, inner), items, **how)  # type: ignore[arg-type]
         return Reference(named.who, named.identity, named.is_start, found)
     with _on(named.model, context.device):
-        other = TextScorer(named.model, path=path)
+        other = TextScorer(named.model, scoring=scoring)
         verification = verify(context, other, items)
         with context.accelerator.autocast() if precision != "fp32" else nullcontext():
             found = score_reference(_Shared(context, other, other), items, **how)  # type: ignore[arg-type]

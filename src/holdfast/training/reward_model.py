@@ -157,7 +157,7 @@ class RewardModel(TextTask):
         self, model: Any, method: Method, reference: Standing | None, options: Options
     ) -> JudgeScorer:
         prompt = PROMPT if self.method.reads_prompt else None
-        return JudgeScorer(model, path=options.path, prompt=prompt)
+        return JudgeScorer(model, scoring=options.scoring, prompt=prompt)
 
     def metrics(
         self, result: BatchResult, *, groups: Sequence[str], robust: bool

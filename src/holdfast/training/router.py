@@ -30,7 +30,7 @@ from torch import Tensor
 
 from holdfast.errors import ModelError
 from holdfast.scorers.layout import Layout
-from holdfast.scorers.plain import causal_model
+from holdfast.scorers.padded import causal_model
 from holdfast.training.distributed import Distributed
 
 AGREES = 1e-3  # relative, in float32

@@ -212,7 +212,7 @@ def verified_scorer(
         rows=loaded.rows.train,
         seed=options.seed,
         tokens=options.budget(context.device.type),
-        path=options.path,
+        scoring=options.scoring,
         trust_remote_code=options.trust_remote_code,
     )
     if sampler is None:
@@ -239,7 +239,7 @@ def scored_reference(
         precision=options.precision,
         cache=Path(options.reference_cache or request.out / "reference"),
         tokens=options.budget(context.device.type),
-        path=options.path,
+        scoring=options.scoring,
     )
 
 

@@ -20,7 +20,7 @@ from holdfast.errors import RunError
 from holdfast.evaluation.generate import generate
 from holdfast.inputs import samples
 from holdfast.models.load import load_policy
-from holdfast.scorers.text import Path, TextScorer, score_in_chunks
+from holdfast.scorers.text import Scoring, TextScorer, score_in_chunks
 from holdfast.training.distributed import Distributed
 from holdfast.training.examples import Examples
 from holdfast.training.sources.source import Source
@@ -110,7 +110,7 @@ def sampler_for(
     rows: Examples,
     seed: int,
     tokens: int,
-    path: Path = "packed",
+    scoring: Scoring = "packed",
     trust_remote_code: bool,
 ) -> Sampler | None:
     """A sampler if the method wants one. To be called before the first step and before a checkpoint
@@ -139,7 +139,7 @@ def sampler_for(
         if asked is None
         else load_policy(asked, trust_remote_code=trust_remote_code)
     )
-    reference = TextScorer(_frozen(model).to(context.device), path=path)
+    reference = TextScorer(_frozen(model).to(context.device), scoring=scoring)
     longest = max(len(ids) for item in rows.items for ids in item.branches.values())
     return Sampler(context, policy, reference, tokenizer, longest, seed, tokens)
 

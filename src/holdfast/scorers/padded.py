@@ -1,8 +1,8 @@
 """The slow obvious way: one right-padded row per answer, prompt and all, and the model's own
 logits.
 
-What the packed path must equal, and what is used when it does not (a recurrent layer, an attention
-that takes no layout).
+What the packed scoring must equal, and what is used when it does not (a recurrent layer, an
+attention that takes no layout).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def causal_model(model: Any) -> Any:
     return get() if callable(get) else model
 
 
-def score_plain(
+def score_padded(
     model: Any, items: Sequence[Tokenized], *, device: torch.device
 ) -> dict[str, Scored]:
     """One `Scored` per branch, each from a padded forward of its own."""
