@@ -246,6 +246,22 @@ def test_the_same_rows_under_another_name_are_the_same_data(
     assert tree(finished["out"]) == before
 
 
+def test_a_finished_run_on_a_disk_that_is_read_only_is_resumed_and_not_written(
+    finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any, **more: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    before = tree(finished["out"])
+    monkeypatch.setattr("holdfast.files.tempfile.mkstemp", refuse)
+    assert train("dpo", **finished, resume=True).status == "finished"
+    with pytest.raises(RunError, match=r"beta was 0\.1 and is now 0\.2"):
+        train("dpo", **{**finished, "beta": 0.2}, resume=True)
+    with pytest.raises(OptionError, match="Read-only"):
+        train("dpo", **finished)
+    assert tree(finished["out"]) == before
+
+
 @pytest.mark.parametrize("how", ["policy", "reward"])
 def test_resuming_writes_a_report_that_is_missing(
     setting: dict[str, Any], tmp_path: Path, how: str

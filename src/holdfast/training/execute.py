@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from holdfast.card import Reduction
-from holdfast.errors import RunError, shown
+from holdfast.errors import OptionError, RunError, shown
 from holdfast.files import (
     TEMPORARY,
     folder_to_write,
@@ -53,10 +53,16 @@ def carry_out(request: RunRequest, *, resume: bool) -> Run:
     if request.reduction is not None and not isinstance(request.reduction, Reduction):
         typed("reduction", str, request.reduction)
     try_settings(request.method, request.settings)
-    request = replace(request, out=folder_to_write(request.out))
+    try:
+        request = replace(request, out=folder_to_write(request.out))
+    except OptionError:
+        record = read_record(request.out) if typed("resume", bool, resume) else None
+        if not is_finished(record, request.out):
+            raise
+        return read_only(request, record)
     with opened(request.out, request.options, resume) as (context, before):
         finished = Run(request.out)
-        if before is not None and before["status"] == "finished" and finished.model_path.is_dir():
+        if is_finished(before, request.out):
             load(context, request, before)  # refuses another run
             if context.is_main and not (request.out / REPORT).is_file():
                 report(request, finished)
@@ -67,6 +73,18 @@ def carry_out(request: RunRequest, *, resume: bool) -> Run:
         with recorded(run.out, run.record, active=context.is_main):
             run_to_the_end(run, request)
         return finished
+
+
+def is_finished(record: Mapping[str, Any] | None, out: Path) -> TypeGuard[Mapping[str, Any]]:
+    """Whether a run has nothing left to do. One without its model takes its last steps again."""
+    return record is not None and record["status"] == "finished" and Run(out).model_path.is_dir()
+
+
+def read_only(request: RunRequest, record: Mapping[str, Any]) -> Run:
+    """A finished run where nothing can be written is the run, if it is of what was asked."""
+    context = Distributed(precision=request.options.precision)
+    load(context, request, record)
+    return Run(request.out)
 
 
 def stage_is_done(request: RunRequest, records: Mapping[str, Any]) -> bool:
