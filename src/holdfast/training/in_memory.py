@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+
+from torch import nn
 
 from holdfast.errors import ModelError, OptionError, RunError
 from holdfast.scorers.live import Standing
@@ -14,7 +15,7 @@ from holdfast.training.request import RunRequest
 
 
 def in_memory_reference(
-    context: Distributed, request: RunRequest, model: Any, *, fresh_adapter: bool
+    context: Distributed, request: RunRequest, model: nn.Module, *, fresh_adapter: bool
 ) -> Standing | None:
     """The reference, on the device, if the task keeps it in memory for this method. To be called
     before the first step and before a checkpoint moves in.
@@ -44,7 +45,7 @@ def in_memory_reference(
     return reference
 
 
-def _frozen(request: RunRequest, model: Any, fresh_adapter: bool) -> Standing:
+def _frozen(request: RunRequest, model: nn.Module, fresh_adapter: bool) -> Standing:
     asked = request.reference
     off = isinstance(asked, str) and asked == ADAPTER_OFF
     if off and not is_adapter(model):

@@ -13,10 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from torch import nn
+
 from holdfast.card import Method, Reduction
 from holdfast.errors import HoldfastError
 from holdfast.files import folder_to_write
 from holdfast.inputs import reference as reference_input
+from holdfast.models.protocols import Saved
 from holdfast.scorers.reference import model_hash
 from holdfast.training.distributed import Distributed
 from holdfast.training.objective import BoundObjective
@@ -44,8 +47,8 @@ class Loaded:
     """
 
     options: Options
-    model: Any
-    processor: Any
+    model: nn.Module
+    processor: Saved
     rows: Prepared
     objective: BoundObjective
     reference: NamedReference | None
@@ -121,7 +124,9 @@ def _load(context: Distributed, request: RunRequest, quarantine: Path) -> Loaded
     )
 
 
-def _rows(context: Distributed, request: RunRequest, processor: Any, quarantine: Path) -> Prepared:
+def _rows(
+    context: Distributed, request: RunRequest, processor: Saved, quarantine: Path
+) -> Prepared:
     with TemporaryDirectory() as scratch:
         # all processes read all rows, one of them keeps what it quarantines
         folder, options = quarantine if context.is_main else Path(scratch), request.options

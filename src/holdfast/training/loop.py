@@ -53,7 +53,7 @@ def steps(run: RunState) -> Iterator[Metrics]:
                 run.objective,
                 precision=options.precision,
             )
-        learning_rate = run.scheduler.get_last_lr()[0]
+        learning_rate = float(run.scheduler.get_last_lr()[0])
         run.optimizer.step()
         run.scheduler.step()
         run.optimizer.zero_grad(set_to_none=True)

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
+from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from holdfast.errors import ModelError, RunError
+from holdfast.models.protocols import Saved
 from holdfast.training.options import Options
 from holdfast.training.run.checkpoint import FULL
 
@@ -20,7 +22,7 @@ PREFIX = "model."  # of the policy inside its scorer
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
-def with_adapter(policy: Any, options: Options, task: str) -> Any:
+def with_adapter(policy: nn.Module, options: Options, task: str) -> nn.Module:
     """A fresh LoRA adapter around the model, `task` in peft's words. It changes nothing until it is
     trained.
     """
@@ -50,7 +52,7 @@ def with_adapter(policy: Any, options: Options, task: str) -> Any:
         ) from error
 
 
-def is_adapter(policy: Any) -> bool:
+def is_adapter(policy: nn.Module) -> bool:
     return hasattr(policy, "peft_config")
 
 
@@ -86,9 +88,11 @@ def evaluating(scorer: nn.Module, options: Options) -> Iterator[None]:
         training_mode(scorer, options)
 
 
-def enable_checkpointing(policy: Any) -> None:
+def enable_checkpointing(policy: nn.Module) -> None:
     try:
-        policy.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        _pretrained(policy).gradient_checkpointing_enable(
+            gradient_checkpointing_kwargs={"use_reentrant": False}
+        )
     except (ValueError, AttributeError) as error:
         raise ModelError(
             f"{type(policy).__name__} cannot recompute activations: {error}",
@@ -130,7 +134,7 @@ def _decayed(parameters: list[nn.Parameter], options: Options, rate: float) -> l
     ]
 
 
-def build_scheduler(optimizer: torch.optim.Optimizer, options: Options, total: int) -> Any:
+def build_scheduler(optimizer: torch.optim.Optimizer, options: Options, total: int) -> LRScheduler:
     warmup = (
         options.warmup_steps
         if options.warmup_steps is not None
@@ -160,36 +164,44 @@ def final_weights(scorer: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def save_pretrained(policy: Any, tokenizer: Any, weights: dict[str, Tensor], folder: Path) -> None:
+def save_pretrained(
+    policy: nn.Module, tokenizer: Saved, weights: dict[str, Tensor], folder: Path
+) -> None:
     """What `from_pretrained` reads: the model, or the adapter with its base named, and the
     tokenizer with its chat template.
     """
+    made = _pretrained(policy)
     if is_adapter(policy):
-        for config in policy.peft_config.values():
+        for config in made.peft_config.values():
             base = str(config.base_model_name_or_path or "")
             config.base_model_name_or_path = (
                 str(Path(base).resolve()) if base and Path(base).is_dir() else base
             )
-        policy.save_pretrained(
+        made.save_pretrained(
             folder, state_dict=weights, safe_serialization=True, save_embedding_layers=False
         )
-        if any(config.task_type == "SEQ_CLS" for config in policy.peft_config.values()):
-            policy.get_base_model().config.save_pretrained(
+        if any(config.task_type == "SEQ_CLS" for config in made.peft_config.values()):
+            made.get_base_model().config.save_pretrained(
                 folder
             )  # the base's own config knows nothing of the head
         (folder / "README.md").unlink(missing_ok=True)
     else:
-        policy.save_pretrained(folder, state_dict=weights, safe_serialization=True)
+        made.save_pretrained(folder, state_dict=weights, safe_serialization=True)
     tokenizer.save_pretrained(folder)
 
 
 @contextlib.contextmanager
-def adapter_off(policy: Any) -> Any:
+def adapter_off(policy: nn.Module) -> Iterator[None]:
     """The base model under the adapter."""
     if not is_adapter(policy):
         raise ModelError(
             "reference='adapter-off', but the model has no adapter",
             hint="set lora_rank, or leave reference out",
         )
-    with policy.disable_adapter():
+    with _pretrained(policy).disable_adapter():
         yield
+
+
+def _pretrained(model: nn.Module) -> Any:
+    """The model with what transformers and peft add to a module."""
+    return model

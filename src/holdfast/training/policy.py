@@ -11,12 +11,15 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from holdfast.card import Average, Method, Reduction
 from holdfast.errors import ModelError
 from holdfast.files import path_of
 from holdfast.inputs.base import TokenValue
 from holdfast.methods import get
 from holdfast.models.load import load_policy
+from holdfast.models.protocols import ModelSource, TokenizerSource
 from holdfast.models.trained import POLICY as NAME
 from holdfast.reductions import with_average
 from holdfast.scorers.live import LiveScorer, Standing
@@ -41,7 +44,7 @@ class Policy(TextTask):
 
     name, adapter, router_loss = NAME, "CAUSAL_LM", True
 
-    def load(self, source: Any, options: Options) -> Any:
+    def load(self, source: ModelSource, options: Options) -> nn.Module:
         return load_policy(source, trust_remote_code=options.trust_remote_code)
 
     def keeps_reference(self, method: Method) -> str:
@@ -54,7 +57,7 @@ class Policy(TextTask):
         return f"{method.name} reads {' and '.join(read)} from it, which no cache could hold"
 
     def scorer(
-        self, model: Any, method: Method, reference: Standing | None, options: Options
+        self, model: nn.Module, method: Method, reference: Standing | None, options: Options
     ) -> TextScorer:
         if reference is None and method.head is None:
             return TextScorer(model, scoring=options.scoring)
@@ -86,7 +89,7 @@ class Policy(TextTask):
 POLICY = Policy()
 
 
-def _refuse_another_vocabulary(method: str, model: Any, reference: Any) -> None:
+def _refuse_another_vocabulary(method: str, model: nn.Module, reference: nn.Module) -> None:
     ours, theirs = (
         causal_model(one).config.get_text_config().vocab_size for one in (model, reference)
     )
@@ -103,12 +106,12 @@ def _refuse_another_vocabulary(method: str, model: Any, reference: Any) -> None:
 def train(
     method: str | Method,
     *,
-    model: Any,
+    model: ModelSource,
     data: Any,
     out: str | os.PathLike[str],
-    reference: Any = None,
+    reference: ModelSource | None = None,
     eval_data: Any = None,
-    tokenizer: Any = None,
+    tokenizer: TokenizerSource | None = None,
     reduction: str | Reduction | None = None,
     average: str | Average | None = None,
     resume: bool = False,

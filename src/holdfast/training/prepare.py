@@ -15,6 +15,7 @@ import numpy as np
 from holdfast.card import Method, Reduction
 from holdfast.data.read import Dataset
 from holdfast.errors import DataError, OptionError
+from holdfast.models.protocols import Saved
 from holdfast.training.examples import Examples
 from holdfast.training.options import Options
 from holdfast.training.task import Task
@@ -37,10 +38,10 @@ class Prepared:
 
 
 def prepare(
-    task: Task,
+    task: Task[Any],
     method: Method,
     reduction: Reduction,
-    processor: Any,
+    processor: Saved,
     options: Options,
     *,
     data: Any,

@@ -85,10 +85,10 @@ class NamedReference:
     who: str
     identity: str
     is_start: bool
-    model: Any = None
+    model: nn.Module | None = None
 
 
-def named_reference(request: RunRequest, policy: Any, start_hash: str) -> NamedReference:
+def named_reference(request: RunRequest, policy: nn.Module, start_hash: str) -> NamedReference:
     """The model that `reference=` names, and the hash of its content.
 
     Args:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.card import Method, Reduction
+from holdfast.models.protocols import ModelSource, TokenizerSource
 from holdfast.training.options import Options
 from holdfast.training.task import Task
 
@@ -54,17 +55,17 @@ class RunRequest:
         stage: which stretch of the run this is.
     """
 
-    task: Task
+    task: Task[Any]
     method: Method
     settings: dict[str, Any]
     options: Options
-    model: Any
+    model: ModelSource
     data: Any
     out: Path
     call: Mapping[str, Any]
-    reference: Any = None
+    reference: ModelSource | None = None
     eval_data: Any = None
-    tokenizer: Any = None
+    tokenizer: TokenizerSource | None = None
     reduction: str | Reduction | None = None
     stage: Stage = Stage()
 

@@ -17,13 +17,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from holdfast.card import Method, Reduction
 from holdfast.evaluation.calibration import calibration
 from holdfast.files import path_of
 from holdfast.inputs import group
 from holdfast.models.judges import load_judge, mark
+from holdfast.models.protocols import ModelSource, Tokenizer, TokenizerSource
 from holdfast.models.trained import REWARD_MODEL
 from holdfast.rewards.kind import PROMPT, RewardMethod, heads
 from holdfast.rewards.table import get
@@ -55,11 +56,11 @@ DEFAULTS: Mapping[str, Any] = {
 def train_reward(
     kind: str | RewardMethod,
     *,
-    model: Any,
+    model: ModelSource,
     data: Any,
     out: str | os.PathLike[str],
     eval_data: Any = None,
-    tokenizer: Any = None,
+    tokenizer: TokenizerSource | None = None,
     reduction: str | Reduction | None = None,
     resume: bool = False,
     **options_and_settings: Any,
@@ -134,7 +135,7 @@ class RewardModel(TextTask):
     def __init__(self, method: RewardMethod, settings: Mapping[str, Any]):
         self.method, self.settings = method, settings
 
-    def load(self, source: Any, options: Options) -> Any:
+    def load(self, source: ModelSource, options: Options) -> nn.Module:
         return load_judge(
             source,
             outputs=self.method.width(**self.settings),
@@ -142,7 +143,7 @@ class RewardModel(TextTask):
             trust_remote_code=options.trust_remote_code,
         )
 
-    def ready(self, model: Any, processor: Any, options: Options) -> None:
+    def ready(self, model: nn.Module, processor: Tokenizer, options: Options) -> None:
         """What kind of reward model it is stands in its config."""
         mark(
             model,
@@ -154,7 +155,7 @@ class RewardModel(TextTask):
         )
 
     def scorer(
-        self, model: Any, method: Method, reference: Standing | None, options: Options
+        self, model: nn.Module, method: Method, reference: Standing | None, options: Options
     ) -> JudgeScorer:
         prompt = PROMPT if self.method.reads_prompt else None
         return JudgeScorer(model, scoring=options.scoring, prompt=prompt)

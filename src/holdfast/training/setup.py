@@ -113,7 +113,7 @@ def begin(context: Distributed, request: RunRequest, before: Mapping[str, Any] |
 # ------------------------------------------------------------ the model
 
 
-def trainable(context: Distributed, request: RunRequest, model: Any) -> Any:
+def trainable(context: Distributed, request: RunRequest, model: nn.Module) -> nn.Module:
     """The model with its new adapter if one is asked for, on the device, unless it is sharded."""
     options = request.options
     if options.lora_rank:
@@ -126,7 +126,7 @@ def trainable(context: Distributed, request: RunRequest, model: Any) -> Any:
 
 
 def listened_router(
-    context: Distributed, request: RunRequest, model: Any
+    context: Distributed, request: RunRequest, model: nn.Module
 ) -> tuple[RouterLoss | None, list[str]]:
     """The load-balancing loss of the model's routers, and what the reader is told of it.
 
@@ -190,7 +190,7 @@ class Scoring:
 
 
 def verified_scorer(
-    context: Distributed, request: RunRequest, loaded: Loaded, model: Any
+    context: Distributed, request: RunRequest, loaded: Loaded, model: nn.Module
 ) -> Scoring:
     """The model's scorer, verified on all the rows it will meet."""
     options, method = loaded.options, request.method

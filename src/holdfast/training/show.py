@@ -15,6 +15,7 @@ from holdfast.card import Average, Method, Reduction
 from holdfast.data.show import show
 from holdfast.methods import get
 from holdfast.models.load import load_tokenizer
+from holdfast.models.protocols import Place, Tokenizer
 from holdfast.reductions import with_average
 from holdfast.terminal import Terminal
 from holdfast.training.examples import Examples
@@ -26,10 +27,10 @@ from holdfast.training.text import encode_text
 def show_rows(
     method: str | Method,
     *,
-    model: Any,
+    model: Place,
     data: Any,
     n: int = 3,
-    tokenizer: Any = None,
+    tokenizer: Tokenizer | None = None,
     reduction: str | Reduction | None = None,
     average: str | Average | None = None,
     console: Console | None = None,
@@ -59,7 +60,13 @@ def show_rows(
 
 
 def first_rows(
-    method: Method, reduction: Reduction, tokenizer: Any, options: Options, *, data: Any, n: int
+    method: Method,
+    reduction: Reduction,
+    tokenizer: Tokenizer,
+    options: Options,
+    *,
+    data: Any,
+    n: int,
 ) -> tuple[Examples, list[str]]:
     """The first `n` rows as `train` would make them, and what was said of all that were read.
     Nothing is written.

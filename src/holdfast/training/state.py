@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from holdfast.models.protocols import Saved
 from holdfast.training import batching
 from holdfast.training.batching import Microbatch
 from holdfast.training.distributed import Distributed
@@ -55,17 +56,17 @@ class RunState:
     """
 
     context: Distributed
-    task: Task
+    task: Task[Any]
     options: Options
     out: Path
     stage: Stage
     objective: BoundObjective
     source: Source
-    model: Any
-    processor: Any
+    model: nn.Module
+    processor: Saved
     scorer: nn.Module
     optimizer: torch.optim.Optimizer
-    scheduler: Any
+    scheduler: torch.optim.lr_scheduler.LRScheduler
     total: int
     record: dict[str, Any]
     whole: dict[str, Any]

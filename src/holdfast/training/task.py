@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from holdfast.card import Method
 from holdfast.data.read import Dataset as Rows
+from holdfast.models.protocols import ModelSource, Saved, TokenizerSource
 from holdfast.scorers.branches import BranchScorer
 from holdfast.scorers.live import Standing
 from holdfast.training.examples import Examples
@@ -26,10 +27,7 @@ if TYPE_CHECKING:
     from holdfast.training.sources.source import Source
 
 
-class Processor(Protocol):
-    """What turns rows into what the model reads, and is saved beside it: a tokenizer, say."""
-
-    def save_pretrained(self, save_directory: Any, /) -> Any: ...
+P = TypeVar("P", bound=Saved)  # what turns rows into what the model reads: a tokenizer, say
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Encoded:
     said: Sequence[str] = ()
 
 
-class Task(ABC):
+class Task(ABC, Generic[P]):
     """What a run trains: how it is loaded, encoded, scored, measured and described.
 
     A new task (a diffusion model, say) is one file: a final subclass, and the function that starts
@@ -80,14 +78,19 @@ class Task(ABC):
     # ------------------------------------------------------------ loaded
 
     @abstractmethod
-    def load(self, source: Any, options: Options) -> Any:
+    def load(self, source: ModelSource, options: Options) -> nn.Module:
         """The model before its first step; the same source, options and seed give the same."""
 
     @abstractmethod
     def processor(
-        self, given: Any, source: Any, model: Any, options: Options, notes: list[str]
-    ) -> Any:
-        """What turns rows into what the model reads (see `Processor`).
+        self,
+        given: TokenizerSource | None,
+        source: ModelSource,
+        model: nn.Module,
+        options: Options,
+        notes: list[str],
+    ) -> P:
+        """What turns rows into what the model reads, and is saved beside it: a tokenizer, say.
 
         Args:
             given: `tokenizer=` as it was given; None for the one that lies with the model.
@@ -97,11 +100,11 @@ class Task(ABC):
             notes: what the reader should know is added here.
         """
 
-    def fit_options(self, options: Options, model: Any) -> Options:
+    def fit_options(self, options: Options, model: nn.Module) -> Options:
         """Options that were left open, as the model has it: such as its longest row."""
         return options
 
-    def ready(self, model: Any, processor: Any, options: Options) -> None:
+    def ready(self, model: nn.Module, processor: P, options: Options) -> None:
         """Last touches on the model once its processor is there."""
         return
 
@@ -109,7 +112,7 @@ class Task(ABC):
 
     @abstractmethod
     def encode(
-        self, rows: Rows, method: Method, processor: Any, options: Options, skipped: Path | None
+        self, rows: Rows, method: Method, processor: P, options: Options, skipped: Path | None
     ) -> Encoded:
         """Rows as the scorer reads them.
 
@@ -126,7 +129,7 @@ class Task(ABC):
 
     @abstractmethod
     def identity(
-        self, processor: Any, options: Options, items: Sequence[Tokenized]
+        self, processor: P, options: Options, items: Sequence[Tokenized]
     ) -> dict[str, str]:
         """Hashes of all that the items were made with, by name, and at last of the items: a run is
         only continued if they are as they were.
@@ -143,7 +146,7 @@ class Task(ABC):
 
     @abstractmethod
     def scorer(
-        self, model: Any, method: Method, reference: Standing | None, options: Options
+        self, model: nn.Module, method: Method, reference: Standing | None, options: Options
     ) -> BranchScorer:
         """Items in, a `Scored` for each branch out, as method and reduction ask for. `reference` is
         there where `keeps_reference` says so. A scorer verifies itself (`BranchScorer.verify`).
@@ -175,7 +178,9 @@ class Task(ABC):
     def card(self, record: dict[str, Any], method: Method) -> str:
         """The README beside the weights."""
 
-    def save(self, model: Any, processor: Any, weights: dict[str, Tensor], folder: Path) -> None:
+    def save(
+        self, model: nn.Module, processor: P, weights: dict[str, Tensor], folder: Path
+    ) -> None:
         """Write into `folder` what `from_pretrained` reads: the model, or the adapter with its base
         named, and the processor. `weights` are the model's, whole and on CPU.
         """

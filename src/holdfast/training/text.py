@@ -7,7 +7,6 @@ from abc import ABC
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -17,6 +16,7 @@ from holdfast.data.render import tokenize
 from holdfast.data.unfold import unfold
 from holdfast.errors import OptionError
 from holdfast.models.load import context_length, load_tokenizer, tokenizer_hash
+from holdfast.models.protocols import ModelSource, Tokenizer, TokenizerSource
 from holdfast.scorers.reference import items_hash
 from holdfast.training.examples import Examples
 from holdfast.training.options import Options
@@ -24,12 +24,17 @@ from holdfast.training.task import Encoded, Task
 from holdfast.types import Tokenized
 
 
-class TextTask(Task, ABC):
+class TextTask(Task[Tokenizer], ABC):
     """A task whose model reads token ids."""
 
     def processor(
-        self, given: Any, source: Any, model: Any, options: Options, notes: list[str]
-    ) -> Any:
+        self,
+        given: TokenizerSource | None,
+        source: ModelSource,
+        model: nn.Module,
+        options: Options,
+        notes: list[str],
+    ) -> Tokenizer:
         """The tokenizer."""
         if given is None:
             given = (
@@ -44,19 +49,24 @@ class TextTask(Task, ABC):
             given, model=model, trust_remote_code=options.trust_remote_code, notes=notes
         )
 
-    def fit_options(self, options: Options, model: Any) -> Options:
+    def fit_options(self, options: Options, model: nn.Module) -> Options:
         """max_tokens is what the model has positions for: beyond it the numbers mean nothing."""
         if options.max_tokens is not None:
             return options
         return replace(options, max_tokens=context_length(model))
 
     def encode(
-        self, rows: Rows, method: Method, processor: Any, options: Options, skipped: Path | None
+        self,
+        rows: Rows,
+        method: Method,
+        processor: Tokenizer,
+        options: Options,
+        skipped: Path | None,
     ) -> Encoded:
         return encode_text(rows, method, processor, options, skipped)
 
     def identity(
-        self, processor: Any, options: Options, items: Sequence[Tokenized]
+        self, processor: Tokenizer, options: Options, items: Sequence[Tokenized]
     ) -> dict[str, str]:
         template = f"{options.template}|{getattr(processor, 'chat_template', None)}"
         return {
@@ -67,7 +77,7 @@ class TextTask(Task, ABC):
 
 
 def encode_text(
-    rows: Rows, method: Method, tokenizer: Any, options: Options, skipped: Path | None
+    rows: Rows, method: Method, tokenizer: Tokenizer, options: Options, skipped: Path | None
 ) -> Encoded:
     """Rows as token ids: unfolded into what the method takes, rendered, tokenized."""
     unfolded = unfold(rows, method)

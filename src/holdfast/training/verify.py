@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+
+from torch import nn
 
 from holdfast.card import Method
 from holdfast.errors import RunError
@@ -55,7 +56,9 @@ def refuse_uneven_forwards(
         )
 
 
-def items_to_meet(rows: Prepared, options: Options, method: Method, model: Any) -> list[Tokenized]:
+def items_to_meet(
+    rows: Prepared, options: Options, method: Method, model: nn.Module
+) -> list[Tokenized]:
     """All items that the scorer will meet, those of the first batch first; with the longest answers
     that may be drawn, if any are.
     """

@@ -16,6 +16,7 @@ from holdfast.data import read
 from holdfast.data.render import tokenize
 from holdfast.evaluation.generate import Generated
 from holdfast.models.load import load_policy
+from holdfast.models.protocols import Tokenizer
 from holdfast.scorers.text import TextScorer, score_in_chunks
 from holdfast.stats.arrays import Floats
 from holdfast.training.selfplay.pairs import Verdicts
@@ -26,7 +27,7 @@ SIDES = ("chosen", "rejected")
 
 def gaps(
     policy: Path,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     rows: Sequence[dict[str, Any]],
     rendering: Mapping[str, Any],
     quarantine: Path,

@@ -28,6 +28,7 @@ from holdfast.evaluation.generate import Generated, text_of
 from holdfast.files import read_json, whole_folder, write_json, write_text
 from holdfast.games import Roles
 from holdfast.inputs import earlier_win_rate
+from holdfast.models.protocols import Tokenizer
 from holdfast.terminal import Terminal
 from holdfast.training.sampler import Sampler
 from holdfast.training.selfplay.columns import fill, gaps, mixture_weights, win_rates
@@ -93,7 +94,7 @@ class Rounds:
     method: Method
     roles: Roles
     start: Path
-    tokenizer: Any
+    tokenizer: Tokenizer
     judge: Verdicts
     training: Sequence[Text]
     sampler: Sampler
@@ -219,7 +220,7 @@ def round_folder(number: int) -> str:
 
 
 def prompt_ids(
-    prompts: Sequence[Text], tokenizer: Any, rendering: Mapping[str, Any]
+    prompts: Sequence[Text], tokenizer: Tokenizer, rendering: Mapping[str, Any]
 ) -> list[Sequence[int]]:
     rows = [Row(Where("prompts", n), prompt) for n, prompt in enumerate(prompts, 1)]
     return tokenized_prompts(rows, tokenizer, **rendering)
