@@ -16,7 +16,7 @@ from holdfast.inputs import activation, head, reference, token_kl
 from holdfast.preference._tokens import TokenMask
 from holdfast.preference.spo import DegreeHead
 from holdfast.scorers import head as chunks
-from holdfast.scorers.live import LiveScorer, Standing
+from holdfast.scorers.live import InMemoryReference, LiveScorer
 from holdfast.types import Tokenized
 from tests.conftest import build_model
 
@@ -37,7 +37,7 @@ def jumbled(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def scorer(scoring: str = "packed", head: Head | None = MASK, **changes) -> LiveScorer:
-    reference = Standing(build_model(40, seed=1, **changes))
+    reference = InMemoryReference(build_model(40, seed=1, **changes))
     return LiveScorer(
         build_model(40, seed=0, **changes),
         wants=WANTS,
@@ -159,8 +159,10 @@ def test_an_adapter_switched_off_is_the_base_model():
             r=2, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False
         ),
     )
-    live = LiveScorer(policy, wants=WANTS, reference=Standing(policy, adapter_off=True), head=MASK)
-    apart = LiveScorer(policy, wants=WANTS, reference=Standing(before), head=MASK)
+    live = LiveScorer(
+        policy, wants=WANTS, reference=InMemoryReference(policy, adapter_off=True), head=MASK
+    )
+    apart = LiveScorer(policy, wants=WANTS, reference=InMemoryReference(before), head=MASK)
     one, two = live(ITEMS), apart(ITEMS)
     assert two["chosen"].kl_NT.sum() > 0.01
     for name, part in two.items():

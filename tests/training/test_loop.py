@@ -568,7 +568,7 @@ def test_bad_rows_are_set_aside_and_counted_also_by_a_run_that_goes_on(
     assert run.record["data"]["kept"] == 48
     assert sum(run.record["data"]["set_aside"].values()) == 1
     assert len((run.out / "quarantine.jsonl").read_text().splitlines()) == 1
-    assert "- set aside 1: " in (run.model_path / "README.md").read_text()
+    assert "- skipped 1: " in (run.model_path / "README.md").read_text()
 
 
 def test_options_about_evaluation_must_have_something_to_evaluate_on(

@@ -21,7 +21,7 @@ from holdfast.training.batching import split
 from holdfast.training.distributed import Distributed
 from holdfast.training.examples import Examples
 from holdfast.training.gradient import gradient
-from holdfast.training.metrics import memory_metrics
+from holdfast.training.metrics import state_metrics
 from holdfast.training.objective import BoundObjective
 from holdfast.training.policy import train
 from holdfast.training.progress import Progress
@@ -83,7 +83,7 @@ def test_a_crashed_run_ends_where_a_calm_one_does(
         with pytest.raises(CrashError):
             train(name, out=tmp_path / "crashed", save_every=3, **setting)
     kept = load_file(tmp_path / "crashed" / "checkpoints" / "step-00000003" / "state.safetensors")
-    remembered = [tensor for key, tensor in kept.items() if key.startswith("memory.method.")]
+    remembered = [tensor for key, tensor in kept.items() if key.startswith("state.method.")]
     assert (
         len(remembered) == 1
         and remembered[0].isfinite().all()
@@ -102,23 +102,23 @@ def test_a_crashed_run_ends_where_a_calm_one_does(
 
 def test_of_many_raters_the_range_is_told_and_of_strangers_nothing() -> None:
     reliability_R = torch.full((30,), float("nan"))
-    assert memory_metrics({"reliability_R": reliability_R}, [f"r{i}" for i in range(30)]) == {}
+    assert state_metrics({"reliability_R": reliability_R}, [f"r{i}" for i in range(30)]) == {}
     reliability_R[:3] = torch.tensor([0.5, 1.0, 0.75])
-    told = memory_metrics({"reliability_R": reliability_R}, [f"r{i}" for i in range(30)])
+    told = state_metrics({"reliability_R": reliability_R}, [f"r{i}" for i in range(30)])
     assert told == {
         "remembered/reliability/least": 0.5,
         "remembered/reliability/mean": 0.75,
         "remembered/reliability/greatest": 1.0,
     }
-    assert memory_metrics({"reliability_R": reliability_R[:3]}, ["ann", None, "zoe"]) == {
+    assert state_metrics({"reliability_R": reliability_R[:3]}, ["ann", None, "zoe"]) == {
         "remembered/reliability/ann": 0.5,
         "remembered/reliability/unnamed": 1.0,
         "remembered/reliability/zoe": 0.75,
     }
-    assert memory_metrics({"reliability_R": reliability_R[:1]}, []) == {
+    assert state_metrics({"reliability_R": reliability_R[:1]}, []) == {
         "remembered/reliability": 0.5
     }
-    assert memory_metrics({}, ["ann"]) == {}
+    assert state_metrics({}, ["ann"]) == {}
 
 
 @pytest.mark.parametrize("name", REMEMBERING)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from holdfast.errors import OptionError
-from holdfast.training.selfplay.pairs import MOST, Verdicts, comparisons
+from holdfast.training.selfplay.pairs import MOST, PairwiseJudge, comparisons
 
 CYCLE = {"a": {"b": 0.8, "c": 0.3}, "b": {"a": 0.2, "c": 0.9}, "c": {"a": 0.7, "b": 0.1}}
 
@@ -25,7 +25,7 @@ def test_a_functions_table_is_antisymmetric_and_rid_of_the_favored_place():
         asked.append(len(first))
         return judge(prompts, first, second)
 
-    (table,) = Verdicts.of(counting).tables(["x"], [["a", "b", "c", "a"]])
+    (table,) = PairwiseJudge.of(counting).preferences(["x"], [["a", "b", "c", "a"]])
     assert table[0].tolist() == pytest.approx([0.5, 0.8, 0.3, 0.5]) and table[
         1, 2
     ] == pytest.approx(0.9)
@@ -37,7 +37,7 @@ def test_best_and_worst_with_means_that_count_the_answer_itself():
     """Win rates against (a, b, c): a (.5 + .8 + .3)/3 = .533, b .533, c .433; ties go to the
     first.
     """
-    pref = Verdicts.of(judge).tables(["x"], [["a", "b", "c"]])
+    pref = PairwiseJudge.of(judge).preferences(["x"], [["a", "b", "c"]])
     (row,), places, aside = comparisons(
         ["x"], [["a", "b", "c"]], pref, pairing="best_worst", seed=0
     )
@@ -54,7 +54,7 @@ def test_best_and_worst_with_means_that_count_the_answer_itself():
 def test_independent_labels_follow_the_judge():
     prompts = [str(p) for p in range(2000)]
     answers = [["a", "b", "c"]] * 2000
-    pref = np.repeat(Verdicts.of(judge).tables(["x"], [["a", "b", "c"]]), 2000, axis=0)
+    pref = np.repeat(PairwiseJudge.of(judge).preferences(["x"], [["a", "b", "c"]]), 2000, axis=0)
     rows, _, _ = comparisons(prompts, answers, pref, pairing="independent", seed=1)
     assert {row["chosen"] for row in rows} == {"a", "b"}
     assert np.mean([row["chosen"] == "a" for row in rows]) == pytest.approx(0.8, abs=0.03)

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from holdfast.evaluation.generate import Generated
 from holdfast.inputs import token_kl
-from holdfast.scorers.live import LiveScorer, Standing
+from holdfast.scorers.live import InMemoryReference, LiveScorer
 from holdfast.scorers.text import TextScorer, chunks_by_tokens
 from holdfast.stats.intervals import mean_interval
 from holdfast.types import Tokenized
@@ -74,7 +74,7 @@ def sample_kl(policy: Any, reference: Any, samples: Sequence[Generated]) -> Samp
     try:
         ours = TextScorer(policy)
         theirs = LiveScorer(
-            reference, wants=(token_kl,), reference=Standing(policy)
+            reference, wants=(token_kl,), reference=InMemoryReference(policy)
         )  # KL of what stands, from what is scored
         for scorer in (ours, theirs):
             scorer.verify(items)

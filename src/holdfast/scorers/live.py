@@ -33,7 +33,7 @@ from holdfast.types import Scored, Tokenized
 
 
 @dataclass(frozen=True)
-class Standing:
+class InMemoryReference:
     """The reference in memory: a frozen model, or the policy itself with its adapter switched
     off.
     """
@@ -77,7 +77,7 @@ class LiveScorer(TextScorer):
         model: Any,
         *,
         wants: Collection[Input],
-        reference: Standing | None = None,
+        reference: InMemoryReference | None = None,
         head: Head | None = None,
         scoring: Scoring = "packed",
     ):
@@ -211,6 +211,6 @@ def _there(x: T | None) -> T:
     if x is None:
         raise ModelError(
             "this scorer was given no reference",
-            hint="LiveScorer(..., reference=Standing(reference))",
+            hint="LiveScorer(..., reference=InMemoryReference(reference))",
         )
     return x

@@ -307,7 +307,7 @@ def save_checkpoint(run: RunState, log: MetricsLog, progress: Progress) -> bool:
     """Write a checkpoint. A full disk is said and noted, and the run goes on with the checkpoints
     it has.
     """
-    trouble = ""
+    problem = ""
     try:
         log.sync()
         position = checkpoint.Position(
@@ -323,15 +323,15 @@ def save_checkpoint(run: RunState, log: MetricsLog, progress: Progress) -> bool:
             keep=run.options.keep_checkpoints,
         )
     except OSError as error:
-        trouble = reason(error)
+        problem = reason(error)
         text = (
-            f"no checkpoint was written at step {run.step}: {trouble}; earlier ones are untouched"
+            f"no checkpoint was written at step {run.step}: {problem}; earlier ones are untouched"
         )
         run.record["notes"].append(text)
         progress.say(text)
         with suppress(OSError):
             run.save_record()
-    return not run.context.any(bool(trouble))
+    return not run.context.any(bool(problem))
 
 
 def stopped(run: RunState, signum: int, saved: bool) -> Interrupted:

@@ -7,7 +7,7 @@ import copy
 from torch import nn
 
 from holdfast.errors import ModelError, OptionError, RunError
-from holdfast.scorers.live import Standing
+from holdfast.scorers.live import InMemoryReference
 from holdfast.training.distributed import Distributed
 from holdfast.training.model import is_adapter
 from holdfast.training.reference import ADAPTER_OFF
@@ -16,7 +16,7 @@ from holdfast.training.request import RunRequest
 
 def in_memory_reference(
     context: Distributed, request: RunRequest, model: nn.Module, *, fresh_adapter: bool
-) -> Standing | None:
+) -> InMemoryReference | None:
     """The reference, on the device, if the task keeps it in memory for this method. To be called
     before the first step and before a checkpoint moves in.
 
@@ -45,7 +45,7 @@ def in_memory_reference(
     return reference
 
 
-def _frozen(request: RunRequest, model: nn.Module, fresh_adapter: bool) -> Standing:
+def _frozen(request: RunRequest, model: nn.Module, fresh_adapter: bool) -> InMemoryReference:
     asked = request.reference
     off = isinstance(asked, str) and asked == ADAPTER_OFF
     if off and not is_adapter(model):
@@ -54,11 +54,11 @@ def _frozen(request: RunRequest, model: nn.Module, fresh_adapter: bool) -> Stand
             hint="set lora_rank, or leave reference out",
         )
     if off or (asked is None and fresh_adapter):
-        return Standing(model, adapter_off=True)
+        return InMemoryReference(model, adapter_off=True)
     made = copy.deepcopy(model) if asked is None else request.task.load(asked, request.options)
     if made is model:
         raise OptionError(
             "reference is the very model that is trained",
             hint="leave reference out: the policy before training is the default",
         )
-    return Standing(made.requires_grad_(False).eval())
+    return InMemoryReference(made.requires_grad_(False).eval())

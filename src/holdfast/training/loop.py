@@ -26,7 +26,7 @@ from holdfast.training.batching import Microbatch
 from holdfast.training.examples import Examples
 from holdfast.training.gradient import gradient, score_batch
 from holdfast.training.guard import check_finite, check_gradient, check_start
-from holdfast.training.metrics import memory_metrics, peak_memory_gib, prefixed
+from holdfast.training.metrics import peak_memory_gib, prefixed, state_metrics
 from holdfast.training.model import evaluating
 from holdfast.training.objective import BatchResult, evaluate_batch
 from holdfast.training.state import RunState
@@ -78,7 +78,7 @@ def step_metrics(
         "step": run.step,
         "epoch": run.step / run.source.steps_in_epoch,
         **run.task.metrics(result, groups=run.objective.groups, robust=run.robust),
-        **memory_metrics(run.state.method, run.objective.raters),
+        **state_metrics(run.state.method, run.objective.raters),
         **(run.router.metrics() if run.router is not None else {}),
         "gradient_norm": norm,
         "learning_rate": learning_rate,

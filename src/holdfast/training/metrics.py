@@ -179,7 +179,7 @@ def adversary_metrics(
     return out
 
 
-def memory_metrics(memory: Mapping[str, Tensor], raters: Sequence[str | None]) -> dict[str, float]:
+def state_metrics(memory: Mapping[str, Tensor], raters: Sequence[str | None]) -> dict[str, float]:
     """A method's memory as numbers. Raters that were not met yet are left out."""
     out: dict[str, float] = {}
     for key, tensor in memory.items():

@@ -22,7 +22,7 @@ from holdfast.models.load import load_policy
 from holdfast.models.protocols import ModelSource, TokenizerSource
 from holdfast.models.trained import POLICY as NAME
 from holdfast.reductions import with_average
-from holdfast.scorers.live import LiveScorer, Standing
+from holdfast.scorers.live import InMemoryReference, LiveScorer
 from holdfast.scorers.padded import causal_model
 from holdfast.scorers.text import TextScorer
 from holdfast.training.execute import carry_out
@@ -57,7 +57,11 @@ class Policy(TextTask):
         return f"{method.name} reads {' and '.join(read)} from it, which no cache could hold"
 
     def scorer(
-        self, model: nn.Module, method: Method, reference: Standing | None, options: Options
+        self,
+        model: nn.Module,
+        method: Method,
+        reference: InMemoryReference | None,
+        options: Options,
     ) -> TextScorer:
         if reference is None and method.head is None:
             return TextScorer(model, scoring=options.scoring)

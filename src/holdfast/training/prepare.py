@@ -68,13 +68,13 @@ def prepare(
             "eval_data and eval_fraction both say what to evaluate on", hint="give one of them"
         )
     method = replace(method, reduction=reduction)
-    aside, eval_aside = options.aside(out), options.aside(out, "quarantine-eval.jsonl")
-    given = options.rows(data, aside)
+    quarantine, eval_quarantine = options.aside(out), options.aside(out, "quarantine-eval.jsonl")
+    given = options.rows(data, quarantine)
     said = list(given.report.lines())
     facts: dict[str, Any] = {"data": given.report.to_dict()}
     held_out: Dataset | None = None
     if eval_data is not None:
-        held_out = _held_out(eval_data, options, eval_aside)
+        held_out = _held_out(eval_data, options, eval_quarantine)
         facts["eval_data"] = held_out.report.to_dict()
         said += [f"evaluation: {line}" for line in held_out.report.lines()]
         overlap = len(_prompts(given) & _prompts(held_out))
@@ -91,11 +91,11 @@ def prepare(
         said.append(
             f"held out {len(held_out):,} rows for evaluation, {len(given):,} are left to train on"
         )
-    train = task.encode(given, method, processor, options, aside)
+    train = task.encode(given, method, processor, options, quarantine)
     facts["train_rows"], said = train.counts, [*said, *train.said]
     evaluation = None
     if held_out is not None:
-        held = task.encode(held_out, method, processor, options, eval_aside)
+        held = task.encode(held_out, method, processor, options, eval_quarantine)
         facts["eval_rows"], evaluation = held.counts, held.examples
         said += [f"evaluation: {line}" for line in held.said]
     identity = {"data": given.report.content_hash}
@@ -141,11 +141,11 @@ def hold_out(rows: Sequence[Row], *, fraction: float, seed: int) -> tuple[list[i
     return [index for index in range(len(rows)) if index not in out], sorted(away)
 
 
-def _held_out(source: Any, options: Options, aside: Path | None) -> Dataset:
+def _held_out(source: Any, options: Options, quarantine: Path | None) -> Dataset:
     return (
         source
         if isinstance(source, Dataset)
-        else replace(options, split=options.eval_split).rows(source, aside)
+        else replace(options, split=options.eval_split).rows(source, quarantine)
     )
 
 

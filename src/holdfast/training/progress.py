@@ -41,7 +41,7 @@ SHOWN = (
 
 
 class Progress:
-    """Shows metrics as they come. Only the main process's view shows anything."""
+    """Shows metrics as they come. Only the main process's shows anything."""
 
     def __init__(
         self,

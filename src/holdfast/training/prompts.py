@@ -18,7 +18,7 @@ from holdfast.types import Text
 
 def read_prompts(data: Any, reading: Reading = Reading(), folder: Path = Path()) -> list[Text]:
     """The distinct prompts of texts (a list, or a .txt file with one a line), or of rows, in their
-    order. What cannot be used is set aside in `folder`, if `reading` says so.
+    order. What cannot be used is quarantined in `folder`, if `reading` says so.
 
     Raises:
         DataError: there are none, or they come with tools or documents.
@@ -53,15 +53,17 @@ def read_prompts(data: Any, reading: Reading = Reading(), folder: Path = Path())
     ]
 
 
-def _rows(data: Any, reading: Reading, aside: Path | None) -> Dataset:
+def _rows(data: Any, reading: Reading, quarantine: Path | None) -> Dataset:
     try:
-        return reading.rows(data, aside)
+        return reading.rows(data, quarantine)
     except DataError as error:
         if reading.format is not None:
             raise
         prompt = column_pairs(reading.columns).get("prompt", "prompt")
         try:  # a file of prompts alone
-            return replace(reading, format="text", columns=(f"text={prompt}",)).rows(data, aside)
+            return replace(reading, format="text", columns=(f"text={prompt}",)).rows(
+                data, quarantine
+            )
         except HoldfastError:
             raise error from None
 

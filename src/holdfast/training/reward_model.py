@@ -29,7 +29,7 @@ from holdfast.models.trained import REWARD_MODEL
 from holdfast.rewards.kind import PROMPT, RewardMethod, heads
 from holdfast.rewards.table import get
 from holdfast.scorers.judge import JudgeScorer
-from holdfast.scorers.live import Standing
+from holdfast.scorers.live import InMemoryReference
 from holdfast.stats.intervals import mean_interval
 from holdfast.training.examples import Examples
 from holdfast.training.execute import carry_out
@@ -155,7 +155,11 @@ class RewardModel(TextTask):
         )
 
     def scorer(
-        self, model: nn.Module, method: Method, reference: Standing | None, options: Options
+        self,
+        model: nn.Module,
+        method: Method,
+        reference: InMemoryReference | None,
+        options: Options,
     ) -> JudgeScorer:
         prompt = PROMPT if self.method.reads_prompt else None
         return JudgeScorer(model, scoring=options.scoring, prompt=prompt)

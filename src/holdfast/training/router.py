@@ -185,13 +185,13 @@ def router_loss(
         why = "router_aux_loss is off" if asked == "off" else why
         return None, [f"the load-balancing loss of the model's routers is not added: {why}"]
     made = RouterLoss(policy, coefficient, int(getattr(inner, "num_experts_per_tok", 0) or 0))
-    trouble = _disagrees(made, inner)
-    if trouble is None:  # the family has no such loss, whatever its config says
+    problem = _disagrees(made, inner)
+    if problem is None:  # the family has no such loss, whatever its config says
         return None, []
-    if trouble:
+    if problem:
         raise ModelError(
             f"{type(inner).__name__} asks for a load-balancing loss that cannot be added: "
-            f"{trouble}",
+            f"{problem}",
             hint=HINT,
         )
     return made, [

@@ -78,8 +78,10 @@ def first_rows(
         range(min(len(given), max(2 * n, 32)))
     )  # a few more: a need may look at other rows
     with tempfile.TemporaryDirectory() as scratch:
-        aside = options.aside(scratch)
-        encoded = encode_text(some, replace(method, reduction=reduction), tokenizer, options, aside)
+        quarantine = options.aside(scratch)
+        encoded = encode_text(
+            some, replace(method, reduction=reduction), tokenizer, options, quarantine
+        )
     seen = encoded.counts["tokenized"]
     said += [
         f"{n:,} of the first {seen['read']:,} rows: {reason} (accepted)"

@@ -14,7 +14,7 @@ from holdfast.card import Method
 from holdfast.data.read import Dataset as Rows
 from holdfast.models.protocols import ModelSource, Saved, TokenizerSource
 from holdfast.scorers.branches import BranchScorer
-from holdfast.scorers.live import Standing
+from holdfast.scorers.live import InMemoryReference
 from holdfast.training.examples import Examples
 from holdfast.training.model import save_pretrained
 from holdfast.training.objective import BatchResult
@@ -146,7 +146,11 @@ class Task(ABC, Generic[P]):
 
     @abstractmethod
     def scorer(
-        self, model: nn.Module, method: Method, reference: Standing | None, options: Options
+        self,
+        model: nn.Module,
+        method: Method,
+        reference: InMemoryReference | None,
+        options: Options,
     ) -> BranchScorer:
         """Items in, a `Scored` for each branch out, as method and reduction ask for. `reference` is
         there where `keeps_reference` says so. A scorer verifies itself (`BranchScorer.verify`).

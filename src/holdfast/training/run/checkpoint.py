@@ -99,7 +99,7 @@ def save(
             for name, value in each.items()
         }
         save_file(
-            {**rng, **{f"memory.{name}": value for name, value in flatten(state).items()}},
+            {**rng, **{f"state.{name}": value for name, value in flatten(state).items()}},
             half / "state.safetensors",
         )
         write_json(
@@ -172,9 +172,9 @@ def load(
             stacklevel=2,
         )
     kept = {
-        name.removeprefix("memory."): value
+        name.removeprefix("state."): value
         for name, value in saved.state.items()
-        if name.startswith("memory.")
+        if name.startswith("state.")
     }
     return saved.position, unflatten(state, kept)
 
@@ -196,8 +196,8 @@ def newest(folder: Path) -> Saved | None:
     with a warning that names it.
     """
     for path in _found(folder):
-        trouble = damage(path)
-        if trouble is None:
+        problem = damage(path)
+        if problem is None:
             try:
                 return _read(path)
             except (
@@ -208,9 +208,9 @@ def newest(folder: Path) -> Saved | None:
                 AttributeError,
                 SafetensorError,
             ) as error:
-                trouble = f"it cannot be read: {type(error).__name__}: {error}"
+                problem = f"it cannot be read: {type(error).__name__}: {error}"
         warnings.warn(
-            f"checkpoint {path} is not whole ({trouble}); using the one before it", stacklevel=3
+            f"checkpoint {path} is not whole ({problem}); using the one before it", stacklevel=3
         )
     return None
 

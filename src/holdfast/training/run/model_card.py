@@ -147,8 +147,8 @@ def data_lines(record: Mapping[str, Any]) -> list[str]:
     unread = {
         reason: n for reason, n in counts["unfolded"].items() if reason not in ("read", "unfolded")
     }
-    for aside in (data["set_aside"], unread, counts["tokenized"]["set_aside"]):
-        lines += [f"- set aside {n:,}: {markdown(reason)}" for reason, n in aside.items()]
+    for skipped in (data["set_aside"], unread, counts["tokenized"]["set_aside"]):
+        lines += [f"- skipped {n:,}: {markdown(reason)}" for reason, n in skipped.items()]
     lines.append(
         f"- trained on {record['rows']:,} rows, {record['steps']:,} steps of "
         f"{record['options']['batch_size']}"

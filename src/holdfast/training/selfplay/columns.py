@@ -1,5 +1,5 @@
-"""What a solver's learned twin wants to know of a round's rows beyond the judge's verdicts: gaps of
-earlier policies, other opponents.
+"""What the policy objective of a solver reads of a round's rows beyond the judge's preferences:
+gaps of earlier policies, win rates against other policies.
 
 Who is meant by each column says `holdfast.games.ROLES`.
 """
@@ -19,7 +19,7 @@ from holdfast.models.load import load_policy
 from holdfast.models.protocols import Tokenizer
 from holdfast.scorers.text import TextScorer, score_in_chunks
 from holdfast.stats.arrays import Floats
-from holdfast.training.selfplay.pairs import Verdicts
+from holdfast.training.selfplay.pairs import PairwiseJudge
 from holdfast.types import Text, Tokenized
 
 SIDES = ("chosen", "rejected")
@@ -33,7 +33,7 @@ def gaps(
     quarantine: Path,
 ) -> list[float | None]:
     """log pi(chosen) - log pi(rejected) of each row, nats, as `train` will read the row; None for a
-    row that it will set aside.
+    row that it will skip.
     """
     kept = read(list(rows), quarantine=quarantine)
     made = tokenize(kept, tokenizer, **rendering, quarantine=quarantine, progress=False)
@@ -80,7 +80,7 @@ def mixture_weights(
 
 
 def win_rates(
-    verdicts: Verdicts,
+    judge: PairwiseJudge,
     prompts: Sequence[Text],
     answers: Sequence[Sequence[str]],
     others: Sequence[Sequence[str]],
@@ -89,7 +89,7 @@ def win_rates(
     over that policy's answers.
     """
     count = len(answers[0])
-    pref = verdicts.tables(
+    pref = judge.preferences(
         prompts, [[*own, *other] for own, other in zip(answers, others, strict=True)]
     )
     made: Floats = pref[:, :count, count:].mean(2)

@@ -25,7 +25,7 @@ MOST = 6.0  # log-odds; a judge that says 0 or 1 is taken to mean 1 in 400
 
 
 @dataclass
-class Verdicts:
+class PairwiseJudge:
     """A judge of any kind, asked about all pairs of a prompt's answers at once."""
 
     judge: RewardModel | Judge
@@ -36,7 +36,7 @@ class Verdicts:
         source: str | os.PathLike[str] | Judge | RewardModel,
         *,
         accept_loss: Sequence[str] = (),
-    ) -> Verdicts:
+    ) -> PairwiseJudge:
         """A reward or preference model, its folder, a function, or a function's name; `accept_loss`
         is what its template may drop.
         """
@@ -46,7 +46,7 @@ class Verdicts:
             return cls(RewardModel.load(os.fspath(source), accept_loss=accept_loss))
         return cls(judge_from(os.fspath(source) if isinstance(source, os.PathLike) else source))
 
-    def tables(self, prompts: Sequence[Text], answers: Sequence[Sequence[str]]) -> Floats:
+    def preferences(self, prompts: Sequence[Text], answers: Sequence[Sequence[str]]) -> Floats:
         """pref_PGG: P(the row's answer beats the column's), 1/2 on the diagonal; with its transpose
         it sums to 1.
 
@@ -109,22 +109,22 @@ def comparisons(
     rng = random.Random(f"labels {seed}")
     rows: list[dict[str, Any]] = []
     places: list[tuple[int, int, int]] = []
-    aside: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     for p, prompt in enumerate(prompts):
         weight_G = (
             np.full(len(answers[p]), 1 / len(answers[p])) if weight_PG is None else weight_PG[p]
         )
         rate_G, odds_G = pref_PGG[p] @ weight_G, odds_PGG[p] @ weight_G
-        coin = rng.random()
+        drawn = rng.random()
         first, second = (
             (int(rate_G.argmax()), int(rate_G.argmin())) if pairing == "best_worst" else (0, 1)
         )
-        if pairing == "independent" and coin >= pref_PGG[p, 0, 1]:
+        if pairing == "independent" and drawn >= pref_PGG[p, 0, 1]:
             first, second = 1, 0
         if answers[p][first] == answers[p][second] or (
             pairing == "best_worst" and rate_G[first] == rate_G[second]
         ):
-            aside["the answers are equal, or equally good"] += 1
+            skipped["the answers are equal, or equally good"] += 1
             continue
         row: dict[str, Any] = {
             "prompt": prompt,
@@ -142,4 +142,4 @@ def comparisons(
             }
         rows.append(row)
         places.append((p, first, second))
-    return rows, places, dict(aside)
+    return rows, places, dict(skipped)

@@ -56,7 +56,7 @@ from holdfast.training.run.record import (
     write_record,
 )
 from holdfast.training.sampler import HFSampler, Sampler
-from holdfast.training.selfplay.pairs import Pairing, Verdicts
+from holdfast.training.selfplay.pairs import Pairing, PairwiseJudge
 from holdfast.training.selfplay.report import selfplay_page
 from holdfast.training.selfplay.watch import Watch
 from holdfast.training.settings import try_settings
@@ -219,7 +219,7 @@ def selfplay(
             roles=roles,
             start=start,
             tokenizer=tokenizer,
-            judge=Verdicts.of(judge, accept_loss=options.accept_loss),
+            judge=PairwiseJudge.of(judge, accept_loss=options.accept_loss),
             training=training,
             sampler=sampler or HFSampler(max_new_tokens, temperature, progress=progress),
             sizes=sizes,

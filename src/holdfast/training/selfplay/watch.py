@@ -67,7 +67,7 @@ class Watch:
             [text for held in seen for text in held["answers"][p]] for p in range(len(self.prompts))
         ]
         return standings(
-            self.rounds.judge.tables(self.prompts, answers),
+            self.rounds.judge.preferences(self.prompts, answers),
             rounds=sizes.rounds,
             samples=sizes.samples,
             watched=seen,

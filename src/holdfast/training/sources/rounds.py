@@ -32,7 +32,7 @@ from holdfast.models.protocols import Tokenizer
 from holdfast.terminal import Terminal
 from holdfast.training.sampler import Sampler
 from holdfast.training.selfplay.columns import fill, gaps, mixture_weights, win_rates
-from holdfast.training.selfplay.pairs import Pairing, Verdicts, comparisons
+from holdfast.training.selfplay.pairs import Pairing, PairwiseJudge, comparisons
 from holdfast.types import Row, Text, Where
 from holdfast.visible import json_text
 
@@ -95,7 +95,7 @@ class Rounds:
     roles: Roles
     start: Path
     tokenizer: Tokenizer
-    judge: Verdicts
+    judge: PairwiseJudge
     training: Sequence[Text]
     sampler: Sampler
     sizes: Sizes
@@ -152,7 +152,7 @@ class Rounds:
         rows, places, skipped = comparisons(
             prompts,
             texts,
-            self.judge.tables(prompts, texts),
+            self.judge.preferences(prompts, texts),
             pairing=self.sizes.pairing,
             seed=self.seed * 7919 + number,
             weight_PG=weight_PG,
