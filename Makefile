@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: soak demo test fast slow-tests lint types docs bench-pairwise bench-check bench-games bench-families bench-generate clean
+.PHONY: soak demo test fast slow-tests lint types docs bench-pairwise bench-check bench-games bench-families bench-generate bench-two-stage clean
 
 demo: $(STAMP)
 	$(BIN)/holdfast demo --out demo
@@ -50,6 +50,10 @@ bench-families: $(STAMP)
 
 bench-generate: $(STAMP)
 	$(BIN)/python benchmarks/generate.py
+
+# INSTANCES: a folder of published knapsacks as JSON lines; without it nothing is measured
+bench-two-stage: $(STAMP)
+	$(BIN)/python benchmarks/two_stage.py $(INSTANCES)
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; hint: make PYTHON=/path/to/python3.11"; exit 1; }

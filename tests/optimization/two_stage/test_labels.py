@@ -95,6 +95,8 @@ def test_other_data_in_the_folder_are_refused(tmp_path):
     list(write_labels(tmp_path, Asked(1, 1, 1)))
     with pytest.raises(RunError, match="instances 1 there, 2 asked for"):
         next(write_labels(tmp_path, Asked(2, 1, 1)))
+    with pytest.raises(RunError, match="none holds no training data"):
+        read_labels(tmp_path / "none")
     (tmp_path / "00000.safetensors").write_bytes(b"not one")
     with pytest.raises(RunError, match=r"00000.safetensors is damaged"):
         read_labels(tmp_path)

@@ -29,6 +29,11 @@ def test_the_answer_is_certified_and_not_behind_nominal(seed, adversary):
     assert all(problem.model.uncertainty.holds(xi_N) for xi_N in found.scenarios_KJ)
     assert found.iterates[0].exact == pytest.approx(solve(problem, method="nominal").value)
     assert np.array_equal(found.x_N, np.round(found.x_N))
+    known = [each.exact for each in found.iterates if each.exact is not None]
+    assert min(known) == pytest.approx(found.value)
+    for each in found.iterates:
+        if each.exact is not None:
+            assert each.exact == pytest.approx(worst_case(problem, each.x_N).value, rel=1e-6)
 
 
 def test_the_main_program_pays_for_the_scenario_that_the_network_calls_worst():

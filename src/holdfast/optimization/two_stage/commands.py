@@ -135,8 +135,10 @@ def solve(
     if as_json:
         print(json_text(rows, indent=1))
         return
-    table = Table("instance", "items", "worst-case cost", "no x below", "gap %", "to best known %")
-    table.add_column("seconds")
+    table = Table()
+    table.add_column("instance", overflow="fold")
+    for name in ("items", "worst-case cost", "no x below", "gap %", "to best known %", "seconds"):
+        table.add_column(name)
     for row in rows:
         lower, error = row["lower"], row["relative_error_percent"]
         gap = None if lower is None else 100 * (row["value"] - lower) / max(abs(row["value"]), 1e-9)

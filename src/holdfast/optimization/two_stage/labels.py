@@ -220,6 +220,11 @@ def read_labels(folder: Path) -> tuple[Asked, list[Labeled]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    if not (folder / SETTINGS).exists():
+        raise RunError(
+            f"{folder} holds no training data",
+            hint=f"holdfast optimize two-stage data --out {folder} makes them",
+        )
     try:
         asked = Asked(**read_json(folder / SETTINGS))
     except TypeError as error:

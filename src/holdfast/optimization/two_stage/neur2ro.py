@@ -12,11 +12,13 @@ The next scenario is the point of Xi at which the network's value is largest for
 x. The first x is the nominal one.
 
 Departures from the paper:
-1. Every x of the main program is given its exact worst case, and the best one is returned, with it
-   as certificate. The paper returns the last x, which is `iterates[-1].x_N`.
-2. Where the network's adversary comes to a point again, the next scenario is the exact worst case
-   of x, and the loop ends when that comes again too. The paper's rule, to stop when the main
-   program and the adversary agree, ended 446 of its 504 stored runs after one scenario.
+1. Every x of the main program is given its exact worst case (until some point makes it worse than
+   the best so far), and the best one is returned, with it as certificate. The paper returns the
+   last x, which is `iterates[-1].x_N`.
+2. Where the network's adversary comes to a point again, the next scenario is the worst point that
+   was met while x was certified, and the loop ends when that comes again too. The paper's rule, to
+   stop when the main program and the adversary agree, ended 446 of its 504 stored runs after one
+   scenario.
 3. The product of u and the recourse's cost is a row with a big M; the released program multiplies
    variables, and adds the repair's saving where it must be subtracted.
 4. No bound: a surrogate proves nothing. The bound returned is the nominal one.
@@ -117,7 +119,8 @@ def neur2ro(
         known = (xi_N, best[1].xi_J)
         enough = inf if adversary == "exact" else best[1].value
         certificate = worst_case(problem, x_N, stop_above=enough, known=known)
-        iterates.append(Iterate(x_N, found.value, certificate.value, monotonic() - started, xi_N))
+        closed = certificate.value if certificate.proven else None
+        iterates.append(Iterate(x_N, found.value, closed, monotonic() - started, xi_N))
         if certificate.bound < best[1].bound:
             best = (x_N, certificate)
     return solution(

@@ -22,6 +22,7 @@ from holdfast.optimization.two_stage.programs import InfeasibleError, Program
 from holdfast.stats.arrays import floats
 
 Floats = NDArray[np.float64]
+PROVEN = 1e-5  # relative gap of a worst case that counts as exact
 FITS = 1e-7  # by which a constraint may be missed, relative to its size
 
 
@@ -285,11 +286,16 @@ class WorstCase:
     def gap(self) -> float:
         return self.bound - self.value
 
+    @property
+    def proven(self) -> bool:
+        """Whether the two bounds met."""
+        return self.gap <= PROVEN * max(1.0, abs(self.value))
+
 
 @dataclass(frozen=True)
 class Iterate:
-    """One round of a method: an x, what its own model said, and its exact worst case if that was
-    found.
+    """One round of a method: an x, what its own model believed it to cost, and its exact worst case
+    (None where it was left as soon as some point made it worse than another x).
     """
 
     x_N: Floats
