@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 class Policy(TextTask):
     """A causal language model, trained on the log-probabilities of answers."""
 
-    name, adapter, router_loss = NAME, "CAUSAL_LM", True
+    name, adapter, language_model = NAME, "CAUSAL_LM", True
 
     def load(self, source: ModelSource, options: Options) -> nn.Module:
         return load_policy(source, trust_remote_code=options.trust_remote_code)

@@ -36,7 +36,7 @@ from holdfast.training.model import (
 )
 from holdfast.training.reference import Reference, reference_log_probs
 from holdfast.training.request import RunRequest
-from holdfast.training.router import HINT, RouterLoss, router_loss
+from holdfast.training.router import HINT, RouterLoss
 from holdfast.training.run.record import new_record, now
 from holdfast.training.sources.dataset import Dataset
 from holdfast.training.sources.online import Online, Sampler, sampler_for
@@ -134,9 +134,7 @@ def listened_router(
         RunError: they cannot be listened to.
     """
     task, method = request.task, request.method
-    router, said = router_loss(
-        model, request.options.router_aux_loss, language_model=task.router_loss
-    )
+    router, said = task.router(model, request.options)
     if router is not None and context.sharded:
         raise RunError(
             "the load-balancing loss that the model's config asks for is not added under FSDP",

@@ -19,6 +19,7 @@ from holdfast.training.examples import Examples
 from holdfast.training.model import save_pretrained
 from holdfast.training.objective import BatchResult
 from holdfast.training.options import Options
+from holdfast.training.router import RouterLoss
 from holdfast.types import Tokenized
 
 if TYPE_CHECKING:
@@ -65,14 +66,11 @@ class Task(ABC, Generic[P]):
     Attributes:
         name: in the record, and in `LOADERS`: "policy".
         adapter: peft's name for what an adapter is put on: "CAUSAL_LM".
-        router_loss: whether the load-balancing loss of a mixture of experts is added, as Hugging
-            Face does for language models.
         pictures: whether the charts of the run's page also lie beside it as pictures.
     """
 
     name: str
     adapter: str
-    router_loss: bool = False
     pictures: bool = False
 
     # ------------------------------------------------------------ loaded
@@ -155,6 +153,12 @@ class Task(ABC, Generic[P]):
         """Items in, a `Scored` for each branch out, as method and reduction ask for. `reference` is
         there where `keeps_reference` says so. A scorer verifies itself (`BranchScorer.verify`).
         """
+
+    def router(self, model: nn.Module, options: Options) -> tuple[RouterLoss | None, list[str]]:
+        """The load-balancing loss of a mixture of experts, where one is added, and what the reader
+        is told of it.
+        """
+        return None, []
 
     def keeps_reference(self, method: Method) -> str:
         """Why the reference stays in memory and is run at every step; "" where it does not."""

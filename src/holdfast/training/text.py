@@ -20,12 +20,20 @@ from holdfast.models.protocols import ModelSource, Tokenizer, TokenizerSource
 from holdfast.scorers.reference import items_hash
 from holdfast.training.examples import Examples
 from holdfast.training.options import Options
+from holdfast.training.router import RouterLoss, router_loss
 from holdfast.training.task import Encoded, Task
 from holdfast.types import Tokenized
 
 
 class TextTask(Task[Tokenizer], ABC):
-    """A task whose model reads token ids."""
+    """A task whose model reads token ids.
+
+    Attributes:
+        language_model: whether it is one: Hugging Face adds the load-balancing loss of a mixture of
+            experts to language models alone.
+    """
+
+    language_model: bool = False
 
     def processor(
         self,
@@ -74,6 +82,9 @@ class TextTask(Task[Tokenizer], ABC):
             "template": hashlib.sha256(template.encode()).hexdigest(),
             "tokens": items_hash(items),
         }
+
+    def router(self, model: nn.Module, options: Options) -> tuple[RouterLoss | None, list[str]]:
+        return router_loss(model, options.router_aux_loss, language_model=self.language_model)
 
 
 def encode_text(

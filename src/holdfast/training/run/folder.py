@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from holdfast.errors import RunError
+from holdfast.errors import RunError, shown
 from holdfast.models.load import load_tokenizer
 from holdfast.models.run_record import read_record
 from holdfast.models.trained import LOADERS
@@ -63,5 +63,11 @@ class Run:
                 f"{self.out} has no model: the run is {self.status}",
                 hint="finish it with resume=True",
             )
-        load = LOADERS[self.record["task"]]
+        task = self.record["task"]
+        if task not in LOADERS:
+            raise RunError(
+                f"{self.out} trained another task ({shown(task)}) than {', '.join(LOADERS)}",
+                hint=f"load {self.model_path} as its task does",
+            )
+        load = LOADERS[task]
         return load(self.model_path), load_tokenizer(self.model_path)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from holdfast.errors import RunError
+from holdfast.errors import RunError, shown
 from holdfast.models.run_record import read_record
 from holdfast.models.trained import POLICY, REWARD_MODEL
 from holdfast.training.policy import train
@@ -34,5 +34,10 @@ def rerun(record: str | os.PathLike[str], *, out: str | os.PathLike[str], **chan
         raise RunError(f"{path} is not a run record")
     before["call"] |= changes
     call = repeatable_call(before, path)
-    function: Callable[..., Run] = FUNCTIONS[before["task"], before["source"]]
+    kind = before["task"], before["source"]
+    if kind not in FUNCTIONS:
+        raise RunError(
+            f"{path} is of another task ({shown(before['task'])}) than can be done again"
+        )
+    function: Callable[..., Run] = FUNCTIONS[kind]
     return function(call.pop("method"), out=out, **call)
