@@ -23,8 +23,7 @@ from holdfast.training.progress import Progress
 from holdfast.training.prompts import read_prompts, split_prompts
 from holdfast.training.run.rerun import rerun
 from holdfast.training.sampler import HFSampler
-from holdfast.training.selfplay import selfplay as module
-from holdfast.training.selfplay import watch
+from holdfast.training.selfplay import stages, watch
 from holdfast.training.selfplay.columns import gaps, mixture_weights
 from holdfast.training.selfplay.report import standings
 from holdfast.training.selfplay.selfplay import SelfPlay, selfplay
@@ -105,7 +104,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_numbers(
     """
     whole = selfplay("gpo", out=tmp_path / "whole", **how)
     for place, owner, name, call in (
-        ("drawn", module, "train_stage", 2),
+        ("drawn", stages, "train_stage", 2),
         ("looked", watch, "standings", 1),
         ("trained", Progress, "step", 6 + 3),  # 6 steps a round
     ):

@@ -33,7 +33,7 @@ from holdfast.training.request import RunRequest
 from holdfast.training.run.folder import Run
 from holdfast.training.run.model_card import model_card
 from holdfast.training.run.record import recorded_call
-from holdfast.training.text import TextTask
+from holdfast.training.text_task import TextTask
 
 if TYPE_CHECKING:
     from holdfast.report import Page

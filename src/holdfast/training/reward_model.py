@@ -41,7 +41,7 @@ from holdfast.training.request import RunRequest
 from holdfast.training.reward_report import reward_card, reward_page
 from holdfast.training.run.folder import Run
 from holdfast.training.run.record import recorded_call
-from holdfast.training.text import TextTask
+from holdfast.training.text_task import TextTask
 from holdfast.types import Pairs
 
 if TYPE_CHECKING:

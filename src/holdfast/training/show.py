@@ -21,7 +21,7 @@ from holdfast.terminal import Terminal
 from holdfast.training.examples import Examples
 from holdfast.training.options import Options, split_options
 from holdfast.training.settings import read_reduction
-from holdfast.training.text import encode_text
+from holdfast.training.text_task import encode_text
 
 
 def show_rows(

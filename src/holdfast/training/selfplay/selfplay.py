@@ -40,13 +40,12 @@ from holdfast.games import ROLES, Roles
 from holdfast.methods import get
 from holdfast.models.folder import content_of
 from holdfast.models.load import load_tokenizer, resolve
-from holdfast.training.execute import opened, recorded, stage_is_done, train_stage
+from holdfast.training.execute import opened, recorded
 from holdfast.training.loading import written_average
 from holdfast.training.options import Options, split_options
 from holdfast.training.policy import POLICY
 from holdfast.training.prompts import read_prompts, split_prompts
-from holdfast.training.request import RunRequest, Stage
-from holdfast.training.run.folder import METRICS, REPORT, Run
+from holdfast.training.run.folder import REPORT, Run
 from holdfast.training.run.record import (
     differences,
     new_record,
@@ -58,14 +57,14 @@ from holdfast.training.run.record import (
 from holdfast.training.sampler import HFSampler, Sampler
 from holdfast.training.selfplay.pairs import Pairing, PairwiseJudge
 from holdfast.training.selfplay.report import selfplay_page
+from holdfast.training.selfplay.stages import train_round
 from holdfast.training.selfplay.watch import Watch
 from holdfast.training.settings import try_settings
-from holdfast.training.sources.rounds import Rounds, Sizes, Training, say
+from holdfast.training.sources.rounds import Rounds, Sizes, say
 from holdfast.typed import typed_arguments
 from holdfast.types import Text
 
 OURS = ("save_every",)  # set for every round
-IN_A_ROUND = {"quarantine": True, "save_every": 50}
 
 
 @dataclass(frozen=True)
@@ -156,16 +155,8 @@ def selfplay(
     }
     plain = typed_arguments(selfplay, {**given, "resume": resume})
     check("temperature", plain["temperature"], plain["temperature"] >= 0, "be at least 0")
+    reading, of_training = sorted_options(options_and_settings)
     method = get(method) if isinstance(method, str) else method
-    read_by = {field.name for field in fields(Reading)}
-    reading = Reading.of(
-        {name: value for name, value in options_and_settings.items() if name in read_by}, "selfplay"
-    )
-    of_training = {
-        name: value
-        for name, value in options_and_settings.items()
-        if name not in OURS and name not in read_by
-    }
     options, settings = split_options(method, of_training)
     try_settings(method, settings)
     roles = ROLES.get(method.name, Roles("current", opponent="current"))
@@ -183,36 +174,15 @@ def selfplay(
         training, watching = split_prompts(everything, sizes.watched, options.seed)
         sizes = replace(sizes, watched=len(watching))
         judged_by = judge.name if isinstance(judge, RewardModel) else name_of(judge)
-        record = new_record(
-            method=method.name,
-            settings=settings,
-            reduction=method.reduction.name,
-            average=written_average(method),
-            options=options,
-            identity={
-                "model": content_of(str(start)) or str(start),
-                "judge": content_of(judged_by) or judged_by,
-                "data": _hash(everything),
-            },
-            call=recorded_call(method, given, options_and_settings),
-            facts={
-                "task": POLICY.name,
-                "source": "rounds",
-                "selfplay": {"start": str(start), "judge": judged_by, **asdict(sizes)},
-                "rounds": [],
-            },
+        call = recorded_call(method, given, options_and_settings)
+        record = record_of(
+            method, settings, options, sizes, str(start), judged_by, _hash(everything), call
         )
-        played = SelfPlay(folder)
         if before is not None:
             refuse_other_play(before, record)
-            fewer = before["selfplay"]["rounds"] < sizes.rounds
-            done = before["status"] == "finished" and not fewer and played.model_path.is_dir()
-            if done and (folder / REPORT).is_file():
-                return played
+            if is_finished(before, folder, sizes.rounds):
+                return SelfPlay(folder)
             record = gone_on_with(before, record)
-        sweep(folder)
-        if (folder / "rounds").is_dir():
-            sweep(folder / "rounds")
         play = Rounds(
             out=folder,
             method=method,
@@ -221,86 +191,27 @@ def selfplay(
             tokenizer=tokenizer,
             judge=PairwiseJudge.of(judge, accept_loss=options.accept_loss),
             training=training,
-            sampler=sampler or HFSampler(max_new_tokens, temperature, progress=progress),
+            sampler=sampler
+            or HFSampler(sizes.max_new_tokens, sizes.temperature, progress=progress),
             sizes=sizes,
             settings=settings,
             seed=options.seed,
             rendering={"template": options.template, "accept_loss": options.accept_loss},
         )
-        watcher = sampler or HFSampler(max_new_tokens, 1.0, progress=progress)
+        watcher = sampler or HFSampler(sizes.max_new_tokens, 1.0, progress=progress)
         watch = Watch(play, watching, watcher)
+        sweep(folder)
+        if (folder / "rounds").is_dir():
+            sweep(folder / "rounds")
         write_record(folder, record)
         with recorded(folder, record, active=True):
             watch.look(0)
             for number in range(1, sizes.rounds + 1):
-                for training_ in play.trainings(number):
-                    train_round(play, training_, options, of_training, record)
+                for part in play.trainings(number):
+                    train_round(play, part, options, of_training, record)
                 watch.look(number)
             finish(play, watch, record)
-    return played
-
-
-def train_round(
-    play: Rounds,
-    training: Training,
-    options: Options,
-    given: Mapping[str, Any],
-    record: dict[str, Any],
-) -> None:
-    """One training of a round: a stage of the run, set up as `train` would."""
-    rounds, number = record["rounds"], training.number
-    if len(rounds) < number:
-        rounds.append({"round": number, "drawn": play.drawn(number), "stages": {}})
-    own = {**given, **play.roles.by_round(number), **IN_A_ROUND}
-    if number > 1 and options.lora_rank:  # the adapter is there, and is trained further
-        own = {name: value for name, value in own.items() if not name.startswith("lora_")}
-    stage_options, settings = split_options(
-        play.method, {**own, "seed": options.seed + 1000 * number}
-    )
-    request = RunRequest(
-        POLICY,
-        play.method,
-        settings,
-        stage_options,
-        str(training.model),
-        training.data,
-        play.out,
-        {"method": play.method.name, "model": str(training.model), "data": str(training.data)},
-        reference=None if play.sizes.reference == "current" else str(play.start),
-        stage=stage_of(play, training, record),
-    )
-    stages = rounds[number - 1]["stages"]
-    if stage_is_done(request, stages):
-        return
-    # what came after it, if anything did, began with what is trained now
-    del rounds[number:]
-    for later in list(stages)[_place(request.stage.name, stages) + 1 :]:
-        del stages[later]
-    what = "half a step" if training.half_step else "training"
-    count = sum(1 for _ in training.data.open())
-    say(f"round {number} of {play.sizes.rounds}: {what} on {count} comparisons")
-    train_stage(request, record, stages)
-
-
-def _place(name: str, stages: Mapping[str, Any]) -> int:
-    return list(stages).index(name) if name in stages else len(stages)
-
-
-def stage_of(play: Rounds, training: Training, record: Mapping[str, Any]) -> Stage:
-    """Where the metrics of this training stand among those of the whole run."""
-    name = training.folder.name
-    tags: dict[str, Any] = {"round": training.number}
-    if play.roles.opponent == "midpoint":
-        tags["half_step"] = training.half_step
-    known = record["rounds"][training.number - 1]["stages"].get(name)
-    if known is not None:
-        first, length = known["first_step"], known["metrics_bytes"]
-    else:
-        before = [stage for entry in record["rounds"] for stage in entry["stages"].values()]
-        metrics = play.out / METRICS
-        first = sum(stage["steps"] for stage in before)
-        length = metrics.stat().st_size if metrics.is_file() else 0
-    return Stage(str(training.folder), first, length, tags)
+    return SelfPlay(folder)
 
 
 def finish(play: Rounds, watch: Watch, record: dict[str, Any]) -> None:
@@ -335,6 +246,56 @@ def sizes_of(plain: Mapping[str, Any], roles: Roles) -> Sizes:
     given = {name: plain[name] for name in names if plain[name] is not None}
     pairing = "independent" if roles.pairing == "independent" else "best_worst"
     return Sizes(**{"pairing": pairing, "reference": roles.reference, **given})
+
+
+def sorted_options(given: Mapping[str, Any]) -> tuple[Reading, dict[str, Any]]:
+    """How prompts are read, and what the trainings of the rounds are given."""
+    read_by = {field.name for field in fields(Reading)}
+    reading = {name: value for name, value in given.items() if name in read_by}
+    others = {name: x for name, x in given.items() if name not in read_by and name not in OURS}
+    return Reading.of(reading, "selfplay"), others
+
+
+def record_of(
+    method: Method,
+    settings: Mapping[str, Any],
+    options: Options,
+    sizes: Sizes,
+    start: str,
+    judge: str,
+    prompts_hash: str,
+    call: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The record of the run before its first round."""
+    return new_record(
+        method=method.name,
+        settings=settings,
+        reduction=method.reduction.name,
+        average=written_average(method),
+        options=options,
+        identity={
+            "model": content_of(start) or start,
+            "judge": content_of(judge) or judge,
+            "data": prompts_hash,
+        },
+        call=call,
+        facts={
+            "task": POLICY.name,
+            "source": "rounds",
+            "selfplay": {"start": start, "judge": judge, **asdict(sizes)},
+            "rounds": [],
+        },
+    )
+
+
+def is_finished(record: Mapping[str, Any], out: Path, rounds: int) -> bool:
+    """Whether nothing is left to do, the report included."""
+    return (
+        record["status"] == "finished"
+        and record["selfplay"]["rounds"] == rounds
+        and (out / "model").is_dir()
+        and (out / REPORT).is_file()
+    )
 
 
 def refuse_other_play(before: Mapping[str, Any], record: Mapping[str, Any]) -> None:
