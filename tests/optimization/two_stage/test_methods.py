@@ -144,3 +144,12 @@ def test_wrong_options_are_named():
         solve(small_budgeting(0), method="relaxation")
     with pytest.raises(DataError, match=r"x\[1\] is 0.5; it must be 0 or 1"):
         by_hand().model.checked_x([1, 0.5])
+
+
+def test_each_run_of_a_program_has_its_own_seconds():
+    """HiGHS counts the time of a run from its start: earlier runs are not to be added."""
+    program = Program()
+    program.add(1, high=1.0, cost=-1.0, whole=True)
+    for seconds in (7.0, 5.0):
+        program.minimize("the test", seconds=seconds)
+        assert program.highs.getOptionValue("time_limit")[1] == seconds

@@ -137,7 +137,7 @@ class Program:
             RunError: HiGHS gave up for another reason.
         """
         highs = self.highs
-        highs.setOptionValue("time_limit", max(min(seconds, 1e9), 0.01) + highs.getRunTime())
+        highs.setOptionValue("time_limit", max(min(seconds, 1e9), 0.01))  # of this run
         highs.setOptionValue("mip_rel_gap", gap)
         highs.setOptionValue("mip_abs_gap", 1e-9)
         if start is not None:
