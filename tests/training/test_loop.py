@@ -472,7 +472,7 @@ def test_what_method_and_reduction_remember_survives_a_crash(
         with pytest.raises(CrashError):
             train(name, out=tmp_path / "run", **setting)
     saved = load_file(max((tmp_path / "run" / "checkpoints").iterdir()) / "state.safetensors")
-    assert any(key.startswith("memory.method.") for key in saved)
+    assert any(key.startswith("state.method.") for key in saved)
     run = train(name, out=tmp_path / "run", resume=True, **setting)
     assert difference(run, train(name, out=tmp_path / "calm", **setting)) == 0
 

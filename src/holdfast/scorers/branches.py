@@ -28,6 +28,7 @@ from holdfast.scorers.float32 import in_float32
 from holdfast.scorers.layout import Layout, pack
 from holdfast.scorers.padded import causal_model
 from holdfast.scorers.rope import Sides, forget_lengths
+from holdfast.scorers.scorer import Scorer
 from holdfast.types import Scored, Tokenized
 
 Scoring = Literal["packed", "padded"]
@@ -76,7 +77,7 @@ class Verification:
         return bool(self.reason)
 
 
-class BranchScorer(nn.Module):
+class BranchScorer(Scorer):
     """A model as the training loop sees it: items in, a `Scored` a branch out. Wrap this in DDP or
     FSDP, not the model inside.
 

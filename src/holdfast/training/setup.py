@@ -20,7 +20,8 @@ from torch import nn
 from holdfast.errors import RunError
 from holdfast.inputs import samples
 from holdfast.inputs.prompts import COPY
-from holdfast.scorers.branches import BranchScorer, Verification, said_of
+from holdfast.scorers.branches import Verification, said_of
+from holdfast.scorers.scorer import Scorer
 from holdfast.training import batching
 from holdfast.training.distributed import Distributed
 from holdfast.training.examples import Examples
@@ -166,7 +167,7 @@ class Scoring:
     reference where answers are drawn at every step.
     """
 
-    scorer: BranchScorer
+    scorer: Scorer
     verification: Verification
     sampler: Sampler | None = None
     of_reference: Verification | None = None

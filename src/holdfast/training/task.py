@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from holdfast.card import Method
 from holdfast.data.read import Dataset as Rows
 from holdfast.models.protocols import ModelSource, Saved, TokenizerSource
-from holdfast.scorers.branches import BranchScorer
 from holdfast.scorers.live import InMemoryReference
+from holdfast.scorers.scorer import Scorer
 from holdfast.training.examples import Examples
 from holdfast.training.model import save_pretrained
 from holdfast.training.objective import BatchResult
@@ -149,9 +149,9 @@ class Task(ABC, Generic[P]):
         method: Method,
         reference: InMemoryReference | None,
         options: Options,
-    ) -> BranchScorer:
+    ) -> Scorer:
         """Items in, a `Scored` for each branch out, as method and reduction ask for. `reference` is
-        there where `keeps_reference` says so. A scorer verifies itself (`BranchScorer.verify`).
+        there where `keeps_reference` says so. A scorer verifies itself (`Scorer.verify`).
         """
 
     def router(self, model: nn.Module, options: Options) -> tuple[RouterLoss | None, list[str]]:

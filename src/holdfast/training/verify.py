@@ -11,7 +11,8 @@ from holdfast.card import Method
 from holdfast.errors import RunError
 from holdfast.inputs import samples
 from holdfast.models.load import context_length
-from holdfast.scorers.branches import BranchScorer, Verification
+from holdfast.scorers.branches import Verification
+from holdfast.scorers.scorer import Scorer
 from holdfast.training import batching
 from holdfast.training.distributed import Distributed
 from holdfast.training.options import Options
@@ -19,7 +20,7 @@ from holdfast.training.prepare import Prepared
 from holdfast.types import Tokenized
 
 
-def verify(context: Distributed, scorer: BranchScorer, items: Sequence[Tokenized]) -> Verification:
+def verify(context: Distributed, scorer: Scorer, items: Sequence[Tokenized]) -> Verification:
     """Packed against padded on the first items and the longest; all processes take the padded path
     where one of them must.
     """
@@ -32,7 +33,7 @@ def verify(context: Distributed, scorer: BranchScorer, items: Sequence[Tokenized
 
 
 def refuse_uneven_forwards(
-    context: Distributed, scorer: BranchScorer, items: Sequence[Tokenized], found: Verification
+    context: Distributed, scorer: Scorer, items: Sequence[Tokenized], found: Verification
 ) -> None:
     """Sharded processes must run equally many forwards, so none of them can score rows apart from
     others. Raises RunError where one would have to.
