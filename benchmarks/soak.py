@@ -44,9 +44,9 @@ import torch
 
 import holdfast
 from holdfast import games
+from holdfast.data.examples import to_examples
 from holdfast.data.read import read
 from holdfast.data.render import tokenize
-from holdfast.data.unfold import unfold
 from holdfast.errors import HoldfastError
 from holdfast.methods import METHODS
 from holdfast.models.load import load_tokenizer
@@ -382,20 +382,20 @@ def hold(condition: bool, words: str) -> None:
 
 
 def fuzz_read(rng: random.Random, folder: Path, tokenizer: Any) -> None:
-    """Every row of a file is kept, counted as set aside, or the file is refused; and so in
+    """Every row of a file is retained, counted as skipped, or the file is refused; and so in
     rendering.
     """
     source = written(rng, mutated_rows(rng), folder)
     found = read(source, quarantine=folder / "aside.jsonl")
     report = found.report
     hold(
-        report.read == report.kept + sum(report.set_aside.values()),
-        f"read {report.read} is not kept {report.kept} + {report.set_aside}",
+        report.read == report.retained + sum(report.skipped.values()),
+        f"read {report.read} is not retained {report.retained} + {report.skipped}",
     )
     hold(len(found) == report.rows, f"{len(found)} rows, the report says {report.rows}")
     for method in (METHODS["dpo"], METHODS["sft"]):
         with contextlib.suppress(HoldfastError):
-            given = unfold(found, method).rows
+            given = to_examples(found, method).rows
             made = tokenize(
                 given,
                 tokenizer,
@@ -403,7 +403,7 @@ def fuzz_read(rng: random.Random, folder: Path, tokenizer: Any) -> None:
                 quarantine=folder / "aside.jsonl",
                 progress=False,
             )
-            lost = len(given) - len(made.items) - sum(made.report.set_aside.values())
+            lost = len(given) - len(made.items) - sum(made.report.skipped.values())
             hold(lost == 0, f"{lost} of {len(given)} rows are lost in rendering")
 
 

@@ -1,6 +1,6 @@
 """Everything that flows, from a row of a file to the cost of a method.
 
-    rows -> unfolded -> tokenized -(scorer)-> Pairs or Answers -(objective)-> cost_N -(reduction)->
+    rows -> examples -> tokenized -(scorer)-> Pairs or Answers -(objective)-> cost_N -(reduction)->
     scalar
 
 Letters in names are axes: N pairs or answers, T tokens, A answers of a table, S prompts ("states")

@@ -35,7 +35,7 @@ def test_a_file_with_bad_rows_is_checked_and_they_are_counted(tmp_path):
         + "\n{broken\n"
     )
     found = holdfast.check(path, out=tmp_path / "out", quiet=True)
-    assert len(found.data) == 30 and sum(found.report.set_aside.values()) == 2
+    assert len(found.data) == 30 and sum(found.report.skipped.values()) == 2
     said = json.loads((tmp_path / "out" / "check.json").read_text())
     assert said["comparisons"]["examined"] == 30
     assert "--quarantine" in said["advice"]["command"]

@@ -274,11 +274,11 @@ def test_losses_are_counted_by_their_cause_and_rows_set_aside(tmp_path):
     assert says.startswith("6 of 9 rows cannot be used")
     assert "6 of 9 rows: the chat template drops the system turn" in says
     got = report(NO_SYSTEM, *rows, quarantine=tmp_path / "q.jsonl")
-    assert (got.kept, got.set_aside, got.refused) == (
+    assert (got.retained, got.skipped, got.refused) == (
         3,
         {"the chat template drops the system turn": 6},
-    ) * 1 or got.kept == 3
-    assert got.refused == got.set_aside == {"the chat template drops the system turn": 6}
+    ) * 1 or got.retained == 3
+    assert got.refused == got.skipped == {"the chat template drops the system turn": 6}
     assert (
         json.loads((tmp_path / "q.jsonl").read_text().splitlines()[0])["row"]["prompt"][0]["role"]
         == "system"
@@ -290,7 +290,7 @@ def test_two_losses_of_a_row_are_one_cause_with_both_options():
     says = refused(NO_SYSTEM, row)
     assert "drops the system turn and the thinking of the answer" in says
     assert "--accept-loss system --accept-loss thinking" in says
-    assert report(NO_SYSTEM, row, accept_loss=["system", "thinking"]).kept == 1
+    assert report(NO_SYSTEM, row, accept_loss=["system", "thinking"]).retained == 1
 
 
 def test_an_answer_of_which_nothing_is_left_is_the_templates_doing():
@@ -377,7 +377,7 @@ WHOLE = {
 def test_what_a_template_writes_otherwise_is_not_lost(case):
     template, row, *_ = WHOLE[case]
     got = report(template, row)
-    assert (got.kept, got.lost, got.set_aside) == (1, {}, {})
+    assert (got.retained, got.lost, got.skipped) == (1, {}, {})
 
 
 def test_tools_reach_the_template():

@@ -104,7 +104,7 @@ def test_k_answers_give_every_pair(order):
     assert [(r.chosen, r.rejected) for r in got] == [("b", "a"), ("c", "a"), ("b", "c")]
     assert [r.strength for r in got] == ([3.0, 1.5, 1.5] if "scores" in order else [2, 1, 1])
     assert {(r.where.line, r.weight) for r in got} == {(1, 2.0)}
-    assert (got.report.read, got.report.kept, got.report.rows) == (1, 1, 3)
+    assert (got.report.read, got.report.retained, got.report.rows) == (1, 1, 3)
 
 
 def test_equal_scores_give_no_pair_and_are_counted(tmp_path):
@@ -114,12 +114,12 @@ def test_equal_scores_give_no_pair_and_are_counted(tmp_path):
     ]
     got = read(rows)
     assert [(r.chosen, r.rejected) for r in got] == [("a", "c"), ("b", "c")]
-    assert (got.report.equal_scores, got.report.kept, got.report.set_aside) == (
+    assert (got.report.equal_scores, got.report.retained, got.report.skipped) == (
         2,
         1,
         {"every answer has the same score": 1},
     )
-    assert got.report.read == got.report.kept + sum(got.report.set_aside.values())
+    assert got.report.read == got.report.retained + sum(got.report.skipped.values())
 
 
 def test_answers_may_carry_their_own_scores_or_ranks():
@@ -140,7 +140,7 @@ def test_answers_may_carry_their_own_scores_or_ranks():
 def test_an_answer_without_a_score_and_equal_texts_void_their_pairs_alone():
     got = read([{"prompt": "hi", "answers": ["a", "b", "c", "b "], "scores": [1, 3, None, 2]}])
     assert [(r.chosen, r.rejected) for r in got] == [("b", "a"), ("b ", "a")]
-    assert (got.report.unscored, got.report.same_texts, got.report.set_aside) == (1, 1, {})
+    assert (got.report.unscored, got.report.same_texts, got.report.skipped) == (1, 1, {})
     assert {
         "no pair with 1 answers that have no score",
         "no pair from 1 pairs of answers with the same text",
@@ -151,7 +151,7 @@ def test_an_answer_without_a_score_and_equal_texts_void_their_pairs_alone():
             {"prompt": "hi", "answers": ["a", "b"], "scores": [None, 2]},
         ]
     )
-    assert none.report.set_aside == {"fewer than two answers have a score": 1}
+    assert none.report.skipped == {"fewer than two answers have a score": 1}
 
 
 @pytest.mark.parametrize(

@@ -77,18 +77,18 @@ def test_any_rows(tmp_path, rows):
         assert "hint: " in str(error)
         return
     counted = got.report
-    assert counted.read == len(rows) == counted.kept + sum(counted.set_aside.values())
+    assert counted.read == len(rows) == counted.retained + sum(counted.skipped.values())
     written = Counter(
         json.loads(line)["reason"] for line in aside.read_text("utf-8").split("\n") if line
     )
     assert written == Counter(
         {
             reason: n
-            for reason, n in counted.set_aside.items()
+            for reason, n in counted.skipped.items()
             if reason != "every answer has the same score"
         }
     )
-    assert len({row.where for row in got}) == counted.kept
+    assert len({row.where for row in got}) == counted.retained
     assert counted.content_hash == content_hash(got.rows)
 
 
@@ -113,4 +113,4 @@ def test_any_bytes_in_any_format(tmp_path, lines):
         except HoldfastError as error:
             assert "hint: " in str(error)
             continue
-        assert got.report.read == got.report.kept + sum(got.report.set_aside.values())
+        assert got.report.read == got.report.retained + sum(got.report.skipped.values())

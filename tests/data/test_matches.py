@@ -2,7 +2,7 @@
 
 import pytest
 
-from holdfast.data import read, unfold
+from holdfast.data import read, to_examples
 from holdfast.errors import DataError, NeedError
 from holdfast.methods import get
 
@@ -122,7 +122,7 @@ def test_contests_in_csv(tmp_path):
         ("x", "y", False, True, True),
         ("z", "x", True, True, True),
     ]
-    assert got.report.set_aside == {"`home_goals` is empty": 1}
+    assert got.report.skipped == {"`home_goals` is empty": 1}
 
 
 def test_with_a_prompt_and_both_texts_they_are_comparisons():
@@ -179,8 +179,8 @@ def test_names_are_not_trained_on():
     names = read([{"winner": "x", "loser": "y"}])
     for method in ("dpo", "sft", "kto"):
         with pytest.raises(NeedError, match="trains on texts; the rows say who beat whom"):
-            unfold(names, get(method))
+            to_examples(names, get(method))
     text = read([{"prompt": "hi", "chosen": "a", "rejected": "b"}])
-    assert unfold([*names, *text], get("dpo")).set_aside == {
+    assert to_examples([*names, *text], get("dpo")).skipped == {
         "matches between names, without texts": 1
     }

@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.data import read
 from holdfast.data.message_text import LONGEST, messages_in
-from holdfast.data.trouble import RowError
+from holdfast.data.row_errors import RowError
 from holdfast.errors import DataError
 
 TURNS = [

@@ -1,4 +1,4 @@
-"""Bad rows: every kind shown at once, or set aside in a file from which nothing is lost."""
+"""Bad rows: every kind shown at once, or written to a file from which nothing is lost."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import os
 import pytest
 
 from holdfast.data import read
-from holdfast.data.trouble import EXAMPLES, BadRow, RowError, Troubles, write_quarantine
+from holdfast.data.row_errors import EXAMPLES, BadRow, RowError, RowErrors, write_quarantine
 from holdfast.errors import DataError, OptionError
 from holdfast.types import Where
 
@@ -73,7 +73,7 @@ def test_a_second_read_does_not_double_the_file_and_two_sources_share_it(tmp_pat
         read(source, quarantine=path)
     assert sorted(entry["file"] for entry in entries(path)) == [str(one), str(two)]
     one.write_text(json.dumps(GOOD))
-    assert read(one, quarantine=path).report.set_aside == {}
+    assert read(one, quarantine=path).report.skipped == {}
     assert [entry["file"] for entry in entries(path)] == [str(two)]
 
 
@@ -156,12 +156,12 @@ def test_every_row_bad_is_an_error_even_with_a_quarantine(tmp_path):
 
 
 def test_bad_rows_are_written_as_they_come_and_not_held(tmp_path):
-    troubles = Troubles("read", tmp_path / "q.jsonl")
+    row_errors = RowErrors("read", tmp_path / "q.jsonl")
     for line in range(1, 201):
-        troubles.add(BadRow(Where("a", line), RowError("x", cure="y"), row={"n": line}))
-    assert len(troubles.kept) == EXAMPLES
+        row_errors.add(BadRow(Where("a", line), RowError("x", cure="y"), row={"n": line}))
+    assert len(row_errors.shown) == EXAMPLES
     assert not list(tmp_path.iterdir())  # the file that holds them meanwhile has no name
-    troubles.settle(300, seen=lambda where: True)
+    row_errors.settle(300, seen=lambda where: True)
     assert [entry["row"]["n"] for entry in entries(tmp_path / "q.jsonl")] == list(range(1, 201))
 
 

@@ -67,7 +67,7 @@ def test_every_format_gives_the_same_rows(tmp_path, name, zipped):
         tuple(row.values()) for row in PAIRS
     ]
     assert got.report.content_hash == read(PAIRS).report.content_hash
-    assert (got.report.read, got.report.kept, got.report.rows, got.report.set_aside) == (
+    assert (got.report.read, got.report.retained, got.report.rows, got.report.skipped) == (
         2,
         2,
         2,
@@ -209,7 +209,7 @@ def test_one_bad_line_spoils_only_itself(tmp_path, line, reason):
     assert f"rows: {reason}" in str(caught.value)
     got = read(path, quarantine=aside)
     assert [row.where.line for row in got] == [1, 2, 4, 5]
-    assert got.report.set_aside == {reason: 1}
+    assert got.report.skipped == {reason: 1}
     entry = json.loads(aside.read_text())
     assert (entry["file"], entry["line"], entry["reason"]) == (str(path), 3, reason)
 
@@ -221,7 +221,7 @@ def test_a_line_too_long_to_be_a_row(tmp_path, monkeypatch):
     path.write_bytes(jsonl(PAIRS) + b'{"prompt": "' + b"x" * 500 + b'"}\n' + jsonl(PAIRS))
     got = read(path, quarantine=tmp_path / "q.jsonl")
     assert [row.where.line for row in got] == [1, 2, 4, 5]
-    assert got.report.set_aside == {"the line is too long": 1}
+    assert got.report.skipped == {"the line is too long": 1}
 
 
 def test_a_line_of_a_csv_too_long_to_be_a_row(tmp_path, monkeypatch):
@@ -230,7 +230,7 @@ def test_a_line_of_a_csv_too_long_to_be_a_row(tmp_path, monkeypatch):
     path.write_text(f"prompt,chosen,rejected\np,q,r\n{'x' * 100},q,r\ns,t,u\n")
     got = read(path, quarantine=tmp_path / "q.jsonl")
     assert [(row.where.line, row.prompt) for row in got] == [(2, "p"), (4, "s")]
-    assert got.report.set_aside == {"the line is too long": 1}
+    assert got.report.skipped == {"the line is too long": 1}
 
 
 def test_lists_in_cells(tmp_path):
@@ -247,7 +247,7 @@ def test_bad_records_of_a_csv(tmp_path):
     )
     got = read(path, quarantine=aside)
     assert [row.where.line for row in got] == [2, 6]
-    assert got.report.set_aside == {
+    assert got.report.skipped == {
         "invalid CSV": 2,
         "wrong number of cells": 1,
         "invalid UTF-8": 1,
@@ -343,8 +343,8 @@ def test_the_split_column_of_a_file_selects_rows_only_when_asked():
     assert len(read(rows)) == 2
     got = read(rows, split="test")
     assert [row.rater for row in got] == ["bob"]
-    assert got.report.set_aside == {"not of the split `test`": 1}
-    assert got.report.read == got.report.kept + 1
+    assert got.report.skipped == {"not of the split `test`": 1}
+    assert got.report.read == got.report.retained + 1
     with pytest.raises(DataError, match="no column `split`"):
         read(PAIRS, split="test")
     with pytest.raises(DataError, match="no row is left"):
@@ -366,7 +366,7 @@ def test_a_dataset_is_a_sequence_with_a_hash_of_what_it_says(tmp_path):
     assert read(got) is got
     made = Dataset.of([Row(Where("x", 1), "p", "a", "b")])
     assert made.report.files == ("x",)
-    assert made.report.kept == 1
+    assert made.report.retained == 1
 
 
 def test_the_hash_does_not_depend_on_the_order_of_columns_or_the_place():

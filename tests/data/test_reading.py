@@ -75,9 +75,12 @@ def test_an_unknown_keyword_is_named_with_the_near_one() -> None:
 
 
 def test_the_quarantine_is_a_flag_or_a_file(tmp_path: Path) -> None:
-    assert Reading().aside(tmp_path) is None
-    assert Reading(quarantine=True).aside(tmp_path) == tmp_path / "quarantine.jsonl"
-    assert Reading(quarantine=tmp_path / "x.jsonl").aside("elsewhere") == tmp_path / "x.jsonl"  # type: ignore[arg-type]
+    assert Reading().quarantine_file(tmp_path) is None
+    assert Reading(quarantine=True).quarantine_file(tmp_path) == tmp_path / "quarantine.jsonl"
+    assert (
+        Reading(quarantine=tmp_path / "x.jsonl").quarantine_file("elsewhere")
+        == tmp_path / "x.jsonl"
+    )  # type: ignore[arg-type]
 
 
 def test_prompts_are_read_by_the_same_columns(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_plain_text_stands_as_written_with_each_boundary_once(plain_tokenizer):
         2,
     )
     report = got.report
-    assert (report.template, report.read, report.kept, report.items) == ("plain", 1, 1, 1)
+    assert (report.template, report.read, report.retained, report.items) == ("plain", 1, 1, 1)
     assert (report.prompt_tokens, report.response_tokens, report.longest) == (3, 5, 6)
 
 
@@ -263,11 +263,11 @@ def test_over_long_rows_are_refused_not_cut(plain_tokenizer, tmp_path):
         quarantine=tmp_path / "q.jsonl",
     )
     assert (got.rows, [item.row for item in got.items]) == ([fits], [0])
-    assert got.report.set_aside == {
+    assert got.report.skipped == {
         "the prompt is too long": 1,
         "prompt and answer are too long": 1,
     }
-    assert got.report.read == got.report.kept + 2
+    assert got.report.read == got.report.retained + 2
     entry = json.loads((tmp_path / "q.jsonl").read_text().splitlines()[1])
     assert (entry["line"], entry["stage"], entry["row"]["rejected"]) == (3, "tokenize", "x" * 9)
     assert len(tokenize([fits], plain_tokenizer, max_tokens=6)) == 1
@@ -344,7 +344,12 @@ def test_a_long_document_is_cut_into_windows_that_leave_nothing_out(
     ]
     assert got.rows == [book, book, book, note]
     assert [item.row for item in got.items] == [0, 0, 0, 1]
-    assert (got.report.documents_cut, got.report.windows, got.report.kept, got.report.items) == (
+    assert (
+        got.report.documents_cut,
+        got.report.windows,
+        got.report.retained,
+        got.report.items,
+    ) == (
         1,
         3,
         2,

@@ -69,7 +69,7 @@ def test_transcripts_that_differ_in_more_than_the_last_turn(tmp_path):
         match=rf"rows:2: field `rejected`: {reason} \(3 and 1 turns after the 3 that they share\)",
     ):
         read([good, bad, good])
-    assert read([good, bad, good], quarantine=tmp_path / "q.jsonl").report.set_aside == {reason: 1}
+    assert read([good, bad, good], quarantine=tmp_path / "q.jsonl").report.skipped == {reason: 1}
 
 
 def test_message_lists_that_differ_early_share_nothing_or_end_in_the_user():

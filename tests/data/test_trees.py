@@ -6,8 +6,8 @@ import pytest
 
 from holdfast.card import Card, PairMethod, Paper
 from holdfast.data import tokenize
+from holdfast.data.examples import to_examples
 from holdfast.data.producers import IMPROVE, WHICH, rationale_prompt, revise_prompt
-from holdfast.data.unfold import unfold
 from holdfast.errors import DataError, NeedError
 from holdfast.inputs import rationale, reference, revision
 from holdfast.reductions import mean
@@ -150,7 +150,7 @@ def test_rows_without_a_rationale_are_refused_by_name(lacking):
     with pytest.raises(
         NeedError, match="1 of 2 rows have none, first f:2\nhint: add a `rationale` column"
     ) as caught:
-        unfold([row(), row(line=2, rationale=lacking)], method)
+        to_examples([row(), row(line=2, rationale=lacking)], method)
     assert caught.value.need == "rationale"
     revising = replace(method, card=replace(method.card, needs=(revision,)))
-    assert len(unfold([row(rationale=None)], revising)) == 1
+    assert len(to_examples([row(rationale=None)], revising)) == 1

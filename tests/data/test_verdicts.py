@@ -260,7 +260,7 @@ def test_a_range_gives_the_strength():
 
 def test_skipped_rows_are_counted():
     report = read(two(["A", "B", "unclear", "unclear"]), verdicts="unclear=skip").report
-    assert report.set_aside == {"`winner` is no verdict, as --verdicts says": 2}
+    assert report.skipped == {"`winner` is no verdict, as --verdicts says": 2}
 
 
 @pytest.mark.parametrize(
@@ -327,13 +327,13 @@ def test_a_class_that_would_vanish_is_an_error_also_with_a_quarantine(tmp_path):
     with pytest.raises(
         DataError,
         match=(
-            r"every row whose `winner` is B \(2 of 5\) would be set aside(.|\n)*--verdicts "
+            r"every row whose `winner` is B \(2 of 5\) would be skipped(.|\n)*--verdicts "
             r"B=skip"
         ),
     ):
         read(rows, quarantine=aside)
-    slip = read(two([*"AB" * 30, "hm"]), quarantine=aside)  # one row's slip is that row's trouble
-    assert slip.report.set_aside == {"`winner` holds a value that is no verdict": 1}
+    slip = read(two([*"AB" * 30, "hm"]), quarantine=aside)  # one row's slip is that row's error
+    assert slip.report.skipped == {"`winner` holds a value that is no verdict": 1}
     with pytest.raises(DataError, match=r"rows:61: field `winner`(.|\n)*skip leaves such rows out"):
         read(two([*"AB" * 30, "hm"]))
 
@@ -384,7 +384,7 @@ def test_labels_in_other_codes(values, expected):
 def test_labels_that_are_neutral_are_counted():
     got = read(judged([1, 0, -1, 0]))
     assert [row.desirable for row in got] == [True, False]
-    assert got.report.set_aside == {"`label` is neutral": 2}
+    assert got.report.skipped == {"`label` is neutral": 2}
 
 
 @pytest.mark.parametrize("values", [[1, 2] * 3, [0, 1, 2] * 2, [1, 2, 3, 4, 5], ["1", "2", "2"]])

@@ -505,7 +505,7 @@ def test_contests_between_names_are_refused_and_beside_texts_set_aside(folders, 
     mixed = Dataset.of([*rows, *read(path)])
     found = evaluate(folders[0], data=mixed, prompts=0, **FAST)
     assert found.data["comparisons"] == len(rows)
-    assert "set aside 2: matches between names, without texts" in found.notes
+    assert "skipped 2: matches between names, without texts" in found.notes
 
 
 def test_a_model_that_gives_nan_is_an_error_and_not_fewer_rows(folders, rows, monkeypatch):

@@ -112,7 +112,7 @@ def test_costs_are_those_of_the_exact_tables(name):
     method = get(name)
     if isinstance(method, AnswerMethod):
         expected = method.objective(batch_of(method, world, world.policy_WSA(theta), labels))
-        every = data.unfolded()
+        every = data.judgments()
         chosen = (
             every
             if label in method.card.needs

@@ -350,7 +350,7 @@ def test_rows_too_long_are_set_aside_when_asked(tmp_path):
     with pytest.raises(DataError, match="tokens"):
         TextPlan.prepare(rows, tmp_path / "a", **SMALL_PLAN, reading=Reading())
     plan = TextPlan.prepare(rows, tmp_path / "b", **SMALL_PLAN, reading=Reading(quarantine=True))
-    assert plan.facts()["set aside"] == 1
+    assert plan.facts()["skipped"] == 1
     assert len(plan.train) + len(plan.held) == 59
     assert (tmp_path / "b" / "quarantine.jsonl").is_file()
 

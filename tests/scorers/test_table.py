@@ -90,7 +90,7 @@ def test_pairs_and_answers_hold_the_right_cells():
         and not pairs.rejected.ref_logp_N.requires_grad
     )
     assert pairs.inputs == data.inputs
-    answers = table.answers(data.unfolded())
+    answers = table.answers(data.judgments())
     assert torch.equal(
         answers.answer.logp_N, torch.cat([pairs.chosen.logp_N, pairs.rejected.logp_N])
     )
@@ -301,7 +301,7 @@ def test_kto_gives_everything_to_the_answer_that_wins_more_often():
     where rho is log 2 for the first answer and minus infinity for the second and z0 is 0.
     sigma(-(log 2) / 2) = sqrt 2 - 1. Half of the rows are chosen, half rejected: cost = (0.8 (sqrt
     2 - 1) + 0.2 * 1 + 0.2 (2 - sqrt 2) + 0.8 * 0) / 2."""
-    found = fit(kto, two_answers(0.8).unfolded(), reference_SA=UNIFORM_12, beta=0.5, max_steps=50)
+    found = fit(kto, two_answers(0.8).judgments(), reference_SA=UNIFORM_12, beta=0.5, max_steps=50)
     assert found.cost == pytest.approx(
         (0.8 * (sqrt(2) - 1) + 0.2 + 0.2 * (2 - sqrt(2))) / 2, abs=1e-9
     )

@@ -118,7 +118,7 @@ def test_a_run_leaves_a_record_metrics_a_card_and_a_model_that_anyone_can_load(
     assert record["scoring"]["used"] == "packed"
     assert record["scoring"]["fallbacks"] == 0
     assert record["departure_at_start"] < 1e-5
-    assert record["data"]["kept"] == 48
+    assert record["data"]["retained"] == 48
     model = AutoModelForCausalLM.from_pretrained(run.model_path)
     assert {name: float(value.sum()) for name, value in model.state_dict().items()} == {
         name: float(value.sum()) for name, value in weights(run).items()
@@ -565,8 +565,8 @@ def test_bad_rows_are_set_aside_and_counted_also_by_a_run_that_goes_on(
         with pytest.raises(CrashError):
             train("dpo", **setting)
     run = train("dpo", resume=True, **setting)
-    assert run.record["data"]["kept"] == 48
-    assert sum(run.record["data"]["set_aside"].values()) == 1
+    assert run.record["data"]["retained"] == 48
+    assert sum(run.record["data"]["skipped"].values()) == 1
     assert len((run.out / "quarantine.jsonl").read_text().splitlines()) == 1
     assert "- skipped 1: " in (run.model_path / "README.md").read_text()
 

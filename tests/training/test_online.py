@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
 from holdfast.data import tokenize
-from holdfast.data.unfold import unfold
+from holdfast.data.examples import to_examples
 from holdfast.errors import RunError
 from holdfast.inputs import samples
 from holdfast.methods import METHODS
@@ -38,7 +38,7 @@ def rows(tiny_tokenizer: PreTrainedTokenizerFast, pair_rows: list[dict[str, Any]
         for n, row in enumerate(pair_rows[:6], 1)
     ]
     made = tokenize(
-        unfold(given, METHODS["hypo"]).rows, tiny_tokenizer, needs=METHODS["hypo"].card.needs
+        to_examples(given, METHODS["hypo"]).rows, tiny_tokenizer, needs=METHODS["hypo"].card.needs
     )
     return Examples(
         made.items,

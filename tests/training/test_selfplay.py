@@ -82,7 +82,7 @@ def test_rounds_leave_policies_numbers_and_a_page(tmp_path: Path, how: dict[str,
     # rejected grows by 3.2 nats on average over 30 seeds (standard deviation 0.9, least 1.5), while
     # the win rate on other prompts stays at 0.50 (standard deviation 0.05 over 200 seeds).
     before, after = (
-        gaps(policy, load_tokenizer(policy), rows, {}, tmp_path / "set_aside.jsonl")
+        gaps(policy, load_tokenizer(policy), rows, {}, tmp_path / "quarantine.jsonl")
         for policy in (played.policy(0), played.policy(1))
     )
     moved = [b - a for a, b in zip(before, after, strict=True) if a is not None and b is not None]

@@ -148,13 +148,13 @@ class Diffusion(Task[Vectors]):
         return Vectors()
 
     def encode(
-        self, rows: Rows, method: Method, processor: Vectors, options: Options, skipped: Any
+        self, rows: Rows, method: Method, processor: Vectors, options: Options, quarantine: Any
     ) -> Encoded:
         items: Any = [
             Item({"chosen": processor(row.chosen), "rejected": processor(row.rejected)})
             for row in rows
         ]
-        counts = {"unfolded": {}, "tokenized": {"set_aside": {}}}
+        counts = {"examples": {}, "tokenized": {"skipped": {}}}
         return Encoded(Examples(items, list(rows)), counts, [f"{len(items)} pairs of vectors"])
 
     def identity(

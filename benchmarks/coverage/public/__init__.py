@@ -23,7 +23,7 @@ def here(name: str) -> Path | None:
 
 @lru_cache(maxsize=4)
 def rows(name: str) -> tuple[Row, ...]:
-    """Its rows, read once a process; bad ones set aside."""
+    """Its rows, read once a process; bad ones skipped."""
     path = here(name)
     if path is None:
         raise FileNotFoundError(

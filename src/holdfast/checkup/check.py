@@ -238,7 +238,7 @@ def check(
     with TemporaryDirectory() as scratch:
         folder = Path(scratch if out is None else out)
         folder.mkdir(parents=True, exist_ok=True)
-        found = how_read.rows(data, how_read.aside(folder), sample=Sample(rows, seed))
+        found = how_read.rows(data, how_read.quarantine_file(folder), sample=Sample(rows, seed))
     comparisons = Comparisons.read(found)
     if not len(comparisons):
         if comparisons.ties:
@@ -250,7 +250,7 @@ def check(
         read_as = found.report
         raise DataError(
             f"{listed(read_as.files, 10)}: no row is a comparison: "
-            f"{count(read_as.kept, 'row')} read as {read_as.format} ({read_as.why})",
+            f"{count(read_as.retained, 'row')} read as {read_as.format} ({read_as.why})",
             hint=(
                 "the check-up needs two answers and which is better: `chosen` and `rejected`, "
                 "or `answers` and `scores`; "
@@ -272,7 +272,7 @@ def check(
     advice = advise(
         findings,
         data=several,
-        reading=replace(how_read, quarantine=bool(found.report.set_aside)).flags(),
+        reading=replace(how_read, quarantine=bool(found.report.skipped)).flags(),
         named=comparisons.named,
     )
     checkup = Checkup(name, comparisons, found.report, findings, advice, seconds)
@@ -286,7 +286,7 @@ def prompts_of(source: Any, reading: Reading) -> list[str]:
     as they stand.
     """
     with TemporaryDirectory() as scratch:
-        aside = reading.aside(scratch)
+        aside = reading.quarantine_file(scratch)
         try:
             found = replace(reading, split=None).rows(source, aside)
         except DataError:

@@ -47,7 +47,7 @@ class Comparisons:
         others: rows that were no comparison, left out
         note: how the sample was drawn, in a sentence; empty if there was none
         view: a model's view of them, where one was given: `checkup/estimators/model_scores.py`
-        report: how the rows were read, with what was set aside and counts over the whole source;
+        report: how the rows were read, with what was skipped and counts over the whole source;
             None where a program made them
     """
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from holdfast.data.trouble import RowError, empty
+from holdfast.data.row_errors import RowError, empty
 from holdfast.types import Message, Text
 from holdfast.visible import one_line
 
@@ -267,7 +267,7 @@ def boolean(value: Any, name: str) -> bool | None:
 def plain(value: Any, depth: int = 0, *, broken: bool = False) -> Any:
     """The same value in JSON's own types, so that rows can be hashed and written whatever a column
     held. Raises `RowError` for what cannot be written down; `broken` lets half a surrogate pair
-    pass, for a row that is set aside."""
+    pass, for a row that is skipped."""
     if value is None or isinstance(value, float):
         return value
     if isinstance(value, int):

@@ -38,8 +38,8 @@ from holdfast.data.lines import Record
 from holdfast.data.message_text import messages_in
 from holdfast.data.parsers import Form, Parsed, Parts, differing
 from holdfast.data.repeats import freed, repeated
+from holdfast.data.row_errors import RowError
 from holdfast.data.transcript import choose_split, split_text
-from holdfast.data.trouble import RowError
 from holdfast.data.unread import Unread
 from holdfast.data.verdicts import (
     OF_LABELS,
@@ -564,16 +564,16 @@ def _form(
             if c not in (*roles.values(), *OPTIONAL) and not named_columns.is_remark(c)
         ],
     )
-    troubles = (
-        [trouble for value in values if (trouble := _no_text(value, "prompt")) is not None]
+    row_errors = (
+        [error for value in values if (error := _no_text(value, "prompt")) is not None]
         if misnamed == "prompt"
         else []
     )
-    if troubles and not forced:  # rightly named, and in most rows no text
+    if row_errors and not forced:  # rightly named, and in most rows no text
         hint = (
-            f'{troubles[0].cure}; or format="implicit" if `chosen` and `rejected` hold the prompt'
+            f'{row_errors[0].cure}; or format="implicit" if `chosen` and `rejected` hold the prompt'
         )
-        raise DataError(f"{file}: {troubles[0]}; columns found: {in_a_row(columns)}", hint=hint)
+        raise DataError(f"{file}: {row_errors[0]}; columns found: {in_a_row(columns)}", hint=hint)
     if misnamed and not forced:
         hint = (
             f"{_mapped({'prompt': misnamed})}; or --format implicit if `chosen` and "
@@ -603,8 +603,8 @@ def _no_text(value: Mapping[str, Any], column: str) -> RowError | None:
     """Why a row's column is no text and no messages, if it is not."""
     try:
         fields.text(fields.required(value, column), column)
-    except RowError as trouble:
-        return trouble
+    except RowError as error:
+        return error
     return None
 
 

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from holdfast.data.lines import BLOCK, WRITE_JSONL, Record, bad_utf8, lines, too_long
 from holdfast.data.objects import are_columns, from_rows, rows_of_columns
-from holdfast.data.trouble import RowError
+from holdfast.data.row_errors import RowError
 from holdfast.errors import DataError
 from holdfast.types import Where
 from holdfast.visible import listed, one_line
@@ -38,10 +38,10 @@ UNREADABLE = (
 
 
 def _not_an_object(where: Where, value: Any, raw: str) -> Record:
-    trouble = RowError(
+    error = RowError(
         "not a JSON object", detail=f"a {type(value).__name__}", cure=f"write {WRITE_JSONL}"
     )
-    return Record(where, None, trouble, raw=raw)
+    return Record(where, None, error, raw=raw)
 
 
 def _why(error: Exception) -> RowError:
@@ -70,12 +70,12 @@ def _why(error: Exception) -> RowError:
 
 
 def _bad_json(where: Where, raw: str, error: Exception, *, cut: bool = False) -> Record:
-    trouble = _why(error)
-    if cut and trouble.reason == "invalid JSON":
-        trouble.cure = (
+    error = _why(error)
+    if cut and error.reason == "invalid JSON":
+        error.cure = (
             "the file ends within this line, as a download does that was cut short: fetch it again"
         )
-    return Record(where, None, trouble, raw=raw)
+    return Record(where, None, error, raw=raw)
 
 
 def read_jsonl(stream: IO[bytes], name: str) -> Iterator[Record]:

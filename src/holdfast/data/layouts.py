@@ -11,7 +11,7 @@ from typing import Any
 from holdfast.data import fields
 from holdfast.data.columns import CODED, OBJECT, OBJECTS, SCORED, Kinds, Roles
 from holdfast.data.parsers import Form, Parsed, compared, conversation_of, differing, two_answers
-from holdfast.data.trouble import RowError
+from holdfast.data.row_errors import RowError
 from holdfast.types import Message
 
 Record = Mapping[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
-from holdfast.data.trouble import RowError
+from holdfast.data.row_errors import RowError
 from holdfast.types import Where
 
 LONGEST = 64 * 2**20  # bytes of one line; anything longer is no row but a broken file
@@ -22,7 +22,7 @@ class Record:
 
     where: Where
     value: Mapping[str, Any] | None
-    trouble: RowError | None = None
+    error: RowError | None = None
     raw: str | bytes | None = None
     cells: bool = False
 
@@ -43,12 +43,12 @@ def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
 
 
 def too_long(where: Where) -> Record:
-    trouble = RowError(
+    error = RowError(
         "the line is too long",
         detail=f"more than {LONGEST >> 20} MiB",
         cure="check that the file has line breaks, or split the row",
     )
-    return Record(where, None, trouble, raw="")
+    return Record(where, None, error, raw="")
 
 
 def bad_utf8(where: Where, raw: bytes, error: UnicodeDecodeError | None = None) -> Record:

@@ -20,7 +20,7 @@ from typing import Any
 from holdfast.data import fields, verdicts
 from holdfast.data.columns import NUMBER, TEXT, Kinds, Roles, name_sides, verdict_roles
 from holdfast.data.parsers import Form, Parsed, compared
-from holdfast.data.trouble import RowError, empty
+from holdfast.data.row_errors import RowError, empty
 
 PROMPTS = ("prompt", "instruction", "question")
 ABOUT = ("item", "question_id", *PROMPTS)  # what a match was about, if it says

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from holdfast.data.trouble import RowError
+from holdfast.data.row_errors import RowError
 
 LONGEST = 4 * 2**20  # characters of one list
 BEGINS = re.compile(r"""\s*"?\s*\[?\s*\{\s*\\?['"](role|from|content|value)\\?['"]\s*:""")

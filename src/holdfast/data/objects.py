@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from holdfast.data.lines import Record
-from holdfast.data.trouble import RowError
+from holdfast.data.row_errors import RowError
 from holdfast.errors import DataError
 from holdfast.types import Where
 from holdfast.visible import listed
@@ -32,12 +32,12 @@ def from_rows(rows: Iterable[Any], name: str) -> Iterator[Record]:
                 if isinstance(value, Mapping)
                 else f"a {type(value).__name__}"
             )
-            trouble = RowError(
+            error = RowError(
                 "not a row",
                 detail=detail,
                 cure='give rows as dicts, as in {"prompt": ..., "chosen": ..., "rejected": ...}',
             )
-            yield Record(where, None, trouble, raw=written(value))
+            yield Record(where, None, error, raw=written(value))
 
 
 def is_table(value: Any) -> bool:

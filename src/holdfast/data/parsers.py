@@ -17,8 +17,8 @@ from holdfast.data import fields
 from holdfast.data.columns import ENTRY_SCORE, ENTRY_TEXT, SCORE_LISTS, TIES, Roles, side_spoken_of
 from holdfast.data.message_text import messages_in
 from holdfast.data.prompts import prompt_of
+from holdfast.data.row_errors import SAME, RowError, empty
 from holdfast.data.transcript import Split, split_text
-from holdfast.data.trouble import SAME, RowError, empty
 from holdfast.data.verdicts import Code, Verdict
 from holdfast.types import Message, Text
 
@@ -32,7 +32,7 @@ class Parsed(NamedTuple):
     equal: int = 0  # pairs of answers with equal scores, which give no row
     same: int = 0  # pairs of answers with the same text, which give no row
     unscored: int = 0  # answers without a score, which are in no pair
-    reason: str = ""  # why there are no rows, where that is no trouble
+    reason: str = ""  # why there are no rows, where that is no error
 
 
 @dataclass(frozen=True)

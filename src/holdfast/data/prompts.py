@@ -9,8 +9,8 @@ from typing import Any
 
 from holdfast.data import fields
 from holdfast.data.columns import SYSTEM
+from holdfast.data.row_errors import RowError
 from holdfast.data.transcript import FAMILIES, Markers
-from holdfast.data.trouble import RowError
 from holdfast.types import Message, Text
 
 ASKED = (

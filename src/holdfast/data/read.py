@@ -20,9 +20,9 @@ from holdfast.data.fields import plain
 from holdfast.data.infer import PROBE, Layout, infer, uncelled, verdict_column
 from holdfast.data.lines import Record
 from holdfast.data.objects import written
+from holdfast.data.row_errors import BadRow, RowError, RowErrors
 from holdfast.data.sources import open_source
 from holdfast.data.tally import Reservoir, Sample
-from holdfast.data.trouble import BadRow, RowError, Troubles
 from holdfast.data.verdicts import MANY, SOME, Token, named_verdicts, shown
 from holdfast.errors import DataError, OptionError
 from holdfast.types import Row, Where
@@ -33,17 +33,17 @@ STAGE = "read"
 
 @dataclass(frozen=True)
 class ReadReport:
-    """What a read saw. `read == kept + sum(set_aside.values())` always; `rows` differs from `kept`
-    where one row gave several pairs.
+    """What a read saw. `read == retained + sum(skipped.values())` always; `rows` differs from
+    `retained` where one row gave several pairs.
     """
 
     files: tuple[str, ...]
     format: str
     why: str
     read: int
-    kept: int
+    retained: int
     rows: int
-    set_aside: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
     equal_scores: int = 0  # pairs of answers that gave no row, because their scores are equal
     unscored: int = 0  # answers that are in no pair, because they have no score
     same_texts: int = 0  # pairs of answers in a ranking that gave no row, because they say the same
@@ -63,10 +63,10 @@ class ReadReport:
             f"format: {self.format}: {self.why}",
         ]
         said.append(
-            f"kept {self.kept:,}"
-            + (f", giving {self.rows:,} pairs" if self.rows != self.kept else "")
+            f"retained {self.retained:,}"
+            + (f", giving {self.rows:,} pairs" if self.rows != self.retained else "")
         )
-        said += [f"set aside {n:,}: {reason}" for reason, n in self.set_aside.items()]
+        said += [f"skipped {n:,}: {reason}" for reason, n in self.skipped.items()]
         if self.sampled:
             said.append(self.sampled)
         if self.equal_scores:
@@ -75,8 +75,8 @@ class ReadReport:
             said.append(f"no pair with {self.unscored:,} answers that have no score")
         if self.same_texts:
             said.append(f"no pair from {self.same_texts:,} pairs of answers with the same text")
-        if self.quarantine and self.set_aside:
-            said.append(f"rows set aside are in {self.quarantine}")
+        if self.quarantine and self.skipped:
+            said.append(f"skipped rows, each with its reason, are in {self.quarantine}")
         if self.columns:
             said.append(f"carried along: {listed(self.columns)}")
         said += [f"note: {note}" for note in self.notes]
@@ -230,14 +230,15 @@ def read(
             split=split,
             sample=sample,
         )
-    aside = Path(quarantine).expanduser() if quarantine is not None else None
+    bad_rows = Path(quarantine).expanduser() if quarantine is not None else None
     opened = open_source(source, split)
     stream, files, said, column_split = opened.records, opened.files, opened.said, opened.by_column
-    if aside is not None and any(
-        Path(file).exists() and aside.exists() and Path(file).samefile(aside) for file in files
+    if bad_rows is not None and any(
+        Path(file).exists() and bad_rows.exists() and Path(file).samefile(bad_rows)
+        for file in files
     ):
         raise OptionError(
-            f"the quarantine {aside} is the file being read", hint="name another file"
+            f"the quarantine {bad_rows} is the file being read", hint="name another file"
         )
     renamed = column_pairs(columns) if columns else {}
     stream = _renamed(stream, renamed, files[0]) if renamed else stream
@@ -271,7 +272,7 @@ def read(
     return _parse(
         itertools.chain(samples, rest),
         found,
-        Troubles(STAGE, aside),
+        RowErrors(STAGE, bad_rows),
         files,
         said,
         column_split,
@@ -319,7 +320,7 @@ def _is_pipe(path: Path) -> bool:
 def _parse(
     stream: Iterable[Record],
     found: Layout,
-    troubles: Troubles,
+    row_errors: RowErrors,
     files: tuple[str, ...],
     said: str,
     column_split: str | None,
@@ -337,8 +338,8 @@ def _parse(
             record.value is None or record.value.get("split") == column_split
         ):
             seen.add(record.where)
-        if record.trouble is not None:
-            troubles.add(BadRow(record.where, record.trouble, raw=record.raw))
+        if record.error is not None:
+            row_errors.add(BadRow(record.where, record.error, raw=record.raw))
             continue
         if column_split is not None and (record.value or {}).get("split") != column_split:
             quiet[f"not of the split `{column_split}`"] += 1
@@ -349,8 +350,8 @@ def _parse(
             classes.setdefault(verdict, [0, 0])[0] += 1
         try:
             made, parsed = found.rows(record, value)
-        except RowError as trouble:
-            troubles.add(_bad(record, trouble))
+        except RowError as error:
+            row_errors.add(_bad(record, error))
             continue
         if verdict in classes:
             classes[verdict][1] += 1
@@ -364,11 +365,11 @@ def _parse(
         made_rows.add(made)
     found.unread.judge()
     whole = frozenset(files)
-    _refuse_lost_classes(classes, found, files[0], troubles)
-    troubles.settle(
+    _refuse_lost_classes(classes, found, files[0], row_errors)
+    row_errors.settle(
         read, seen=lambda where: where.file in whole if column_split is None else where in seen
     )
-    kept = read - troubles.total - quiet.total()
+    kept = read - row_errors.total - quiet.total()
     if not made_rows.seen:
         reasons = "; ".join(f"{n} x {reason}" for reason, n in quiet.items())
         raise DataError(
@@ -381,15 +382,15 @@ def _parse(
         format=found.format.name,
         why=f"{found.why}; {said}" if said else found.why,
         read=read,
-        kept=kept,
+        retained=kept,
         rows=made_rows.seen,
-        set_aside={**dict(troubles.counts.most_common()), **quiet},
+        skipped={**dict(row_errors.counts.most_common()), **quiet},
         equal_scores=equal_scores,
         unscored=unscored,
         same_texts=same_texts,
         columns=tuple(carried),
         notes=(*found.notes, *_said_of(found), *found.unread.notes),
-        quarantine=str(troubles.quarantine) if troubles.quarantine else None,
+        quarantine=str(row_errors.quarantine) if row_errors.quarantine else None,
         content_hash=content_hash(rows),
         counts=counts,
         sampled=sample.says(counts["comparisons"])
@@ -400,7 +401,7 @@ def _parse(
 
 
 def _refuse_lost_classes(
-    classes: Mapping[Token, Sequence[int]], found: Layout, file: str, troubles: Troubles
+    classes: Mapping[Token, Sequence[int]], found: Layout, file: str, row_errors: RowErrors
 ) -> None:
     """A verdict of which no row is left is no count: what remains says something else than the file
     did.
@@ -411,12 +412,12 @@ def _refuse_lost_classes(
         for value, (read, left) in classes.items()
         if not left and read >= 2 and read >= SOME * total
     ]
-    if lost and len(classes) < MANY and troubles.quarantine is not None:
+    if lost and len(classes) < MANY and row_errors.quarantine is not None:
         column, value = verdict_column(found.roles), lost[0]
         rows = classes[value][0]
         message = (
             f"{file}: every row whose `{column}` is {shown(value)} ({rows:,} of {total:,}) "
-            f"would be set aside\n{troubles.text(total)}"
+            f"would be skipped\n{row_errors.text(total)}"
         )
         raise DataError(
             message,
@@ -456,13 +457,13 @@ def _sampled(known: Dataset, sample: Sample) -> Dataset:
     return Dataset(kept.rows, report)
 
 
-def _bad(record: Record, trouble: RowError) -> BadRow:
+def _bad(record: Record, error: RowError) -> BadRow:
     try:
-        return BadRow(record.where, trouble, row=plain(record.value, broken=True))
+        return BadRow(record.where, error, row=plain(record.value, broken=True))
     except RowError:  # too deep to copy
         return BadRow(
             record.where,
-            trouble,
+            error,
             raw=record.raw if record.raw is not None else written(record.value),
         )
 

@@ -43,8 +43,8 @@ class Reading:
     split: Annotated[str | None, "which split of the data to read, where it has several"] = None
     quarantine: Annotated[
         bool | str,
-        "set rows that cannot be used aside in quarantine.jsonl and count them, instead "
-        "of stopping",
+        "skip rows that cannot be used, count them and write them to quarantine.jsonl, "
+        "instead of stopping at them",
     ] = False
 
     def __post_init__(self) -> None:
@@ -80,7 +80,9 @@ class Reading:
         """These fields alone, as keywords: of a value that has more."""
         return {field.name: getattr(self, field.name) for field in fields(Reading)}
 
-    def aside(self, folder: str | os.PathLike[str] = ".", name: str = QUARANTINE) -> Path | None:
+    def quarantine_file(
+        self, folder: str | os.PathLike[str] = ".", name: str = QUARANTINE
+    ) -> Path | None:
         """The quarantine file of a verb that writes `folder`; None where a row that cannot be used
         is an error.
         """

@@ -22,8 +22,8 @@ from rich.progress import Progress
 from holdfast.data.conservation import LOSSES, Loss, Piece, listed
 from holdfast.data.fields import plain
 from holdfast.data.producers import PRODUCERS, Tree, without_equals
+from holdfast.data.row_errors import BadRow, RowError, RowErrors
 from holdfast.data.template import AsIs, Chat, Marks, Rendered, Written, renderer
-from holdfast.data.trouble import BadRow, RowError, Troubles
 from holdfast.errors import DataError, OptionError
 from holdfast.inputs.base import ExtraPrompt, Input
 from holdfast.terminal import Terminal
@@ -38,18 +38,18 @@ LOOKED_AT = 256
 
 @dataclass(frozen=True)
 class TokenReport:
-    """What tokenizing saw. `read == kept + sum(set_aside.values())`; `items` is more than `kept`
-    where documents were cut into windows.
+    """What tokenizing saw. `read == retained + sum(skipped.values())`; `items` is more than
+    `retained` where documents were cut into windows.
     """
 
     template: str
     read: int
-    kept: int
+    retained: int
     items: int
     prompt_tokens: int
     response_tokens: int
     longest: int  # tokens of the longest prompt with one answer
-    set_aside: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
     documents_cut: int = 0
     windows: int = 0  # that the cut documents gave
     unknown_tokens: int = 0
@@ -57,23 +57,21 @@ class TokenReport:
     lost: Mapping[str, int] = field(
         default_factory=dict
     )  # accepted losses: what is not in the text -> rows
-    refused: Mapping[str, int] = field(
-        default_factory=dict
-    )  # likewise of rows that were set aside for it
+    refused: Mapping[str, int] = field(default_factory=dict)  # likewise of skipped for it
     notes: tuple[str, ...] = ()
     quarantine: str | None = None
 
     def lines(self) -> list[str]:
         """The report as text, a fact a line."""
         said = [
-            f"rendered {self.read:,} rows ({self.template}), kept {self.kept:,}, giving "
+            f"rendered {self.read:,} rows ({self.template}), retained {self.retained:,}, giving "
             f"{self.items:,} sequences to score"
         ]
         said.append(
             f"{self.prompt_tokens:,} prompt tokens, {self.response_tokens:,} response "
             f"tokens, longest sequence {self.longest:,}"
         )
-        said += [f"set aside {n:,}: {reason}" for reason, n in self.set_aside.items()]
+        said += [f"skipped {n:,}: {reason}" for reason, n in self.skipped.items()]
         said += [
             f"{n:,} of {self.read:,} rows: {reason} (accepted)" for reason, n in self.lost.items()
         ]
@@ -84,8 +82,8 @@ class TokenReport:
             )
         if self.unknown_tokens:
             said.append(f"{self.unknown_tokens:,} tokens are unknown to the tokenizer")
-        if self.quarantine and self.set_aside:
-            said.append(f"rows set aside are in {self.quarantine}")
+        if self.quarantine and self.skipped:
+            said.append(f"skipped rows, each with its reason, are in {self.quarantine}")
         return said + [f"note: {note}" for note in self.notes]
 
     def to_dict(self) -> dict[str, Any]:
@@ -126,7 +124,7 @@ def tokenize(
 
     Args:
         rows: comparisons (branches "chosen" and "rejected") or single answers (branch "answer"),
-            not both; see `unfold`.
+            not both; see `to_examples`.
         tokenizer: of the model that will score them.
         needs: the inputs of a method; those that are made of texts (`holdfast.data.producers`) add
             branches and prompts, the others are not the renderer's.
@@ -150,7 +148,7 @@ def tokenize(
         NeedError: an input that no such rows can give.
     """
     rows = list(rows)
-    aside = _quarantine(on_bad, quarantine)
+    bad_rows = _quarantine(on_bad, quarantine)
     if max_tokens is not None and max_tokens < 2:
         raise OptionError(
             f"max_tokens is {max_tokens}", hint="a prompt token and an answer token need 2 at least"
@@ -158,12 +156,12 @@ def tokenize(
     if not rows:
         raise DataError(
             "there are no rows to tokenize",
-            hint="check what was read, and what the method set aside",
+            hint="check what was read, and what the method skipped",
         )
     if len({row.chosen is None for row in rows}) > 1:
         raise DataError(
             "comparisons and single answers are mixed",
-            hint="unfold the rows for a method first: holdfast.data.unfold(rows, method)",
+            hint="make the examples of one method first: holdfast.data.to_examples(rows, method)",
         )
     marks = Marks.of(tokenizer)
     rendered = renderer(template, marks)
@@ -171,7 +169,7 @@ def tokenize(
     maker = _Maker(
         marks, rendered, accepted(accept_loss), max_tokens, max_prompt_tokens, needs, seed
     )
-    troubles = Troubles(STAGE, aside)
+    row_errors = RowErrors(STAGE, bad_rows)
     items: list[Tokenized] = []
     console = Terminal(stderr=True)
     with Progress(
@@ -181,7 +179,7 @@ def tokenize(
         for start in range(0, len(rows), CHUNK):
             for made in maker.items(rows, range(start, min(start + CHUNK, len(rows)))):
                 if isinstance(made, BadRow):
-                    troubles.add(made)
+                    row_errors.add(made)
                 else:
                     items += made
             bar.update(task, completed=min(start + CHUNK, len(rows)))
@@ -192,18 +190,20 @@ def tokenize(
         paired = producer.across(items, seed=seed, max_tokens=max_tokens)
         for place in paired.unfit:
             cure = "raise max_tokens"
-            trouble = RowError(
+            error = RowError(
                 "no other row's answer fits beside the prompt",
                 field="prompt",
                 detail=f"max_tokens {max_tokens}",
                 cure=cure,
             )
-            troubles.add(_bad(rows[items[place].row], trouble))
+            row_errors.add(_bad(rows[items[place].row], error))
         items = paired.items
         notes += paired.notes
-    troubles.settle(len(rows), seen={row.where for row in rows}.__contains__)
+    row_errors.settle(len(rows), seen={row.where for row in rows}.__contains__)
     return TokenizedSet(
-        items, [rows[item.row] for item in items], _report(items, len(rows), troubles, maker, notes)
+        items,
+        [rows[item.row] for item in items],
+        _report(items, len(rows), row_errors, maker, notes),
     )
 
 
@@ -287,12 +287,16 @@ def _quarantine(on_bad: str | None, quarantine: str | Path | None) -> Path | Non
 
 
 def _report(
-    items: Sequence[Tokenized], read: int, troubles: Troubles, maker: _Maker, notes: Sequence[str]
+    items: Sequence[Tokenized],
+    read: int,
+    row_errors: RowErrors,
+    maker: _Maker,
+    notes: Sequence[str],
 ) -> TokenReport:
     return TokenReport(
         template=maker.rendered.name,
         read=read,
-        kept=read - troubles.total,
+        retained=read - row_errors.total,
         items=len(items),
         prompt_tokens=sum(len(tree.prompt) for item in items for tree in item.trees),
         response_tokens=sum(len(ids) for item in items for ids in item.answers.values()),
@@ -304,7 +308,7 @@ def _report(
             ),
             default=0,
         ),
-        set_aside=dict(troubles.counts.most_common()),
+        skipped=dict(row_errors.counts.most_common()),
         documents_cut=maker.documents_cut,
         windows=maker.windows,
         unknown_tokens=maker.unknown,
@@ -312,15 +316,15 @@ def _report(
         lost=dict(maker.lost.most_common()),
         refused=dict(maker.refused.most_common()),
         notes=tuple(notes),
-        quarantine=str(troubles.quarantine) if troubles.quarantine else None,
+        quarantine=str(row_errors.quarantine) if row_errors.quarantine else None,
     )
 
 
-def _bad(row: Row, trouble: RowError) -> BadRow:
+def _bad(row: Row, error: RowError) -> BadRow:
     held = {f.name: getattr(row, f.name) for f in fields(Row) if f.name != "where"}
     return BadRow(
         row.where,
-        trouble,
+        error,
         row={name: plain(value) for name, value in held.items() if value is not None},
     )
 
@@ -390,8 +394,8 @@ class _Maker:
                     if is_document(rows[index])
                     else [self._item(draft.trees, parts)]
                 )
-            except RowError as trouble:
-                yield _bad(rows[index], trouble)
+            except RowError as error:
+                yield _bad(rows[index], error)
                 continue
             unk = getattr(self.marks.tokenizer, "unk_token_id", None)
             self.unknown += (
@@ -413,8 +417,8 @@ class _Maker:
                 for name, part in zip(written.answers, parts, strict=True)
             }
             return Tokenized(self._prompt(ids), branches)
-        except RowError as trouble:
-            raise DataError(f"{who} cannot be rendered: {trouble}", hint=trouble.cure) from trouble
+        except RowError as error:
+            raise DataError(f"{who} cannot be rendered: {error}", hint=error.cure) from error
 
     def ids(self, written: Sequence[Written]) -> list[list[list[int]]]:
         """For each prompt with its answers the ids of the prompt, then of each answer."""
@@ -514,8 +518,8 @@ class _Maker:
                 [piece for one in written for piece in (*one.lost, *one.lost_answers)]
             )
             return _Draft(trees, written)
-        except RowError as trouble:
-            return trouble
+        except RowError as error:
+            return error
 
     def _refuse_vanished(self, written: Written) -> None:
         """Raises RowError for an answer of which nothing is left."""

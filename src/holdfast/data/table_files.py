@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
 from holdfast.data.lines import BLOCK, LONGEST, Record, bad_utf8, lines, too_long
-from holdfast.data.trouble import RowError
+from holdfast.data.row_errors import RowError
 from holdfast.errors import DataError
 from holdfast.types import Where
 from holdfast.visible import listed
@@ -79,7 +79,7 @@ def _csv_records(stream: IO[bytes], name: str, delimiters: Sequence[str]) -> Ite
                     f"{name}:{begins}: the header cannot be read ({error})",
                     hint="check the quotes of the first line",
                 ) from error
-            trouble = RowError(
+            bad = RowError(
                 "invalid CSV",
                 detail=str(error),
                 cure=(
@@ -88,7 +88,7 @@ def _csv_records(stream: IO[bytes], name: str, delimiters: Sequence[str]) -> Ite
                 ),
             )
             raw = b"".join(taken)
-            yield Record(where, None, trouble, raw=raw.decode("utf-8") if _is_utf8(raw) else raw)
+            yield Record(where, None, bad, raw=raw.decode("utf-8") if _is_utf8(raw) else raw)
             continue
         if broken:
             broken.clear()
@@ -110,12 +110,12 @@ def _csv_records(stream: IO[bytes], name: str, delimiters: Sequence[str]) -> Ite
             header = _header(fields, name, begins)
         elif len(fields) != len(header):
             detail = f"{len(fields)} instead of {len(header)}"
-            trouble = RowError(
+            bad = RowError(
                 "wrong number of cells",
                 detail=detail,
                 cure='put text with commas or line breaks in "..."',
             )
-            yield Record(where, None, trouble, raw=as_text)
+            yield Record(where, None, bad, raw=as_text)
         else:
             yield Record(where, dict(zip(header, fields, strict=True)), cells=True)
 

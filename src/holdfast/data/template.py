@@ -36,8 +36,8 @@ import jinja2
 from holdfast.data import conservation
 from holdfast.data.conservation import PICTURES, THINKING, THOUGHTS, Piece
 from holdfast.data.fields import ASSISTANT, SPEAKERS
+from holdfast.data.row_errors import RowError
 from holdfast.data.transcript import turns_of_prompt
-from holdfast.data.trouble import RowError
 from holdfast.errors import ModelError, OptionError
 from holdfast.types import Message, Row, Text
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from holdfast.data.fields import ASSISTANT
-from holdfast.data.trouble import SAME, RowError
+from holdfast.data.row_errors import SAME, RowError
 from holdfast.types import Message, Text
 
 Split = Callable[

@@ -247,7 +247,7 @@ class Unread:
 
     def _judge(self, name: str, column: Column) -> None:
         self.cleared.add(name)
-        why = self._trouble(name, column)
+        why = self._error(name, column)
         shown = one_line(name)
         if why is None:
             if column.own and (column.prose or column.conversation) and not named.is_remark(name):
@@ -262,7 +262,7 @@ class Unread:
             )
         del self.columns[name]
 
-    def _trouble(self, name: str, column: Column) -> tuple[str, str] | None:
+    def _error(self, name: str, column: Column) -> tuple[str, str] | None:
         """What such a column could be, and what to do about it; None if it is harmless."""
         if not column.own:
             return None

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from holdfast.data import columns, fields
-from holdfast.data.trouble import RowError, empty
+from holdfast.data.row_errors import RowError, empty
 from holdfast.errors import DataError, OptionError
 from holdfast.visible import one_line
 
@@ -643,7 +643,7 @@ def _list(tally: Tally) -> str:
 
 
 def refuse_unread(code: Code, tally: Tally, file: str, wanted: Sequence[str]) -> None:
-    """A value that is one row's slip is that row's trouble; one that many rows share is a class,
+    """A value that is one row's slip is that row's error; one that many rows share is a class,
     and would vanish whole.
     """
     if code.graded is not None or code.by_name:

@@ -5,7 +5,7 @@ intervals, for each group.
 
 Ranking and margins come from the rows' own answers; lengths, divergence and win rate from answers
 that the models write to the rows' prompts. What cannot be told (one prompt, no reference, no
-reward) is said to be n/a, and nothing is set aside without a count.
+reward) is said to be n/a, and no row is skipped without being counted.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ alone, without a cache, before it is given a batch; one that does not pass is gi
 length at a time, or one prompt at a time, or no cache.
 
 What is drawn is the model's own distribution at the given temperature. The sampling settings that a
-model folder may carry (top-k, top-p, repetition penalty) are set aside, or a divergence estimated
+model folder may carry (top-k, top-p, repetition penalty) are ignored, or a divergence estimated
 from the samples would be that of another policy.
 """
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from holdfast.data.examples import NAMES, refuse_names
 from holdfast.data.reading import Reading
 from holdfast.data.render import tokenize
-from holdfast.data.unfold import NAMES, refuse_names
 from holdfast.errors import ModelError, OptionError
 from holdfast.evaluation.difficulty import CERTAIN
 from holdfast.evaluation.models import Loaded
@@ -127,7 +127,7 @@ def held_rows(
     """Read and tokenize. Raises DataError for a row that cannot be used (unless it can be
     quarantined), OptionError for an unknown `by`, NeedError for contests between names, of which no
     text is known."""
-    quarantine = reading.aside()
+    quarantine = reading.quarantine_file()
     known = reading.rows(data, quarantine)
     refuse_names(known.rows, "an evaluation reads")
     texts = [row for row in known.rows if not row.named]
@@ -166,13 +166,12 @@ def held_rows(
         )
     names = {NAMES: len(known.rows) - len(texts)} if len(texts) < len(known.rows) else {}
     notes += [
-        f"set aside {count:,}: {reason}"
-        for reason, count in {**known.report.set_aside, **names}.items()
+        f"skipped {count:,}: {reason}"
+        for reason, count in {**known.report.skipped, **names}.items()
     ]
     if len(rows) < len(texts):
         notes.append(
-            f"set aside {len(texts) - len(rows):,}: too long or not to be rendered; see "
-            f"{quarantine}"
+            f"skipped {len(texts) - len(rows):,}: too long or not to be rendered; see {quarantine}"
         )
     source = {
         "source": str(data) if isinstance(data, str | Path) else "rows in memory",

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from holdfast.card import PairMethod, Reduction
+from holdfast.data.examples import to_examples
 from holdfast.data.infer import optional_columns
-from holdfast.data.trouble import BadRow, RowError, Troubles
-from holdfast.data.unfold import unfold
+from holdfast.data.row_errors import BadRow, RowError, RowErrors
 from holdfast.errors import DataError, OptionError
 from holdfast.types import Row, Where
 
@@ -37,7 +37,7 @@ def read_columns(
     method = replace(method, reduction=reduction)
     there = _names(dataset)
     if not there:
-        unfold([_row({}, Where(name, 1))], method)
+        to_examples([_row({}, Where(name, 1))], method)
         return None
     if not hasattr(dataset, "add_column") or not hasattr(dataset, "__len__"):
         hint = "pass a datasets.Dataset, or remove the column"
@@ -45,16 +45,16 @@ def read_columns(
             f"{name} is a stream, of which the column {there[0]} is not read", hint=hint
         )
     rows: list[Row] = []
-    troubles = Troubles("read")
+    row_errors = RowErrors("read")
     for line, values in enumerate(dataset.select_columns(there), start=1):
         where = Where(name, line)
         try:
             rows.append(_row(values, where))
-        except RowError as trouble:
-            troubles.add(BadRow(where, trouble, row=values))
-    if troubles.total:
-        raise DataError(troubles.text(len(dataset)), hint="cure these rows, or filter them out")
-    ties = len(rows) - len(unfold(rows, method))
+        except RowError as error:
+            row_errors.add(BadRow(where, error, row=values))
+    if row_errors.total:
+        raise DataError(row_errors.text(len(dataset)), hint="cure these rows, or filter them out")
+    ties = len(rows) - len(to_examples(rows, method))
     if ties:
         raise DataError(
             f"{ties} of {len(rows)} rows of {name} are ties",

@@ -216,7 +216,7 @@ def _votes(
 ) -> Game:
     rows = [
         row
-        for row in how_read.rows(str(path), how_read.aside(folder))
+        for row in how_read.rows(str(path), how_read.quarantine_file(folder))
         if row.named or row.extra.get("chosen_model")
     ]
     if not rows:

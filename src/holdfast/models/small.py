@@ -207,7 +207,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _texts_of_rows(path: Path, reading: Reading, out: Path) -> Iterator[str]:
-    for row in reading.rows(path, reading.aside(out)):
+    for row in reading.rows(path, reading.quarantine_file(out)):
         for text in (row.prompt, row.chosen, row.rejected, row.answer):
             if isinstance(text, str):
                 yield text

@@ -105,7 +105,7 @@ class Comparisons:
         default_factory=dict
     )  # further branches: (prompt_N, answer_N) of the same table
 
-    def unfolded(self) -> Judgments:
+    def judgments(self) -> Judgments:
         """Each comparison as two judged answers: all the chosen ones (desirable), then all the
         rejected ones.
 

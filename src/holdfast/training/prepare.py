@@ -1,5 +1,5 @@
-"""From data, as they were given, to the rows of a run: read, held out, unfolded, tokenized, hashed,
-and counted all along.
+"""From data, as they were given, to the rows of a run: read, held out, made examples, tokenized,
+hashed and counted all along.
 """
 
 from __future__ import annotations
@@ -68,7 +68,10 @@ def prepare(
             "eval_data and eval_fraction both say what to evaluate on", hint="give one of them"
         )
     method = replace(method, reduction=reduction)
-    quarantine, eval_quarantine = options.aside(out), options.aside(out, "quarantine-eval.jsonl")
+    quarantine, eval_quarantine = (
+        options.quarantine_file(out),
+        options.quarantine_file(out, "quarantine-eval.jsonl"),
+    )
     given = options.rows(data, quarantine)
     said = list(given.report.lines())
     facts: dict[str, Any] = {"data": given.report.to_dict()}

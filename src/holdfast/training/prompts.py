@@ -32,7 +32,7 @@ def read_prompts(data: Any, reading: Reading = Reading(), folder: Path = Path())
     elif str(data).endswith(".txt"):
         found = Path(data).read_text(encoding="utf-8").splitlines()
     else:
-        rows = _rows(data, reading, reading.aside(folder))
+        rows = _rows(data, reading, reading.quarantine_file(folder))
         for row in rows:
             if lost := [name for name in ("tools", "documents") if row.extra.get(name)]:
                 hint = "take the column out, or write what it says into the prompts"

@@ -72,13 +72,13 @@ def first_rows(
     Nothing is written.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        given = options.rows(data, options.aside(scratch))
+        given = options.rows(data, options.quarantine_file(scratch))
         said = [line for line in given.report.lines() if scratch not in line]
     some = given.select(
         range(min(len(given), max(2 * n, 32)))
     )  # a few more: a need may look at other rows
     with tempfile.TemporaryDirectory() as scratch:
-        quarantine = options.aside(scratch)
+        quarantine = options.quarantine_file(scratch)
         encoded = encode_text(
             some, replace(method, reduction=reduction), tokenizer, options, quarantine
         )

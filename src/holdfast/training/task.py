@@ -110,7 +110,7 @@ class Task(ABC, Generic[P]):
 
     @abstractmethod
     def encode(
-        self, rows: Rows, method: Method, processor: P, options: Options, skipped: Path | None
+        self, rows: Rows, method: Method, processor: P, options: Options, quarantine: Path | None
     ) -> Encoded:
         """Rows as the scorer reads them.
 
@@ -119,7 +119,7 @@ class Task(ABC, Generic[P]):
             method: whose inputs are to be made.
             processor: this task's.
             options: the run's.
-            skipped: where rows that cannot be used are written; None makes them an error.
+            quarantine: where rows that cannot be used are written; None makes them an error.
 
         Raises:
             DataError, NeedError: rows that cannot be used, or lack what the method reads.

@@ -11,9 +11,9 @@ from pathlib import Path
 from torch import nn
 
 from holdfast.card import Method
+from holdfast.data.examples import to_examples
 from holdfast.data.read import Dataset as Rows
 from holdfast.data.render import tokenize
-from holdfast.data.unfold import unfold
 from holdfast.errors import OptionError
 from holdfast.models.load import context_length, load_tokenizer, tokenizer_hash
 from holdfast.models.protocols import ModelSource, Tokenizer, TokenizerSource
@@ -69,9 +69,9 @@ class TextTask(Task[Tokenizer], ABC):
         method: Method,
         processor: Tokenizer,
         options: Options,
-        skipped: Path | None,
+        quarantine: Path | None,
     ) -> Encoded:
-        return encode_text(rows, method, processor, options, skipped)
+        return encode_text(rows, method, processor, options, quarantine)
 
     def identity(
         self, processor: Tokenizer, options: Options, items: Sequence[Tokenized]
@@ -88,24 +88,24 @@ class TextTask(Task[Tokenizer], ABC):
 
 
 def encode_text(
-    rows: Rows, method: Method, tokenizer: Tokenizer, options: Options, skipped: Path | None
+    rows: Rows, method: Method, tokenizer: Tokenizer, options: Options, quarantine: Path | None
 ) -> Encoded:
-    """Rows as token ids: unfolded into what the method takes, rendered, tokenized."""
-    unfolded = unfold(rows, method)
+    """Rows as token ids: made into the examples that the method takes, rendered, tokenized."""
+    examples = to_examples(rows, method)
     made = tokenize(
-        unfolded.rows,
+        examples.rows,
         tokenizer,
         needs=method.card.needs,
         template=options.template,
         accept_loss=options.accept_loss,
         max_tokens=options.max_tokens,
         max_prompt_tokens=options.max_prompt_tokens,
-        on_bad="quarantine" if skipped is not None else "error",
-        quarantine=skipped,
+        on_bad="quarantine" if quarantine is not None else "error",
+        quarantine=quarantine,
         seed=options.seed,
     )
     return Encoded(
         Examples(made.items, made.rows),
-        {"unfolded": unfolded.counts, "tokenized": made.report.to_dict()},
-        [*unfolded.lines(), *made.report.lines()],
+        {"examples": examples.counts, "tokenized": made.report.to_dict()},
+        [*examples.lines(), *made.report.lines()],
     )

@@ -233,7 +233,7 @@ def test_answers_that_say_nothing(tmp_path):
     found = drawable(empty_answers(comparisons(rows, quarantine=tmp_path / "aside.jsonl"), QUIET))
     counts = [
         found.numbers[kind]
-        for kind in ("aside", "same", "placeholder", "letterless", "alike", "nearly")
+        for kind in ("skipped", "same", "placeholder", "letterless", "alike", "nearly")
     ]
     assert counts == [2, 1, 1, 1, 1, 1] and found.severity is Severity.PROBLEM
     assert (
@@ -261,10 +261,10 @@ def test_contents_count_everything(tmp_path):
         numbers["read"],
         numbers["comparisons"],
         numbers["ties"],
-        sum(numbers["set_aside"].values()),
+        sum(numbers["skipped"].values()),
     ) == (22, 20, 1, 1)
     assert (
-        "22 rows hold 20 comparisons about 20 prompts, and 1 tie; 1 row (4.5%) was set aside."
+        "22 rows hold 20 comparisons about 20 prompts, and 1 tie; 1 row (4.5%) was skipped."
         in found.says
     )
 

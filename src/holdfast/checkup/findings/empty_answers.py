@@ -12,7 +12,7 @@ from holdfast.checkup.present.wording import count, percent
 from holdfast.checkup.request import CheckRequest
 from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.data.columns import is_answer
-from holdfast.data.trouble import SAME, empty
+from holdfast.data.row_errors import SAME, empty
 from holdfast.report import Chart, Table
 from holdfast.stats.intervals import mean_interval
 from holdfast.text.minhash import bare, similar
@@ -38,10 +38,10 @@ NOTHING = frozenset(
         "undefined",
     }
 )
-READING = ("aside", "same")  # kinds that are counted while the file is read, over all of it
+READING = ("skipped", "same")  # kinds that are counted while the file is read, over all of it
 KINDS = {
-    "aside": "empty, set aside while reading",
-    "same": "both the same, set aside while reading",
+    "skipped": "empty, skipped while reading",
+    "same": "both the same, skipped while reading",
     "letterless": "without a letter or digit",
     "placeholder": "a placeholder (none, n/a, nooutput, ...)",
     "alike": "both the same but for case and punctuation",
@@ -53,10 +53,10 @@ def empty_answers(data: Comparisons, request: CheckRequest) -> Finding:
     """Rows with an empty answer, an answer without a letter or one that is a placeholder, and rows
     whose two answers are (nearly) the same.
 
-    Truly empty and identical answers are set aside while the file is read; they are counted here
+    Truly empty and identical answers are skipped while the file is read; they are counted here
     all the same. Names are not looked into.
     """
-    aside = dict(data.report.set_aside) if data.report else {}
+    skipped = dict(data.report.skipped) if data.report else {}
     found = {
         kind: np.zeros(len(data), bool) for kind in ("letterless", "placeholder", "alike", "nearly")
     }
@@ -65,19 +65,19 @@ def empty_answers(data: Comparisons, request: CheckRequest) -> Finding:
         if kind:
             found[kind][i] = True
     numbers: dict[str, int] = {
-        "aside": sum(
+        "skipped": sum(
             n
-            for reason, n in aside.items()
+            for reason, n in skipped.items()
             if (named := EMPTY.fullmatch(reason)) and is_answer(named[1])
         ),
-        "same": aside.get(SAME, 0),
+        "same": skipped.get(SAME, 0),
         **{kind: int(at_N.sum()) for kind, at_N in found.items()},
     }
     any_N = np.any([at_N for kind, at_N in found.items() if kind != "nearly"], axis=0)
-    read_aside = numbers["aside"] + numbers["same"]
+    read_skipped = numbers["skipped"] + numbers["same"]
     share = mean_interval(any_N, data.cluster_N.tolist(), level=request.level, seed=request.seed)
     whole = (
-        (int(any_N.sum()) + read_aside) / (len(data) + read_aside)
+        (int(any_N.sum()) + read_skipped) / (len(data) + read_skipped)
         if not data.note
         else float(any_N.mean())
     )
@@ -110,9 +110,9 @@ def empty_answers(data: Comparisons, request: CheckRequest) -> Finding:
     says = says if total else fine
     if numbers["nearly"]:
         says += f" In {count(numbers['nearly'], 'comparison')} the two are nearly the same."
-    if data.note and read_aside:
+    if data.note and read_skipped:
         parts = "; ".join(f"{numbers[kind]:,} {KINDS[kind]}" for kind in READING if numbers[kind])
-        says += f" Over the whole file, {count(read_aside, 'row')} had such answers: {parts}."
+        says += f" Over the whole file, {count(read_skipped, 'row')} had such answers: {parts}."
     return Finding(
         "Empty and identical answers",
         severity,
@@ -135,7 +135,7 @@ def empty_answers(data: Comparisons, request: CheckRequest) -> Finding:
         numbers={
             **numbers,
             "share": share.to_dict(),
-            "share_with_rows_set_aside": whole,
+            "share_with_skipped_rows": whole,
             "of_the_whole": list(READING) if data.note else [],
         },
         charts=[_chart(counted)] if any(counted.values()) else [],

@@ -1,4 +1,4 @@
-"""What is there: how many rows became comparisons, what was set aside and why, how much was asked,
+"""What is there: how many rows became comparisons, which were skipped and why, how much was asked,
 in which languages.
 """
 
@@ -17,7 +17,7 @@ from holdfast.checkup.result import Finding, FindingSpec, Severity
 from holdfast.report import Chart, Table
 from holdfast.stats.intervals import Estimate
 
-SOME, MANY = 0.01, 0.2  # shares of rows that are set aside
+SOME, MANY = 0.01, 0.2  # shares of rows that are skipped
 LOOKED_AT = 2000  # answers whose language is guessed
 FEW_WORDS = 5  # fewer tell no language
 SCRIPTS = (
@@ -44,13 +44,13 @@ WORDS = {name: frozenset(words.split()) for name, words in COMMON.items()}
 
 
 def overview(data: Comparisons, request: CheckRequest) -> Finding:
-    """Rows read, set aside by reason, ties, comparisons; prompts, answers, raters, groups, sources;
+    """Rows read, skipped by reason, ties, comparisons; prompts, answers, raters, groups, sources;
     languages, by common words.
     """
     report = data.report
     read = report.read if report else data.total + data.ties + data.others
-    aside = dict(report.set_aside) if report else {}
-    lost = sum(aside.values())
+    skipped = dict(report.skipped) if report else {}
+    lost = sum(skipped.values())
     share = lost / max(1, read)
     examined = len(data)
     distinct = data.distinct
@@ -61,7 +61,7 @@ def overview(data: Comparisons, request: CheckRequest) -> Finding:
     languages = {} if data.named else _languages(data, request.seed)
     numbers: dict[str, Any] = {
         "read": read,
-        "set_aside": aside,
+        "skipped": skipped,
         "comparisons": data.total,
         "examined": examined,
         "ties": data.ties,
@@ -90,9 +90,9 @@ def overview(data: Comparisons, request: CheckRequest) -> Finding:
     says = f"{count(read, 'row')} hold {count(data.total, 'comparison')} {about}"
     says += f", and {count(data.ties, 'tie')}" if data.ties else ""
     says += (
-        f"; {count(lost, 'row')} ({percent(share)}) {'was' if lost == 1 else 'were'} set aside."
+        f"; {count(lost, 'row')} ({percent(share)}) {'was' if lost == 1 else 'were'} skipped."
         if lost
-        else "; none was set aside."
+        else "; none was skipped."
     )
     says += f" Examined: {data.note}." if data.note else ""
     main = next(iter(languages), None)
@@ -107,19 +107,20 @@ def overview(data: Comparisons, request: CheckRequest) -> Finding:
         severity,
         says,
         Estimate(share, n=read),
-        "share of rows that were set aside",
-        remedy="Look at the rows that were set aside, and cure them at the source."
+        "share of rows that were skipped",
+        remedy="Look at the skipped rows, and correct them at the source."
         if severity is not Severity.OK
         else "",
         cannot="Findings are about the sample; what they say of the whole carries its intervals."
         if data.note
         else "",
         numbers=numbers,
-        charts=[_chart(data, aside)] + ([_language_chart(languages)] if len(languages) > 1 else []),
+        charts=[_chart(data, skipped)]
+        + ([_language_chart(languages)] if len(languages) > 1 else []),
         tables=[_table(numbers, data)]
         + (
-            [Table(["set aside because", "rows"], [[why, n] for why, n in aside.items()])]
-            if aside
+            [Table(["skipped because", "rows"], [[why, n] for why, n in skipped.items()])]
+            if skipped
             else []
         ),
     )
@@ -128,7 +129,7 @@ def overview(data: Comparisons, request: CheckRequest) -> Finding:
 def _table(numbers: dict[str, Any], data: Comparisons) -> Table:
     rows: list[list[Any]] = [
         ["rows read", numbers["read"]],
-        ["set aside", sum(numbers["set_aside"].values())],
+        ["skipped", sum(numbers["skipped"].values())],
     ]
     rows += [["ties, which have no winner", data.ties]] if data.ties else []
     rows += [["rows that compare nothing", data.others]] if data.others else []
@@ -175,12 +176,12 @@ def language_of(text: str) -> str | None:
     return best if hits[best] >= max(1, 0.04 * len(words)) else "unknown"
 
 
-def _chart(data: Comparisons, aside: dict[str, int]) -> Chart:
+def _chart(data: Comparisons, skipped: dict[str, int]) -> Chart:
     parts = [
         ("comparisons", data.total),
         ("ties", data.ties),
         ("compare nothing", data.others),
-        *aside.items(),
+        *skipped.items(),
     ]
     shown = [(name, number) for name, number in parts if number]
     rows = [{"kind": name.replace("`", ""), "rows": number} for name, number in shown]

@@ -19,9 +19,9 @@ import numpy as np
 
 from holdfast.card import settings_of
 from holdfast.data import corrupt
+from holdfast.data.examples import to_examples
 from holdfast.data.read import Dataset
 from holdfast.data.reading import Reading
-from holdfast.data.unfold import unfold
 from holdfast.errors import DataError
 from holdfast.lab.stress.arms import FLAWS, Arm
 from holdfast.lab.stress.result import Score
@@ -82,7 +82,7 @@ class TextPlan:
         reading: Reading,
     ) -> TextPlan:
         """Read and split the rows; make and teach a small model unless one is given."""
-        aside = reading.aside(folder)
+        aside = reading.quarantine_file(folder)
         every = (
             world_rows(rows * 3 // 2 + held_out * 8)
             if data == "text-world"
@@ -100,10 +100,7 @@ class TextPlan:
             "training rows": len(train),
             "held-out rows": len(held),
             "held out by": unit,
-            "set aside": sum(every.report.set_aside.values())
-            + sum(before)
-            - len(train)
-            - len(held),
+            "skipped": sum(every.report.skipped.values()) + sum(before) - len(train) - len(held),
             "model": start,
         }
         options = {
@@ -364,7 +361,7 @@ def refuse(
         flawed, _ = plant(rows, flaw, rate, 0, known)
         for arm in arms:
             groups = len({row.group for row in flawed if row.group is not None})
-            unfold(
+            to_examples(
                 flawed,
                 replace(arm.method, reduction=read_reduction(arm.reduction, arm.method, groups)),
             )

@@ -145,9 +145,9 @@ def data_lines(record: Mapping[str, Any]) -> list[str]:
     ]
     counts = record["train_rows"]
     unread = {
-        reason: n for reason, n in counts["unfolded"].items() if reason not in ("read", "unfolded")
+        reason: n for reason, n in counts["examples"].items() if reason not in ("read", "examples")
     }
-    for skipped in (data["set_aside"], unread, counts["tokenized"]["set_aside"]):
+    for skipped in (data["skipped"], unread, counts["tokenized"]["skipped"]):
         lines += [f"- skipped {n:,}: {markdown(reason)}" for reason, n in skipped.items()]
     lines.append(
         f"- trained on {record['rows']:,} rows, {record['steps']:,} steps of "

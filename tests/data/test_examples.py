@@ -3,7 +3,7 @@
 import pytest
 
 from holdfast.card import AnswerMethod, Card, PairMethod, Paper, Reduction
-from holdfast.data import unfold
+from holdfast.data import to_examples
 from holdfast.errors import NeedError
 from holdfast.inputs import INPUTS
 from holdfast.types import Row, Where
@@ -41,18 +41,18 @@ ALL = (PAIR, TIE, GOOD, BAD, DEMO)
 
 
 def test_pair_methods_read_comparisons():
-    got = unfold(ALL, method(PairMethod))
+    got = to_examples(ALL, method(PairMethod))
     assert got.rows == (PAIR,)
     assert got.counts == {
         "read": 5,
-        "unfolded": 1,
+        "examples": 1,
         "ties": 1,
         "single answers, where comparisons are read": 3,
     }
 
 
 def test_label_methods_make_two_answers_of_a_comparison():
-    got = unfold(ALL, method(AnswerMethod, ("label",)))
+    got = to_examples(ALL, method(AnswerMethod, ("label",)))
     assert [(r.where.line, r.answer, r.desirable, r.chosen, r.rejected) for r in got] == [
         (1, "a", True, None, None),
         (1, "b", False, None, None),
@@ -60,14 +60,14 @@ def test_label_methods_make_two_answers_of_a_comparison():
         (4, "d", False, None, None),
     ]
     assert (got[1].strength, got[1].extra) == (2.0, {"k": 1})
-    assert got.set_aside == {"ties": 1, "answers without a label": 1}
+    assert got.skipped == {"ties": 1, "answers without a label": 1}
 
 
 def test_other_answer_methods_read_what_is_worth_imitating():
-    got = unfold(ALL, method(AnswerMethod))
+    got = to_examples(ALL, method(AnswerMethod))
     assert [(r.where.line, r.answer) for r in got] == [(1, "a"), (3, "c"), (5, "e")]
-    assert got.set_aside == {"ties": 1, "undesirable answers": 1}
-    assert got.lines() == ["5 rows give 3", "set aside 1: ties", "set aside 1: undesirable answers"]
+    assert got.skipped == {"ties": 1, "undesirable answers": 1}
+    assert got.lines() == ["5 rows give 3", "skipped 1: ties", "skipped 1: undesirable answers"]
 
 
 @pytest.mark.parametrize(
@@ -111,16 +111,16 @@ def test_other_answer_methods_read_what_is_worth_imitating():
 )
 def test_needs_are_refused_by_name(kind, needs, rows, need, says):
     with pytest.raises(NeedError, match=says) as caught:
-        unfold(rows, method(kind, needs))
+        to_examples(rows, method(kind, needs))
     assert caught.value.need == need
     assert "hint: " in str(caught.value)
 
 
 def test_needs_of_the_reduction_and_of_the_call_count_too():
     with pytest.raises(NeedError, match="whose label it is"):
-        unfold([PAIR], method(PairMethod, (), ("group",)))
+        to_examples([PAIR], method(PairMethod, (), ("group",)))
     with pytest.raises(NeedError, match="how sure"):
-        unfold([PAIR], method(PairMethod), needs=[NAMED["confidence"]])
+        to_examples([PAIR], method(PairMethod), needs=[NAMED["confidence"]])
 
 
 def test_a_need_that_only_some_rows_meet_names_the_first_that_does_not():
@@ -130,13 +130,13 @@ def test_a_need_that_only_some_rows_meet_names_the_first_that_does_not():
         row(3, chosen="a", rejected="b"),
     ]
     with pytest.raises(NeedError, match="2 of 3 rows have none, first f:2"):
-        unfold(rows, method(PairMethod, ("group",)))
+        to_examples(rows, method(PairMethod, ("group",)))
     with pytest.raises(NeedError, match="1 of 2 rows have none, first f:2"):
         pairs = [
             row(1, chosen="a", rejected="b", extra={"reward_gap": 0.5}),
             row(2, chosen="a", rejected="b", extra={"reward_gap": "x"}),
         ]
-        unfold(pairs, method(PairMethod, ("reward_gap",)))
+        to_examples(pairs, method(PairMethod, ("reward_gap",)))
 
 
 def test_needs_that_are_met():
@@ -154,7 +154,7 @@ def test_needs_that_are_met():
     ]
     assert (
         len(
-            unfold(
+            to_examples(
                 rows,
                 method(
                     PairMethod, ("reference", "group", "confidence", "reward_gap", "mismatched")

@@ -15,16 +15,16 @@ from holdfast.inputs import label
 from holdfast.inputs.base import Input
 from holdfast.types import Row
 
-NAMES = "matches between names, without texts"  # a reason to set rows aside
+NAMES = "matches between names, without texts"  # a reason to skip a row
 
 
 @dataclass(frozen=True)
-class Unfolded(Sequence[Row]):
+class Examples(Sequence[Row]):
     """The rows a method reads, and the count of those it does not, by reason."""
 
     rows: tuple[Row, ...]
     read: int
-    set_aside: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -38,21 +38,21 @@ class Unfolded(Sequence[Row]):
 
     @property
     def counts(self) -> dict[str, int]:
-        return {"read": self.read, "unfolded": len(self.rows), **self.set_aside}
+        return {"read": self.read, "examples": len(self.rows), **self.skipped}
 
     def lines(self) -> list[str]:
         return [f"{self.read:,} rows give {len(self.rows):,}"] + [
-            f"set aside {n:,}: {reason}" for reason, n in self.set_aside.items()
+            f"skipped {n:,}: {reason}" for reason, n in self.skipped.items()
         ]
 
 
-def unfold(rows: Iterable[Row], method: Method, *, needs: Iterable[Input] = ()) -> Unfolded:
+def to_examples(rows: Iterable[Row], method: Method, *, needs: Iterable[Input] = ()) -> Examples:
     """The rows as `method` consumes them.
 
     A `PairMethod` reads comparisons. An `AnswerMethod` that needs a label reads judged answers, and
     makes two of each comparison (the chosen one desirable, the rejected one not); one that needs
     none reads every answer that was not judged undesirable, and of a comparison the chosen one.
-    Ties have no winner and are set aside. `needs` adds to those of the card and of its reduction.
+    Ties have no winner and are skipped. `needs` adds to those of the card and of its reduction.
 
     Raises:
         NeedError: the rows hold nothing the method can read, or lack a column that it needs; names
@@ -60,20 +60,20 @@ def unfold(rows: Iterable[Row], method: Method, *, needs: Iterable[Input] = ()) 
     """
     rows = tuple(rows)
     wanted = tuple(dict.fromkeys((*method.card.needs, *method.reduction.needs, *needs)))
-    aside: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     refuse_names(rows, f"{method.name} trains on")
     reads = _pairs if isinstance(method, PairMethod) else _judged if label in wanted else _answers
-    found = tuple(reads(rows, aside))
+    found = tuple(reads(rows, skipped))
     if not found:
         raise _nothing(
             method,
             rows,
-            aside,
+            skipped,
             "label" if reads is _judged else "pairs" if reads is _pairs else "answers",
         )
     for need in wanted:
         need.check_rows(found, method.name)
-    return Unfolded(found, len(rows), dict(aside))
+    return Examples(found, len(rows), dict(skipped))
 
 
 def refuse_names(rows: Sequence[Row], who: str) -> None:
@@ -92,51 +92,53 @@ def refuse_names(rows: Sequence[Row], who: str) -> None:
         )
 
 
-def _pairs(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
+def _pairs(rows: Iterable[Row], skipped: Counter[str]) -> Iterator[Row]:
     for row in rows:
         if row.named:
-            aside[NAMES] += 1
+            skipped[NAMES] += 1
         elif row.chosen is None or row.rejected is None:
-            aside["single answers, where comparisons are read"] += 1
+            skipped["single answers, where comparisons are read"] += 1
         elif row.tie:
-            aside["ties"] += 1
+            skipped["ties"] += 1
         else:
             yield row
 
 
-def _judged(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
+def _judged(rows: Iterable[Row], skipped: Counter[str]) -> Iterator[Row]:
     for row in rows:
         if row.named:
-            aside[NAMES] += 1
+            skipped[NAMES] += 1
         elif row.chosen is not None and row.rejected is not None:
             if row.tie:
-                aside["ties"] += 1
+                skipped["ties"] += 1
                 continue
             yield replace(row, chosen=None, rejected=None, answer=row.chosen, desirable=True)
             yield replace(row, chosen=None, rejected=None, answer=row.rejected, desirable=False)
         elif row.desirable is None:
-            aside["answers without a label"] += 1
+            skipped["answers without a label"] += 1
         else:
             yield row
 
 
-def _answers(rows: Iterable[Row], aside: Counter[str]) -> Iterator[Row]:
+def _answers(rows: Iterable[Row], skipped: Counter[str]) -> Iterator[Row]:
     for row in rows:
         if row.named:
-            aside[NAMES] += 1
+            skipped[NAMES] += 1
         elif row.chosen is not None:
             if row.tie:
-                aside["ties"] += 1
+                skipped["ties"] += 1
                 continue
             yield replace(row, chosen=None, rejected=None, answer=row.chosen)
         elif row.desirable is False:
-            aside["undesirable answers"] += 1
+            skipped["undesirable answers"] += 1
         else:
             yield row
 
 
-def _nothing(method: Method, rows: Sequence[Row], aside: Mapping[str, int], need: str) -> NeedError:
-    seen = "; ".join(f"{n} {reason}" for reason, n in aside.items()) or "there are no rows"
+def _nothing(
+    method: Method, rows: Sequence[Row], skipped: Mapping[str, int], need: str
+) -> NeedError:
+    seen = "; ".join(f"{n} {reason}" for reason, n in skipped.items()) or "there are no rows"
     if need == "label":
         return label.missing(method.name, f"the data have none ({seen})")
     if isinstance(method, AnswerMethod):

@@ -1,7 +1,7 @@
-"""Rows that cannot be used: what is wrong, counted, shown by example, or set aside in a file.
+"""Rows that cannot be used: what is wrong, counted, shown by example, or quarantined in a file.
 
 Every complaint is a `RowError`: a reason that can be counted ("`chosen` is empty"), the field, and
-a cure. `Troubles` collects them for one pass over the data, so that one error shows every kind at
+a cure. `RowErrors` collects them for one pass over the data, so that one error shows every kind at
 once.
 """
 
@@ -23,7 +23,7 @@ from holdfast.errors import DataError, OptionError
 from holdfast.types import Where
 from holdfast.visible import json_text
 
-EXAMPLES = 5  # shown in one error; every kind of trouble is counted besides
+EXAMPLES = 5  # shown in one error; every reason is counted
 
 
 SAME = "`chosen` and `rejected` are the same"  # a reason that the check-up counts, as `empty` is
@@ -49,35 +49,35 @@ class RowError(Exception):
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row set aside: where it was, why, and what it held (the parsed row, the raw line, or the
-    raw bytes).
+    """A row that cannot be used: where it was, why, and what it held (the parsed row, the raw line,
+    or the raw bytes).
     """
 
     where: Where
-    trouble: RowError
+    error: RowError
     row: Any = None
     raw: str | bytes | None = None
 
     def entry(self, stage: str) -> dict[str, Any]:
         """What the quarantine file keeps. Bytes that are no UTF-8 are kept as base64."""
-        kept: dict[str, Any] = {"file": self.where.file, "line": self.where.line, "stage": stage}
-        kept |= {
-            "reason": self.trouble.reason,
-            "detail": self.trouble.detail,
-            "field": self.trouble.field,
-            "cure": self.trouble.cure,
+        entry: dict[str, Any] = {"file": self.where.file, "line": self.where.line, "stage": stage}
+        entry |= {
+            "reason": self.error.reason,
+            "detail": self.error.detail,
+            "field": self.error.field,
+            "cure": self.error.cure,
         }
         if isinstance(self.raw, bytes):
-            kept["raw_base64"] = base64.b64encode(self.raw).decode("ascii")
+            entry["raw_base64"] = base64.b64encode(self.raw).decode("ascii")
         elif self.raw is not None:
-            kept["raw"] = self.raw
+            entry["raw"] = self.raw
         else:
-            kept["row"] = self.row
-        return kept
+            entry["row"] = self.row
+        return entry
 
 
 @dataclass
-class Troubles:
+class RowErrors:
     """The bad rows of one pass over a `stage`. Examples and counts are held, so that memory stays
     small; with a quarantine every row is written down as it comes, into a file without a name that
     is gone with the process, and from there into the quarantine at the end."""
@@ -85,13 +85,13 @@ class Troubles:
     stage: str
     quarantine: Path | None = None
     counts: Counter[str] = field(default_factory=Counter)
-    kept: list[BadRow] = field(default_factory=list)
+    shown: list[BadRow] = field(default_factory=list)
     _written: IO[str] | None = None
 
     def add(self, bad: BadRow) -> None:
-        self.counts[bad.trouble.reason] += 1
-        if self.counts[bad.trouble.reason] <= EXAMPLES:
-            self.kept.append(bad)
+        self.counts[bad.error.reason] += 1
+        if self.counts[bad.error.reason] <= EXAMPLES:
+            self.shown.append(bad)
         if self.quarantine is not None:
             with _writable(self.quarantine):
                 self._written = self._written or _unnamed(self.quarantine.parent)
@@ -106,11 +106,11 @@ class Troubles:
         kind, if there are more kinds).
         """
         first: dict[str, BadRow] = {}
-        for bad in self.kept:
-            first.setdefault(bad.trouble.reason, bad)
+        for bad in self.shown:
+            first.setdefault(bad.error.reason, bad)
         chosen = list(first.values())
         taken = {id(bad) for bad in chosen}
-        chosen += [bad for bad in self.kept if id(bad) not in taken][
+        chosen += [bad for bad in self.shown if id(bad) not in taken][
             : max(0, EXAMPLES - len(chosen))
         ]
         return chosen
@@ -118,8 +118,8 @@ class Troubles:
     def text(self, read: int) -> str:
         lines = [f"{self.total} of {read} rows cannot be used"]
         for bad in self.examples():
-            place = f"field `{bad.trouble.field}`: " if bad.trouble.field else ""
-            lines.append(f"  {bad.where}: {place}{bad.trouble}; cure: {bad.trouble.cure}")
+            place = f"field `{bad.error.field}`: " if bad.error.field else ""
+            lines.append(f"  {bad.where}: {place}{bad.error}; cure: {bad.error.cure}")
         lines += [f"  {n} of {read} rows: {reason}" for reason, n in self.counts.most_common()]
         return "\n".join(lines)
 
@@ -134,7 +134,7 @@ class Troubles:
             return
         if self.quarantine is None:
             hint = (
-                "cure these rows, or set them aside: --quarantine, or "
+                "correct these rows, or skip and record them: --quarantine, or "
                 'quarantine="quarantine.jsonl" in Python'
             )
             raise DataError(self.text(read), hint=hint)
@@ -142,7 +142,7 @@ class Troubles:
             raise DataError(
                 f"no row is left: {self.text(read)}",
                 hint=(
-                    f"every row was set aside in {self.quarantine}; cure them there or at the "
+                    f"every row is in {self.quarantine} with its reason; correct the rows at their "
                     "source"
                 ),
             )
