@@ -19,20 +19,18 @@ class Stage:
     on a dataset, or a training of one round of self-play.
 
     Attributes:
+        name: in the run's record.
         folder: where its model, checkpoints and quarantine go, inside the run's folder.
         first_step: steps that earlier stages took.
         metrics_bytes: length of metrics.jsonl when it began.
         tags: what each line of its metrics says besides: {"round": 2}.
     """
 
+    name: str = "training"
     folder: str = ""
     first_step: int = 0
     metrics_bytes: int = 0
     tags: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        return Path(self.folder).name
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def _place(name: str, stages: Mapping[str, Any]) -> int:
 
 def stage_of(play: Rounds, training: Training, record: Mapping[str, Any]) -> Stage:
     """Where the metrics of this training stand among those of the whole run."""
-    name = training.folder.name
+    name = "half_step" if training.half_step else "training"
     tags: dict[str, Any] = {"round": training.number}
     if play.roles.opponent == "midpoint":
         tags["half_step"] = training.half_step
@@ -83,4 +83,4 @@ def stage_of(play: Rounds, training: Training, record: Mapping[str, Any]) -> Sta
         metrics = play.out / METRICS
         first = sum(stage["steps"] for stage in before)
         length = metrics.stat().st_size if metrics.is_file() else 0
-    return Stage(str(training.folder), first, length, tags)
+    return Stage(name, str(training.folder), first, length, tags)
