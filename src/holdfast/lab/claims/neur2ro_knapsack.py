@@ -1,5 +1,4 @@
-"""Neur2RO: does a network that stands for the second stage find better first decisions, and than
-whom
+"""Neur2RO: decisions found with a network that stands for the second stage, against three others
 
 Random two-stage robust knapsacks drawn as the paper's benchmark is (uniform classes, capacities,
 budgets and spreads), 30, 40 and 60 items. Each method has 4 seconds on one thread, and every
