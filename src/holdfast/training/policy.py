@@ -45,7 +45,8 @@ class Policy(TextTask):
     name, adapter, language_model = NAME, "CAUSAL_LM", True
 
     def load(self, source: ModelSource, options: Options) -> nn.Module:
-        return load_policy(source, trust_remote_code=options.trust_remote_code)
+        model: nn.Module = load_policy(source, trust_remote_code=options.trust_remote_code)
+        return model
 
     def keeps_reference(self, method: Method) -> str:
         """Where the method, or its head, reads from it what no cache could hold."""

@@ -136,12 +136,13 @@ class RewardModel(TextTask):
         self.method, self.settings = method, settings
 
     def load(self, source: ModelSource, options: Options) -> nn.Module:
-        return load_judge(
+        model: nn.Module = load_judge(
             source,
             outputs=self.method.width(**self.settings),
             seed=options.seed,
             trust_remote_code=options.trust_remote_code,
         )
+        return model
 
     def ready(self, model: nn.Module, processor: Tokenizer, options: Options) -> None:
         """What kind of reward model it is stands in its config."""
