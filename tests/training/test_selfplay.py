@@ -107,6 +107,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_numbers(
         ("drawn", stages, "train_stage", 2),
         ("looked", watch, "standings", 1),
         ("trained", Progress, "step", 6 + 3),  # 6 steps a round
+        ("crashed", Progress, "step", 6 + 3),  # after lines of metrics and before a checkpoint
     ):
         out = tmp_path / place
         with monkeypatch.context() as patch:
