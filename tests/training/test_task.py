@@ -20,9 +20,8 @@ from holdfast.card import Method
 from holdfast.data.read import Dataset as Rows
 from holdfast.errors import RunError
 from holdfast.methods import METHODS
-from holdfast.scorers.branches import Verification
 from holdfast.scorers.live import InMemoryReference
-from holdfast.scorers.scorer import Scorer
+from holdfast.scorers.scorer import Scorer, Verification
 from holdfast.training.examples import Examples
 from holdfast.training.execute import carry_out
 from holdfast.training.metrics import batch_metrics

@@ -17,7 +17,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,10 +28,8 @@ from holdfast.scorers.float32 import in_float32
 from holdfast.scorers.layout import Layout, pack
 from holdfast.scorers.padded import causal_model
 from holdfast.scorers.rope import Sides, forget_lengths
-from holdfast.scorers.scorer import Scorer
+from holdfast.scorers.scorer import Scorer, Scoring, Verification
 from holdfast.types import Scored, Tokenized
-
-Scoring = Literal["packed", "padded"]
 
 VERIFIED_ROWS, VERIFIED_ANSWERS = (
     4,
@@ -53,28 +51,6 @@ FAILURES = (
 )  # of a model's forward
 
 log = logging.getLogger("holdfast")
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What came of comparing the packed scoring with one unpadded forward an answer, in float32."""
-
-    used: Scoring  # from now on
-    # largest difference, nats a token (or what a head puts out); nan where there was nothing to
-    # compare
-    worst_nats: float
-    tolerance_nats: float
-    worst_gradient: float = float("nan")  # relative to the gradient's norm
-    rows: int = 0  # rows compared: the first ones and the longest
-    longest: int = 0  # tokens of the longest prompt and answer among them
-    one_by_one: bool = (
-        False  # each answer in a forward of its own, because padding changes the model's numbers
-    )
-    reason: str = ""  # why the packed scoring is not taken, or not even the padded one
-
-    @property
-    def fell_back(self) -> bool:
-        return bool(self.reason)
 
 
 class BranchScorer(Scorer):

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn.attention import sdpa_kernel
 
 from holdfast.errors import ModelError
-from holdfast.scorers.branches import BranchScorer, Scoring
+from holdfast.scorers.branches import BranchScorer
 from holdfast.scorers.padded import SAFE_KERNELS, causal_model
+from holdfast.scorers.scorer import Scoring
 from holdfast.types import Scored, Tokenized
 
 

@@ -24,10 +24,10 @@ from holdfast.card import Head
 from holdfast.errors import ModelError
 from holdfast.inputs import activation, token_kl
 from holdfast.inputs.base import Input
-from holdfast.scorers.branches import Scoring
 from holdfast.scorers.head import divergence, token_logp, token_logp_and_kl
 from holdfast.scorers.padded import Padded, causal_model, sequences_of
 from holdfast.scorers.rope import Sides
+from holdfast.scorers.scorer import Scoring
 from holdfast.scorers.text import TextScorer, by_branch, split
 from holdfast.types import Scored, Tokenized
 

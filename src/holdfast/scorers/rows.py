@@ -11,8 +11,8 @@ from torch import nn
 
 from holdfast.errors import DataError
 from holdfast.scorers.assemble import assemble
-from holdfast.scorers.branches import Verification
 from holdfast.scorers.reference import attach
+from holdfast.scorers.scorer import Verification
 from holdfast.scorers.text import TextScorer, score_in_chunks
 from holdfast.types import Answers, Batch, Pairs, Row, Tokenized
 

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from torch import nn
 
-if TYPE_CHECKING:
-    from holdfast.scorers.branches import Verification
+Scoring = Literal["packed", "padded"]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of comparing the packed scoring with one unpadded forward an answer, in float32."""
+
+    used: Scoring  # from now on
+    # largest difference, nats a token (or what a head puts out); nan where there was nothing to
+    # compare
+    worst_nats: float
+    tolerance_nats: float
+    worst_gradient: float = float("nan")  # relative to the gradient's norm
+    rows: int = 0  # rows compared: the first ones and the longest
+    longest: int = 0  # tokens of the longest prompt and answer among them
+    one_by_one: bool = (
+        False  # each answer in a forward of its own, because padding changes the model's numbers
+    )
+    reason: str = ""  # why the packed scoring is not taken, or not even the padded one
+
+    @property
+    def fell_back(self) -> bool:
+        return bool(self.reason)
 
 
 class Scorer(nn.Module):

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import ModelError
-from holdfast.scorers.branches import BranchScorer, Scoring, Verification, ranks_past_tokens
+from holdfast.scorers.branches import BranchScorer, ranks_past_tokens
 from holdfast.scorers.head import token_logp
 from holdfast.scorers.layout import Layout
 from holdfast.scorers.padded import causal_model, score_padded
+from holdfast.scorers.scorer import Scoring, Verification
 from holdfast.types import Scored, Tokenized
 
 __all__ = [

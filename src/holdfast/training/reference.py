@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import OptionError
-from holdfast.scorers.branches import Verification
 from holdfast.scorers.reference import model_hash, score_reference
+from holdfast.scorers.scorer import Verification
 from holdfast.scorers.text import Scoring, TextScorer
 from holdfast.training.batching import split
 from holdfast.training.distributed import Distributed

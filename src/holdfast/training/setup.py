@@ -20,8 +20,8 @@ from torch import nn
 from holdfast.errors import RunError
 from holdfast.inputs import samples
 from holdfast.inputs.prompts import COPY
-from holdfast.scorers.branches import Verification, said_of
-from holdfast.scorers.scorer import Scorer
+from holdfast.scorers.branches import said_of
+from holdfast.scorers.scorer import Scorer, Verification
 from holdfast.training import batching
 from holdfast.training.distributed import Distributed
 from holdfast.training.examples import Examples

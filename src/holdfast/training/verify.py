@@ -11,8 +11,7 @@ from holdfast.card import Method
 from holdfast.errors import RunError
 from holdfast.inputs import samples
 from holdfast.models.load import context_length
-from holdfast.scorers.branches import Verification
-from holdfast.scorers.scorer import Scorer
+from holdfast.scorers.scorer import Scorer, Verification
 from holdfast.training import batching
 from holdfast.training.distributed import Distributed
 from holdfast.training.options import Options
