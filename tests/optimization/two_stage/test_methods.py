@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 
 from holdfast.errors import DataError, OptionError, RunError
 from holdfast.optimization.two_stage import (
@@ -55,6 +58,55 @@ def test_bounds_of_nominal_and_relaxation_hold(make, seed):
         assert found.lower <= optimum + 1e-5 * abs(optimum)
         assert found.value >= optimum - 1e-5 * abs(optimum)
         assert found.value == pytest.approx(listed_worst_case(problem.model, found.x_N), rel=1e-6)
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+def test_bounds_of_an_unfinished_loop_hold(rounds):
+    for seed in range(12):
+        problem = small_knapsack(seed, n=4)
+        optimum = best(problem)
+        found = solve(problem, method="exact", rounds=rounds)
+        assert found.lower <= optimum + 2e-5 * abs(optimum)
+        assert found.value >= optimum - 2e-5 * abs(optimum)
+        if rounds == 1:  # the main program is the nominal problem
+            nominal = solve(problem, method="nominal").lower
+            assert found.lower == pytest.approx(min(nominal, found.value), rel=2e-4)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_relaxation_is_the_best_of_all_decisions_against_fractional_recourse(seed):
+    """For each x a linear program over w with one row a vertex of Xi."""
+    problem = small_knapsack(seed)
+    model = problem.model
+    vertices = list(vertices_of(problem.budget, 4))
+    values = []
+    for x_N in first_decisions(model):
+        rows, most = [], []
+        for xi_J in vertices:
+            rows.append(np.append(model.second_M + xi_J @ model.second_JM, -1.0))
+            most.append(-float(model.first_N @ x_N))
+        for w_M, x_row, limit in zip(
+            model.rows.w_RM, model.rows.x_RN, model.rows.most_R, strict=True
+        ):
+            rows.append(np.append(w_M, 0.0))
+            most.append(limit - x_row @ x_N)
+        bounds = [(0, 1)] * len(model.second_M) + [(None, None)]
+        cost = np.append(np.zeros(len(model.second_M)), 1.0)
+        values.append(linprog(cost, np.array(rows), most, bounds=bounds).fun)
+    found = solve(problem, method="relaxation")
+    assert found.lower == pytest.approx(min(values), rel=2e-5)
+
+
+def vertices_of(budget: float, n: int):
+    """Zeros and ones within the budget, and where some is left one entry takes it."""
+    for ones in itertools.product((0.0, 1.0), repeat=n):
+        left = budget - sum(ones)
+        if left < 0:
+            continue
+        yield np.array(ones)
+        for i in range(n):
+            if ones[i] == 0 and 0 < left < 1:
+                yield np.array([left if j == i else v for j, v in enumerate(ones)])
 
 
 def test_without_uncertainty_every_method_agrees():

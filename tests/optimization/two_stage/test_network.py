@@ -71,9 +71,9 @@ def test_a_relu_by_hand():
 
 
 def test_sampling_finds_what_the_program_proves():
-    """Eight items, where the program closes its gap: sampling is within a tenth of the range."""
-    network, problem = shipped().double(), small_knapsack(3, n=8)
-    features_NF, x_N = features_of(problem), np.ones(8)
+    """Six items, where the program closes its gap: sampling is within 5% of the range."""
+    network, problem = shipped().double(), small_knapsack(2, n=6)
+    features_NF, x_N = features_of(problem), np.ones(6)
     uncertainty = problem.model.uncertainty
     point_N, value, bound = worst_of_network(
         network, features_NF, x_N, uncertainty, seconds=20.0, gap=1e-6
@@ -81,9 +81,9 @@ def test_sampling_finds_what_the_program_proves():
     assert network.predict(features_NF, x_N, point_N[None])[0] == pytest.approx(value, abs=1e-5)
     sampled_N, sampled = by_sampling(network, features_NF, x_N, uncertainty)
     assert uncertainty.holds(sampled_N)
-    low = network.predict(features_NF, x_N, np.zeros((1, 8)))[0]
+    low = network.predict(features_NF, x_N, np.zeros((1, 6)))[0]
     assert sampled <= bound + 1e-6
-    assert sampled >= value - 0.1 * (value - low)
+    assert sampled >= value - 0.05 * (value - low)
 
 
 def test_swaps_stay_in_the_set():
