@@ -369,7 +369,7 @@ def check_train(finding: Finding, folder: Path, data: Path, items: Sequence[Any]
         right = sum(float(answers[name].mean()) for answers in expected) / len(items)
         finding.worse(
             f"train: mean of {name}",
-            abs(evaluated[f"eval/logp_per_token/{name}"] - right),
+            abs(evaluated[f"eval/logps_per_token/{name}"] - right),
             NATS,
             "nats",
         )
@@ -384,7 +384,7 @@ def check_train(finding: Finding, folder: Path, data: Path, items: Sequence[Any]
         right = norm(oracle.gradient(loss))
         finding.worse(
             f"train: gradient norm of step {line['step']}",
-            abs(line["gradient_norm"] / right - 1),
+            abs(line["grad_norm"] / right - 1),
             RELATIVE,
             "gradient",
         )

@@ -29,10 +29,10 @@ def arm(name, seed, gold, *, kept=0.5, accuracy=0.8):
     draws = lambda p, n: (rng.random(n) < p).astype(float)  # noqa: E731
     curves = [{"step": s, "loss": 0.7 - s / 100} for s in range(1, 25)]
     evaluated = {
-        "eval/implicit_reward/accuracy": 0.7,
-        "eval/implicit_reward/margin": 1.0,
-        "eval/movement/chosen": -1.0,
-        "eval/movement/rejected": -2.0,
+        "eval/rewards/accuracies": 0.7,
+        "eval/log_ratios/margin": 1.0,
+        "eval/log_ratios/chosen": -1.0,
+        "eval/log_ratios/rejected": -2.0,
     }
     curves += [{"step": s, **evaluated} for s in (0, 12, 24)]
     answers = [

@@ -99,9 +99,9 @@ def test_a_run_leaves_a_record_metrics_a_card_and_a_model_that_anyone_can_load(
     assert steps[-1]["loss"] < steps[0]["loss"]
     evaluations = [line for line in run.metrics if "eval/loss" in line]
     assert [line["step"] for line in evaluations] == [0, 3]
-    assert evaluations[0]["eval/movement/chosen"] == pytest.approx(0.0, abs=1e-4)
+    assert evaluations[0]["eval/log_ratios/chosen"] == pytest.approx(0.0, abs=1e-4)
     assert (
-        abs(evaluations[1]["eval/movement/chosen"]) > 1e-3
+        abs(evaluations[1]["eval/log_ratios/chosen"]) > 1e-3
     )  # against the policy before training, not the trained one
     record = run.record
     assert (record["method"], record["settings"]) == ("rdpo", {"beta": 0.1, "flip_rate": 0.2})
@@ -314,7 +314,7 @@ def test_a_reference_of_ones_own_is_scored_and_let_go(
 ) -> None:
     build_model(300, seed=9).save_pretrained(tmp_path / "other")
     run = train("dpo", out=tmp_path / "run", reference=tmp_path / "other", **setting)
-    assert abs(run.metrics[0]["movement/chosen"]) > 0.1
+    assert abs(run.metrics[0]["log_ratios/chosen"]) > 0.1
     assert abs(run.metrics[0]["loss"] - math.log(2)) > 1e-3
     assert "departure_at_start" not in run.record
     same = train("dpo", out=tmp_path / "same", reference=setting["model"], **setting)
@@ -327,9 +327,9 @@ def test_only_methods_that_need_a_reference_pay_for_one(
 ) -> None:
     run = train("simpo", out=tmp_path / "run", **setting)
     assert not (run.out / "reference").exists()
-    assert "movement/chosen" not in run.metrics[0]
+    assert "log_ratios/chosen" not in run.metrics[0]
     watched = train("simpo", out=tmp_path / "watched", reference=setting["model"], **setting)
-    assert watched.metrics[0]["movement/chosen"] == pytest.approx(0.0, abs=1e-4)
+    assert watched.metrics[0]["log_ratios/chosen"] == pytest.approx(0.0, abs=1e-4)
     assert difference(run, watched) == 0
 
 
@@ -633,7 +633,7 @@ def test_trackers_get_the_numbers(tmp_path: Path, setting: dict[str, Any]) -> No
 def test_the_view_on_a_terminal_and_off_it() -> None:
     metrics = {
         "loss": 0.5,
-        "implicit_reward/margin": 1.25,
+        "rewards/margins": 1.25,
         "ranking/accuracy": 0.75,
         "tokens_per_second": 12345.0,
     }

@@ -89,11 +89,9 @@ def test_a_crashed_run_ends_where_a_calm_one_does(
         and remembered[0].isfinite().all()
         and remembered[0].numel() == (1 if name == "beta_dpo" else 3)
     )
-    told = {key for key in calm.metrics[-1] if key.startswith("remembered/")}
+    told = {key for key in calm.metrics[-1] if key.startswith("state/")}
     assert told == (
-        {"remembered/margin"}
-        if name == "beta_dpo"
-        else {f"remembered/reliability/r{i}" for i in range(3)}
+        {"state/margin"} if name == "beta_dpo" else {f"state/reliability/r{i}" for i in range(3)}
     )
     resumed = train(name, out=tmp_path / "crashed", save_every=3, resume=True, **setting)
     assert losses(resumed) == losses(calm)
@@ -106,18 +104,16 @@ def test_of_many_raters_the_range_is_told_and_of_strangers_nothing() -> None:
     reliability_R[:3] = torch.tensor([0.5, 1.0, 0.75])
     told = state_metrics({"reliability_R": reliability_R}, [f"r{i}" for i in range(30)])
     assert told == {
-        "remembered/reliability/least": 0.5,
-        "remembered/reliability/mean": 0.75,
-        "remembered/reliability/greatest": 1.0,
+        "state/reliability/least": 0.5,
+        "state/reliability/mean": 0.75,
+        "state/reliability/greatest": 1.0,
     }
     assert state_metrics({"reliability_R": reliability_R[:3]}, ["ann", None, "zoe"]) == {
-        "remembered/reliability/ann": 0.5,
-        "remembered/reliability/unnamed": 1.0,
-        "remembered/reliability/zoe": 0.75,
+        "state/reliability/ann": 0.5,
+        "state/reliability/unnamed": 1.0,
+        "state/reliability/zoe": 0.75,
     }
-    assert state_metrics({"reliability_R": reliability_R[:1]}, []) == {
-        "remembered/reliability": 0.5
-    }
+    assert state_metrics({"reliability_R": reliability_R[:1]}, []) == {"state/reliability": 0.5}
     assert state_metrics({}, ["ann"]) == {}
 
 

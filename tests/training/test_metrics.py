@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -43,19 +44,23 @@ def test_pairs_by_hand() -> None:
     )
     found = batch_metrics(result(pairs, torch.tensor([0.2, 0.6])))
     assert found["loss"] == pytest.approx(0.4)
-    assert found["implicit_reward/margin"] == pytest.approx(1.0)
-    assert found["implicit_reward/accuracy"] == pytest.approx(0.75)
+    assert found["log_ratios/margin"] == found["rewards/margins"] == pytest.approx(1.0)
+    at_beta = batch_metrics(replace(result(pairs, torch.tensor([0.2, 0.6])), beta=0.25))
+    assert at_beta["rewards/margins"] == pytest.approx(0.25)
+    assert at_beta["rewards/chosen"] == pytest.approx(0.125)
+    assert found["logps/chosen"] == pytest.approx((-2 - 4) / 2)
+    assert found["rewards/accuracies"] == pytest.approx(0.75)
     assert found["ranking/accuracy"] == pytest.approx(0.5)
     assert found["ranking/reference_accuracy"] == pytest.approx(
         0.25
     )  # one tie (-3 against -3), one miss
-    assert found["movement/chosen"] == pytest.approx(0.5)
-    assert found["movement/rejected"] == pytest.approx(-0.5)
+    assert found["log_ratios/chosen"] == pytest.approx(0.5)
+    assert found["log_ratios/rejected"] == pytest.approx(-0.5)
     assert found["length/chosen"] == pytest.approx(1.5)
-    assert found["logp_per_token/chosen"] == pytest.approx((-1 - 4) / 2)
+    assert found["logps_per_token/chosen"] == pytest.approx((-1 - 4) / 2)
     # d is +1 on one token, -1 on another, 0 on the other four: (e^-1 - 1 + 1) + (e - 1 - 1) over 6
     # tokens
-    assert found["kl_ref/k3_on_data_tokens"] == pytest.approx((math.exp(-1) + math.e - 2) / 6)
+    assert found["kl/k3_on_data"] == pytest.approx((math.exp(-1) + math.e - 2) / 6)
     assert not any(name.startswith("adversary") for name in found)
 
 
@@ -72,11 +77,11 @@ def test_judged_answers_are_told_apart_and_an_absent_verdict_is_left_out() -> No
         scored([[-1, -1], [-4, 0]], [[-2, -1], [-3, 0]]), {label: torch.tensor([True, False])}
     )
     found = batch_metrics(result(answers, torch.ones(2)))
-    assert found["movement/desirable"] == pytest.approx(1.0)
-    assert found["movement/undesirable"] == pytest.approx(-1.0)
+    assert found["log_ratios/desirable"] == pytest.approx(1.0)
+    assert found["log_ratios/undesirable"] == pytest.approx(-1.0)
     both_good = Answers(answers.answer, {label: torch.tensor([True, True])})
     found = batch_metrics(result(both_good, torch.ones(2)))
-    assert "movement/undesirable" not in found
+    assert "log_ratios/undesirable" not in found
     assert all(math.isfinite(value) for value in found.values())
 
 

@@ -87,7 +87,7 @@ def test_it_learns_and_says_how_well_on_held_out_rows(runs: dict[str, Any], kind
     } <= held.keys()
     assert sum(b["n"] for b in held["bins"]) == 12 and set(held["groups"]) == {"red", "blue", "sad"}
     steps = [line for line in run.metrics if "loss" in line]
-    assert steps[0]["loss"] > steps[-1]["loss"] and steps[-1]["reward/accuracy"] > 0.9
+    assert steps[0]["loss"] > steps[-1]["loss"] and steps[-1]["rewards/accuracies"] > 0.9
     assert record["scoring"]["used"] == "packed"
     page = (run.out / "report.html").read_text()
     assert (
@@ -250,7 +250,7 @@ def test_soft_labels_are_read(
         "bradley_terry", model=tiny_model_dir, data=rows, out=tmp_path / "soft", epochs=8, **HOW
     )
     last = [line for line in run.metrics if "loss" in line][-1]
-    assert last["loss"] == pytest.approx(np.log(2), abs=0.02) and abs(last["reward/log_odds"]) < 0.3
+    assert last["loss"] == pytest.approx(np.log(2), abs=0.02) and abs(last["rewards/margins"]) < 0.3
 
 
 def test_refusals(
@@ -308,7 +308,7 @@ def test_a_second_training_goes_on_from_the_first(tmp_path: Path, runs: dict[str
         **HOW,
     )
     first = next(line for line in run.metrics if "loss" in line)
-    assert first["reward/accuracy"] > 0.8  # before its first step
+    assert first["rewards/accuracies"] > 0.8  # before its first step
 
 
 def test_the_command_line_and_a_rerun(

@@ -103,7 +103,7 @@ def added(model, batch, *, scoring, tokens, reduction):
         found.append(gradients(model))
     without, with_it = found
     return (
-        router.metrics()["router/aux_loss"],
+        router.metrics()["aux_loss"],
         {n: (g - without.get(n, 0)) / router.coefficient for n, g in with_it.items()},
         len(plan[0]),
     )
@@ -191,14 +191,14 @@ def test_a_run_records_it_and_a_live_reference_refuses_it(tmp_path, tiny_tokeniz
     }
     run = train("dpo", out=tmp_path / "run", **how)
     assert run.record["router_aux_loss_coef"] == 0.5
-    assert all(line["router/aux_loss"] > 0 for line in run.metrics)
+    assert all(line["aux_loss"] > 0 for line in run.metrics)
     off = train("dpo", out=tmp_path / "off", router_aux_loss="off", **how)
     assert off.record["router_aux_loss_coef"] is None and all(
-        "router/aux_loss" not in line for line in off.metrics
+        "aux_loss" not in line for line in off.metrics
     )
     assert (
         off.metrics[0]["loss"] == run.metrics[0]["loss"]
-        and off.metrics[0]["gradient_norm"] != run.metrics[0]["gradient_norm"]
+        and off.metrics[0]["grad_norm"] != run.metrics[0]["grad_norm"]
     )
     with pytest.raises(RunError, match="runs its reference at every step"):
         train("tdpo", out=tmp_path / "live", **how)

@@ -45,7 +45,7 @@ def test_curves_are_the_metrics(run):
 
 
 def test_the_lead_says_what_is_known():
-    last = {"step": 7, "loss": 0.5, "movement/chosen": -3.0}
+    last = {"step": 7, "loss": 0.5, "log_ratios/chosen": -3.0}
     record = {"method": "dpo", "results": {"last_step": last}}
     assert (
         "7 steps" in lead(record)
@@ -55,9 +55,9 @@ def test_the_lead_says_what_is_known():
     before = {"eval/loss": 0.693, "eval/ranking/accuracy": 0.4}
     after = {
         "eval/loss": 0.6,
-        "eval/implicit_reward/accuracy": 0.625,
+        "eval/rewards/accuracies": 0.625,
         "eval/ranking/accuracy": 0.45,
-        "eval/movement/chosen": 1.0,
+        "eval/log_ratios/chosen": 1.0,
     }
     said = lead(
         {

@@ -249,7 +249,7 @@ class HoldfastDPOTrainer(DPOTrainer):
         everyone = [metrics] if self.accelerator.num_processes == 1 else gather_object([metrics])
         for name in metrics:
             values = [each[name] for each in everyone if name in each]
-            if name != "loss":
+            if name != "loss" and not name.startswith(("rewards/", "logps/")):  # TRL has these
                 self._metrics[mode][name].append(sum(values) / len(values))
         if not self.has_reference:
             for name in [name for name in self._metrics[mode] if name.startswith("rewards/")]:

@@ -213,7 +213,7 @@ def _check(noisy: Checked, clean: Checked, truth: float, rate: float) -> Section
         [
             name,
             f"{100 * flipped:.1f}%",
-            percent(one.flip.to_dict()) if one.flip.value is not None else "cannot tell",
+            percent(one.flip_rate.to_dict()) if one.flip_rate.value is not None else "cannot tell",
             one.limit,
         ]
         for name, (one, flipped) in found.items()
@@ -365,13 +365,13 @@ def _curves(arms: Sequence[Arm]) -> Section:
             if key in line
         ]
 
-    movement = course("eval/movement/chosen", answer="chosen") + course(
-        "eval/movement/rejected", answer="rejected"
+    movement = course("eval/log_ratios/chosen", answer="chosen") + course(
+        "eval/log_ratios/rejected", answer="rejected"
     )
     charts = [
         Chart(
             lines(
-                course("eval/implicit_reward/accuracy"),
+                course("eval/rewards/accuracies"),
                 names=names,
                 x="step",
                 y="held-out accuracy",
@@ -385,7 +385,7 @@ def _curves(arms: Sequence[Arm]) -> Section:
         ),
         Chart(
             lines(
-                course("eval/implicit_reward/margin"),
+                course("eval/log_ratios/margin"),
                 names=names,
                 x="step",
                 y="margin, nats",

@@ -14,7 +14,7 @@ from holdfast.stats.intervals import Estimate
 
 def check_said(checked: Checked, truth: float) -> str:
     """What the check-up made of the flipped labels, beside how many there are."""
-    flip, planted = checked.flip, f"{100 * truth:.1f}%"
+    flip, planted = checked.flip_rate, f"{100 * truth:.1f}%"
     if flip.value is None:
         if checked.limit is None or checked.limit >= 0.45:
             return (

@@ -51,7 +51,7 @@ class Checked:
     """What a check-up said of the pairs before anything was trained on them."""
 
     says: str
-    flip: Estimate  # the flip rate; no value where it cannot tell
+    flip_rate: Estimate  # the flip rate; no value where it cannot tell
     limit: float | None  # the most that it holds possible
     advice: str
     questions: int  # that were answered
@@ -76,7 +76,7 @@ class Checked:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's own types."""
-        return {**vars(self), "flip_rate": self.flip.to_dict(), "flagged": list(self.flagged)}
+        return {**vars(self), "flip_rate": self.flip_rate.to_dict(), "flagged": list(self.flagged)}
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def step_metrics(
         **run.task.metrics(result, groups=run.objective.groups, robust=run.robust),
         **state_metrics(run.state.method, run.objective.raters),
         **(run.router.metrics() if run.router is not None else {}),
-        "gradient_norm": norm,
+        "grad_norm": norm,
         "learning_rate": learning_rate,
         "tokens": tokens,
         "tokens_per_second": tokens / max(seconds, 1e-9),

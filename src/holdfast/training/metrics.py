@@ -4,38 +4,47 @@ Every value is a finite-when-the-batch-is mean over rows; a mean over no rows is
 NaN. Log-probabilities are sums over response tokens, in nats. Ties count as half a hit, so that a
 policy that equals its reference reads 0.5.
 
-    loss                          what was minimized, but for the router's loss
-    router/aux_loss               load-balancing loss of a mixture of experts, before its
-                                  coefficient; only where it is added
-    cost/mean                     the plain average of the costs, whatever the reduction
-    implicit_reward/accuracy      share of pairs with h > 0, h = log pi(y_w)/pi_ref(y_w) - log
-                                  pi(y_l)/pi_ref(y_l)
-    implicit_reward/margin        mean h, nats (before any beta)
-    ranking/accuracy              share of pairs where the policy itself finds the chosen answer
-                                  likelier
-    ranking/reference_accuracy    the same of the reference
-    movement/BRANCH               mean log pi(y) - log pi_ref(y): where the mass of chosen and
-                                  rejected answers went
-    kl_ref/k3_on_data_tokens      mean over tokens of exp(-d) - 1 + d, d = log pi - log pi_ref. The
-                                  tokens come from the data, not from
-                                  the policy, so this is a proxy of the KL, not an estimate of it
-    kl_ref/own_samples            mean log pi(y) - log pi_ref(y) of answers that the policy drew for
-                                  this batch: an unbiased estimate of
-                                  the KL; only where the method draws them
-    kl_ref/forward_on_data        mean over tokens of KL(pi_ref || pi) of the next token, over the
-                                  whole vocabulary; only where it is scored
-    head/mean, head/zeros         mean of what a method's head says of a token of the answers
-                                  compared, such as its mask, and how much of it
-                                  is exactly 0
-    degrees/accuracy              share of copies whose degree the head tells; near 1 after a few
-                                  steps the task is too easy to teach much
-    logp_per_token/BRANCH         mean over answers of log pi(y) / |y|
-    length/BRANCH                 mean response tokens
-    remembered/...                what the method remembers after the step, such as each rater's
-                                  reliability: one number a rater, or of more
-                                  than twenty raters the least, the mean and the greatest
-    adversary/...                 how the reduction weighs rows: effective sample size 1 / sum p^2,
-                                  largest weight, weight of each group
+The names are TRL's where it has them, so that a dashboard made for its trainers reads these runs.
+BRANCH is chosen, rejected, or answer (desirable and undesirable where answers are judged).
+
+    loss                        what was minimized, without the router's loss
+    aux_loss                    load-balancing loss of a mixture of experts, before its coefficient;
+                                only where it is added
+    rewards/BRANCH              mean implicit reward, beta (log pi(y) - log pi_ref(y)); beta is 1
+                                for
+                                a method that has none
+    rewards/margins             mean of chosen less rejected reward: beta h
+    rewards/accuracies          share of pairs with h > 0, where h = log pi(y_w)/pi_ref(y_w) -
+                                log pi(y_l)/pi_ref(y_l)
+    logps/BRANCH                mean log pi(y), nats
+    grad_norm, learning_rate, epoch        of the step (`loop.py`)
+    kl                          mean log pi(y) - log pi_ref(y) of answers that the policy drew for
+                                this batch: an unbiased estimate of the KL, nats; only where the
+                                method draws answers
+    kl/k3_on_data               mean over tokens of exp(-d) - 1 + d, d = log pi - log pi_ref. The
+                                tokens come from the data and not from the policy, so this is a
+                                proxy of the KL and no estimate of it
+    kl/forward_on_data          mean over tokens of KL(pi_ref || pi) of the next token, over the
+                                whole vocabulary; only where it is scored
+    cost/mean                   the mean of the costs, whatever the reduction
+    log_ratios/BRANCH           mean log pi(y) - log pi_ref(y), nats: where the mass of chosen and
+                                rejected answers went
+    log_ratios/margin           mean h, nats
+    logps_per_token/BRANCH      mean over answers of log pi(y) / |y|, nats per token
+    length/BRANCH               mean response tokens
+    ranking/accuracy            share of pairs where the policy itself finds the chosen answer
+                                likelier
+    ranking/reference_accuracy  the same of the reference
+    head/mean, head/zeros       mean of what a method's head says of a token of the answers
+                                compared,
+                                such as its mask, and the share of tokens where it is exactly 0
+    corruption_levels/accuracy  share of copies whose corruption level the head tells; near 1 after
+                                a few steps the task is too easy to teach much
+    state/...                   what the method carries to the next step, such as each rater's
+                                reliability: one number a rater, or of more than twenty raters the
+                                least, the mean and the greatest
+    adversary/...               how the reduction weighs rows: effective sample size 1 / sum p^2,
+                                largest weight, weight of each group
 """
 
 from __future__ import annotations
@@ -63,8 +72,8 @@ def batch_metrics(
     batch = result.batch
     out = {"loss": float(result.total), "cost/mean": float(result.cost_N.mean())}
     if isinstance(batch, Pairs):
-        out |= _pairs(batch)
-    out |= _branches(batch)
+        out |= _pairs(batch, result.beta)
+    out |= _branches(batch, result.beta)
     if robust:
         out |= adversary_metrics(result.adversary_N, group.of(batch), groups)
     return out
@@ -76,16 +85,17 @@ def accuracy(margin_N: Tensor) -> float:
     return float(right_N.where(~margin_N.isnan(), torch.nan).mean())
 
 
-def _pairs(pairs: Pairs) -> dict[str, float]:
+def _pairs(pairs: Pairs, beta: float) -> dict[str, float]:
     out = {"ranking/accuracy": accuracy(pairs.chosen.logp_N - pairs.rejected.logp_N)}
     if pairs.chosen.ref_logp_NT is not None:
         out["ranking/reference_accuracy"] = accuracy(
             pairs.chosen.ref_logp_N - pairs.rejected.ref_logp_N
         )
-        out["implicit_reward/accuracy"] = accuracy(pairs.margin_N)
-        out["implicit_reward/margin"] = float(pairs.margin_N.mean())
+        out["rewards/accuracies"] = accuracy(pairs.margin_N)
+        out["rewards/margins"] = beta * float(pairs.margin_N.mean())
+        out["log_ratios/margin"] = float(pairs.margin_N.mean())
         if samples.of(pairs):
-            out["kl_ref/own_samples"] = float(
+            out["kl"] = float(
                 torch.stack([sample.log_ratio_N for sample in samples.of(pairs)]).mean()
             )
     return out | _tokens(pairs)
@@ -97,7 +107,7 @@ def _tokens(pairs: Pairs) -> dict[str, float]:
     out: dict[str, float] = {}
     divergences = [part.kl_NT[part.mask_NT.bool()] for part in both if part.kl_NT is not None]
     if divergences:
-        out["kl_ref/forward_on_data"] = float(torch.cat(divergences).mean())
+        out["kl/forward_on_data"] = float(torch.cat(divergences).mean())
     if copies_of(pairs, "chosen"):
         return out | _degrees(pairs)
     said = [part.head_NTK[part.mask_NT.bool()] for part in both if part.head_NTK is not None]
@@ -118,24 +128,26 @@ def _degrees(pairs: Pairs) -> dict[str, float]:
             if part.head_NTK is not None and bool(there_N.any()):
                 last_N = part.length_N.long()[there_N] - 1
                 hits.append(part.head_NTK[there_N, last_N].argmax(-1) == degree)
-    return {"degrees/accuracy": float(torch.cat(hits).float().mean())} if hits else {}
+    return {"corruption_levels/accuracy": float(torch.cat(hits).float().mean())} if hits else {}
 
 
-def _branches(batch: Batch) -> dict[str, float]:
+def _branches(batch: Batch, beta: float) -> dict[str, float]:
     out: dict[str, float] = {}
     for name, scored, keep_N in _named_answers(batch):
         if not bool(keep_N.any()):
             continue
-        out[f"logp_per_token/{name}"] = float(scored.mean_logp_N[keep_N].mean())
+        out[f"logps/{name}"] = float(scored.logp_N[keep_N].mean())
+        out[f"logps_per_token/{name}"] = float(scored.mean_logp_N[keep_N].mean())
         out[f"length/{name}"] = float(scored.length_N[keep_N].float().mean())
         if scored.ref_logp_NT is not None:
-            out[f"movement/{name}"] = float(scored.log_ratio_N[keep_N].mean())
+            out[f"log_ratios/{name}"] = float(scored.log_ratio_N[keep_N].mean())
+            out[f"rewards/{name}"] = beta * out[f"log_ratios/{name}"]
     compared = [
         scored for name in batch.MAIN if (scored := batch.parts[name]).ref_logp_NT is not None
     ]
     tokens = sum(float(scored.mask_NT.sum()) for scored in compared)
     if tokens:
-        out["kl_ref/k3_on_data_tokens"] = sum(float(_k3(scored)) for scored in compared) / tokens
+        out["kl/k3_on_data"] = sum(float(_k3(scored)) for scored in compared) / tokens
     return out
 
 
@@ -183,7 +195,7 @@ def state_metrics(memory: Mapping[str, Tensor], raters: Sequence[str | None]) ->
     """A method's memory as numbers. Raters that were not met yet are left out."""
     out: dict[str, float] = {}
     for key, tensor in memory.items():
-        name = f"remembered/{key.removesuffix('_R')}"
+        name = f"state/{key.removesuffix('_R')}"
         named = zip(raters or [None], tensor.reshape(-1).tolist(), strict=False)
         known = {rater or "unnamed": value for rater, value in named if math.isfinite(value)}
         if not known:

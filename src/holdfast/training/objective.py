@@ -74,6 +74,7 @@ class BatchResult:
         total: what is minimized: the reduction of the costs.
         adversary_N: d total / d cost_N, how the reduction weighs the rows.
         state: what reduction and method remember for the next batch.
+        beta: reward per nat of log-ratio: the method's `beta`, 1 where it has none.
     """
 
     batch: Batch
@@ -81,6 +82,7 @@ class BatchResult:
     total: Tensor
     adversary_N: Tensor
     state: MethodState
+    beta: float = 1.0
 
 
 def evaluate_batch(
@@ -100,7 +102,8 @@ def reduced(
     total, reduction_state = objective.reduction.apply(cost_N, batch, state.reduction)
     (adversary_N,) = torch.autograd.grad(total, cost_N, retain_graph=True)
     remembered = MethodState(_detached(reduction_state), _detached(method_state))
-    return total, BatchResult(batch, cost_N.detach(), total.detach(), adversary_N, remembered)
+    beta = float(objective.settings.get("beta", 1.0))
+    return total, BatchResult(batch, cost_N.detach(), total.detach(), adversary_N, remembered, beta)
 
 
 def _detached(state: State) -> State:

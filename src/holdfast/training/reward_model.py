@@ -170,7 +170,7 @@ class RewardModel(TextTask):
     ) -> dict[str, float]:
         logit_N = self._logits(result)
         out = {"loss": float(result.total), "cost/mean": float(result.cost_N.mean())}
-        out |= {"reward/accuracy": accuracy(logit_N), "reward/log_odds": float(logit_N.mean())}
+        out |= {"rewards/accuracies": accuracy(logit_N), "rewards/margins": float(logit_N.mean())}
         if robust:
             out |= adversary_metrics(result.adversary_N, group.of(result.batch), groups)
         return out

@@ -132,7 +132,7 @@ class RouterLoss:
 
     def metrics(self) -> dict[str, float]:
         """aux of the last batch, before the coefficient."""
-        return {} if self.whole is None else {"router/aux_loss": float(self.whole.aux())}
+        return {} if self.whole is None else {"aux_loss": float(self.whole.aux())}
 
     def gather(self, context: Distributed, parts: Sequence[Counts]) -> None:
         """Make the whole batch of the parts of all processes."""

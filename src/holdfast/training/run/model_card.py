@@ -186,9 +186,9 @@ def _limitations(record: Mapping[str, Any]) -> list[str]:
         "- Ranking accuracy and margins on data are not generation quality: judge "
         "generated answers before use."
     )
-    if "kl_ref/k3_on_data_tokens" in " ".join(record["results"].get("eval_after", {})):
+    if "kl/k3_on_data" in " ".join(record["results"].get("eval_after", {})):
         lines.append(
-            "- `kl_ref/k3_on_data_tokens` is taken on the data's tokens, not on the "
+            "- `kl/k3_on_data` is taken on the data's tokens, not on the "
             "policy's own: a proxy of the KL to the reference."
         )
     scoring = record["scoring"]

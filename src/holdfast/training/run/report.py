@@ -45,7 +45,7 @@ def curves(metrics: Lines) -> list[Section]:
             "How it ranks",
             metrics,
             {
-                "implicit_reward/accuracy": "implicit reward",
+                "rewards/accuracies": "implicit reward",
                 "ranking/accuracy": "the policy itself",
             },
             "share of pairs ranked as labeled",
@@ -56,7 +56,7 @@ def curves(metrics: Lines) -> list[Section]:
         _curves(
             "Margins",
             metrics,
-            {"implicit_reward/margin": "margin"},
+            {"log_ratios/margin": "margin"},
             "nats",
             "By how much more the chosen answer gained than the rejected one.",
         ),
@@ -64,7 +64,7 @@ def curves(metrics: Lines) -> list[Section]:
             "Where the mass went",
             metrics,
             {
-                f"movement/{name}": name
+                f"log_ratios/{name}": name
                 for name in ("chosen", "rejected", "desirable", "undesirable")
             },
             "log-probability gained, nats an answer",
@@ -74,8 +74,8 @@ def curves(metrics: Lines) -> list[Section]:
             "How far it moved from its reference",
             metrics,
             {
-                "kl_ref/own_samples": "its own answers",
-                "kl_ref/k3_on_data_tokens": "tokens of the data (k3)",
+                "kl": "its own answers",
+                "kl/k3_on_data": "tokens of the data (k3)",
             },
             "nats",
             "On its own answers this estimates the KL; on tokens of the data it only "
@@ -91,7 +91,7 @@ def curves(metrics: Lines) -> list[Section]:
         _curves(
             "How steadily",
             metrics,
-            {"gradient_norm": "gradient norm"},
+            {"grad_norm": "gradient norm"},
             "gradient norm",
             "Before it was scaled down.",
         ),
@@ -119,7 +119,7 @@ def lead(record: Mapping[str, Any]) -> str:
             f"{after['eval/loss']:.3f}{worse}."
         )
         reward, ranks = (
-            after.get(f"eval/{name}/accuracy") for name in ("implicit_reward", "ranking")
+            after.get(f"eval/{name}") for name in ("rewards/accuracies", "ranking/accuracy")
         )
         if reward is not None:
             said.append(
@@ -134,7 +134,7 @@ def lead(record: Mapping[str, Any]) -> str:
             "No rows were held out, so nothing is known of rows that it has not seen: "
             "--eval-fraction 0.1 would tell."
         )
-    moved = _last(after, last, "movement/chosen")
+    moved = _last(after, last, "log_ratios/chosen")
     if moved is not None and moved < 0:
         said.append(
             f"Chosen answers became less likely, by {-moved:.1f} nats each: what gained "
@@ -155,10 +155,10 @@ def _tiles(record: Mapping[str, Any]) -> list[Tile]:
     after, last = (record["results"].get(name) or {} for name in ("eval_after", "last_step"))
     wanted = (
         "loss",
-        "implicit_reward/accuracy",
+        "rewards/accuracies",
         "ranking/accuracy",
-        "implicit_reward/margin",
-        "kl_ref/k3_on_data_tokens",
+        "log_ratios/margin",
+        "kl/k3_on_data",
     )
     tiles = []
     for key, label, style in SHOWN:
