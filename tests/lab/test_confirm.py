@@ -25,7 +25,6 @@ from holdfast.lab.confirm import (
     tried,
 )
 from holdfast.lab.stress.text import world_rows
-from holdfast.lab.verdict import Interval
 from tests.worded import worded
 
 ABOUT = {
@@ -162,8 +161,8 @@ def of(advised, **arms):
 def test_the_verdict_follows_the_interval_of_the_paired_difference(a, b, verdict):
     found = of("rdpo", rdpo=scores(a), dpo=scores(b, seed=1))
     assert found.verdict == verdict
-    assert found.gains["dpo"].mean == pytest.approx(
-        found.scores["rdpo"].mean - found.scores["dpo"].mean
+    assert found.gains["dpo"].value == pytest.approx(
+        found.scores["rdpo"].value - found.scores["dpo"].value
     )
 
 
@@ -226,7 +225,7 @@ def test_the_worst_kind_of_rows_and_the_mean_of_kinds_by_hand():
             **ABOUT,
         )
         .scores["dpo"]
-        .mean
+        .value
         for w in (True, False)
     )
     assert (worst, mean) == pytest.approx(
@@ -236,7 +235,13 @@ def test_the_worst_kind_of_rows_and_the_mean_of_kinds_by_hand():
 
 def test_identical_arms_differ_by_nothing_at_all():
     found = of("rdpo", rdpo=scores(0.5), dpo=scores(0.5))
-    assert found.gains["dpo"] == Interval(0.0, 0.0, 0.0, 10) and found.verdict == "alike"
+    gain = found.gains["dpo"]
+    assert (gain.value, gain.low, gain.high, gain.n) == (
+        0.0,
+        0.0,
+        0.0,
+        10,
+    ) and found.verdict == "alike"
 
 
 # ------------------------------------------------------------ from end to end
@@ -268,7 +273,7 @@ def test_a_method_that_words_cannot_serve_is_tried_with_small_language_models(tm
         and found.model == "small language models"
         and found.held_out == 52
     )
-    assert all(0 <= score.mean <= 1 for score in found.scores.values())
+    assert all(0 <= score.value <= 1 for score in found.scores.values())
 
 
 def test_progress_and_the_number_of_trainings_are_told_before_they_start(tmp_path, capsys):

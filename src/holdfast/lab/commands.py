@@ -207,7 +207,7 @@ def stress(
         fall = (
             "n/a"
             if row["fall"] is None
-            else f"{row['fall']['mean']:.3f} [{row['fall']['low']:.3f}, {row['fall']['high']:.3f}]"
+            else f"{row['fall']['value']:.3f} [{row['fall']['low']:.3f}, {row['fall']['high']:.3f}]"
         )
         style = {"survives": "green", "falls": "red"}.get(row["ruling"], "yellow")
         table.add_row(

@@ -37,12 +37,12 @@ from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.present.wording import count, percent
 from holdfast.errors import DataError, HoldfastError
 from holdfast.lab.stress.arms import Arm, arm_named
-from holdfast.lab.verdict import Interval
 from holdfast.parallel import Done, Work, run_all
 from holdfast.report import Chart, Section, Table
 from holdfast.report.marks import intervals
 from holdfast.signals import Interrupted
 from holdfast.stats.arrays import Floats, Ints
+from holdfast.stats.intervals import Estimate
 from holdfast.terminal import Terminal
 from holdfast.types import Row
 
@@ -70,9 +70,9 @@ class Confirmation:
     flaw: str | None
     rates: tuple[float, float]  # planted, from fold to fold
     measure: str
-    scores: Mapping[str, Interval]  # arm -> its mean score
-    right: Mapping[str, Interval]  # arm -> share of rows that it ranks as labeled
-    gains: Mapping[str, Interval]  # other arm -> advised minus it
+    scores: Mapping[str, Estimate]  # arm -> its mean score
+    right: Mapping[str, Estimate]  # arm -> share of rows that it ranks as labeled
+    gains: Mapping[str, Estimate]  # other arm -> advised minus it
     rows: int  # a policy was trained on, on average
     held_out: int
     prompts: int
@@ -83,7 +83,7 @@ class Confirmation:
     @property
     def learned(self) -> bool:
         """Whether any arm is clearly better than a coin, so that there is something to compare."""
-        return any(score.low > self.coin for score in self.scores.values())
+        return any(score.above(self.coin) for score in self.scores.values())
 
     @property
     def verdict(self) -> str:
@@ -98,26 +98,26 @@ class Confirmation:
         if self.advised == PLAIN:
             return (
                 "held"
-                if all(g.low > -WORTH for g in gains)
+                if all(g.above(-WORTH) for g in gains)
                 else "contradicted"
-                if any(g.high < -WORTH for g in gains)
+                if any(g.below(-WORTH) for g in gains)
                 else "undecided"
             )
-        if all(g.low > -WORTH and g.high < WORTH for g in gains):
+        if all(g.above(-WORTH) and g.below(WORTH) for g in gains):
             return "alike"
         return (
             "contradicted"
-            if any(g.high < 0 for g in gains)
+            if any(g.below(0) for g in gains)
             else "held"
-            if self.gains[PLAIN].low > 0
+            if self.gains[PLAIN].above(0)
             else "undecided"
         )
 
     @property
     def says(self) -> str:
         ahead = "; ".join(
-            f"{self.advised} minus {arm}: {_points(g.mean)} points ({_points(g.low)} to "
-            f"{_points(g.high)})"
+            f"{self.advised} minus {arm}: {_points(g.point)} points "
+            f"({' to '.join(map(_points, g.ends))})"
             for arm, g in self.gains.items()
         )
         return f"With {self.planted}, {self.ruling}. {ahead}.{self.open}"
@@ -153,9 +153,9 @@ class Confirmation:
         if self.verdict != "undecided":
             return ""
         if not self.learned:
-            best = max(self.scores.values(), key=lambda score: score.mean)
+            best = max(self.scores.values(), key=lambda score: score.point)
             span = (
-                f"{percent(best.mean)}, {percent(best.low)} to {percent(best.high)}; a coin: "
+                f"{percent(best)}, {' to '.join(map(percent, best.ends))}; a coin: "
                 f"{percent(self.coin, 0)}"
             )
             return (
@@ -164,7 +164,7 @@ class Confirmation:
                 "a method to matter. A model of your own (--model) may tell."
             )
         against = self.gains.values() if self.advised == PLAIN else [self.gains[PLAIN]]
-        width = max((gain.high - gain.low) / 2 for gain in against)
+        width = max((gain.ends[1] - gain.ends[0]) / 2 for gain in against)
         return (
             f" With {count(self.held_out, 'held-out row')} to "
             f"{count(self.prompts, 'prompt')} a gain below about {100 * width:.1f} points "
@@ -179,7 +179,7 @@ class Confirmation:
     def section(self) -> Section:
         """For the report."""
         rows = [
-            {"name": arm, "value": share.mean, "low": share.low, "high": share.high}
+            {"name": arm, "value": share.value, "low": share.low, "high": share.high}
             for arm, share in self.scores.items()
         ]
         chart = intervals(rows, names=list(self.scores), title=self.measure, percent=True)
@@ -197,7 +197,7 @@ class Confirmation:
                     arm,
                     *_span(score, percent),
                     *_span(self.gains.get(arm), _points),
-                    percent(self.right[arm].mean),
+                    percent(self.right[arm]),
                 ]
                 for arm, score in self.scores.items()
             ],
@@ -220,11 +220,11 @@ def _points(share: float) -> str:
     return f"{100 * share:+.1f}"
 
 
-def _span(interval: Interval | None, said: Callable[[float], str]) -> tuple[str, str]:
+def _span(interval: Estimate | None, said: Callable[[float], str]) -> tuple[str, str]:
     return (
         ("", "")
         if interval is None
-        else (said(interval.mean), f"{said(interval.low)} to {said(interval.high)}")
+        else (said(interval.point), " to ".join(map(said, interval.ends)))
     )
 
 
@@ -584,7 +584,7 @@ def compared(
     )
 
 
-def jackknife(whole: float, without_K: Floats) -> Interval:
+def jackknife(whole: float, without_K: Floats) -> Estimate:
     """Student's interval of a number that was computed whole and K times without one of K folds.
 
     A fold has prompts, a flaw and trainings of its own, so the spread between folds is that of all
@@ -598,7 +598,9 @@ def jackknife(whole: float, without_K: Floats) -> Interval:
         stats.t.ppf(0.975, folds - 1)
         * np.sqrt((folds - 1) / folds * ((without_K - without_K.mean()) ** 2).sum())
     )
-    return Interval(float(whole), float(whole) - half, float(whole) + half, folds)
+    return Estimate(
+        float(whole), float(whole) - half, float(whole) + half, folds, folds, "jackknife over folds"
+    )
 
 
 def _folded(score_N: Floats, fold_N: Ints, kind_N: Ints, worst: bool) -> tuple[float, Floats]:

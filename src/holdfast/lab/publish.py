@@ -15,9 +15,10 @@ from holdfast.files import write_text
 from holdfast.lab.claim import Claim, Paper
 from holdfast.lab.claims_index import index_of_pages
 from holdfast.lab.runner import Result
-from holdfast.lab.verdict import Found, number, over_seeds
+from holdfast.lab.verdict import Found, number, with_interval
 from holdfast.report import Chart, Details, Page, Section, Table, Tile
 from holdfast.report.charts import PALETTE
+from holdfast.stats.seeds import over_seeds
 
 TONES = {"supported": "ok", "contradicted": "problem", "undecided": "warning"}
 
@@ -79,7 +80,8 @@ def facts_of(result: Result) -> dict[str, Any]:
 
 def _interval(values: Sequence[float]) -> dict[str, float]:
     found = over_seeds(values)
-    return {"mean": found.mean, "low": found.low, "high": found.high}
+    low, high = found.ends
+    return {"mean": found.point, "low": low, "high": high}
 
 
 # ------------------------------------------------------------------------------------------------
@@ -250,7 +252,9 @@ def numbers(found: Found, of: str) -> Table:
             [
                 arm,
                 *(
-                    str(over_seeds(c.values[of])) if c is not None and of in c.values else None
+                    with_interval(over_seeds(c.values[of]))
+                    if c is not None and of in c.values
+                    else None
                     for c in cells
                 ),
             ]

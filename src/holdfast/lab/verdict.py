@@ -31,73 +31,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from math import inf, sqrt
+from math import inf
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
 
 from holdfast.errors import OptionError
+from holdfast.stats.intervals import Estimate
+from holdfast.stats.seeds import LEVEL, over_seeds
 
-LEVEL, STRICT = 0.95, 0.02
-FEWEST = 6  # numbers that can tell a skewness at all
+STRICT = 0.02
 Verdict = Literal["supported", "contradicted", "undecided"]
 Point = Mapping[str, Any]  # one value of each axis of a sweep
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean over seeds with its interval."""
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-
-    def __str__(self) -> str:
-        return f"{number(self.mean)} [{number(self.low)}, {number(self.high)}]"
-
-
-def over_seeds(values_S: Sequence[float], level: float = LEVEL) -> Interval:
-    """The interval of the mean of one number a seed: Student's or Hall's, the wider at each end.
-
-    Raises:
-        OptionError: fewer than two seeds, or a number that is not finite.
-    """
-    values = np.asarray(values_S, dtype=float)
-    if len(values) < 2 or not np.isfinite(values).all():
-        raise OptionError(
-            f"no interval of {len(values)} values, {int((~np.isfinite(values)).sum())} of "
-            "them not finite",
-            hint="two seeds or more",
-        )
-    size, mean, spread = len(values), float(values.mean()), float(values.std(ddof=1))
-    reach = float(stats.t.ppf((1 + level) / 2, size - 1)) / sqrt(size)
-    skewness = _skewness(values)
-    below, above = (
-        max(reach, _hall(reach, skewness, size)),
-        max(reach, -_hall(-reach, skewness, size)),
-    )
-    return Interval(mean, mean - below * spread, mean + above * spread, size)
-
-
-def _skewness(values_S: np.ndarray) -> float:
-    """Of the population, estimated without bias where it is normal; 0 where numbers are too few or
-    too equal to say.
-    """
-    size, apart_S, spread = len(values_S), values_S - values_S.mean(), values_S.std(ddof=1)
-    if size < FEWEST or not spread > 1e-12 * np.abs(values_S).max():
-        return 0.0
-    return float(size / ((size - 1) * (size - 2)) * ((apart_S / spread) ** 3).sum())
-
-
-def _hall(t: float, skewness: float, size: int) -> float:
-    """The inverse of Hall's transformation w + g w^2 / 3 + g^2 w^3 / 27 + g / (6 n), which makes w
-    = (mean - mu) / sd symmetric.
-    """
-    if abs(skewness) < 1e-6:
-        return t
-    return float(3 / skewness * (np.cbrt(1 + skewness * (t - skewness / (6 * size))) - 1))
 
 
 @dataclass(frozen=True)
@@ -128,16 +73,16 @@ class Test:
     def row(self, level: float, tests: int) -> dict[str, Any]:
         """What was found and what it says, when `tests` are decided together."""
         plain = over_seeds(self.values_S, level)
-        low, high = plain.low, plain.high
+        low, high = plain.ends
         if self.every:
             low, high = float(np.min(self.values_S)), float(np.max(self.values_S))
             outside = not (low > self.low and high < self.high)
         else:
             wide = over_seeds(self.values_S, 1 - STRICT / tests)
-            outside = wide.high < self.low or wide.low > self.high
+            outside = wide.below(self.low) or wide.above(self.high)
         inside = self.low < low and high < self.high
         ruling = "supported" if inside else "contradicted" if outside else "undecided"
-        found = {"mean": plain.mean, "low": low, "high": high, "every": self.every}
+        found = {"mean": plain.value, "low": low, "high": high, "every": self.every}
         return {"label": self.label, "predicted": self.predicted, **found, "ruling": ruling}
 
 
@@ -374,6 +319,12 @@ def _neighbors(points: list[Point], along: str) -> list[tuple[Point, Point]]:
 
 def _where(point: Point) -> str:
     return f" ({', '.join(f'{k} {v}' for k, v in point.items())})" if point else ""
+
+
+def with_interval(found: Estimate) -> str:
+    """ "0.31 [0.24, 0.38]"."""
+    low, high = found.ends
+    return f"{number(found.point)} [{number(low)}, {number(high)}]"
 
 
 def number(x: float) -> str:

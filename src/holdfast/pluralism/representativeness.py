@@ -16,14 +16,7 @@ from scipy import stats
 from holdfast.card import check
 from holdfast.errors import DataError
 from holdfast.stats.arrays import Floats, floats, listed, whole
-
-
-class Gap(NamedTuple):
-    """A number with its interval: `low <= value <= high`."""
-
-    value: float
-    low: float
-    high: float
+from holdfast.stats.intervals import Estimate
 
 
 @dataclass(frozen=True)
@@ -38,7 +31,7 @@ class GroupGap:
     rows: int
     raters: int
     mean: float | None  # None where no row speaks for the group
-    gap: Gap  # mean - seen, with an interval that holds for all groups at once
+    gap: Estimate  # mean - seen, with an interval that holds for all groups at once
 
 
 @dataclass(frozen=True)
@@ -64,8 +57,8 @@ class Representativeness:
 
     seen: float
     population: float
-    average: Gap
-    worst: Gap
+    average: Estimate
+    worst: Estimate
     worst_group: Hashable
     composition: float
     groups: tuple[GroupGap, ...]
@@ -76,9 +69,9 @@ class Representativeness:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {
-            "average": self.average._asdict(),
-            "worst": self.worst._asdict(),
-            "groups": [asdict(group) | {"gap": group.gap._asdict()} for group in self.groups],
+            "average": self.average.to_dict(),
+            "worst": self.worst.to_dict(),
+            "groups": [asdict(group) for group in self.groups],
         }
 
 
@@ -146,17 +139,19 @@ def representativeness(
     average = _absolute(told - given, float(low), float(high))
     low_K, high_K = known.spans_from_sum(own_K, constant, (1 - level) / len(names))
     gap_K = np.where(there_K, np.clip(known.mean_K - given, low_K, high_K), (low_K + high_K) / 2)
-    gaps = [
-        Gap(*ends) for ends in zip(gap_K.tolist(), low_K.tolist(), high_K.tolist(), strict=True)
-    ]
-    sizes = [_absolute(*gap) for gap in gaps]
-    worst = max(range(len(names)), key=lambda k: (there_K[k], sizes[k].value))
+    ends = zip(gap_K.tolist(), low_K.tolist(), high_K.tolist(), known.rows_K.tolist(), strict=True)
+    gaps = [Estimate(gap, low, high, int(rows), level=level) for gap, low, high, rows in ends]
+    sizes = [_absolute(gap.point, *gap.ends) for gap in gaps]
+    worst = max(range(len(names)), key=lambda k: (there_K[k], sizes[k].point))
     return Representativeness(
         seen=float(given),
         population=told,
         average=average,
-        worst=Gap(
-            sizes[worst].value, max(size.low for size in sizes), max(size.high for size in sizes)
+        worst=Estimate(
+            sizes[worst].value,
+            max(size.ends[0] for size in sizes),
+            max(size.ends[1] for size in sizes),
+            level=level,
         ),
         worst_group=names[worst],
         composition=float(abs(target_K - share_K).sum() / 2),
@@ -339,10 +334,10 @@ def _groups(
     return _Known(rows_K, raters_K, mean_K, variance_K, free_K, size_K)
 
 
-def _absolute(value: float, low: float, high: float) -> Gap:
+def _absolute(value: float, low: float, high: float) -> Estimate:
     """The interval of |d| from that of d."""
     least = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
-    return Gap(abs(value), min(least, abs(value)), max(abs(low), abs(high), abs(value)))
+    return Estimate(abs(value), min(least, abs(value)), max(abs(low), abs(high), abs(value)))
 
 
 def _population(population: Mapping[Any, float]) -> tuple[list[Any], Floats]:

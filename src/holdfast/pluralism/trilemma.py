@@ -21,6 +21,7 @@ from holdfast.errors import DataError
 from holdfast.pluralism.representativeness import Representativeness, labels_for, representativeness
 from holdfast.stats import arrays
 from holdfast.stats.arrays import Floats
+from holdfast.stats.intervals import Estimate
 from holdfast.terminal import Terminal
 
 Item = TypeVar("Item")
@@ -117,14 +118,12 @@ def trials_for(delta: float, *, level: float = 0.95) -> int:
 # ------------------------------------------------------------ cost
 
 
-class Fit(NamedTuple):
-    """A straight line through logarithms of costs: its slope with a 95% interval, and its error on
-    points left out.
+class Line(NamedTuple):
+    """A straight line through logarithms of costs: its slope, and its mean squared error on points
+    left out.
     """
 
-    slope: float
-    low: float
-    high: float
+    slope: Estimate
     error: float
 
 
@@ -134,8 +133,8 @@ class Growth:
     (exponential).
     """
 
-    polynomial: Fit
-    exponential: Fit
+    polynomial: Line
+    exponential: Line
 
     @property
     def better(self) -> str:
@@ -167,16 +166,15 @@ def growth(size_N: ArrayLike, cost_N: ArrayLike) -> Growth:
     return Growth(_line(np.log2(size), np.log2(cost)), _line(size, np.log2(cost)))
 
 
-def _line(x_N: Floats, y_N: Floats) -> Fit:
+def _line(x_N: Floats, y_N: Floats) -> Line:
     found = stats.linregress(x_N, y_N)
     half = float(stats.t.ppf(0.975, len(x_N) - 2)) * float(found.stderr)
     design = np.column_stack([np.ones_like(x_N), x_N])
     leverage_N = np.einsum("nd,nd->n", design @ np.linalg.pinv(design.T @ design), design)
     left_out_N = (y_N - found.intercept - found.slope * x_N) / np.maximum(1 - leverage_N, 1e-12)
-    return Fit(
-        float(found.slope),
-        float(found.slope) - half,
-        float(found.slope) + half,
+    slope = float(found.slope)
+    return Line(
+        Estimate(slope, slope - half, slope + half, len(x_N), len(x_N), "least squares"),
         float((left_out_N**2).mean()),
     )
 
@@ -217,7 +215,7 @@ class Trilemma(Generic[Item]):
         """For `rich.print`."""
         rep, rob = self.representativeness, self.robustness
         table = Table("what", "found", "interval", "asked", "it would take")
-        met = "met" if rep.worst.high <= self.epsilon else "not shown"
+        met = "met" if rep.worst.ends[1] <= self.epsilon else "not shown"
         labels = (
             f"{self.labels_needed:,} labels, equally from {len(rep.groups)} groups (here "
             f"{self.items:,})"

@@ -34,8 +34,9 @@ LARGEST_BCA = 2000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over rows with its interval. `low` and `high` are None where the data cannot say:
-    fewer than two clusters.
+    """A number with its interval: the one type of the whole package. `value` is None where there is
+    nothing to estimate, `low` and `high` where the data cannot say: of a mean over rows, fewer than
+    two clusters.
     """
 
     value: float | None
@@ -48,6 +49,38 @@ class Estimate:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    @property
+    def point(self) -> float:
+        """The value, where there is one."""
+        if self.value is None:
+            raise ValueError("there is nothing to estimate")
+        return self.value
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """(low, high), where there is an interval."""
+        if self.low is None or self.high is None:
+            raise ValueError("there is no interval")
+        return self.low, self.high
+
+    @property
+    def width(self) -> float:
+        low, high = self.ends
+        return high - low
+
+    def holds(self, truth: float) -> bool:
+        """Whether the interval holds this number."""
+        low, high = self.ends
+        return low <= truth <= high
+
+    def above(self, bound: float) -> bool:
+        """Whether the whole interval lies above; False where there is none."""
+        return self.low is not None and self.low > bound
+
+    def below(self, bound: float) -> bool:
+        """Whether the whole interval lies below; False where there is none."""
+        return self.high is not None and self.high < bound
 
     def overlaps(self, other: Estimate) -> bool:
         """Whether the two intervals touch; True where either has none, since then nothing can be

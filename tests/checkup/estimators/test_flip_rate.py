@@ -32,15 +32,18 @@ def log_odds(seed, n=3000, spread=4.0, flip=0.2):
 @pytest.mark.parametrize("flip", [0.0, 0.05, 0.2, 0.3])
 def test_the_interval_covers_the_planted_rate(flip):
     found = [flip_rate(log_odds(seed, flip=flip), np.arange(3000)) for seed in range(60)]
-    assert np.mean([f.low <= flip <= f.high for f in found]) >= 0.9
+    assert np.mean([f.rate.holds(flip) for f in found]) >= 0.9
     assert all(f.identified for f in found)
-    assert abs(np.mean([f.value for f in found]) - flip) < 0.01
+    assert abs(np.mean([f.rate.value for f in found]) - flip) < 0.01
 
 
 def test_without_flips_the_lower_end_stays_at_zero():
     assert (
         np.mean(
-            [flip_rate(log_odds(seed, flip=0.0), np.arange(3000)).low > 0 for seed in range(60)]
+            [
+                flip_rate(log_odds(seed, flip=0.0), np.arange(3000)).rate.low > 0
+                for seed in range(60)
+            ]
         )
         <= 0.1
     )
@@ -49,7 +52,7 @@ def test_without_flips_the_lower_end_stays_at_zero():
 def test_a_model_of_short_reach_identifies_nothing_and_bounds_from_above():
     found = [flip_rate(log_odds(seed, spread=0.3, flip=0.1), np.arange(3000)) for seed in range(20)]
     assert not any(f.identified for f in found)
-    assert all(f.high >= 0.1 for f in found)
+    assert all(f.rate.high >= 0.1 for f in found)
 
 
 def test_labels_that_are_nearly_coins_are_not_told_from_a_model_that_knows_little():
@@ -66,7 +69,7 @@ def test_it_is_where_expectation_maximization_ends():
     eta = 0.9
     for _ in range(2000):
         eta = float(np.mean(eta * expit(t_N) / (eta * expit(t_N) + (1 - eta) * expit(-t_N))))
-    assert abs(flip_rate(t_N, np.arange(20_000)).value - (1 - eta)) < 0.02
+    assert abs(flip_rate(t_N, np.arange(20_000)).rate.value - (1 - eta)) < 0.02
 
 
 def test_a_model_that_cannot_see_what_matters_gives_way_to_one_that_can():
@@ -78,9 +81,9 @@ def test_a_model_that_cannot_see_what_matters_gives_way_to_one_that_can():
     blind_N = rng.random(3000) < 1 / 3
     coarse_N = np.where(blind_N, rng.permutation(fine_N) * rng.choice([-1, 1], 3000), fine_N)
     alone = flip_rate(coarse_N, np.arange(3000))
-    assert alone.low > 0.1
+    assert alone.rate.low > 0.1
     both = flip_rate([coarse_N, fine_N], np.arange(3000))
-    assert both.model == 1 and both.low == 0.0 and both.high < 0.03
+    assert both.model == 1 and both.rate.low == 0.0 and both.rate.high < 0.03
 
 
 def test_errors_that_grow_with_the_difference_are_no_flips():
@@ -95,7 +98,12 @@ def test_errors_that_grow_with_the_difference_are_no_flips():
         flip_rate(t_N, np.arange(40_000)),
         flip_rate(t_N, np.arange(40_000), size_N=size_N),
     )
-    assert alone.value > 0.04 and told.doubt > 0 and told.value < 0.02 and told.low == 0.0
+    assert (
+        alone.rate.value > 0.04
+        and told.doubt > 0
+        and told.rate.value < 0.02
+        and told.rate.low == 0.0
+    )
 
 
 def test_few_clusters_say_little():
@@ -104,12 +112,12 @@ def test_few_clusters_say_little():
         flip_rate(t_N, code_N)
         for code_N in (np.arange(3000), np.arange(3000) % 3, np.zeros(3000, int))
     )
-    assert many.high - many.low < three.high - three.low < one.high - one.low
+    assert many.rate.width < three.rate.width < one.rate.width
 
 
 def test_a_model_that_says_nothing_bounds_nothing():
     found = flip_rate(np.zeros(500), np.arange(500))
-    assert found.high == pytest.approx(0.49) and not found.identified and found.reach == 0
+    assert found.rate.high == pytest.approx(0.49) and not found.identified and found.reach == 0
 
 
 def test_the_peak_lies_between_the_points_of_the_grid():
@@ -122,7 +130,7 @@ def test_repeated_rows_of_one_cluster_do_not_narrow_the_interval():
     t_N = log_odds(0, n=800)
     once = flip_rate(t_N, np.arange(800))
     five = flip_rate(np.repeat(t_N, 5), np.repeat(np.arange(800), 5))
-    assert five.high - five.low == pytest.approx(once.high - once.low, abs=0.015)
+    assert five.rate.width == pytest.approx(once.rate.width, abs=0.015)
 
 
 def test_design_effect_of_copies_is_their_number():
@@ -157,13 +165,16 @@ def test_the_posterior_is_bayes_rule():
     found = flip_rate(t_N, np.arange(5000))
     wrong_N = posterior_wrong(found)
     assert wrong_N[np.argmin(t_N)] > 0.95 and wrong_N[np.argmax(t_N)] < 0.05
-    assert wrong_N.mean() == pytest.approx(found.value, abs=0.02)
+    assert wrong_N.mean() == pytest.approx(found.rate.value, abs=0.02)
 
 
 def test_where_rows_are_so_many_that_the_grid_is_coarse_its_neighbors_are_in_the_interval():
     for flip in (0.101, 0.1025, 0.1049):
         found = flip_rate(log_odds(0, n=400_000, spread=8.0, flip=flip), np.arange(400_000))
-        assert 0.005 <= found.high - found.low <= 0.02 and found.low <= flip <= found.high
+        assert (
+            0.005 <= found.rate.high - found.rate.low <= 0.02
+            and found.rate.low <= flip <= found.rate.high
+        )
 
 
 def test_upsets_among_names_in_circles_are_no_proof_of_flips():
@@ -175,4 +186,4 @@ def test_upsets_among_names_in_circles_are_no_proof_of_flips():
     }
     rows = [{"winner": winner, "loser": loser} for winner, loser in sorted(beats)] * 100
     found = by_models(comparisons(rows))
-    assert found.low == 0.0 and found.high <= found.bound
+    assert found.rate.low == 0.0 and found.rate.high <= found.bound

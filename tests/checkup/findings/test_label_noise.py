@@ -81,7 +81,7 @@ def test_a_worth_that_is_in_many_single_words_is_seen_by_the_model_of_words():
         sides = [" ".join(words[side]) for side in ((a, b) if first else (b, a))]
         rows.append(Row(Where("made", i + 1), f"question {i}", *sides))
     found = by_models(Comparisons.of(rows))
-    assert found.model == 1 and found.identified and found.low <= 0.1 <= found.high
+    assert found.model == 1 and found.identified and found.rate.holds(0.1)
 
 
 def test_a_lot_of_noise_is_covered_whether_or_not_it_is_called_identified():

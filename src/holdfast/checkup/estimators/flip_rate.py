@@ -39,6 +39,7 @@ from scipy.special import expit, ndtr, stdtr
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.estimators.features import dense_ND, preference_model, word_model
 from holdfast.stats.arrays import Floats, Ints
+from holdfast.stats.intervals import Estimate
 
 BINS = 200  # of t; the likelihood is of their means
 FLIPS = np.linspace(0.0, 0.49, 99)
@@ -60,7 +61,7 @@ LINKS: dict[str, Callable[[Floats], Floats]] = {
 
 
 @dataclass(frozen=True)
-class Flips:
+class FlipRate:
     """The flip rate f with its interval, and the curve of the best fit: a label agrees with
     probability f + (1 - 2f) G(z).
 
@@ -69,23 +70,19 @@ class Flips:
     model comes; `profile` f and the log-likelihood below the best.
     """
 
-    value: float
-    low: float
-    high: float
+    rate: Estimate
     bound: float
     model: int  # which of those that were given
     link: str
     doubt: float
     reach: float
-    level: float
-    rows: int
     profile: tuple[tuple[float, float], ...] = field(repr=False)
     z_N: Floats = field(compare=False, repr=False)
 
     @property
     def identified(self) -> bool:
         """Narrow, and clear of one half."""
-        return bool(self.high - self.low <= NARROW and self.high <= NEARLY_COINS)
+        return self.rate.width <= NARROW and self.rate.ends[1] <= NEARLY_COINS
 
     def sided(self, z: Floats) -> Floats:
         """G(z): the chance that the label took the model's side before it was flipped."""
@@ -93,22 +90,11 @@ class Flips:
 
     def agreeing(self, z: Floats) -> Floats:
         """f + (1 - 2f) G(z): the chance that the label takes the model's side."""
-        return self.value + (1 - 2 * self.value) * self.sided(z)
+        return self.rate.point + (1 - 2 * self.rate.point) * self.sided(z)
 
     def to_dict(self) -> dict[str, Any]:
-        names = (
-            "value",
-            "low",
-            "high",
-            "bound",
-            "model",
-            "link",
-            "doubt",
-            "reach",
-            "level",
-            "rows",
-        )
-        return {name: getattr(self, name) for name in names} | {"identified": self.identified}
+        names = ("bound", "model", "link", "doubt", "reach", "identified")
+        return self.rate.to_dict() | {name: getattr(self, name) for name in names}
 
 
 class Curve(NamedTuple):
@@ -128,7 +114,7 @@ def flip_rate(
     *,
     size_N: Floats | None = None,
     level: float = 0.95,
-) -> Flips:
+) -> FlipRate:
     """f from held-out log-odds t (N,) of one model or (M, N) of several, positive where a model
     agrees with the label; rows of a cluster may depend on one another. `size_N` is the squared
     length of each row's difference in features, if known.
@@ -166,21 +152,11 @@ def flip_rate(
     )  # where the two disagree the truth lies between them
     reach = float(np.quantile(np.abs(best.z_N), 0.99))
     profile = tuple(zip(FLIPS.tolist(), profile_F.tolist(), strict=True))
-    n = len(cluster_N)
-    return Flips(
-        min(value, high),
-        low,
-        high,
-        bound,
-        best.model,
-        best.link,
-        best.doubt,
-        reach,
-        level,
-        n,
-        profile,
-        best.z_N,
+    clusters = len(np.unique(cluster_N))
+    rate = Estimate(
+        min(value, high), low, high, len(cluster_N), clusters, "profile likelihood", level
     )
+    return FlipRate(rate, bound, best.model, best.link, best.doubt, reach, profile, best.z_N)
 
 
 def _curves(t_N: Floats, model: int, doubt: float) -> Iterator[Curve]:
@@ -213,7 +189,7 @@ def peaks(logl_FA: Floats) -> Floats:
     )
 
 
-def by_models(data: Comparisons, *, level: float = 0.95, seed: int = 0) -> Flips:
+def by_models(data: Comparisons, *, level: float = 0.95, seed: int = 0) -> FlipRate:
     """The flip rate by the check-up's own two models, of topics and of words. Shared by the
     findings.
 
@@ -222,17 +198,18 @@ def by_models(data: Comparisons, *, level: float = 0.95, seed: int = 0) -> Flips
     the lower of the profile's and of the clearest rows'.
     """
 
-    def make() -> Flips:
+    def make() -> FlipRate:
         t_MN = [model(data, seed=seed).logit_N for model in (preference_model, word_model)]
-        rate = flip_rate(
+        found = flip_rate(
             t_MN, data.cluster_N, size_N=(dense_ND(data, seed=seed) ** 2).sum(1), level=level
         )
-        most = min(rate.high, rate.bound)
-        return (
-            replace(rate, value=min(rate.value, most), low=0.0, high=most) if data.named else rate
-        )
+        if not data.named:
+            return found
+        most = min(found.rate.ends[1], found.bound)
+        upper = replace(found.rate, value=min(found.rate.point, most), low=0.0, high=most)
+        return replace(found, rate=upper)
 
-    found: Flips = data.once(("flips", level, seed), make)
+    found: FlipRate = data.once(("flips", level, seed), make)
     return found
 
 
@@ -269,11 +246,11 @@ def upper_bound(t_N: Floats, cluster_N: Ints, level: float) -> float:
     return min(limits)
 
 
-def posterior_wrong(found: Flips) -> Floats:
+def posterior_wrong(found: FlipRate) -> Floats:
     """P(a label is flipped | z, it is what it is): f (1 - G) / [f (1 - G) + (1 - f) G]."""
     g_N = found.sided(found.z_N)
-    wrong_N = found.value * (1 - g_N)
-    return np.asarray(wrong_N / np.maximum(wrong_N + (1 - found.value) * g_N, 1e-12))
+    wrong_N = found.rate.point * (1 - g_N)
+    return np.asarray(wrong_N / np.maximum(wrong_N + (1 - found.rate.point) * g_N, 1e-12))
 
 
 def flips_from_agreement(agreement: float) -> float:

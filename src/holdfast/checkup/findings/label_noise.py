@@ -11,7 +11,7 @@ from scipy.special import expit
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.estimators.agreement import shared_verdicts
 from holdfast.checkup.estimators.flip_rate import (
-    Flips,
+    FlipRate,
     by_models,
     flips_from_agreement,
     posterior_wrong,
@@ -77,15 +77,7 @@ def label_noise(data: Comparisons, request: CheckRequest) -> Finding:
     found = None
     if len(data) >= ENOUGH_ROWS:
         found = by_models(data, level=request.level, seed=request.seed)
-        routes[MODEL] = Estimate(
-            found.value,
-            found.low,
-            found.high,
-            len(data),
-            data.prompt.given,
-            "profile likelihood",
-            request.level,
-        )
+        routes[MODEL] = found.rate
         routes[COUNT] = confident(data, found, request)
     best = _best(routes, found)
     return Finding(
@@ -143,7 +135,7 @@ def agreement(data: Comparisons, request: CheckRequest) -> Estimate:
     )
 
 
-def confident(data: Comparisons, found: Flips, request: CheckRequest) -> Estimate:
+def confident(data: Comparisons, found: FlipRate, request: CheckRequest) -> Estimate:
     """The share of labels off the diagonal of the confident joint (Northcutt et al. 2021), from
     calibrated held-out probabilities.
     """
@@ -175,7 +167,7 @@ def _agree(routes: Mapping[str, Estimate]) -> bool | None:
     return routes[RATERS].overlaps(routes[MODEL]) if RATERS in routes and MODEL in routes else None
 
 
-def _best(routes: Mapping[str, Estimate], found: Flips | None) -> Estimate:
+def _best(routes: Mapping[str, Estimate], found: FlipRate | None) -> Estimate:
     sure = found is not None and found.identified
     if RATERS not in routes:
         return routes[MODEL] if sure else NOTHING
@@ -197,7 +189,7 @@ def _severity(best: Estimate) -> Severity:
     return Severity.OK if best.high <= FEW else Severity.INCONCLUSIVE
 
 
-def _says(best: Estimate, routes: Mapping[str, Estimate], found: Flips | None) -> str:
+def _says(best: Estimate, routes: Mapping[str, Estimate], found: FlipRate | None) -> str:
     if best.low is not None and best.high is not None:
         differ = (
             ""
@@ -226,8 +218,8 @@ def _says(best: Estimate, routes: Mapping[str, Estimate], found: Flips | None) -
     if found is None:
         return "There are too few comparisons to say how many labels are flipped."
     ceiling = (
-        f": at most {percent(min(found.high, found.bound), 0)}, and perhaps none"
-        if min(found.high, found.bound) < 0.45
+        f": at most {percent(min(found.rate.ends[1], found.bound), 0)}, and perhaps none"
+        if min(found.rate.ends[1], found.bound) < 0.45
         else ""
     )
     return f"How many labels are flipped cannot be told from these rows{ceiling}."
@@ -245,7 +237,7 @@ def _table(routes: Mapping[str, Estimate]) -> Table:
     )
 
 
-def _charts(routes: Mapping[str, Estimate], found: Flips | None) -> Sequence[Chart]:
+def _charts(routes: Mapping[str, Estimate], found: FlipRate | None) -> Sequence[Chart]:
     charts = []
     if found is not None:
         charts.append(
@@ -255,7 +247,7 @@ def _charts(routes: Mapping[str, Estimate], found: Flips | None) -> Sequence[Cha
                 "How often the label agrees with a model that never saw it, against how "
                 "sure the model is, with 95% intervals. The line is "
                 "the fit, and the dashed line where it levels off as the model gets "
-                f"surer: at {percent(1 - found.value)} here, 100% less "
+                f"surer: at {percent(1 - found.rate.point)} here, 100% less "
                 "the flip rate. Below 100%, labels are wrong even in clear cases.",
                 "A rising curve of agreement against the model's certainty.",
             )
@@ -276,7 +268,7 @@ def _charts(routes: Mapping[str, Estimate], found: Flips | None) -> Sequence[Cha
     return charts
 
 
-def _curve(found: Flips) -> alt.LayerChart:
+def _curve(found: FlipRate) -> alt.LayerChart:
     """How often the label takes the model's side, in bins of |z|, with the fitted curve."""
     size_N, right_N = np.abs(found.z_N), found.z_N > 0
     points = []
@@ -309,7 +301,7 @@ def _curve(found: Flips) -> alt.LayerChart:
     ]
     base = alt.Chart(alt.Data(values=points)).encode(x=x, tooltip=tips)
     top = (
-        alt.Chart(alt.Data(values=[{"agree": 1 - found.value}]))
+        alt.Chart(alt.Data(values=[{"agree": 1 - found.rate.point}]))
         .mark_rule(strokeDash=[5, 4], color="#888888")
         .encode(y=y)
     )
@@ -323,7 +315,7 @@ def _curve(found: Flips) -> alt.LayerChart:
     ).properties(height=260)
 
 
-def _suspects(data: Comparisons, found: Flips | None, best: Estimate) -> list[Example]:
+def _suspects(data: Comparisons, found: FlipRate | None, best: Estimate) -> list[Example]:
     """Rows by the log-odds that their label is wrong: what the model says, and what other raters of
     the same pair say.
     """
@@ -333,7 +325,7 @@ def _suspects(data: Comparisons, found: Flips | None, best: Estimate) -> list[Ex
         right_N = z_N
     else:
         chance_N = np.clip(
-            posterior_wrong(found) if found.value > 0 else expit(-z_N), 1e-6, 1 - 1e-6
+            posterior_wrong(found) if found.rate.point > 0 else expit(-z_N), 1e-6, 1 - 1e-6
         )
         right_N = np.log1p(-chance_N) - np.log(chance_N)
     sign_N = np.where(data.forward_N, 1.0, -1.0)

@@ -173,7 +173,8 @@ def _by_model(data: Comparisons, request: CheckRequest) -> Finding:
         level=request.level,
         seed=request.seed,
     )
-    scores = _widened(scores, noise.high - noise.value, noise.value - noise.low)
+    low, high = noise.rate.ends
+    scores = _widened(scores, high - noise.rate.point, noise.rate.point - low)
     said = "No pair was judged twice, so verdicts are held against a model of the others'."
     return _finding(data, row_V, rater_V, names, scores, apart, request, said, NOTHING, numbers)
 

@@ -154,11 +154,13 @@ def _shares(data: Comparisons) -> dict[Any, float]:
 def _severity(
     found: Representativeness, missing: float, epsilon: float, stated: bool, told: bool
 ) -> Severity:
-    if missing > MANY_ABSENT or (told and stated and found.average.low > epsilon):
+    if missing > MANY_ABSENT or (told and stated and found.average.above(epsilon)):
         return Severity.PROBLEM
-    if missing > epsilon or (told and found.worst.low > epsilon):
+    if missing > epsilon or (told and found.worst.above(epsilon)):
         return Severity.WARNING
-    known = stated and told and found.average.high <= epsilon and found.worst.high <= 2 * epsilon
+    known = (
+        stated and told and found.average.ends[1] <= epsilon and found.worst.ends[1] <= 2 * epsilon
+    )
     return Severity.OK if known else Severity.INCONCLUSIVE
 
 
@@ -197,7 +199,7 @@ def _says(
             "population would say"
         )
         says += f", and {_points(found.worst)} from {found.worst_group}."
-    elif found.worst.high - found.worst.low > TOO_WIDE:
+    elif found.worst.width > TOO_WIDE:
         says += " How differently one reward serves them cannot be told from so few rows of each."
     else:
         says += (
@@ -283,8 +285,8 @@ def _table(found: Representativeness, needed: int, request: CheckRequest) -> Tab
             group.rows,
             group.raters,
             percent(group.mean),
-            f"{100 * group.gap.value:+.1f} ({100 * group.gap.low:+.1f} to "
-            f"{100 * group.gap.high:+.1f})",
+            f"{100 * group.gap.point:+.1f} "
+            f"({' to '.join(f'{100 * end:+.1f}' for end in group.gap.ends)})",
             "nothing"
             if not group.rows
             else percent(radius(group.rows, groups=len(found.groups), level=request.level)),

@@ -47,7 +47,7 @@ def labels(seeds: Sequence[int], *, structure: str) -> Measured:
                 p_C = preference(bits_CD, structure, rng)
                 needed.append(labels_needed(p_C, bits_CD, learner, rng, within=0.05, most=MOST))
             quantities = out.setdefault(name, {SLOPE: [], LABELS: []})
-            quantities[SLOPE].append(growth(BITS, needed).exponential.slope)
+            quantities[SLOPE].append(growth(BITS, needed).exponential.slope.point)
             quantities[LABELS].append(float(np.log2(needed[-1])))
     return out
 
@@ -80,10 +80,10 @@ def people(seeds: Sequence[int], *, policy: str) -> Measured:
             rater_N=np.repeat(np.arange(200), 10).tolist(),
             seen=fixed,
         )
-        out[AVERAGE].append(found.average.value)
-        out[WORST].append(found.worst.value)
-        out[HELD].append(float(found.average.low <= true_average <= found.average.high))
-        out[HELD_WORST].append(float(found.worst.low <= true_worst <= found.worst.high))
+        out[AVERAGE].append(found.average.point)
+        out[WORST].append(found.worst.point)
+        out[HELD].append(float(found.average.holds(true_average)))
+        out[HELD_WORST].append(float(found.worst.holds(true_worst)))
     return {policy: out}
 
 

@@ -118,7 +118,7 @@ def survivors(found: Stress) -> Table:
         shown = (
             "n/a"
             if fall is None
-            else f"{number(fall['mean'])} [{number(fall['low'])}, {number(fall['high'])}]"
+            else f"{number(fall['value'])} [{number(fall['low'])}, {number(fall['high'])}]"
         )
         rows.append(
             (

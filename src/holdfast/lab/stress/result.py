@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.lab.verdict import Interval, number, over_seeds
-from holdfast.stats.intervals import mean_interval
+from holdfast.lab.verdict import number
+from holdfast.stats.intervals import Estimate, mean_interval
+from holdfast.stats.seeds import over_seeds
 
 TOLERANCE = (
     0.05  # a fall of less than this from its own score at the lowest rate counts as surviving
@@ -26,8 +27,8 @@ class Score:
     rate: float
     arm: str
     values: tuple[float, ...]
-    seeds: Interval | None  # over seeds, with two or more
-    rows: Interval | None  # bootstrap over held-out prompts, each row's mean over seeds
+    seeds: Estimate | None  # over seeds, with two or more
+    rows: Estimate | None  # bootstrap over held-out prompts, each row's mean over seeds
     per_row: tuple[float, ...] = ()
     realized: float | None = None  # share of training rows that were changed
     chance: float = -inf  # the score of a policy that learned nothing
@@ -39,7 +40,7 @@ class Score:
     @property
     def interval(self) -> tuple[float, float]:
         """The wider of the two at each end: rows are a sample, and so are trainings."""
-        ends = [(i.low, i.high) for i in (self.seeds, self.rows) if i is not None]
+        ends = [found.ends for found in (self.seeds, self.rows) if found is not None]
         return (
             (min(low for low, _ in ends), max(high for _, high in ends))
             if ends
@@ -109,7 +110,7 @@ class Stress:
         }
 
 
-def ruled(first: Score, fall: Interval | None) -> tuple[str, str]:
+def ruled(first: Score, fall: Estimate | None) -> tuple[str, str]:
     """(ruling, why) of a fall from the score at the lowest rate."""
     low, high = first.interval
     base = (
@@ -123,9 +124,9 @@ def ruled(first: Score, fall: Interval | None) -> tuple[str, str]:
         )
     if fall is None:
         return "undecided", "one seed gives no interval"
-    if fall.low > TOLERANCE:
+    if fall.above(TOLERANCE):
         return "falls", f"it falls by more than {TOLERANCE:g}"
-    if not fall.high < TOLERANCE:
+    if not fall.below(TOLERANCE):
         return "undecided", f"its fall may be above or below {TOLERANCE:g}"
     if not low > first.chance + TOLERANCE:
         return (
@@ -136,18 +137,15 @@ def ruled(first: Score, fall: Interval | None) -> tuple[str, str]:
     return "survives", f"it falls by less than {TOLERANCE:g}"
 
 
-def difference(first: Score, second: Score) -> Interval | None:
+def difference(first: Score, second: Score) -> Estimate | None:
     """first minus second: over seeds, and over rows where both have them; the wider at each end."""
     gap = [a - b for a, b in zip(first.values, second.values, strict=True)]
     found = [over_seeds(gap)] if len(gap) > 1 else []
     if first.per_row and len(first.per_row) == len(second.per_row):
         by_rows = mean_interval(np.array(first.per_row) - np.array(second.per_row))
-        if by_rows.low is not None and by_rows.high is not None:
-            found.append(Interval(float(np.mean(gap)), by_rows.low, by_rows.high, len(gap)))
-    return (
-        Interval(
-            float(np.mean(gap)), min(f.low for f in found), max(f.high for f in found), len(gap)
-        )
-        if found
-        else None
-    )
+        found += [by_rows] if by_rows.low is not None else []
+    if not found:
+        return None
+    lows, highs = zip(*(one.ends for one in found), strict=True)
+    widest = "the wider of seeds and rows at each end"
+    return Estimate(float(np.mean(gap)), min(lows), max(highs), len(gap), method=widest)

@@ -25,11 +25,11 @@ from holdfast.data.reading import Reading
 from holdfast.errors import DataError
 from holdfast.lab.stress.arms import FLAWS, Arm
 from holdfast.lab.stress.result import Score
-from holdfast.lab.verdict import Interval, over_seeds
 from holdfast.lab.worlds import text
 from holdfast.parallel import Work
 from holdfast.signals import Interrupted
-from holdfast.stats.intervals import mean_interval
+from holdfast.stats.intervals import Estimate, mean_interval
+from holdfast.stats.seeds import over_seeds
 from holdfast.training.settings import read_reduction
 from holdfast.types import Row, Text
 
@@ -150,7 +150,7 @@ class TextPlan:
             rows = (
                 None
                 if by_rows.low is None or by_rows.high is None
-                else Interval(float(per_row.mean()), by_rows.low, by_rows.high, len(values))
+                else replace(by_rows, value=float(per_row.mean()))
             )
             seeds = _share(over_seeds(values)) if len(values) > 1 else None
             realized = float(np.mean([f["realized"] for f in runs]))
@@ -173,9 +173,10 @@ class TextPlan:
         return {**self.about, "seeds": self.seeds, "beta": self.beta, **self.options}
 
 
-def _share(interval: Interval) -> Interval:
+def _share(interval: Estimate) -> Estimate:
     """The interval of a share, which cannot leave 0 to 1."""
-    return replace(interval, low=max(interval.low, 0.0), high=min(interval.high, 1.0))
+    low, high = interval.ends
+    return replace(interval, low=max(low, 0.0), high=min(high, 1.0))
 
 
 def own_settings(arm: Arm, rate: float, beta: float = BETA) -> dict[str, float]:

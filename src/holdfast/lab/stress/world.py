@@ -18,7 +18,6 @@ from holdfast.errors import DataError
 from holdfast.lab.fit import newton
 from holdfast.lab.stress.arms import Arm
 from holdfast.lab.stress.result import Score
-from holdfast.lab.verdict import over_seeds
 from holdfast.lab.worlds.loglinear import (
     FLIPS,
     Labels,
@@ -32,6 +31,7 @@ from holdfast.lab.worlds.loglinear import (
 )
 from holdfast.lab.worlds.needs import GROUPS, further_for, told
 from holdfast.parallel import Work
+from holdfast.stats.seeds import over_seeds
 from holdfast.training.settings import read_reduction
 
 LABELS, RATERS = 2000, 4
