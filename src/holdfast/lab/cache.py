@@ -25,6 +25,7 @@ MODULES = (
     "holdfast.rewards.",
     "holdfast.pluralism.",
     "holdfast.sampling.",
+    "holdfast.optimization.",
 )
 
 

@@ -9,7 +9,10 @@ import typer
 from typer.core import TyperGroup
 
 # group -> the module whose `app` holds its commands
-GROUPS: dict[str, str] = {"two-stage": "holdfast.optimization.two_stage.commands"}
+GROUPS: dict[str, str] = {
+    "two-stage": "holdfast.optimization.two_stage.commands",
+    "robust-mdp": "holdfast.optimization.robust_mdp.commands",
+}
 
 
 class Problems(TyperGroup):
