@@ -20,12 +20,12 @@ FLAGS = (
 
 
 class Browser:
-    """One tab. `errors` holds every error of its console, `asked` the address of everything it
+    """One tab. `errors` holds every error of its console, `requests` the addresses of everything it
     wanted to load.
     """
 
     def __init__(self, wide=1280, high=900, patience=60):
-        self.errors, self.request, self._number, self._patience = [], [], 0, patience
+        self.errors, self.requests, self._number, self._patience = [], [], 0, patience
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_child, ours_out = os.pipe()
         ours_in, from_child = os.pipe()
@@ -101,12 +101,12 @@ class Browser:
         elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.errors.append(params["entry"]["text"])
         elif method == "Network.requestWillBeSent":
-            self.request.append(params["request"]["url"])
+            self.requests.append(params["request"]["url"])
 
     def open(self, path):
         """Load a file and wait until every chart of it is drawn."""
         self.errors.clear()
-        self.request.clear()
+        self.requests.clear()
         self.send("Page.navigate", url=Path(path).resolve().as_uri())
         self.until("document.readyState === 'complete'")
         self.until(

@@ -107,7 +107,7 @@ def shown(browser, selector):
 
 def test_it_opens_without_a_complaint_and_loads_nothing(opened, path):
     assert opened.errors == []
-    assert opened.asked == [path.as_uri()]
+    assert opened.requests == [path.as_uri()]
     assert opened.run("document.querySelectorAll('.chart svg.marks').length") == 3
     assert "could not be drawn" not in opened.run("document.body.innerText")
 
@@ -128,8 +128,8 @@ def test_nothing_of_the_data_runs(opened):
 
 def test_the_summary_is_worst_first_and_leads_to_its_section(opened):
     assert opened.run(
-        "[...document.querySelectorAll('.glance .light')].map(e => e.textContent)"
-    ) == ["Problem", "Look here", "Fine"]
+        "[...document.querySelectorAll('.glance .severity')].map(e => e.textContent)"
+    ) == ["Problem", "Warning", "OK"]
     opened.run("document.querySelector('.glance a').click()")
     assert opened.run("location.hash") == "#s2"
     opened.until("Math.abs(document.getElementById('s2').getBoundingClientRect().top) < 60")
