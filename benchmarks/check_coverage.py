@@ -1,4 +1,4 @@
-"""Do the check-up's intervals hold what they say, and do its lights stay dark where nothing is
+"""Do the check-up's intervals hold what they say, and is nothing flagged where nothing is
 wrong?
 
     python benchmarks/check_coverage.py [FINDING ...] [--trials 100] [--out docs/check-coverage.md]
@@ -6,7 +6,7 @@ wrong?
     docs/check-coverage-public.md]
 
 Each case plants a truth with a seed, runs one finding, and asks three things: does the 95% interval
-cover the truth, was the light raised (WARN or BAD), and did it say that it cannot know. Cases on
+cover the truth, was it flagged (warning or problem), and was it inconclusive. Cases on
 made worlds live in `benchmarks/coverage/FINDING.py`, one list `CASES` each; those that plant a flaw
 in a public set in `benchmarks/coverage/public/FINDING.py`, run where `--sets` says in which folder
 such sets lie. Trials run in parallel; the table is Markdown.
@@ -32,8 +32,8 @@ from coverage.public import FOLDER
 ABOUT = """# Coverage of the check-up
 
 `python benchmarks/check_coverage.py {flags}--out docs/{name}` makes this table{worlds}. Each row
-plants a truth, and counts how often the 95% interval covers it, how often the light was raised
-(WARN or BAD), and how often the finding said that it cannot know. Intervals of the counts are
+plants a truth, and counts how often the 95% interval covers it, how often the finding
+was flagged (warning or problem), and how often it was inconclusive. Intervals of the counts are
 exact.
 
 """
@@ -42,8 +42,8 @@ PUBLIC = (
     "labels); docs/check.md says what each set is"
 )
 HEAD = (
-    "| finding | planted | truth | trials | interval covers | light raised | says it "
-    "cannot know | median width |"
+    "| finding | planted | truth | trials | interval covers | flagged | inconclusive | "
+    "median width |"
 )
 
 
@@ -70,12 +70,13 @@ def row(case: Case, trials: list[Trial]) -> str:
     covered = "n/a" if not known else shares(sum(bool(t.covered) for t in known), len(known))
     widths = sorted(t.width for t in trials if t.width is not None)
     width = "n/a" if not widths else f"{widths[len(widths) // 2]:.3f}"
-    raised, open_ = (
-        shares(sum(getattr(t, name) for t in trials), len(trials)) for name in ("raised", "unknown")
+    flagged, inconclusive = (
+        shares(sum(getattr(t, name) for t in trials), len(trials))
+        for name in ("flagged", "inconclusive")
     )
     return (
         f"| {case.finding} | {case.planted} | {case.truth} | {len(trials)} | {covered} | "
-        f"{raised} | {open_} | {width} |"
+        f"{flagged} | {inconclusive} | {width} |"
     )
 
 

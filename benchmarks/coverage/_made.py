@@ -37,7 +37,7 @@ def rows_of(made: Iterable[dict[str, Any]]) -> Comparisons:
 
 
 def coins(rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
-    """Answers drawn alike and labels drawn by lot."""
+    """Answers drawn alike and labels drawn at random."""
     return [
         {"prompt": f"question {i // 2} {prose(rng)}", "chosen": prose(rng), "rejected": prose(rng)}
         for i in range(n)
@@ -67,10 +67,10 @@ def turn(row: dict[str, Any]) -> None:
     row["chosen"], row["rejected"] = row["rejected"], row["chosen"]
 
 
-def contests(
+def matches(
     rng: np.random.Generator, n: int, logit_AA: np.ndarray, *, bonus: float = 0.0, flip: float = 0.0
 ) -> Comparisons:
-    """n contests between players drawn by lot; the first has a bonus; results are turned around at
+    """n matches between players drawn at random; the first has a bonus; results are inverted at
     the rate `flip`.
     """
     size = len(logit_AA)

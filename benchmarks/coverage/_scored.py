@@ -153,7 +153,7 @@ def truth(reach: float, agree: float) -> float:
 def cases(about: str, of: Callable[[], Pool], prompts: int) -> list[Case]:
     how: dict[str, Any] = {"of": of, "prompts": prompts}
     ranking = "labels in the model's order at the rate (covered: ranking accuracy)"
-    shared = f"{about}, labels by lot"
+    shared = f"{about}, labels at random"
     kinds: dict[str, dict[str, Any]] = {
         "80% of raters agree, as a column says": {"agree": 0.8, "told": True},
         "80% of raters agree, three verdicts a pair": {"agree": 0.8, "raters": 3},

@@ -16,8 +16,8 @@ class Trial:
     """
 
     covered: bool | None
-    raised: bool
-    unknown: bool
+    flagged: bool
+    inconclusive: bool
     width: float | None = None
 
 

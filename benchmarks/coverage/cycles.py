@@ -1,4 +1,4 @@
-"""Circles: rankings with noise of several kinds, where nothing may be found, and wheels mixed into
+"""Cycles: rankings with noise of several kinds, where nothing may be found, and wheels mixed into
 rankings, whose share is known.
 """
 
@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from scipy.special import expit
 
-from coverage._made import contests, ranking, rows_of, wheel
+from coverage._made import matches, ranking, rows_of, wheel
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.estimators.tournament import Tournament, left_by_rankings
 from holdfast.checkup.findings.cycles import cycles
@@ -19,7 +19,7 @@ from holdfast.checkup.request import CheckRequest
 def ranked(seed: int, *, n: int, players: int, flip: float = 0.0, spread: float = 1.5) -> Trial:
     rng = np.random.default_rng(seed)
     return judged(
-        cycles(contests(rng, n, ranking(rng, players, spread), flip=flip), CheckRequest(seed=seed)),
+        cycles(matches(rng, n, ranking(rng, players, spread), flip=flip), CheckRequest(seed=seed)),
         0.0,
     )
 
@@ -30,7 +30,7 @@ def stepped(seed: int, *, n: int = 1500, players: int = 10) -> Trial:
     """
     rng = np.random.default_rng(seed)
     logit_AA = np.sign(ranking(rng, players)) * np.log(0.85 / 0.15)
-    return judged(cycles(contests(rng, n, logit_AA), CheckRequest(seed=seed)), 0.0)
+    return judged(cycles(matches(rng, n, logit_AA), CheckRequest(seed=seed)), 0.0)
 
 
 def in_prompts(seed: int, *, prompts: int = 80, answers: int = 4) -> Trial:
@@ -61,7 +61,7 @@ def mixed(seed: int, *, share: float, n: int = 2500, players: int = 9) -> Trial:
     logit_AA = 3 * (share * wheel(players) + (1 - share) * 2 * (order[:, None] - order))
     pair_E2 = np.column_stack(np.triu_indices(players, 1))
     truth = left_over(pair_E2, expit(logit_AA[tuple(pair_E2.T)]))
-    return judged(cycles(contests(rng, n, logit_AA), CheckRequest(seed=seed)), truth)
+    return judged(cycles(matches(rng, n, logit_AA), CheckRequest(seed=seed)), truth)
 
 
 def left_over(pair_N2: np.ndarray, p_N: np.ndarray) -> float:
@@ -82,20 +82,20 @@ def left_over(pair_N2: np.ndarray, p_N: np.ndarray) -> float:
 CASES = [
     Case(
         "cycles",
-        "1,500 contests of 8 players, a ranking",
+        "1,500 matches of 8 players, a ranking",
         "0%",
         partial(ranked, n=1500, players=8),
     ),
     Case(
         "cycles",
-        "1,500 contests of 8, a ranking, 20% flipped",
+        "1,500 matches of 8, a ranking, 20% flipped",
         "0%",
         partial(ranked, n=1500, players=8, flip=0.2),
     ),
-    Case("cycles", "600 contests of 40, a ranking", "0%", partial(ranked, n=600, players=40)),
-    Case("cycles", "1,500 contests of 10, the better wins 85%", "0%", stepped),
+    Case("cycles", "600 matches of 40, a ranking", "0%", partial(ranked, n=600, players=40)),
+    Case("cycles", "1,500 matches of 10, the better wins 85%", "0%", stepped),
     Case("cycles", "80 prompts, 4 answers, each pair once", "none", in_prompts),
-    Case("cycles", "2,500 contests of 9, some wheel", "known", partial(mixed, share=0.3)),
-    Case("cycles", "2,500 contests of 9, half wheel", "known", partial(mixed, share=0.5)),
-    Case("cycles", "2,500 contests of 9, all wheel", "known", partial(mixed, share=1.0)),
+    Case("cycles", "2,500 matches of 9, some wheel", "known", partial(mixed, share=0.3)),
+    Case("cycles", "2,500 matches of 9, half wheel", "known", partial(mixed, share=0.5)),
+    Case("cycles", "2,500 matches of 9, all wheel", "known", partial(mixed, share=1.0)),
 ]

@@ -1,4 +1,4 @@
-"""Labels that were turned around: a stretch, a source, half of the file; and worlds where nothing
+"""Labels that were inverted: a stretch, a source, half of the file; and worlds where nothing
 was, however noisy, or of two minds.
 """
 
@@ -29,7 +29,7 @@ def world(seed: int, *, turned: Turned, strength: float = 1.0, n: int = 800) -> 
 
 def strangers(seed: int, *, strength: float, n: int = 800) -> Trial:
     """A stretch of a fifth with a taste of its own, among rows of another taste that has nothing to
-    do with it, or by lot.
+    do with it, or at random.
     """
     rng = np.random.default_rng(seed)
     rows = tastes(rng, n * 4 // 5, strength) if strength else coins(rng, n * 4 // 5)
@@ -41,7 +41,7 @@ def strangers(seed: int, *, strength: float, n: int = 800) -> Trial:
 
 
 def shared_verdicts(seed: int, *, pairs: int = 200, times: int = 4) -> Trial:
-    """Each pair is judged several times, by lot, the judgments spread over the file."""
+    """Each pair is judged several times, at random, the judgments spread over the file."""
     rng = np.random.default_rng(seed)
     rows = [dict(row) for row in coins(rng, pairs) for _ in range(times)]
     for i in range(len(rows)):
@@ -59,7 +59,7 @@ def never(i: int, n: int, rng: np.random.Generator) -> bool:
 
 
 def noisy_fifth(i: int, n: int, rng: np.random.Generator) -> bool:
-    """A stretch whose labels are coins is noise, and not turned around."""
+    """A stretch whose labels are coins is noise, and not inverted."""
     return n // 2 <= i < n * 7 // 10 and bool(rng.random() < 0.5)
 
 
@@ -77,9 +77,14 @@ def half(i: int, n: int, rng: np.random.Generator) -> bool:
 
 CASES = [
     Case("inverted", "800 rows, a taste, nothing turned", "none", partial(world, turned=never)),
-    Case("inverted", "800 rows, labels by lot", "none", partial(world, turned=never, strength=0.0)),
     Case(
-        "inverted", "800 rows, a fifth of them by lot", "none", partial(world, turned=noisy_fifth)
+        "inverted", "800 rows, labels at random", "none", partial(world, turned=never, strength=0.0)
+    ),
+    Case(
+        "inverted",
+        "800 rows, a fifth of them at random",
+        "none",
+        partial(world, turned=noisy_fifth),
     ),
     Case(
         "inverted",
@@ -89,11 +94,11 @@ CASES = [
     ),
     Case(
         "inverted",
-        "800 rows by lot, a fifth of them of a taste",
+        "800 rows at random, a fifth of them of a taste",
         "none",
         partial(strangers, strength=0.0),
     ),
-    Case("inverted", "200 pairs, each judged four times by lot", "none", shared_verdicts),
+    Case("inverted", "200 pairs, each judged four times at random", "none", shared_verdicts),
     Case(
         "inverted",
         "800 rows, a stretch of a fifth turned",

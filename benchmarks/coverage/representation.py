@@ -1,4 +1,4 @@
-"""Representation: two groups whose labels follow one taste, each turned around at a rate of its
+"""Representation: two groups whose labels follow one taste, each inverted at a rate of its
 own; four rows of a to one of b.
 
 The interval is of the fitted reward, so the truth is how the groups agree with what it says of
@@ -63,8 +63,8 @@ def trial(seed: int, *, flips: tuple[float, float]) -> Trial:
 
 
 def coins(seed: int, *, n: int = 400, raters: int = 40, share: float = 0.8) -> Trial:
-    """Labels by lot, about answers in each group's own words: models of other rows judge the rows
-    of a group alike, by chance.
+    """Labels at random, about answers in each group's own words: models of other rows judge the
+    rows of a group alike, by chance.
     """
     rng = np.random.default_rng(seed)
     rows = []

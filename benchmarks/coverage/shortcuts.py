@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from scipy.special import expit
 
-from coverage._made import coins, contests, prose, ranking, rows_of, turn
+from coverage._made import coins, matches, prose, ranking, rows_of, turn
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.findings.answer_models import answer_models
 from holdfast.checkup.findings.length_bias import length_bias
@@ -57,7 +57,7 @@ def _marginal(slope: float) -> float:
 def by_place(seed: int, *, bonus: float, n: int = 800) -> Trial:
     rng = np.random.default_rng(seed)
     return judged(
-        position_bias(contests(rng, n, ranking(rng, 8), bonus=bonus), CheckRequest(seed=seed)),
+        position_bias(matches(rng, n, ranking(rng, 8), bonus=bonus), CheckRequest(seed=seed)),
         float(expit(bonus)),
     )
 
@@ -94,7 +94,7 @@ CASES = [
     *(
         Case(
             "position_bias",
-            "800 contests of 8 players",
+            "800 matches of 8 players",
             f"{expit(b):.0%}",
             partial(by_place, bonus=b),
         )

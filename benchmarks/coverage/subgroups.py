@@ -1,5 +1,5 @@
-"""Camps: raters of one taste, of one taste and unlike in care, of two tastes; groups alike, alike
-but for noise, and opposed.
+"""Subgroups: raters of one taste, of one taste and unlike in care, of two tastes; groups alike,
+alike but for noise, and opposed.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def by_raters(
 
 def rankings(seed: int, *, raters: int = 150, items: int = 6) -> Trial:
     """Every rater ranks the same items, all by one Plackett-Luce model: a rater's verdicts hang
-    together, and there are no camps.
+    together, and there are no subgroups.
     """
     rng = np.random.default_rng(seed)
     worth_A = rng.normal(size=items)
@@ -154,13 +154,13 @@ CASES = [
     Case(
         "subgroups",
         "60 raters, 30% of the opposite taste (covered: their share)",
-        "2 camps",
+        "2 subgroups",
         partial(by_raters, share=0.3),
     ),
     Case(
         "subgroups",
         "the same, raters not known",
-        "2 camps",
+        "2 subgroups",
         partial(by_raters, share=0.3, known=False),
     ),
     Case("subgroups", "two known groups of one taste", "none", partial(by_groups, opposed=False)),

@@ -49,9 +49,9 @@ def test_of_a_wide_flip_rate_the_lower_end_is_told_since_too_much_does_harm():
     "findings, word",
     [
         (noise(0.3, 0.28, 0.32, identified=False), "could not be identified"),
-        (noise(0.02, 0.01, 0.03), "nothing is gained"),
+        (noise(0.02, 0.01, 0.03), "too few for the rate to help"),
         (noise(0.06, 0.0, 0.18), "0% to 18% of the labels may be flipped"),
-        ({**noise(0.3, 0.28, 0.32), "length_bias": found(Severity.WARNING)}, "lean on length"),
+        ({**noise(0.3, 0.28, 0.32), "length_bias": found(Severity.WARNING)}, "favor length"),
     ],
 )
 def test_no_flip_rate_is_told_where_it_is_unknown_small_or_tied_to_the_row(findings, word):

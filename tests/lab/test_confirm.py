@@ -87,7 +87,10 @@ def test_where_the_rate_cannot_be_told_planted_is_anything_up_to_the_most_that_t
 def test_a_reduction_is_an_arm_of_its_own_and_nothing_is_planted():
     subgroups = {
         "subgroups": Finding(
-            "Camps", Severity.PROBLEM, "Two.", numbers={"subgroups": 2, "opposed_column": "group"}
+            "Subgroups",
+            Severity.PROBLEM,
+            "Two.",
+            numbers={"subgroups": 2, "opposed_column": "group"},
         )
     }
     advice = advise(subgroups)
@@ -188,7 +191,7 @@ def test_where_nothing_was_learned_nothing_is_decided():
     found = of("rdpo", rdpo=nothing, dpo=nothing - 0.3)
     assert (
         found.verdict == "undecided"
-        and "better than a coin" in found.says
+        and "better than chance" in found.says
         and "--model" in found.says
     )
 
@@ -263,10 +266,10 @@ def test_it_runs_to_the_end_on_rows_and_says_what_was_planted(tmp_path):
 
 
 def test_a_method_that_words_cannot_serve_is_tried_with_small_language_models(tmp_path):
-    circles = {"cycles": Finding("Circles", Severity.PROBLEM, "Round and round.")}
+    cycles = {"cycles": Finding("Cycles", Severity.PROBLEM, "Round and round.")}
     data = Comparisons.of(world_rows(60).rows)
     found = train_and_compare(
-        data, advise(circles), tmp_path, rows=52, folds=2, workers=1, quiet=True
+        data, advise(cycles), tmp_path, rows=52, folds=2, workers=1, quiet=True
     )
     assert (
         list(found.scores) == ["srpo", "dpo"]

@@ -17,7 +17,7 @@ from holdfast.lab.commands import lab_app
 from holdfast.lab.game_files import preferences, read_game
 from holdfast.lab.games import NOISY, race, three_cycles, verdict
 from holdfast.lab.games_page import lead, together
-from holdfast.lab.worlds.letter_subgroups import camps, rewards
+from holdfast.lab.worlds.letter_subgroups import rewards, subgroups
 
 RPS = [[0, -1, 1], [1, 0, -1], [-1, 1, 0]]
 
@@ -156,7 +156,7 @@ def test_words_for_curves():
     fall, flat = 1 / calls, np.full(60, 0.3)
     assert verdict(calls, np.full(60, 1e-8), flat) == "converged"
     assert verdict(calls, fall, fall) == "converges"
-    assert verdict(calls, flat, fall) == "circles" and verdict(calls, flat, flat) == "stalls"
+    assert verdict(calls, flat, fall) == "cycles" and verdict(calls, flat, flat) == "stalls"
 
 
 def test_everybody_runs_and_the_known_circle(tmp_path: Path):
@@ -164,7 +164,7 @@ def test_everybody_runs_and_the_known_circle(tmp_path: Path):
     found = race(Game(pref), name="three", calls=400, progress=False)
     lines = {(line.name, line.answers): line for line in found.lines}
     assert (
-        lines["sppo", "exact answers"].word == "circles"
+        lines["sppo", "exact answers"].word == "cycles"
         and lines["optimistic", "exact answers"].gap_E[-1] < 1e-3
     )
     assert lines["optimistic", NOISY].gap_E[-1] > lines["optimistic", "exact answers"].gap_E[-1]
@@ -249,7 +249,7 @@ def test_votes_are_read_as_every_verb_reads_rows(tmp_path: Path):
 
 
 def test_camps_run_in_circles_and_no_reward_ranks_them():
-    game = camps(0)
+    game = subgroups(0)
     assert (
         len(game) == 81
         and three_cycles(game) > 0.1

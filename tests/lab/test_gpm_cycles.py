@@ -1,4 +1,4 @@
-"""Worlds whose preferences go around know their own answers."""
+"""Worlds whose preferences are cyclic know their own answers."""
 
 from __future__ import annotations
 

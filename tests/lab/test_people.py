@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from holdfast.lab.worlds import contexts, direction_text, directions, streams, text
-from holdfast.lab.worlds import subgroups as camps
+from holdfast.lab.worlds import subgroups as subgroups
 
 
 def test_camps_have_their_cosine_and_their_labels():
     rng = np.random.default_rng(0)
-    theta_KD = camps.tastes(rng, -0.5)
+    theta_KD = subgroups.tastes(rng, -0.5)
     assert theta_KD[0] @ theta_KD[1] / 4 == pytest.approx(-0.5)
     assert np.linalg.norm(theta_KD, axis=1) == pytest.approx([2.0, 2.0])
-    x_ND, rater_N = camps.labels(rng, theta_KD, 50)
+    x_ND, rater_N = subgroups.labels(rng, theta_KD, 50)
     assert np.bincount(rater_N).tolist() == [50] * 100
-    own = np.einsum("nd,nd->n", x_ND, theta_KD[camps.CAMP_R[rater_N]])
+    own = np.einsum("nd,nd->n", x_ND, theta_KD[subgroups.CAMP_R[rater_N]])
     p = 1 / (1 + np.exp(-np.abs(own)))
     assert (own > 0).mean() == pytest.approx(p.mean(), abs=0.02)
 

@@ -48,7 +48,7 @@ def test_arms_are_told_the_rate_unless_given_another():
         arm_named("dpo:beta=much")
     with pytest.raises(OptionError, match="did you mean rdpo"):
         arm_named("rdpoo")
-    assert flaw_named("flips") == "uniform"
+    assert flaw_named("uniform") == "uniform"
     with pytest.raises(OptionError, match="no flaw"):
         flaw_named("typo")
 
@@ -175,7 +175,7 @@ def test_no_prompt_is_on_both_sides_and_only_training_rows_are_flawed():
     flawed, planted = plant(train, "uniform", 0.5, 0, False)
     assert 0.3 < planted.realized < 0.7
     assert sum(a.chosen == b.rejected for a, b in zip(train, flawed, strict=True)) == planted.hit
-    cycled, planted = plant(train, "cycle", 0.5, 0, False)
+    cycled, planted = plant(train, "cycles", 0.5, 0, False)
     assert planted.flaw in ("cycles", "triples")
     assert len(cycled) >= len(train)
     with pytest.raises(DataError, match="at least two"):
@@ -280,7 +280,7 @@ def test_methods_that_ask_for_more_run_on_tables(tmp_path):
     arms = ("madpo", "hypo", "sft", "dpo:reduction=groups")
     found = stress(
         "world",
-        flaw=("cycle",),
+        flaw=("cycles",),
         rates=(0.0, 0.3),
         methods=arms,
         seeds=1,
@@ -291,7 +291,7 @@ def test_methods_that_ask_for_more_run_on_tables(tmp_path):
     assert all(np.isfinite(score.values).all() for score in found.scores)
     for arm in ("madpo", "hypo", "sft"):
         assert (
-            found.of("cycle", f"{arm}, best beta")[0].mean > -0.05
+            found.of("cycles", f"{arm}, best beta")[0].mean > -0.05
         )  # each finds the direction on clean labels
     assert "gold reward gap" in (tmp_path / "stress.html").read_text()
     with pytest.raises(NeedError, match="rationale_dpo needs rationale"):
@@ -306,7 +306,7 @@ def test_the_text_world_says_what_it_knows_of_each_label():
         worth = text.gold([row.prompt] * 2, [row.chosen, row.rejected])
         assert row.extra["reward_gap"] == pytest.approx(worth[0] - worth[1])
         assert row.extra["rationale"] == text.reason(row.prompt, row.chosen, row.rejected)
-    cycled, _ = plant(rows, "cycle", 0.5, 0, True)
+    cycled, _ = plant(rows, "cycles", 0.5, 0, True)
     assert all("reward_gap" in row.extra for row in cycled)
 
 
@@ -332,7 +332,7 @@ def test_rows_without_what_a_method_asks_for_are_refused_before_anything_is_trai
         TextPlan.prepare(
             rows,
             tmp_path,
-            **{**plan, "flaws": ["cycle"], "rates": [0.0, 0.9], "arms": [arm_named("madpo")]},
+            **{**plan, "flaws": ["cycles"], "rates": [0.0, 0.9], "arms": [arm_named("madpo")]},
         )
     assert not (tmp_path / "start").exists()
 

@@ -1,5 +1,5 @@
 """The mixture of rewards: identities of expectation maximization, agreement with scikit-learn, and
-camps that were planted.
+subgroups that were planted.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from holdfast.errors import DataError, OptionError
 from holdfast.pluralism.mixture import hard, held_out, log_right, mixture, soft
 
 
-def camps(seed, *, raters=60, minority=18, labels=12, cosine=-0.5, norm=2.0, dims=5):
-    """Raters of two camps with linear rewards; rows of chosen minus rejected."""
+def subgroups(seed, *, raters=60, minority=18, labels=12, cosine=-0.5, norm=2.0, dims=5):
+    """Raters of two subgroups with linear rewards; rows of chosen minus rejected."""
     rng = np.random.default_rng(seed)
     basis = np.linalg.qr(rng.standard_normal((dims, 2)))[0].T
     theta_KD = norm * np.stack([basis[0], cosine * basis[0] + np.sqrt(1 - cosine**2) * basis[1]])
@@ -26,12 +26,12 @@ def camps(seed, *, raters=60, minority=18, labels=12, cosine=-0.5, norm=2.0, dim
 
 
 def test_planted_camps_are_found_with_their_rewards_and_shares():
-    x_ND, rater_N, camp_R, theta_KD = camps(0, raters=200, minority=60, labels=15)
+    x_ND, rater_N, camp_R, theta_KD = subgroups(0, raters=200, minority=60, labels=15)
     found = mixture(x_ND, rater_N, k=2)
     assert found.converged
     assert (
         found.responsibility_RK.argmax(1) == camp_R
-    ).mean() > 0.95  # the larger camp comes first
+    ).mean() > 0.95  # the larger subgroup comes first
     assert found.share_K == pytest.approx([0.7, 0.3], abs=0.05)
     for mine, true in zip(found.theta_KD, theta_KD, strict=True):
         assert mine @ true / np.linalg.norm(mine) / np.linalg.norm(true) > 0.97
@@ -44,7 +44,7 @@ def test_planted_camps_are_found_with_their_rewards_and_shares():
 
 
 def test_one_group_is_logistic_regression():
-    x_ND, rater_N, _, _ = camps(1)
+    x_ND, rater_N, _, _ = subgroups(1)
     found = mixture(x_ND, rater_N, k=1, ridge=2.0)
     sign_N = np.where(np.arange(len(x_ND)) % 2, 1.0, -1.0)
     peer = LogisticRegression(C=0.5, fit_intercept=False, tol=1e-10).fit(
@@ -56,7 +56,7 @@ def test_one_group_is_logistic_regression():
 
 def test_the_penalized_likelihood_never_falls_and_is_what_it_says():
     for seed in range(5):
-        x_ND, rater_N, _, _ = camps(seed, labels=4)
+        x_ND, rater_N, _, _ = subgroups(seed, labels=4)
         found = mixture(x_ND, rater_N, k=3, ridge=0.5, restarts=2, seed=seed)
         assert np.diff(found.penalized).min() > -1e-8
         slow = 0.0
@@ -73,7 +73,7 @@ def test_the_penalized_likelihood_never_falls_and_is_what_it_says():
 
 
 def test_at_convergence_the_slope_is_zero():
-    x_ND, rater_N, _, _ = camps(2, labels=6)
+    x_ND, rater_N, _, _ = subgroups(2, labels=6)
     found = mixture(x_ND, rater_N, k=2, ridge=1.0, tolerance=1e-12, rounds=2000)
 
     def penalized(theta_KD, share_K):
@@ -102,7 +102,7 @@ def test_at_convergence_the_slope_is_zero():
 
 
 def test_hard_assignment_takes_raters_whole():
-    x_ND, rater_N, camp_R, _ = camps(3, labels=20)
+    x_ND, rater_N, camp_R, _ = subgroups(3, labels=20)
     found = mixture(x_ND, rater_N, k=2, assign=hard)
     assert set(found.responsibility_RK.ravel()) == {0.0, 1.0}
     assert (found.responsibility_RK.argmax(1) == camp_R).mean() > 0.9
@@ -111,7 +111,7 @@ def test_hard_assignment_takes_raters_whole():
 
 
 def test_names_of_raters_do_not_matter_and_unknown_raters_stand_alone():
-    x_ND, rater_N, _, _ = camps(4)
+    x_ND, rater_N, _, _ = subgroups(4)
     found = mixture(x_ND, rater_N, k=2)
     gaps = mixture(x_ND, rater_N * 3 + 1, k=2)  # codes that no row has
     assert gaps.share_K == pytest.approx(found.share_K, abs=1e-3)
@@ -127,9 +127,9 @@ def test_names_of_raters_do_not_matter_and_unknown_raters_stand_alone():
 def test_held_out_likelihood_tells_camps_from_none():
     planted, none = [], []
     for seed in range(3):
-        x_ND, rater_N, _, _ = camps(10 + seed)
+        x_ND, rater_N, _, _ = subgroups(10 + seed)
         planted.append(held_out(x_ND, rater_N, k=2, restarts=3) - held_out(x_ND, rater_N, k=1))
-        x_ND, rater_N, _, _ = camps(20 + seed, minority=0)
+        x_ND, rater_N, _, _ = subgroups(20 + seed, minority=0)
         none.append(held_out(x_ND, rater_N, k=2, restarts=3) - held_out(x_ND, rater_N, k=1))
     for gain_R in planted:
         assert gain_R.mean() > 3 * gain_R.std() / np.sqrt(len(gain_R))
@@ -141,7 +141,7 @@ def test_held_out_likelihood_tells_camps_from_none():
 
 
 def test_what_cannot_be_fitted_is_refused():
-    x_ND, rater_N, _, _ = camps(5)
+    x_ND, rater_N, _, _ = subgroups(5)
     with pytest.raises(DataError, match="row 3, column 1"):
         bad = x_ND.copy()
         bad[3, 1] = np.nan

@@ -65,7 +65,7 @@ def test_a_revision_that_is_missing_is_refused():
 
 BEATS_AA = torch.tensor(
     [[0.5, 0.7, 0.4], [0.3, 0.5, 0.9], [0.6, 0.1, 0.5]], dtype=torch.float64
-)  # in circles
+)  # in cycles
 REF_A = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
 
 
@@ -92,7 +92,7 @@ SAMPLINGS = ([1 / 3, 1 / 3, 1 / 3], [0.7, 0.2, 0.1], [0.1, 0.1, 0.8])
 def test_srpo_meets_its_saddle_point_whatever_pairs_were_collected(
     sampling: list[float], alpha: float
 ):
-    """Three answers that beat each other in circles, beta 1: Z(a) = sum_b ref(b) exp(P(b beats a))
+    """Three answers that beat each other in cycles, beta 1: Z(a) = sum_b ref(b) exp(P(b beats a))
     = (1.593742, 1.722527, 1.813538), pi = ref / Z normalized = (0.524477, 0.291159, 0.184365), and
     after answer 0 the reviser is (0.517248, 0.254092, 0.228659)."""
     z_A = (REF_A.unsqueeze(-1) * BEATS_AA.exp()).sum(0)
@@ -112,7 +112,7 @@ def test_srpo_meets_its_saddle_point_whatever_pairs_were_collected(
 
 
 def test_ipo_moves_with_the_pairs_where_srpo_does_not():
-    """The same circles and the same three samplings: ipo ends at three policies."""
+    """The same cycles and the same three samplings: ipo ends at three policies."""
     expected = [(0.508, 0.315, 0.178), (0.523, 0.276, 0.201), (0.440, 0.378, 0.181)]
     for sampling, policy in zip(SAMPLINGS, expected, strict=True):
         data = population(BEATS_AA.unsqueeze(0), sampling_SA=torch.tensor([sampling]))

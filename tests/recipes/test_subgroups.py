@@ -1,4 +1,4 @@
-"""Camps written into rows, and a run that trains on them."""
+"""Subgroups written into rows, and a run that trains on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.errors import DataError
 from holdfast.pluralism import held_out
-from holdfast.recipes.subgroups import features_of, with_camps
+from holdfast.recipes.subgroups import features_of, with_subgroups
 from holdfast.training.policy import train
 from holdfast.types import Row, Where
 
@@ -17,29 +17,31 @@ FILMS = ["a cat", "a dog", "a bird", "the hill"]
 
 
 def votes(seed: int, raters: int = 40) -> tuple[list[Row], list[int]]:
-    """Raters of two camps who rank four answers in opposite orders, with some noise; a third are in
-    the second.
+    """Raters of two subgroups who rank four answers in opposite orders, with some noise; a third
+    are in the second.
     """
     rng = np.random.default_rng(seed)
-    rows, camp = [], [int(r % 3 == 0) for r in range(raters)]
+    rows, subgroup = [], [int(r % 3 == 0) for r in range(raters)]
     for r in range(raters):
         for i in range(4):
             for j in range(i):
-                first = (rng.random() < 0.85) ^ bool(camp[r])
+                first = (rng.random() < 0.85) ^ bool(subgroup[r])
                 better, worse = (FILMS[i], FILMS[j]) if first else (FILMS[j], FILMS[i])
                 rows.append(
                     Row(Where("votes", len(rows) + 1), "the best", better, worse, rater=f"r{r}")
                 )
-    return rows, camp
+    return rows, subgroup
 
 
 def test_raters_are_placed_and_labels_stay():
-    rows, camp = votes(0)
-    filled, found = with_camps(rows)
+    rows, subgroup = votes(0)
+    filled, found = with_subgroups(rows)
     assert [(row.chosen, row.rejected, row.rater) for row in filled] == [
         (row.chosen, row.rejected, row.rater) for row in rows
     ]
-    right = [row.group == f"camp {camp[int(row.rater[1:])] + 1}" for row in filled if row.rater]
+    right = [
+        row.group == f"subgroup {subgroup[int(row.rater[1:])] + 1}" for row in filled if row.rater
+    ]
     assert np.mean(right) > 0.9
     assert found.share_K == pytest.approx([0.65, 0.35], abs=0.1)
 
@@ -58,7 +60,7 @@ def test_features_are_differences_of_answers():
 
 
 def test_a_run_trains_on_camps(tiny_model_dir: Any, tmp_path: Any):
-    filled, _ = with_camps(votes(2, raters=12)[0])
+    filled, _ = with_subgroups(votes(2, raters=12)[0])
     run = train(
         "dpo",
         model=tiny_model_dir,
@@ -74,6 +76,6 @@ def test_a_run_trains_on_camps(tiny_model_dir: Any, tmp_path: Any):
 def test_rows_without_raters_are_refused():
     rows, _ = votes(3, raters=2)
     with pytest.raises(DataError, match="rater"):
-        with_camps([Row(row.where, row.prompt, row.chosen, row.rejected) for row in rows])
+        with_subgroups([Row(row.where, row.prompt, row.chosen, row.rejected) for row in rows])
     with pytest.raises(DataError, match="none has one"):
-        with_camps([])
+        with_subgroups([])

@@ -80,7 +80,7 @@ def test_a_planted_circle_is_found_by_one_kind_and_not_by_the_other(answers: int
 
 def test_coverage_of_the_truth_by_held_out_surprise():
     """Out of fold, the kind that holds the truth is the less surprised: general preference on
-    circles, Bradley-Terry on a ladder.
+    cycles, Bradley-Terry on a ladder.
     """
     strength = np.random.default_rng(0).normal(size=12)
     worlds = {"circle": circle(12), "ladder": np.subtract.outer(strength, strength)}
@@ -100,7 +100,7 @@ def test_coverage_of_the_truth_by_held_out_surprise():
 
 
 def test_noisy_votes_on_a_ladder_do_not_cost_the_ladder():
-    """Many items, few votes, much noise: circles that are not there must not drown the strengths
+    """Many items, few votes, much noise: cycles that are not there must not drown the strengths
     that are.
     """
     strength = np.random.default_rng(1).normal(scale=0.7, size=150)

@@ -44,7 +44,7 @@ def fitted(met: list[tuple[str, str]]) -> tuple[Any, np.ndarray, np.ndarray]:
     return side.names, low_N2, scores_of(edges, n_E, win_E, len(side.names), ridge=0.3)
 
 
-def contests(
+def matches(
     rng: np.random.Generator,
     names: Any,
     pair_N2: np.ndarray,

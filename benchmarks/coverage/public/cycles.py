@@ -1,9 +1,9 @@
-"""Circles: who met whom, and how often, is real; results are drawn from a ranking fitted to the
+"""Cycles: who met whom, and how often, is real; results are drawn from a ranking fitted to the
 real ones, with and without a wheel.
 
-Where contestants differ between two strata the pooled results may run in circles; then what is
-asked of the light is that it does not call for a method for circles (BAD), and of the interval that
-it holds 0 within strata. Colonel Blotto's circles are the real ones.
+Where contestants differ between two strata the pooled results may are cyclic; then what is
+asked of the light is that it does not call for a method for cycles (BAD), and of the interval that
+it holds 0 within strata. Colonel Blotto's cycles are the real ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy.special import expit
 from coverage.case import Case, Trial, judged
 from coverage.cycles import left_over
 from coverage.public import here, rows
-from coverage.public._contests import CREATURES, FOOTBALL, contests, fitted, table
+from coverage.public._contests import CREATURES, FOOTBALL, fitted, matches, table
 from holdfast.checkup.findings.cycles import cycles
 from holdfast.checkup.request import CheckRequest
 from holdfast.checkup.result import Severity
@@ -92,14 +92,14 @@ def creatures(rng: np.random.Generator) -> list[tuple[str, str]]:
 
 def scheduled(seed: int, *, of: Any, wheel: float = 0.0) -> Trial:
     """Real meetings; log-odds: real strengths, and a wheel on which every contestant has a place
-    drawn by lot.
+    drawn at random.
     """
     rng = np.random.default_rng(seed)
     names, pair_N2, s_A = fitted(of(rng))
     angle_A = rng.random(len(names)) * 2 * np.pi
     first, second = pair_N2.T
     p_N = expit(s_A[first] - s_A[second] + wheel * np.sin(angle_A[second] - angle_A[first]))
-    found = cycles(contests(rng, names, pair_N2, p_N), CheckRequest(seed=seed))
+    found = cycles(matches(rng, names, pair_N2, p_N), CheckRequest(seed=seed))
     split = (
         found.numbers["levels"].get("name", {}).get("share_of_variance", {}).get("value")
         is not None
@@ -135,7 +135,7 @@ def two_languages(seed: int) -> Trial:
         chances.append(expit(s_A[pair_N2[:, 0]] - s_A[pair_N2[:, 1]]))
         group += [name] * len(pair_N2)
     kept = rng.choice(len(group), 4000, replace=False)
-    data = contests(
+    data = matches(
         rng,
         names,
         np.concatenate(pairs)[kept],
@@ -147,11 +147,11 @@ def two_languages(seed: int) -> Trial:
     trial = judged(
         found, 0.0, Estimate(**pooled["within"]["share_of_variance"]) if pooled else None
     )
-    return Trial(trial.covered, found.severity is Severity.PROBLEM, trial.unknown, trial.width)
+    return Trial(trial.covered, found.severity is Severity.PROBLEM, trial.inconclusive, trial.width)
 
 
 def blotto(seed: int, *, flip: float, plans: int = 12, n: int = 1500) -> Trial:
-    """Plans drawn by lot; a meeting's exact result is turned around at the rate `flip`, and draws
+    """Plans drawn at random; a meeting's exact result is inverted at the rate `flip`, and draws
     are coins.
     """
     rng = np.random.default_rng(seed)
@@ -162,7 +162,7 @@ def blotto(seed: int, *, flip: float, plans: int = 12, n: int = 1500) -> Trial:
     pair_N2 = off[rng.integers(0, len(off), n)]
     p_N = 0.5 + (0.5 - flip) * won_AA[tuple(pair_N2.T)]
     return judged(
-        cycles(contests(rng, [f"plan {i}" for i in kept], pair_N2, p_N), CheckRequest(seed=seed)),
+        cycles(matches(rng, [f"plan {i}" for i in kept], pair_N2, p_N), CheckRequest(seed=seed)),
         left_over(pair_N2, p_N),
     )
 
@@ -172,7 +172,7 @@ SCHEDULES = (
     (HUMOUR, "humour votes on 150 texts", humour),
 )
 WHEELS = (("a ranking", 0.0), ("a small wheel", 0.7), ("a large wheel", 2.0))
-PAIRS = "WMT, a ranking in each language pair (raised: BAD; covered: within)"
+PAIRS = "WMT, a ranking in each language pair (flagged: problem; covered: within)"
 ALL = [
     *(
         (
@@ -202,7 +202,7 @@ ALL = [
             BLOTTO,
             Case(
                 "cycles",
-                f"Blotto, 12 plans, {f:.0%} turned around",
+                f"Blotto, 12 plans, {f:.0%} inverted",
                 "known",
                 partial(blotto, flip=f),
             ),

@@ -1,4 +1,4 @@
-"""Public sets in an order by lot: nothing turned around, a stretch of a fifth, one of six sources,
+"""Public sets in an order at random: nothing inverted, a stretch of a fifth, one of six sources,
 the first half.
 """
 
@@ -40,8 +40,8 @@ def unanimous(name: str) -> Sequence[Row]:
 def planted(
     seed: int, *, name: str, kept: Callable[[str], Sequence[Row]], n: int, turned: Turned
 ) -> Trial:
-    """n rows in an order by lot, of six sources in turn, labels as they are but for those that are
-    turned around.
+    """n rows in an order at random, of six sources in turn, labels as they are but for those that
+    are inverted.
     """
     rng = np.random.default_rng(seed)
     there = kept(name)
@@ -71,7 +71,7 @@ def half(i: int, n: int) -> bool:
 
 
 PLANTED: dict[str, tuple[str, Turned]] = {
-    "in an order by lot": ("none", never),
+    "in an order at random": ("none", never),
     "a stretch of a fifth turned": ("one stretch", fifth),
     "one of six sources turned": ("one source", site),
     "the first half turned": ("one half", half),

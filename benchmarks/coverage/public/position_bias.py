@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from coverage.case import Case, Trial, judged
 from coverage.public import here
-from coverage.public._contests import CREATURES, FOOTBALL, JUDGES, contests, fitted, table
+from coverage.public._contests import CREATURES, FOOTBALL, JUDGES, fitted, matches, table
 from holdfast.checkup.findings.position_bias import position_bias
 from holdfast.checkup.request import CheckRequest
 
@@ -70,7 +70,7 @@ def placed(seed: int, *, of: Any, bonus: float) -> Trial:
     pair_N2 = np.array([[place[one], place[two]] for one, two, _ in met])
     p_N = expit(bonus + s_A[pair_N2[:, 0]] - s_A[pair_N2[:, 1]])
     return judged(
-        position_bias(contests(rng, names, pair_N2, p_N, placed=True), CheckRequest(seed=seed)),
+        position_bias(matches(rng, names, pair_N2, p_N, placed=True), CheckRequest(seed=seed)),
         float(expit(bonus)),
     )
 

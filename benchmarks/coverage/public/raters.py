@@ -1,6 +1,6 @@
 """Raters: who judged which pair as it truly was, in three public sets; what they said is planted.
 
-The right side of a pair is what most of its raters chose, by lot where they are even. Each trial
+The right side of a pair is what most of its raters chose, at random where they are even. Each trial
 draws other pairs, and each rater takes the right side with a probability of his own.
 """
 

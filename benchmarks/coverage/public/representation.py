@@ -147,10 +147,10 @@ CASES = [
                 "everybody's",
                 partial(trial, of=of, plant=plant),
             )
-            for what, plant in (("as it is", as_it_is), ("the oldest turned around", oldest_turned))
+            for what, plant in (("as it is", as_it_is), ("the oldest inverted", oldest_turned))
             for of in ("average", "worst")
         ),
-        Case("representation", f"{SAID}, ages dealt by lot (average gap)", "0%", alike),
+        Case("representation", f"{SAID}, ages dealt at random (average gap)", "0%", alike),
     )
     if here(STAR_WARS)
 ]

@@ -1,5 +1,5 @@
-"""Camps: real answers and real people; who is in which camp is planted, or dealt by lot, so that
-there can be none.
+"""Subgroups: real answers and real people; who is in which subgroup is planted, or dealt at
+random, so that there can be none.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ RATERS, EACH = 60, 20
 
 
 def hidden(made: list[Row], seed: int, share: float) -> Trial:
-    """Covered: the share of the smaller camp, where two were found."""
+    """Covered: the share of the smaller subgroup, where two were found."""
     found = subgroups(Comparisons.of(made), CheckRequest(seed=seed))
     minor = found.numbers["share_of_smallest"]
     return judged(found, share if share and minor else None, Estimate(**minor) if minor else None)
 
 
 def by_domains(seed: int, *, share: float, careless: float = 0.05) -> Trial:
-    """Two of four domains, drawn by lot: a rater likes the answers written for one of them. All
+    """Two of four domains, drawn at random: a rater likes the answers written for one of them. All
     judge the same prompts.
     """
     rng = np.random.default_rng(seed)
@@ -52,8 +52,8 @@ def by_domains(seed: int, *, share: float, careless: float = 0.05) -> Trial:
 
 
 def dealt(seed: int, *, of: str, share: float, raters: int = 200, each: int = 30) -> Trial:
-    """Verdicts of real people dealt to raters by lot, so that no rater has a taste of his own; then
-    a share of raters is turned around.
+    """Verdicts of real people dealt to raters at random, so that no rater has a taste of his own;
+    then a share of raters is inverted.
     """
     rng = np.random.default_rng(seed)
     real = rows(of) if of == FILMS else town()
@@ -71,7 +71,7 @@ def town() -> list[Row]:
 
 
 def by_objectives(seed: int, *, shuffled: bool, n: int = 1500) -> Trial:
-    """Pairs of HH judged by a model for one objective each; raised: the groups differ."""
+    """Pairs of HH judged by a model for one objective each; flagged: the groups differ."""
     rng = np.random.default_rng(seed)
     real = rows(OBJECTIVES)
     kept = [
@@ -89,8 +89,8 @@ def by_objectives(seed: int, *, shuffled: bool, n: int = 1500) -> Trial:
 
 def by_town(seed: int, *, shuffled: bool, raters: int = 400) -> Trial:
     """People of one town on statements; the groups are those that a clustering of their votes
-    found, or dealt by lot to people. Raised: the groups differ (that people differ among themselves
-    is true)."""
+    found, or dealt at random to people. Raised: the groups differ (that people differ among
+    themselves is true)."""
     rng = np.random.default_rng(seed)
     real = town()
     people = sorted({str(row.rater) for row in real})
@@ -108,7 +108,7 @@ def by_town(seed: int, *, shuffled: bool, raters: int = 400) -> Trial:
     ]
     found = subgroups(Comparisons.of(made), CheckRequest(seed=seed))
     trial = judged(found, None)
-    return Trial(None, bool(found.numbers["columns"]["group"]["differs"]), trial.unknown)
+    return Trial(None, bool(found.numbers["columns"]["group"]["differs"]), trial.inconclusive)
 
 
 ALL = [
@@ -132,7 +132,7 @@ ALL = [
         Case(
             "subgroups",
             "domains, 30% like another (covered: their share)",
-            "2 camps",
+            "2 subgroups",
             partial(by_domains, share=0.3),
         ),
     ),
@@ -149,8 +149,8 @@ ALL = [
         FILMS,
         Case(
             "subgroups",
-            "film rankings dealt, 30% turned around",
-            "2 camps",
+            "film rankings dealt, 30% inverted",
+            "2 subgroups",
             partial(dealt, of=FILMS, share=0.3, each=15),
         ),
     ),
@@ -167,8 +167,8 @@ ALL = [
         TOWN,
         Case(
             "subgroups",
-            "polis dealt, 30% turned around (covered: their share)",
-            "2 camps",
+            "polis dealt, 30% inverted (covered: their share)",
+            "2 subgroups",
             partial(dealt, of=TOWN, share=0.3),
         ),
     ),
@@ -176,7 +176,7 @@ ALL = [
         OBJECTIVES,
         Case(
             "subgroups",
-            "HH by a model for 2 objectives, names dealt by lot",
+            "HH by a model for 2 objectives, names dealt at random",
             "none",
             partial(by_objectives, shuffled=True),
         ),
@@ -194,7 +194,7 @@ ALL = [
         TOWN,
         Case(
             "subgroups",
-            "polis, 400 people of a town, groups dealt by lot (raised: groups)",
+            "polis, 400 people of a town, groups dealt at random (flagged: groups)",
             "none",
             partial(by_town, shuffled=True),
         ),
@@ -203,7 +203,7 @@ ALL = [
         TOWN,
         Case(
             "subgroups",
-            "polis, 400 people of a town, groups by their votes (raised: groups)",
+            "polis, 400 people of a town, groups by their votes (flagged: groups)",
             "real",
             partial(by_town, shuffled=False),
         ),

@@ -1,5 +1,5 @@
 """What lies on the surface, planted in HH helpful's answers: emptiness, contradiction, length,
-writers, labels by coin.
+writers, random labels.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ CASES = [
         Case("length_bias", "HH helpful, 600 rows", f"slope {s:g}", partial(by_length, slope=s))
         for s in (0.0, 0.5, 1.5)
     ),
-    Case("separability", "HH helpful, 500 rows, labels by coin", "50%", by_coin),
+    Case("separability", "HH helpful, 500 rows, random labels", "50%", by_coin),
     *(
         Case(
             "answer_models",

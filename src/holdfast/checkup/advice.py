@@ -34,7 +34,7 @@ class Facts:
         return self.findings[name].severity if name in self.findings else Severity.NOT_APPLICABLE
 
     def flagged(self, name: str) -> bool:
-        """Whether that finding raised its light."""
+        """Whether that finding is a warning or a problem."""
         return self.severity(name) in FLAGGED
 
     def says(self, name: str) -> str:
@@ -180,11 +180,11 @@ def _opposed_groups(facts: Facts) -> str | None:
 def _no_groups(facts: Facts) -> str:
     if facts.flagged("subgroups"):
         return (
-            "there are camps, but no `group` column that tells them apart, and this reduction "
-            "weighs known groups"
+            "there are preference subgroups, but no `group` column that names them, and this "
+            "reduction weights known groups"
         )
     return (
-        "no known groups with opposed tastes were found; where groups merely differ in noise "
+        "no known groups with opposed preferences were found; where groups merely differ in noise "
         "it does harm"
     )
 
@@ -193,35 +193,35 @@ def _careless_raters(facts: Facts) -> str | None:
     return facts.says("raters") if facts.number("raters", "differ") else None
 
 
-def _circles(facts: Facts) -> str | None:
+def _cycles(facts: Facts) -> str | None:
     return facts.says("cycles") if facts.severity("cycles") is Severity.PROBLEM else None
 
 
-def _few_circles(facts: Facts) -> str:
+def _few_cycles(facts: Facts) -> str:
     if facts.flagged("cycles"):
-        return "there are circles beyond chance, but they are a small part of what was said"
-    return "no circles were found, and without them DPO does as well"
+        return (
+            "there are more cycles than chance gives, but they explain a small part of the verdicts"
+        )
+    return "no cycles were found, and without them DPO does as well"
 
 
 def _known_flips(facts: Facts) -> str | None:
     if facts.flip is None or facts.flip < WORTH_TELLING or facts.flagged("length_bias"):
         return None
     return (
-        f"{facts.says('label_noise')} At a beta that is fixed, a method that is told "
-        f"{percent(facts.flip, 0)} ends closer to the truth."
+        f"{facts.says('label_noise')} At a fixed beta, a method given a flip rate of "
+        f"{percent(facts.flip, 0)} ends closer to the clean optimum."
     )
 
 
 def _no_flips(facts: Facts) -> str:
     if facts.flip is None:
         return (
-            "the flip rate could not be identified, and a rate told too high does harm: plain "
-            "DPO with its beta tuned does as well"
+            "the flip rate could not be identified, and overstating it hurts: plain DPO with its "
+            "beta tuned does as well"
         )
     if facts.flagged("length_bias"):
-        return (
-            "the verdicts lean on length, and its theory needs flips that do not depend on the row"
-        )
+        return "verdicts favor length, and rdpo assumes flips that do not depend on the pair"
     found = facts.number("label_noise", "flip_rate")
     if found["high"] >= WORTH_TELLING:
         between = (
@@ -229,12 +229,10 @@ def _no_flips(facts: Facts) -> str:
             "flipped"
         )
         return (
-            f"{between}: what is sure of that is not worth telling, and a rate told too high "
-            "does harm"
+            f"{between}. The lower bound is too small to help and overstating the rate hurts, so "
+            "plain DPO"
         )
-    return (
-        f"only {percent(facts.flip, 0)} of the labels are flipped: nothing is gained by telling it"
-    )
+    return f"only {percent(facts.flip, 0)} of the labels are flipped: too few for the rate to help"
 
 
 def _length(facts: Facts) -> str | None:
@@ -266,7 +264,7 @@ RULES: tuple[Rule, ...] = (
         _opposed_groups,
         _no_groups,
         "worst_group",
-        "With opposed tastes the worse-off group has less regret under `groups`; people "
+        "With opposed preferences the worse-off group has less regret under `groups`; people "
         "on average pay for it.",
         reduction="groups",
         flaw=None,
@@ -276,8 +274,8 @@ RULES: tuple[Rule, ...] = (
         "lcpo_dpo",
         _careless_raters,
         lambda facts: (
-            "raters are unknown, or their reliabilities are not told apart, and then it "
-            "learns nothing that DPO does not know"
+            "raters are unknown, or their reliabilities do not differ detectably, and then it "
+            "learns nothing that DPO does not"
         ),
         "lcpo_learns_reliability",
         "Told who labeled, it learns the raters' reliabilities and ends closer to the "
@@ -286,17 +284,17 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "srpo",
-        _circles,
-        _few_circles,
+        _cycles,
+        _few_cycles,
         "srpo_behavior",
         "With circular preferences what it learns depends less on which answers happened "
         "to be compared than DPO's policy does.",
-        flaw="cycle",
+        flaw="cycles",
     ),
     Rule(
         "ln_dpo",
         _length,
-        lambda facts: "the verdicts do not lean on length enough",
+        lambda facts: "verdicts do not favor length enough",
         "ln_dpo_lengths",
         "At the same KL it has more than twice DPO's gold reward where raters like length.",
         flaw="length",
@@ -324,8 +322,8 @@ RULES: tuple[Rule, ...] = (
 NEVER = (
     (
         "dpo --reduction kl, chi_square, cvar",
-        "a flipped row is a costly row: every worst case ends farther from the clean "
-        "optimum than the plain mean",
+        "mislabeled pairs have high loss, so worst-case reductions give weight to exactly the "
+        "wrong rows",
     ),
 )
 

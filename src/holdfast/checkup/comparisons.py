@@ -147,7 +147,7 @@ class Comparisons:
 
     @cached_property
     def named(self) -> bool:
-        """Whether these are contests between names, of which no text is known."""
+        """Whether these are head-to-head results between names, of which no text is known."""
         return bool(self.rows) and all(row.named for row in self.rows)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Preference games: who beats whom may run in circles, and then the best policy is a mixture.
+"""Preference games: who beats whom may are cyclic, and then the best policy is a mixture.
 
     game = Game(pref_AA)                                 # P(a beats b), P + P^T = 1
     # one loop for every solver; stops by certificate

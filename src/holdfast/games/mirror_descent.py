@@ -16,7 +16,7 @@ from holdfast.types import Pairs
 def step(oracle: Oracle, state: State, *, eta: float = 0.5) -> State:
     """log pi <- (1 - eta beta) log pi + eta beta log pi_ref + eta P pi, normalized. One call.
 
-    With beta = 0 the last iterate circles and the average converges; with eta small against beta
+    With beta = 0 the last iterate cycles and the average converges; with eta small against beta
     the last one converges.
     """
     return state.then(mirror(oracle, state.log_pi_A, oracle.win_A(state.pi_A), eta=eta))

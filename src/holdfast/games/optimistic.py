@@ -28,7 +28,7 @@ def step(oracle: Oracle, state: State, *, eta: float = 0.5) -> State:
 
 def optimistic(pairs: Pairs, *, eta: float = 10.0, beta: float = 0.01) -> Tensor:
     """`mirror_descent` that counts this round's win rates twice and takes the last round's away:
-    what circles is damped.
+    what cycles is damped.
 
         cost = {log pi(w)/pi(l) - (1 - eta beta) log pi_t(w)/pi_t(l) - eta beta log
         pi_ref(w)/pi_ref(l)

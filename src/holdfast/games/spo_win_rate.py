@@ -22,7 +22,7 @@ def step(oracle: Oracle, state: State, *, eta: float = 0.05) -> State:
     KL term is not played.
 
     What the paper delivers is the average of all iterates, which after T steps at eta = sqrt(2 ln A
-    / T) is within that of the best; the last one circles.
+    / T) is within that of the best; the last one cycles.
     """
     check_step(eta, 0.0)
     return state.then(log_softmax(state.log_pi_A + eta * (2 * oracle.win_A(state.pi_A) - 1)))

@@ -262,7 +262,7 @@ def games(
     **reading: Any,
 ) -> None:
     """Run every game solver on games, and show its certificate over oracle calls: who is fastest,
-    who circles, who stalls.
+    who cycles, who stalls.
     """
     folder_to_write(folder)
     from holdfast.errors import OptionError

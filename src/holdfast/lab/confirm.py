@@ -8,7 +8,7 @@ its prompt. All arms see the same rows with the same flaw, so differences are pa
 
 The policies are small ones of words (`lab/bag_of_words.py`), trained in a second each. What a row
 scores is how near the policy's own preference p = sigma(beta margin) comes to the label, by the
-square rule: 1 - 4 (1 - p)^2, which is 1 where the policy is sure and right, 0 for a coin, -3 where
+square rule: 1 - 4 (1 - p)^2, which is 1 where the policy is sure and right, 0 for chance, -3 where
 it is sure and wrong. It is strictly proper, so its mean is greatest for the p with which labels
 come, and it sees what ranking does not: flips that make a policy timid. Where a model is given, or
 a method wants what words cannot give, language models are trained instead, and a row scores 1 if
@@ -57,8 +57,8 @@ FLAWS = {
     "uniform": "labels flipped at random",
     "length": "flips in favor of the longer answer",
     "rater": "flips at a rate of its own for each rater",
-    "cycle": "cycles",
-    None: "nothing planted, as the camps that were found are the flaw",
+    "cycles": "cycles",
+    None: "nothing planted, as the subgroups that were found are the flaw",
 }
 
 
@@ -82,7 +82,7 @@ class Confirmation:
 
     @property
     def learned(self) -> bool:
-        """Whether any arm is clearly better than a coin, so that there is something to compare."""
+        """Whether any arm is clearly better than chance, so that there is something to compare."""
         return any(score.above(self.coin) for score in self.scores.values())
 
     @property
@@ -155,11 +155,11 @@ class Confirmation:
         if not self.learned:
             best = max(self.scores.values(), key=lambda score: score.point)
             span = (
-                f"{percent(best)}, {' to '.join(map(percent, best.ends))}; a coin: "
+                f"{percent(best)}, {' to '.join(map(percent, best.ends))}; chance: "
                 f"{percent(self.coin, 0)}"
             )
             return (
-                f" No arm is clearly better than a coin (the best: {span}). "
+                f" No arm is clearly better than chance (the best: {span}). "
                 f"{self.model.capitalize()} learn too little of these labels for "
                 "a method to matter. A model of your own (--model) may tell."
             )
@@ -398,7 +398,7 @@ def train_and_compare(
         flaw=best.flaw,
         rates=best.rates,
         measure=(
-            "nearness of the policy's preference to held-out labels (0% is a coin)"
+            "nearness of the policy's preference to held-out labels (0% is chance)"
             if words
             else "held-out pairs ranked as labeled"
         )
@@ -618,8 +618,8 @@ def _mean(score_N: Floats, kind_N: Ints, worst: bool) -> float:
 
 
 def _longer(data: Comparisons) -> Ints:
-    """1 where the chosen answer is longer, 0 where the rejected one is, -1 where neither: a taste
-    for length alone is then no better than a coin, whatever the held-out raters liked."""
+    """1 where the chosen answer is longer, 0 where the rejected one is, -1 where neither: liking
+    length alone is then no better than chance, whatever the held-out raters liked."""
     gap_N = np.array(
         [
             len(chosen) - len(rejected)

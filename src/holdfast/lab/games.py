@@ -1,5 +1,5 @@
 """Every solver on one game, its certificate over oracle calls, with noise too: who is fastest, who
-circles, who stalls.
+cycles, who stalls.
 
 Two groups. Without a KL term the certificate is the exploitability; with one (`beta`) it is the gap
 of that game, and the solvers made for it run there. Step sizes are each solver's best of `STEPS` by
@@ -235,7 +235,7 @@ def _of_equilibrium(game: Game, with_kl: Game) -> float | None:
 
 
 def three_cycles(game: Game) -> float:
-    """Share of triples of answers whose majorities run in a circle."""
+    """Share of triples of answers whose majorities are cyclic."""
     beats_AA = (game.pref_AA > 0.5).astype(float)
     answers = len(game)
     triples = answers * (answers - 1) * (answers - 2) / 6
@@ -285,7 +285,7 @@ def verdict(calls_E: np.ndarray, gap_E: np.ndarray, average_E: np.ndarray) -> st
     """What became of it, in a word.
 
     converged: below 1e-6. converges: over the last tenfold of calls the certificate falls with a
-    slope below -0.4 in log-log. circles: it does not, while the average's does, or ends ten times
+    slope below -0.4 in log-log. cycles: it does not, while the average's does, or ends ten times
     lower. stalls: neither falls.
     """
     if gap_E[-1] <= 1e-6:
@@ -297,7 +297,7 @@ def verdict(calls_E: np.ndarray, gap_E: np.ndarray, average_E: np.ndarray) -> st
     )
     if falls:
         return "converges"
-    return "circles" if average_falls or average_E[-1] < gap_E[-1] / 10 else "stalls"
+    return "cycles" if average_falls or average_E[-1] < gap_E[-1] / 10 else "stalls"
 
 
 def curves(found: Race) -> Iterator[dict[str, Any]]:

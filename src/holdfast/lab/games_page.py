@@ -65,7 +65,7 @@ def write(found: Sequence[Race], folder: Path) -> list[Path]:
 
 
 def lead(found: Race) -> str:
-    """Who is fastest, who circles, who stalls, in words."""
+    """Who is fastest, who cycles, who stalls, in words."""
     parts = []
     for answers in (EXACT, NOISY):
         lines = [line for line in found.lines if line.answers == answers and not line.kl]
@@ -79,7 +79,7 @@ def lead(found: Race) -> str:
                 f"With {answers} {best.name} is first at {near:g}, after "
                 f"{best.reached(near):.0f} calls."
             )
-        for word in ("circles", "stalls"):
+        for word in ("cycles", "stalls"):
             names = [line.name for line in lines if line.word == word]
             if names:
                 parts.append(f"{word.capitalize()}: {', '.join(names)}.")

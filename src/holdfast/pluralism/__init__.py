@@ -1,7 +1,7 @@
 """Many people: mixtures of rewards, max-min policies, regret on every group at once, fair subsets,
 and how representative raters are.
 
-# camps among raters, from differences of features
+# subgroups among raters, from differences of features
 found = mixture(x_ND, rater_N, k=2)
 best = maxmin(reward_KSA, log_ref_SA, beta=0.1)     # the policy whose worst group is served best
 """

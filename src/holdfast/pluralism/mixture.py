@@ -1,4 +1,4 @@
-"""Camps among raters: a mixture of linear rewards, fitted by expectation maximization over
+"""Subgroups among raters: a mixture of linear rewards, fitted by expectation maximization over
 raters.
 """
 
@@ -131,7 +131,7 @@ def mixture(
 
     Args:
         x_ND: N rows of D features, chosen minus rejected. No column may be centered, and no
-            constant is added: a pair turned around must be its own negative. Standardize columns,
+            constant is added: a pair inverted must be its own negative. Standardize columns,
             since the ridge treats them alike.
         rater_N: the rater of each row as a code from 0; -1 where not known (such a row stands
             alone).
@@ -202,7 +202,7 @@ def held_out(
     NaN for codes without rows.
 
     Compare numbers of groups rater by rater: `held_out(k=2) - held_out(k=1)` above 0 on the
-    average, by its interval over raters, says that camps are real; one rater's difference grows
+    average, by its interval over raters, says that subgroups are real; one rater's difference grows
     with the number of labels that rater gave.
 
     Args:

@@ -26,7 +26,7 @@ def gpo(pairs: Pairs, *, beta: float = 1.0) -> Tensor:
     y beats an answer of pi_t. Shape (N,), squared nats. It is the least squares form of the tabular
     step pi_(t+1)(y) ~ pi_t(y) exp(s(y) / beta) with log Z set to 0. Repeated (`holdfast selfplay`)
     it approaches, on average over rounds, the equilibrium of the game whose payoff is the log-odds:
-    also where preferences run in circles.
+    also where preferences are cyclic.
 
     `sppo` is the same with win rate minus 1/2 in the place of log-odds; they aim at different
     mixtures.

@@ -1,12 +1,12 @@
-"""Serve the worst-served camp when nobody wrote down the camps: find them among raters, then train
-with the worst case over them.
+"""Serve the worst-served subgroup when nobody wrote down the subgroups: find them among raters,
+then train with the worst case over them.
 
-rows, found = with_camps(holdfast.read("prefs.jsonl").rows, k=2)
+rows, found = with_subgroups(holdfast.read("prefs.jsonl").rows, k=2)
 holdfast.train("dpo", model="m0", data=rows, out="runs/maxmin", reduction="groups:k=2")
 
 MaxMin-RLHF (Chakraborty et al. 2024) with DPO's costs in place of its rewards: expectation
-maximization gives each rater to a camp, and the reduction `groups` is the paper's minimum over
-camps, moved smoothly.
+maximization gives each rater to a subgroup, and the reduction `groups` is the paper's minimum over
+subgroups, moved smoothly.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Features = Callable[[Comparisons], Floats]
 FEW = 200  # distinct answers up to which each has a strength of its own
 
 
-def with_camps(
+def with_subgroups(
     rows: Sequence[Row],
     *,
     k: int = 2,
@@ -35,12 +35,12 @@ def with_camps(
     seed: int = 0,
     progress: bool = False,
 ) -> tuple[list[Row], Mixture]:
-    """Comparisons with `group` set to their rater's camp, "camp 1" the largest, and the mixture
-    that says so.
+    """Comparisons with `group` set to their rater's subgroup, "subgroup 1" the largest, and the
+    mixture that says so.
 
     Labels stay as they are; only whose they are is filled in. Look at the mixture before training
-    on it: at `share_K`, at `disagreement`, and at `pluralism.held_out`, which says whether camps
-    are real.
+    on it: at `share_K`, at `disagreement`, and at `pluralism.held_out`, which says whether
+    subgroups are real.
 
     Args:
         rows: comparisons with raters; a row without one stands alone, and is placed by its one
@@ -57,13 +57,13 @@ def with_camps(
     data = Comparisons.of(rows)
     if not len(data) or not data.rater.given:
         raise DataError(
-            f"camps are told apart by raters; of {len(data)} comparisons none has one",
+            f"subgroups are told apart by raters; of {len(data)} comparisons none has one",
             hint="add a `rater` column",
         )
     x_ND = (features or features_of)(data)
     found = mixture(x_ND, data.rater.code_N, k=k, seed=seed, progress=progress)
     return [
-        replace(row, group=f"camp {g + 1}")
+        replace(row, group=f"subgroup {g + 1}")
         for row, g in zip(data.rows, found.group_N.tolist(), strict=True)
     ], found
 

@@ -3,7 +3,7 @@
 Text is judged by `holdfast.train_reward`; items that met more than once, such as players, need no
 text:
 
-    found = holdfast.rewards.fit_items(winners, losers)      # who beats whom, also in circles
+    found = holdfast.rewards.fit_items(winners, losers)      # who beats whom, also in cycles
     found.pref_AA                                           # P(a beats b), a Game's matrix
 """
 

@@ -19,7 +19,7 @@ from holdfast.types import Pairs
 
 
 def general_preference(pairs: Pairs, *, dim: int = 6, tau: float = 0.1) -> Tensor:
-    """Learn preferences that may run in circles: an answer is a vector v of length 1, and a pair's
+    """Learn preferences that may are cyclic: an answer is a vector v of length 1, and a pair's
     score is a sum of signed areas.
 
         s(i beats j) = sum_l g_l(x) [v_i(2l) v_j(2l+1) - v_i(2l+1) v_j(2l)],   l < dim/2

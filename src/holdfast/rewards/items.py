@@ -125,7 +125,7 @@ def fit_items(
     Bradley-Terry (`kind="bradley_terry"`) has one strength an item: a convex problem with one
     answer. General preference adds `dim` numbers an item, s(i, j) = r_i - r_j + `skew_score`(v_i,
     v_j), and may say that items beat each other in a circle. So Bradley-Terry is what it says where
-    there are no circles, and what a held-out comparison of the two tells is whether there are any.
+    there are no cycles, and what a held-out comparison of the two tells is whether there are any.
     The ridge on v is the nuclear norm of the circular part of the log-odds (as of matrix
     factorization): below a threshold it has no planes at all.
 

@@ -1,4 +1,4 @@
-"""The score of a place against slow sums, its sign when the place is turned around, and its chance
+"""The score of a place against slow sums, its sign when the place is inverted, and its chance
 of a false alarm where it is worst.
 """
 
@@ -112,7 +112,7 @@ def test_false_alarms_are_as_rare_as_promised_where_the_mean_is_zero(inside, out
 
 @pytest.mark.parametrize("agreeing_raters", [True, False])
 def test_false_alarms_are_rare_where_prompts_have_rows_on_both_sides(agreeing_raters):
-    """Two raters of each of 80 prompts, one of them the place; labels by lot, alike or not. 400
+    """Two raters of each of 80 prompts, one of them the place; labels at random, alike or not. 400
     draws at 2%, as above.
     """
     rng = np.random.default_rng(7)

@@ -1,4 +1,4 @@
-"""Features that know the prompt: by hand, turned around, and in a world where nothing else
+"""Features that know the prompt: by hand, inverted, and in a world where nothing else
 helps.
 """
 

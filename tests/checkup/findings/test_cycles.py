@@ -1,4 +1,4 @@
-"""Circles: counted by hand, found where planted, explained by chance where a ranking made the
+"""Cycles: counted by hand, found where planted, explained by chance where a ranking made the
 data.
 """
 
@@ -164,14 +164,14 @@ def test_nearly_equal_contestants_explain_no_wheel():
 # ------------------------------------------------------------ the finding
 
 
-def test_a_wheel_runs_in_circles():
+def test_a_cyclic_tournament_is_found():
     found = drawable(cycles(comparisons(games(2500, wheel())), QUIET))
     numbers = found.numbers["levels"]["name"]
     assert found.severity is Severity.PROBLEM and numbers["p"] <= 0.02
     assert found.estimate.low > 0.8  # no ranking explains it
     assert numbers["cyclic_share_of_triangles"] > numbers["by_chance"] + 0.04
     assert numbers["held_out"]["gained"]["nats"]["low"] > 0.05
-    assert found.examples and "in a circle" in found.examples[0].why and found.tables[1].rows
+    assert found.examples and "in a cycle" in found.examples[0].why and found.tables[1].rows
 
 
 def test_a_ranking_does_not_even_with_flipped_labels():
@@ -264,7 +264,7 @@ def test_the_model_expects_what_unseen_meetings_bear_out():
 
 
 def once_each(logit_AA, seed=0):
-    """Every pair meets once: no variance can be split, and circles look like noise to whoever only
+    """Every pair meets once: no variance can be split, and cycles look like noise to whoever only
     counts them.
     """
     rng = np.random.default_rng(seed)

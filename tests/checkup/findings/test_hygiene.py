@@ -110,7 +110,7 @@ def test_repeats_word_for_word_nearly_and_by_another_rater():
 
 def recurring(rng, *, prompts, answers, rows, raters=0):
     """Rows over few prompts, whose answers recur; now and then one with a word of each answer
-    changed, or turned around.
+    changed, or inverted.
     """
     words = np.array([f"w{i}" for i in range(400)])
     texts = [[" ".join(rng.choice(words, 14)) for _ in range(answers)] for _ in range(prompts)]

@@ -1,4 +1,4 @@
-"""Labels that were turned around: found where they were planted, at about the planted rows, and
+"""Labels that were inverted: found where they were planted, at about the planted rows, and
 nowhere else.
 """
 

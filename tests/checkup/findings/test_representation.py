@@ -16,7 +16,7 @@ HALVES = {"a": 0.5, "b": 0.5}
 
 
 def planted(n, seed, *, share=0.8, flips=(0.1, 0.4), raters=40):
-    """Labels that follow one strong taste (a word), turned around at each group's own rate: V_a =
+    """Labels that follow one strong taste (a word), inverted at each group's own rate: V_a =
     0.9, V_b = 0.6.
     """
     rng = np.random.default_rng(seed)

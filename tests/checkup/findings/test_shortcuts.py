@@ -90,7 +90,7 @@ def test_the_sentence_of_a_slope_without_interval_shuts_its_brackets():
         r"An answer twice as long has .* the odds of winning \(slope -?[0-9.]+\)\.", slope_says(one)
     )
     assert re.fullmatch(
-        r"An answer .* \(slope -?[0-9.]+, 95%: -?[0-9.]+ to -?[0-9.]+\)\.", slope_says(many)
+        r"An answer .* \(slope -?[0-9.]+, 95% CI -?[0-9.]+ to -?[0-9.]+\)\.", slope_says(many)
     )
 
 

@@ -1,5 +1,5 @@
-"""Camps: found where raters want opposite things, not where they differ in care; known groups; what
-cannot be told.
+"""Subgroups: found where raters want opposite things, not where they differ in care; known groups;
+what cannot be told.
 """
 
 import json
@@ -55,15 +55,15 @@ def by_raters(seed, opposed, raters=30, each=20, flips=None):
     )
 
 
-def test_two_camps_are_found_with_their_shares_and_tastes():
+def test_two_subgroups_are_found_with_their_shares_and_preferences():
     found = subgroups(by_raters(0, 9), CheckRequest())
     numbers = found.numbers
     assert found.severity is Severity.PROBLEM and numbers["subgroups"] == 2
     assert numbers["share_of_smallest"]["low"] < 0.3 < numbers["share_of_smallest"]["high"]
     assert numbers["accuracy_lost"]["low"] > 0 and numbers["disagreement"][0][1] > 0.6
-    assert "2 camps" in found.says and found.remedy and found.examples and json.dumps(numbers)
+    assert "2 subgroups" in found.says and found.remedy and found.examples and json.dumps(numbers)
     names = [chart.name for chart in found.charts]
-    assert names == ["subgroups-tastes", "subgroups-number"] and all(
+    assert names == ["subgroups-preferences", "subgroups-number"] and all(
         chart.spec() for chart in found.charts
     )
 

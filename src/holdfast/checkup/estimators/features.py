@@ -1,9 +1,9 @@
 """Cheap features of answers, as differences between the chosen and the rejected one, and a
 preference model on them.
 
-A comparison is a difference x = f(chosen) - f(rejected); turned around it is -x. A Bradley-Terry
-model P(chosen wins) = sigma(w x) is therefore a logistic regression without an intercept in which
-each row is shown in a random one of its two orders.
+A comparison is a difference x = f(chosen) - f(rejected); with its sides swapped it is -x. A
+Bradley-Terry model P(chosen wins) = sigma(w x) is therefore a logistic regression without an
+intercept in which each row is shown in a random one of its two orders.
 """
 
 from __future__ import annotations
@@ -169,8 +169,8 @@ def dense_ND(data: Comparisons, *, seed: int = 0) -> Floats:
     model's hidden states where one was given, else of `words_ND`; and how well each answer fits its
     prompt, `fit_ND`.
 
-    No column is centered: a difference turned around must be its own negative. Values are cut at
-    `FARTHEST` standard deviations, so that no row is judged by the error of one weight.
+    No column is centered: a difference with its sides swapped must be its own negative. Values are
+    cut at `FARTHEST` standard deviations, so that no row is judged by the error of one weight.
     """
 
     def make() -> Floats:

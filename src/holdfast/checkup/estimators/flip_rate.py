@@ -20,8 +20,8 @@ own errors. What is not known of those is profiled out together with a:
   certainty slowly.
 
 Where the model's reach is short the profile is flat, and the interval runs from 0 to the bound that
-the clearest rows give. A model that is right little more often than a coin, wherever it stands, is
-told from labels that are nearly coins by nothing at all: there f is not identified however narrow
+the clearest rows give. A model that is right little more often than chance, wherever it stands, is
+told from labels that are nearly random by nothing at all: there f is not identified however narrow
 the interval.
 """
 
@@ -193,9 +193,9 @@ def by_models(data: Comparisons, *, level: float = 0.95, seed: int = 0) -> FlipR
     """The flip rate by the check-up's own two models, of topics and of words. Shared by the
     findings.
 
-    Contests between names have one strength a name, and where names beat each other in circles no
-    ranking says what is clear: upsets there look like flips. So all that is known is an upper end:
-    the lower of the profile's and of the clearest rows'.
+    Head-to-head results between names have one strength a name, and where names beat each other in
+    cycles no ranking says what is clear: upsets there look like flips. So all that is known is an
+    upper end: the lower of the profile's and of the clearest rows'.
     """
 
     def make() -> FlipRate:
@@ -256,5 +256,5 @@ def posterior_wrong(found: FlipRate) -> Floats:
 def flips_from_agreement(agreement: float) -> float:
     """f from the chance that two raters of one comparison agree, A = 1 - 2 f (1 - f), each flipping
     on his own; also where raters have rates of their own that average f. One half where they agree
-    no more often than coins."""
+    no more often than chance."""
     return float((1 - np.sqrt(max(2 * agreement - 1, 0.0))) / 2)

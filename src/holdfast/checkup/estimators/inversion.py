@@ -11,27 +11,27 @@ all rows of the rest that answer another prompt:
             (S_Wc: the sum of z over the rows of W with prompt c)
 
 With every prompt on one side it is S_W S_R, the inner product of the place's direction and the
-rest's. No row of W is in the fit that judges W. If W alone were turned around, T_W would be -T_W:
+rest's. No row of W is in the fit that judges W. If W alone were inverted, T_W would be -T_W:
 so the same numbers tell what would have been seen.
 
 The null hypothesis is E[T_W] >= 0: labels of W are as sound as those of the rest, or noisier, or
-nothing but lots, or follow a taste that has nothing to do with the rest's. Its worst case is E[T_W]
-= 0. There are two ways to get there, and they have different spreads. Labels by lot: given the
-rest, T_W = sum over c of a_c, a_c = S_Wc (S_R - S_Rc), is a sum of terms of random sign, whose
-squares sum to A = sum a_c^2. An unrelated taste: T_W also moves with the noise of the rest along
-the direction of W; turned around, b_c = S_Rc (S_W - S_Wc), B = sum b_c^2, and the variance is
-estimated by sum (a_c + b_c)^2 - C (Hajek's projection of a U-statistic, less what the noise of both
-sides counts twice: C, the variance of T_W under random signs of all prompts, of which those with
-rows on both sides are left out; where there are many, V is too wide, and a place less sure than it
-might be). Signs drawn anew in W alone would give A and miss the second; signs drawn anew everywhere
-would give C and miss both tastes. So T_W is divided by the root of
+nothing but random labels, or follow a preference that has nothing to do with the rest's. Its worst
+case is E[T_W] = 0. There are two ways to get there, and they have different spreads. Random
+labels: given the rest, T_W = sum over c of a_c, a_c = S_Wc (S_R - S_Rc), is a sum of terms of
+random sign, whose squares sum to A = sum a_c^2. An unrelated preference: T_W also moves with the
+noise of the rest along the direction of W; inverted, b_c = S_Rc (S_W - S_Wc), B = sum b_c^2, and
+the variance is estimated by sum (a_c + b_c)^2 - C (Hajek's projection of a U-statistic, less what
+the noise of both sides counts twice: C, the variance of T_W under random signs of all prompts, of
+which those with rows on both sides are left out; where there are many, V is too wide, and a place
+less sure than it might be). Signs drawn anew in W alone would give A and miss the second; signs
+drawn anew everywhere would give C and miss both preferences. So T_W is divided by the root of
 
     V_W = max(A, B, sum (a_c + b_c)^2 - C)
 
-As V >= A, labels by lot in W, whatever the rest is, make -T_W / sqrt(V_W) at most a sum of fixed
+As V >= A, random labels in W, whatever the rest is, make -T_W / sqrt(V_W) at most a sum of fixed
 terms of random sign over the root of its sum of squares: P(it exceeds t) <= exp(-t^2 / 2)
 (Hoeffding, 1963), in any number of prompts, and near the normal tail in many. As V >= B the same
-holds if the rest is by lot, whatever W is. In between it is the central limit theorem. Rows of a
+holds if the rest is at random, whatever W is. In between it is the central limit theorem. Rows of a
 prompt may depend on one another: signs are whole prompts', and a place of few prompts can never be
 sure (|T_W| / sqrt(V_W) is at most the root of their number).
 """

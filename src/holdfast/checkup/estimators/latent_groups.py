@@ -1,11 +1,11 @@
-"""Whose taste is whose: mixtures of preference models over raters, and preference models of known
+"""Latent groups: mixtures of preference models over raters, and preference models of known
 groups, both judged on held-out rows.
 
-Tastes that differ must be told from two things that look alike. Raters who differ in care have one
-taste at several strengths: so one taste and several are compared with strengths free in both. And
-the verdicts of a rater on pairs that share an answer are alike whatever his camp, since an answer
-may be good for reasons that no feature shows: so of a rater's pairs those are kept that share no
-answer.
+Preferences that differ must be told from two things that look alike. Raters who differ in care
+have one preference at several strengths: so one preference and several are compared with strengths
+free in both. And the verdicts of a rater on pairs that share an answer are alike whatever his
+subgroup, since an answer may be good for reasons that no feature shows: so of a rater's pairs
+those are kept that share no answer.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ ROWS, EACH = (
     20_000,
     300,
 )  # that are looked at, in all and of a rater; of more raters, some are drawn
-STRENGTHS = np.array([0.0, 0.25, 0.5, 1.0, 1.5, 2.5, 4.0])  # of a taste, beside the fitted one
+STRENGTHS = np.array([0.0, 0.25, 0.5, 1.0, 1.5, 2.5, 4.0])  # of a preference, beside the fitted one
 FOLDS = 5
-RIDGE = 10.0  # of a taste, towards 0
-TIE = 50.0  # of a known group's taste, towards everybody's
+RIDGE = 10.0  # of a preference, towards 0
+TIE = 50.0  # of a known group's preference, towards everybody's
 
 
 class Features(NamedTuple):
@@ -122,22 +122,24 @@ def _without_own(code_M: Ints, rater_M: Ints, value_M: Floats, one_M: Floats) ->
     return np.asarray(value / (size + 2))
 
 
-# ------------------------------------------------------------ hidden camps
+# ------------------------------------------------------------ hidden subgroups
 
 
 @dataclass(frozen=True)
 class LatentGroups:
-    """Hidden camps among U units (raters, or prompts). Arrays with S are of the rows looked at, at
-    their places `row_S`.
+    """Hidden subgroups among U units (raters, or prompts). Arrays with S are of the rows looked
+    at, at their places `row_S`.
     """
 
     units: str  # "raters" or "prompts"
     unit_S: Ints
     row_S: Ints
-    gains: tuple[Floats, ...]  # held-out nats of each unit by a second, third, ... taste
-    model: Mixture  # with as many tastes as were asked for last
-    single_S: Floats  # P(verdict) for a unit held out, told the unit's other verdicts: one taste
-    several_S: Floats  # the same, several tastes
+    gains: tuple[Floats, ...]  # held-out nats of each unit by a second, third, ... preference
+    model: Mixture  # with as many preferences as were asked for last
+    single_S: (
+        Floats  # P(verdict) for a unit held out, told the unit's other verdicts: one preference
+    )
+    several_S: Floats  # the same, several preferences
 
 
 class Units(NamedTuple):
@@ -190,7 +192,7 @@ def some_of_each(row_S: Ints, code_N: Ints, seed: int) -> Ints:
 def latent_groups_of(
     x_ND: Floats, units: Units, k: int, *, seed: int, before: LatentGroups | None = None
 ) -> LatentGroups:
-    """Fit k tastes, and one fewer, to units of other folds; judge by units held out."""
+    """Fit k preferences, and one fewer, to units of other folds; judge by units held out."""
     x_SD, unit_S = x_ND[units.row_S], units.unit_S
     count = int(unit_S.max()) + 1
     fold_U = folds_by(np.arange(count), min(FOLDS, count), seed)
@@ -199,8 +201,10 @@ def latent_groups_of(
         held = fold_U[unit_S] == fold
         own_H, own_T = (np.unique(unit_S[part], return_inverse=True) for part in (held, ~held))
         total = []
-        for way, tastes in enumerate((k - 1, k)):
-            fitted = mixture(x_SD[~held], own_T[1], k=tastes, ridge=RIDGE, restarts=4, seed=seed)
+        for way, preferences in enumerate((k - 1, k)):
+            fitted = mixture(
+                x_SD[~held], own_T[1], k=preferences, ridge=RIDGE, restarts=4, seed=seed
+            )
             weight_C = _weights(by_rater(_each(x_SD[~held], fitted), own_T[1], len(own_T[0])))
             right_HC = _each(x_SD[held], fitted)
             joint_UC = np.log(weight_C) + by_rater(right_HC, own_H[1], len(own_H[0]))
@@ -217,14 +221,14 @@ def latent_groups_of(
 
 
 def _each(x_SD: Floats, fitted: Mixture) -> Floats:
-    """log P(verdict) for each taste at each strength, S x (tastes * strengths)."""
+    """log P(verdict) for each preference at each strength, S x (preferences * strengths)."""
     theta_CD = (fitted.theta_KD[:, None, :] * STRENGTHS[:, None]).reshape(-1, x_SD.shape[1])
     return log_right(x_SD, theta_CD)
 
 
 def _weights(joint_UC: Floats, rounds: int = 60) -> Floats:
-    """The shares of units of each taste at each strength that make what they said likeliest, by
-    expectation maximization.
+    """The shares of units of each preference at each strength that make what they said likeliest,
+    by expectation maximization.
     """
     share_UC = np.exp(joint_UC - joint_UC.max(1, keepdims=True))
     weight_C = np.full(joint_UC.shape[1], 1 / joint_UC.shape[1])
@@ -239,8 +243,8 @@ def _weights(joint_UC: Floats, rounds: int = 60) -> Floats:
 
 @dataclass(frozen=True)
 class KnownGroups:
-    """Groups of a column, each judged by everybody's taste at its own strength, by its own, and by
-    each other group's.
+    """Groups of a column, each judged by everybody's preference at its own strength, by its own,
+    and by each other group's.
 
     Arrays with S are of the rows looked at, at their places `row_S`; all log-odds are of models
     that saw no row of the row's prompt.
@@ -250,13 +254,13 @@ class KnownGroups:
     group_S: Ints
     row_S: Ints
     cluster_S: Ints
-    shared_S: Floats  # log-odds that the verdict is right, by everybody's taste
+    shared_S: Floats  # log-odds that the verdict is right, by everybody's preference
     own_S: Floats
-    by_GS: Floats  # by the taste of each group alone
+    by_GS: Floats  # by the preference of each group alone
 
     @property
     def gain_S(self) -> Floats:
-        """Nats by a taste of the group's own."""
+        """Nats by a preference of the group's own."""
         return np.asarray(np.logaddexp(0, -self.shared_S) - np.logaddexp(0, -self.own_S))
 
 
@@ -329,6 +333,6 @@ def tied(x_ND: Floats, to_D: Floats, ridge: float, steps: int = 12) -> Floats:
 
 
 def largest(names: Sequence[str], theta_KD: Floats, shown: int) -> list[int]:
-    """Features that have a name and that tastes weigh most differently."""
+    """Features that have a name and that preferences weigh most differently."""
     gap_D = theta_KD.max(0) - theta_KD.min(0)
     return [int(d) for d in np.argsort(-gap_D) if not names[d].startswith("topic ")][:shown]

@@ -1,13 +1,13 @@
-"""Whether groups were asked the same kinds of things, without which a difference of taste is not to
-be told from one of prompts.
+"""Whether groups were asked the same kinds of things, without which a difference of preference is
+not to be told from one of prompts.
 
 Two groups are compared on rows that are thinned until their prompts are alike: a row stays with
 probability min(1, q / p), p being how often its own group is asked such a prompt and q how often
 the other is. These are matching weights (Li and Greene, "A weighting analogue to pair matching in
 propensity score analysis", International Journal of Biostatistics 2013): both groups are left with
 min(p, q). For a prompt that both judged, p and q are counted; for others q / p is the odds that a
-model of the prompt's words gives to the other group. Where prompts were dealt to groups by lot no
-word tells, and every row stays; where each group has prompts of a kind of its own, none does.
+model of the prompt's words gives to the other group. Where prompts were dealt to groups at random
+no word tells, and every row stays; where each group has prompts of a kind of its own, none does.
 """
 
 from __future__ import annotations

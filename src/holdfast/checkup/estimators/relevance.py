@@ -1,8 +1,8 @@
 """How well an answer fits its prompt: features that see what was asked, and turn around with the
 two answers.
 
-A difference of features of answers alone is blind where taste depends on the prompt: words of the
-sea are right in one answer and wrong in the next. `SHARED` are the words that an answer has in
+A difference of features of answers alone is blind where preference depends on the prompt: words of
+the sea are right in one answer and wrong in the next. `SHARED` are the words that an answer has in
 common with its prompt. `TYPICAL` asks how well its other words go with the prompt's. Over all
 prompts and answers, chosen and rejected alike and so without a label, p and a are bags of words by
 inverse document frequency, of unit length. The leading singular directions (u_k, s_k, v_k) are

@@ -34,7 +34,7 @@ TRIED, EVERY, NEARLY_ALL = (
 class Stretches:
     """Stretches [from, to) with their p-values, in the order of the file; the p-value of the first
     that was looked for; and the least length at which nearly all stretches would have been found
-    had they been turned around, None if there is none."""
+    had they been inverted, None if there is none."""
 
     found: list[tuple[int, int, float]]
     p: float
@@ -48,7 +48,7 @@ def scan(labels: Labels, *, sure: float, seed: int) -> Stretches:
     What was found is taken out of everything, and the scan is repeated, so that one stretch does
     not hide another.
 
-    Turned around, a stretch would have the negative of its score (`against`); so it would have been
+    Inverted, a stretch would have the negative of its score (`against`); so it would have been
     found if its score is large enough.
     """
     n = len(labels.cluster_N)

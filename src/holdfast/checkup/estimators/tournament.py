@@ -1,13 +1,13 @@
 """Who beat whom as a graph: its triangles, the best transitive model, and how far the graph is from
 it.
 
-A node is an answer, a model or a player; an edge is a pair that met; a unit is one meeting, y = 1
+A node is an answer, a model or a player; an edge is a pair that met; a unit is one match, y = 1
 if the edge's first node won, 0 if its second did, and in between where several judges judged one
-meeting. The best transitive model is P(first wins) = g(s_first - s_second) with Bradley-Terry
+match. The best transitive model is P(first wins) = g(s_first - s_second) with Bradley-Terry
 scores s (a normal prior whose width cross-validation chooses) and an increasing g that bends at
-fixed log-odds, so that neither flipped labels nor steep preferences look like circles. A g that may
+fixed log-odds, so that neither flipped labels nor steep preferences look like cycles. A g that may
 jump anywhere would not do: where contestants are nearly equal it makes a ranking of their noise,
-and explains by it up to a third of a pure wheel, however many the meetings.
+and explains by it up to a third of a purely cyclic graph, however many the matches.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class Tournament:
 
     @classmethod
     def of(cls, winner_N: Ints, loser_N: Ints, unit_N: Ints) -> Tournament:
-        """From rows; rows with one unit code are verdicts on one meeting, and are averaged. Nodes
-        on no ring are left out.
+        """From rows; rows with one unit code are verdicts on one match, and are averaged. Nodes
+        on no cycle of the graph are left out.
         """
         low, high = np.minimum(winner_N, loser_N), np.maximum(winner_N, loser_N)
         key_N2 = np.column_stack([low, high, unit_N])
         units, code_N = np.unique(key_N2, axis=0, return_inverse=True)
         y_U = np.bincount(code_N.ravel(), weights=winner_N == low) / np.bincount(code_N.ravel())
-        kept = _on_rings(units[:, :2])
+        kept = _in_2_core(units[:, :2])
         edges, at_U = np.unique(units[kept, :2], axis=0, return_inverse=True)
         nodes, edge_E2 = np.unique(edges, return_inverse=True)
         return cls(nodes, edge_E2.reshape(-1, 2), at_U.ravel(), y_U[kept], units[kept, 2])
@@ -84,7 +84,7 @@ class Tournament:
 
     @cached_property
     def win_E(self) -> Floats:
-        """Share of its meetings that the first node won."""
+        """Share of its matches that the first node won."""
         return np.bincount(self.at_U, weights=self.y_U, minlength=len(self.edge_E2)) / self.n_E
 
     @cached_property
@@ -102,7 +102,7 @@ class Tournament:
             )
 
     def again(self, p_U: Floats, rng: np.random.Generator) -> Tournament:
-        """The same meetings with results drawn from these chances."""
+        """The same matches with results drawn from these chances."""
         return replace(self, y_U=(rng.random(len(p_U)) < p_U).astype(float))
 
     def apart(self, stratum_U: Ints) -> Tournament:
@@ -128,7 +128,7 @@ class Tournament:
         return cyclic_T, np.abs(margin_T3.prod(axis=1))
 
 
-def _on_rings(edge_U2: Ints) -> NDArray[np.bool_]:
+def _in_2_core(edge_U2: Ints) -> NDArray[np.bool_]:
     """Units whose two nodes both keep two opponents when those with fewer are taken away, again and
     again (the 2-core).
     """
@@ -245,14 +245,14 @@ def linked(gap_E: Floats, value_K: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Transitive:
-    """The best transitive model: what it expects in sample, what it expects of meetings it has not
+    """The best transitive model: what it expects in sample, what it expects of matches it has not
     seen, and its scores.
     """
 
     ridge: float
     score_V: Floats
     fitted_E: Floats
-    expected_E: Floats  # from models that did not see the meetings: what to draw new results from
+    expected_E: Floats  # from models that did not see the matches: what to draw new results from
 
 
 def fit(t: Tournament, rng: np.random.Generator) -> Transitive:
@@ -286,14 +286,14 @@ def refit(
     t: Tournament, win_E: Floats, ridge: float, start: Floats | None = None
 ) -> tuple[Floats, Floats]:
     """Scores, and the chances that the nearest increasing link makes of them, for these shares of
-    wins in the meetings of t.
+    wins in the matches of t.
     """
     score_V = scores_of(t.edge_E2, t.n_E, win_E, len(t.nodes), ridge=ridge, start=start)
     gap_E = score_V[t.edge_E2[:, 0]] - score_V[t.edge_E2[:, 1]]
     return score_V, linked(gap_E, increasing(gap_E, win_E, t.n_E))
 
 
-# ------------------------------------------------------------ two measures of circles
+# ------------------------------------------------------------ two measures of cycles
 
 
 def energies(t: Tournament, fitted_E: Floats) -> tuple[float, float]:
@@ -312,7 +312,7 @@ def energies(t: Tournament, fitted_E: Floats) -> tuple[float, float]:
 
 def apart_from_rankings(t: Tournament, logit_E: Floats) -> Floats:
     """What of these log-odds no differences of scores give: the cyclic part of HodgeRank, least
-    squares weighed by meetings.
+    squares weighed by matches.
     """
     root_E = np.sqrt(t.n_E)
     edges = np.arange(len(root_E))
@@ -339,7 +339,7 @@ def left_by_rankings(t: Tournament, p_E: Floats) -> float:
 
 def cyclic_share(t: Tournament, triangle_T3: Ints) -> float:
     """Share of the triangles that are cycles, each weighed by the product of its margins; one
-    fourth where results are coins.
+    fourth where results are random.
     """
     cyclic_T, weight_T = t.turns(triangle_T3)
     whole = float(weight_T.sum())
@@ -347,5 +347,5 @@ def cyclic_share(t: Tournament, triangle_T3: Ints) -> float:
 
 
 def steps(numbers: Ints) -> list[tuple[int, int]]:
-    """The pairs of neighbors around a ring: (a, b), (b, c), (c, a)."""
+    """The pairs of neighbors around a cycle: (a, b), (b, c), (c, a)."""
     return [*pairwise(numbers.tolist()), (int(numbers[-1]), int(numbers[0]))]

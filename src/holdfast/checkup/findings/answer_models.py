@@ -31,7 +31,7 @@ def answer_models(data: Comparisons, request: CheckRequest) -> Finding:
     title, of = "Who wrote the answers", "share of labels that the writers' names alone predict"
     if data.named or data.models_N2 is None:
         why = (
-            "The contests are between these names themselves."
+            "These are head-to-head results between the models themselves."
             if data.named
             else "The rows do not say which model wrote which answer."
         )

@@ -22,7 +22,7 @@ def contradictions(data: Comparisons, request: CheckRequest) -> Finding:
     both ways.
 
     Also the chance that two verdicts on one pair disagree, which does not grow with the number of
-    verdicts, and the same for verdicts of one rater: those cannot be a difference of taste.
+    verdicts, and the same for verdicts of one rater: those cannot be a difference of preference.
     """
     title, of = "Contradictions", "share of pairs judged more than once that are labeled both ways"
     code_N, forward_N = data.pair.code_N, data.forward_N
@@ -86,7 +86,7 @@ def contradictions(data: Comparisons, request: CheckRequest) -> Finding:
         )
         if severity is not Severity.OK
         else "",
-        cannot="In contests between names a result both ways may be chance and no mistake."
+        cannot="In head-to-head results a win each way may be chance and no mistake."
         if data.named
         else "",
         numbers={
@@ -138,7 +138,7 @@ def _table(n_P: np.ndarray, both_P: np.ndarray) -> Table:
 
 
 def _chart(n_P: np.ndarray, k_P: np.ndarray) -> Chart:
-    """How one-sided the verdicts are, beside what coins would give."""
+    """How one-sided the verdicts are, beside what random labels would give."""
     most_P = np.maximum(k_P, n_P - k_P) / n_P
     counts, edges = np.histogram(most_P[most_P < 1], bins=np.linspace(0.5, 1.0, 11))
     names = [f"{edge:.0%}" for edge in edges[:-1]]

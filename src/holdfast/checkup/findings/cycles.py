@@ -1,4 +1,4 @@
-"""Preferences that run in circles: A over B, B over C, C over A, more often than noise alone would
+"""Preferences that are cyclic: A over B, B over C, C over A, more often than noise alone would
 have it.
 """
 
@@ -32,24 +32,24 @@ from holdfast.stats.arrays import Floats, Ints
 from holdfast.stats.intervals import NOTHING, Estimate, mean_interval
 from holdfast.text.codes import Coded
 
-WORLDS = 100  # worlds with circles, for the interval of their share
-SEEN = 40  # worlds with circles where they are seen
+WORLDS = 100  # worlds with cycles, for the interval of their share
+SEEN = 40  # worlds with cycles where they are seen
 DRAWS = 199  # worlds drawn from the best transitive model
 FEWER = 99  # a level, where there are many units
 MANY = 30_000  # units
 SURE = 0.02  # chance of a false alarm
-BEYOND_DOUBT = 0.99  # level of the intervals of what a model that can hold circles gains
+BEYOND_DOUBT = 0.99  # level of the intervals of what a model that can hold cycles gains
 WORTH_SAYING, LARGE_GAIN = (
     0.01,
     0.05,
-)  # in accuracy on unseen meetings, from which the light is yellow, red
-# share of the variance that worlds must be able to hold in circles for it to be estimated: pairs
-# may meet again on no ring
+)  # in accuracy on unseen matches, from which it is a WARNING, a PROBLEM
+# share of the variance that worlds must be able to hold in cycles for it to be estimated: pairs
+# may meet again outside every cycle
 LEAST = 0.1
-LARGE = 0.1  # a cyclic share of the variance from which the light is red
+LARGE = 0.1  # a cyclic share of the variance from which it is a PROBLEM
 REPEATED = 0.2  # share of pairs that must have met again for the variance to be split
 SHOWN, SIDE = 10, 24
-LEARNED = 30_000  # units up to which models that can hold circles are tried on unseen meetings
+LEARNED = 30_000  # units up to which models that can hold cycles are tried on unseen matches
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class LevelResult:
     p: float
     held_out: dict[str, Any]
     pooled: Pooled | None = (
-        None  # where the light would be raised, and contestants met in several known strata
+        None  # where the finding would be flagged, and contestants met in several known strata
     )
 
     @property
@@ -90,7 +90,7 @@ class LevelResult:
         return {
             "nodes": len(self.t.nodes),
             "pairs": len(self.t.edge_E2),
-            "meetings": len(self.t.at_U),
+            "matches": len(self.t.at_U),
             "cycle_rank": self.t.cycle_rank,
             "triangles": self.triangles,
             "cycles": self.cycles,
@@ -105,20 +105,20 @@ class LevelResult:
 
 @dataclass(frozen=True)
 class Pooled:
-    """What circles come to when contestants of different strata are kept apart.
+    """What cycles come to when contestants of different strata are kept apart.
 
     Each stratum may have a ranking and the whole none: where A leads in one, B in another and C in
-    a third, and not all met as often in each, the win rates of all may run in a circle that
+    a third, and not all met as often in each, the win rates of all may be cyclic where
     nobody's do (Condorcet, and Simpson).
     """
 
     column: str
     strata: int
     within: LevelResult  # each contestant another one in every stratum
-    p: float  # that rankings of the strata's own, pooled, give circles as large as those seen
+    p: float  # that rankings of the strata's own, pooled, give cycles as large as those seen
 
     def explains(self, whole: LevelResult) -> bool:
-        """Within strata chance explains the circles, and rankings of their own that differ explain
+        """Within strata chance explains the cycles, and rankings of their own that differ explain
         them in the whole.
         """
         if _beyond(self.within) or self.p <= SURE:
@@ -141,17 +141,17 @@ class Pooled:
 
 def cycles(data: Comparisons, request: CheckRequest) -> Finding:
     """Whether answers (within a prompt), models (across prompts) or named players beat each other
-    in circles.
+    in cycles.
 
     Results are compared with those of worlds drawn from the best transitive model, by two measures:
     the cyclic share of the triangles, and the share of the noise-corrected variance of the win
     rates that the model leaves over (the split of Jiang et al. 2011, "HodgeRank", taken about a
     ranking with an increasing link and not about a linear one). p is twice the smaller of both,
     times the number of levels.
-    Circles beyond chance are looked for again within each group and source: they may come from
+    Cycles beyond chance are looked for again within each group and source: they may come from
         pooling rankings that differ.
     """
-    title, of = "Circles", "share of the variance of win rates that no ranking explains"
+    title, of = "Cycles", "share of the variance of win rates that no ranking explains"
     levels = [
         (level, t)
         for level in _levels(data)
@@ -160,13 +160,14 @@ def cycles(data: Comparisons, request: CheckRequest) -> Finding:
     if not levels:
         kind = "names" if data.named else "answers or models"
         says = (
-            f"No {kind} met in a ring (A with B, B with C, C with A), so there can be no circles."
+            f"No three {kind} all met each other (A with B, B with C, C with A), so no cycle can "
+            "show."
         )
         return Finding(
             title,
             Severity.NOT_APPLICABLE,
             says,
-            cannot="Circles show only where each of three has met the other two.",
+            cannot="Cycles show only where each of three has met the other two.",
             numbers={"levels": {}},
         )
     with threadpool_limits(
@@ -310,9 +311,9 @@ def _split(
     """The share of the energy that no ranking explains: those shares in whose worlds the model
     leaves about as much as it leaves here.
 
-    A world's log-odds are the ranking's and a wheel of lot's, sqrt(1 - e) and sqrt(e) of each, at a
-    scale where their energy is that of these results. So each world's share is known, and the
-    prior's pull and the noise of few meetings are in what the model leaves of it.
+    A world's log-odds are the ranking's and a random cyclic component, sqrt(1 - e) and sqrt(e) of
+    each, at a scale where their energy is that of these results. So each world's share is known,
+    and the prior's pull and the noise of few matches are in what the model leaves of it.
     """
     least_E = (
         0.01 * np.diff(rng.normal(size=len(t.nodes))[t.edge_E2], axis=1).ravel()
@@ -321,9 +322,9 @@ def _split(
     rank_E /= np.sqrt((t.n_E * rank_E**2).mean()) or 1.0
     truth_B, share_B = np.zeros((2, WORLDS))
     for b, e in enumerate(np.linspace(0, 1, WORLDS)):
-        wheel_E = apart_from_rankings(t, rng.normal(size=len(rank_E)))
-        wheel_E /= np.sqrt((t.n_E * wheel_E**2).mean()) or 1.0
-        p_E = _scaled(t, np.sqrt(1 - e) * rank_E + np.sqrt(e) * wheel_E, total)
+        cyclic_E = apart_from_rankings(t, rng.normal(size=len(rank_E)))
+        cyclic_E /= np.sqrt((t.n_E * cyclic_E**2).mean()) or 1.0
+        p_E = _scaled(t, np.sqrt(1 - e) * rank_E + np.sqrt(e) * cyclic_E, total)
         world = _drawn(t, model, p_E[t.at_U], t.triangle_T3[:0], 1, rng)[0]
         truth_B[b], share_B[b] = left_by_rankings(t, p_E), world[1] / max(world[2], 1e-9)
     if np.ptp(truth_B) < LEAST:
@@ -352,8 +353,8 @@ def _split(
 def _spread_as_seen(
     t: Tournament, model: Transitive, left: float, rng: np.random.Generator
 ) -> float:
-    """How much the share varies where the circles lie as they are seen: few that are large vary it
-    more than a wheel of lot's.
+    """How much the share varies where the cycles lie as they are seen: few that are large vary it
+    more than a random cyclic component.
     """
     far_E = t.win_E - model.fitted_E
     raw = float((4 * t.n_E * far_E**2)[t.n_E > 1].sum())
@@ -379,7 +380,7 @@ def _scaled(t: Tournament, logit_E: Floats, total: float) -> Floats:
 def _pooled(
     data: Comparisons, whole: LevelResult, request: CheckRequest, levels: int
 ) -> Pooled | None:
-    """The circles when strata of a known column are kept apart; of several columns, the first that
+    """The cycles when strata of a known column are kept apart; of several columns, the first that
     explains them.
     """
     found = None
@@ -402,7 +403,7 @@ def _apart(
     stratum_U = units[t.unit_U, 1]
     apart = t.apart(stratum_U)
     if apart.cycle_rank == 0 or len(apart.nodes) == len(t.nodes):
-        return None  # no one met in two strata, or no ring lies within one
+        return None  # no one met in two strata, or no cycle lies within one
     rng = np.random.default_rng(request.seed)
     own = fit(apart, rng)
     p, _ = _against(t, fit(t, rng), own.expected_E[apart.at_U], levels, rng)
@@ -410,7 +411,7 @@ def _apart(
 
 
 def _unseen(t: Tournament, request: CheckRequest) -> dict[str, Any]:
-    """Whether a model that can hold circles predicts unseen meetings better than one that cannot;
+    """Whether a model that can hold cycles predicts unseen matches better than one that cannot;
     both are cross-validated.
     """
     from holdfast.rewards import cross_validate
@@ -446,9 +447,9 @@ def _unseen(t: Tournament, request: CheckRequest) -> dict[str, Any]:
 
 
 def _learned(r: LevelResult) -> bool:
-    """Circles that generalize: unseen meetings are predicted better, in nats and in who wins. A
+    """Cycles that generalize: unseen matches are predicted better, in nats and in who wins. A
     ranking cannot be beaten at the second by a better link alone. This needs no pair to have met
-    twice, where circles and noise are otherwise one thing."""
+    twice, where cycles and noise are otherwise one thing."""
     if not r.held_out:
         return False
     gained = r.held_out["gained"]
@@ -483,10 +484,10 @@ def _says(r: LevelResult) -> str:
     )
     if not _beyond(r):
         return (
-            f"{who}: no circles beyond chance "
+            f"{who}: no cycles beyond chance "
             f"({turning if r.triangles else 'no three of them all met'})."
         )
-    said = f"{who} beat each other in circles"
+    said = f"{who} beat each other in cycles"
     if r.p <= SURE:
         seen = r.share.low is not None and r.share.low > 0
         said += (
@@ -500,7 +501,7 @@ def _says(r: LevelResult) -> str:
             for kind in ("general_preference", "bradley_terry")
         )
         said += (
-            f"; they can be learned: {circular} of unseen meetings are called right, {ranked} "
+            f"; they can be learned: {circular} of unseen matches are called right, {ranked} "
             "by a ranking"
         )
     return f"{said}.{_says_pooled(r)}"
@@ -564,17 +565,17 @@ def _worst(r: LevelResult) -> tuple[list[Example], Table]:
         if sum(int(edge) in seen for edge in edges) > 1:
             continue
         seen.update(edges.tolist())
-        ring = _around(t, edges)
-        parts = [_said(t, r.level, a, b) for a, b in ring]
+        cycle = _around(t, edges)
+        parts = [_said(t, r.level, a, b) for a, b in cycle]
         rows.append([*parts, float(sure_T[at])])
-        one, two = sorted(int(t.nodes[node]) for node in ring[0])
+        one, two = sorted(int(t.nodes[node]) for node in cycle[0])
         place = np.flatnonzero((pair_N2 == (one, two)).all(axis=1))
         if len(place):
             examples.append(
                 Example(
                     int(r.level.row_N[place[0]]),
                     float(sure_T[at]),
-                    "in a circle: " + "; ".join(parts),
+                    "in a cycle: " + "; ".join(parts),
                 )
             )
     return examples, Table(["", "", "", "z of the weakest"], rows, "The surest cycles")
@@ -611,7 +612,7 @@ def _table(results: list[LevelResult]) -> Table:
         "level",
         "nodes",
         "pairs",
-        "meetings",
+        "matches",
         "triangles",
         "cycles",
         "cyclic",
@@ -668,7 +669,7 @@ def _chance_chart(r: LevelResult) -> Chart:
     )
     said = f"These data: {percent(r.cyclic)}; by chance {percent(float(r.by_chance.mean()))}."
     caption = (
-        "The line: these data. The bars: worlds drawn from the best ranking, where circles "
+        "The line: these data. The bars: worlds drawn from the best ranking, where cycles "
         "are chance alone."
     )
     chart = alt.layer(
@@ -678,7 +679,7 @@ def _chance_chart(r: LevelResult) -> Chart:
 
 
 def _matrix_chart(r: LevelResult) -> Chart:
-    """Who beats whom, best first: a ranking is blue above the diagonal; a circle is orange
+    """Who beats whom, best first: a ranking is blue above the diagonal; a cycle is orange
     there.
     """
     t = r.t
@@ -718,7 +719,7 @@ def _matrix_chart(r: LevelResult) -> Chart:
                 "row:N",
                 alt.Tooltip("column:N", title="against"),
                 alt.Tooltip("wins:Q", title="row wins", format=".0%"),
-                alt.Tooltip("met:Q", title="meetings", format=","),
+                alt.Tooltip("met:Q", title="matches", format=","),
             ],
         )
         .properties(height=22 * max(4, len(names)))
@@ -729,4 +730,4 @@ def _matrix_chart(r: LevelResult) -> Chart:
     )
 
 
-FINDING = FindingSpec("Do preferences run in circles?", cycles)
+FINDING = FindingSpec("Are preferences cyclic?", cycles)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MOST, ENOUGH = (
     0.9,
     0.7,
-)  # share of pairs that a perfect optimizer ranks as labeled, below which the light is WARN, BAD
+)  # of pairs that a perfect optimizer ranks as labeled, below which: a WARNING, a PROBLEM
 LEVEL = 1e6  # a of a Beta(a, a) that is one half
 BINS = 40
 QUANTILES = {"5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95}
@@ -52,7 +52,8 @@ def difficulty(data: Comparisons, request: CheckRequest) -> Finding:
     of chosen and rejected answers, beside that of answers which the model wrote itself.
     """
     if request.model is None or data.named:
-        why = "These are contests between names." if data.named else "No model was given."
+        named = "These are head-to-head results between names."
+        why = named if data.named else "No model was given."
         cannot = "" if data.named else "How hard the pairs are for your model: --model M."
         return Finding(TITLE, Severity.NOT_APPLICABLE, why, cannot=cannot)
     from holdfast.checkup.estimators.model_scores import (

@@ -36,7 +36,7 @@ def duplicates(data: Comparisons, request: CheckRequest) -> Finding:
         return Finding(
             "Duplicates",
             Severity.NOT_APPLICABLE,
-            "These are contests between names; there are no texts to compare.",
+            "These are head-to-head results between names; there are no texts to compare.",
         )
     exact_N, near_N = repeats(data, request.seed)
     share = mean_interval(exact_N | near_N, level=request.level, seed=request.seed)

@@ -103,7 +103,7 @@ def empty_answers(data: Comparisons, request: CheckRequest) -> Finding:
         f"nothing, or two that say the same: {parts}."
     )
     fine = (
-        "Both sides of every contest have a name, and none met itself."
+        "In every match both sides have a name, and no name met itself."
         if data.named
         else "Every answer says something, and no two answers of a row are the same."
     )
@@ -121,7 +121,7 @@ def empty_answers(data: Comparisons, request: CheckRequest) -> Finding:
         "share of the examined comparisons with an answer that says nothing, or two that "
         "say the same",
         remedy=(
-            "Remove these rows: a label between equal answers is a coin, and an empty answer "
+            "Remove these rows: a label between equal answers says nothing, and an empty answer "
             "teaches silence."
         )
         if severity is not Severity.OK

@@ -1,5 +1,5 @@
 """Stretches of the file, sources, raters, groups or scores whose labels run against the rest:
-labels that were turned around.
+labels that were inverted.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ SCORES = (
 @dataclass(frozen=True)
 class Place:
     """Somewhere the labels run against the rest. `turned` is the share of labels that would have to
-    be turned around to explain it.
+    be inverted to explain it.
     """
 
     what: str
@@ -71,13 +71,13 @@ def inverted(data: Comparisons, request: CheckRequest) -> Finding:
     """Where labels surely run against those of the rest.
 
     A place is scored by how its labels agree with a model of the other rows, T / sqrt(V) (`against`
-    has the equation, and why no place that is merely noisier, or of a taste of its own, is called
-    turned around more often than promised). Stretches of the file are scanned against the maximum
+    has the equation, and why no place that is merely noisier, or of a preference of its own, is
+    called inverted more often than promised). Stretches of the file are scanned against the maximum
     of random walks (`stretches`); sources, raters, groups and values of scores are each tested
     against the normal curve, and corrected for their number (Holm). Labels are also compared with
     the rows' own scores.
 
-    A stretch that is turned around has the negative of the score that it would have. So where
+    A stretch that is inverted has the negative of the score that it would have. So where
     nothing is found the scores tell how long a stretch must be to be seen; where not even half the
     file would be, the finding cannot tell.
     """
@@ -92,7 +92,7 @@ def inverted(data: Comparisons, request: CheckRequest) -> Finding:
         severity, said = _scores_say(scores)
         few = (
             f"{count(len(data), 'comparison')} {'is' if len(data) == 1 else 'are'} too few to "
-            "tell whether labels were turned around."
+            "tell whether labels were inverted."
         )
         says = " ".join(filter(None, (few, said)))
         return Finding(
@@ -175,8 +175,8 @@ def inverted(data: Comparisons, request: CheckRequest) -> Finding:
 
 def features_ND(data: Comparisons, *, seed: int) -> Floats:
     """Half surface and fit with the prompt, half words: rows have a mean squared length of 1, so
-    that the normal prior of `whitened` expects log-odds of spread 1. Contests between names have
-    the names themselves, one of them 1 and the other -1."""
+    that the normal prior of `whitened` expects log-odds of spread 1. Head-to-head results between
+    names have the names themselves, one of them 1 and the other -1."""
     if not data.named:
         halves = (
             standardized(np.hstack([surface_ND(data), relevance_ND(data, seed=seed)])),
@@ -202,7 +202,7 @@ def features_ND(data: Comparisons, *, seed: int) -> Floats:
 
 
 def _clusters(data: Comparisons) -> Ints:
-    """Rows whose labels may be wrong together: those of a prompt; contests that name no match stand
+    """Rows whose labels may be wrong together: those of a prompt; matches that name no match stand
     alone.
     """
     return np.arange(len(data)) if data.named and len(data.prompt.names) == 1 else data.cluster_N
@@ -242,7 +242,7 @@ def _vote_shares(data: Comparisons, strength_N: Floats) -> bool:
     """Whether `strength` says how large a share of its pair's votes a row's side got: the rows with
     the least are then the minority.
 
-    They run against the majority by definition and are not turned around. Told by the pairs that
+    They run against the majority by definition and are not inverted. Told by the pairs that
     are labeled both ways: nearly always both sides' strengths are at most one in sum (less where
     votes were ties), and the side with more rows has the larger one.
     """
@@ -360,7 +360,7 @@ def _scores_say(scores: dict[str, Any] | None) -> tuple[Severity | None, str]:
         )
     if equal:
         said.append(
-            f"In {count(equal, 'row')} of {rows:,} both scores are equal: such a label is a coin."
+            f"In {count(equal, 'row')} of {rows:,} both scores are equal: such a label is random."
         )
     severity = (
         Severity.PROBLEM
@@ -373,27 +373,27 @@ def _scores_say(scores: dict[str, Any] | None) -> tuple[Severity | None, str]:
 
 
 def _says(found: list[Place], agree: Estimate, would: int | None, one: str) -> str:
-    agrees = f"a model of other prompts agrees with {percent(agree)} of the labels{span(agree)}"
+    agrees = f"a cross-fitted model agrees with {percent(agree)} of labels{span(agree)}"
     if not found and would is not None:
         return (
-            "No stretch of the file, and no source, rater or group, surely runs against the rest. "
-            f"Of stretches of {count(would, 'comparison')}, turned around, at least four "
-            f"in five would have been seen; {agrees}."
+            "No stretch of the file, and no source, rater or group, clearly contradicts the rest. "
+            f"Had a stretch of {count(would, 'comparison')} been inverted, it would have been "
+            f"found in at least four cases of five; {agrees}."
         )
     if not found:
         return (
-            f"Half the file might be turned around unseen: {agrees}, over "
-            f"{count(agree.clusters, one)}."
+            f"With {count(agree.clusters, one)} even a half-inverted file could go undetected "
+            f"({agrees})."
         )
     parts = [
         f"{place.what} ({count(place.rows, 'comparison')}) {percent(place.agree, 0)}, "
         f"elsewhere {percent(place.elsewhere, 0)}, "
-        f"as if {percent(place.turned, 0)} were turned around"
+        f"as if {percent(place.turned, 0)} were inverted"
         for place in found[:3]
     ]
     more = f"; and {len(found) - 3:,} more" if len(found) > 3 else ""
     return (
-        "Labels run against the rest. A model of the rows outside agrees in "
+        "Labels contradict the rest of the file. A model fitted to the rows outside agrees in "
         f"{'; in '.join(parts)}{more}."
     )
 
@@ -401,12 +401,11 @@ def _says(found: list[Place], agree: Estimate, would: int | None, one: str) -> s
 def _cannot(found: list[Place], would: int | None) -> str:
     if found:
         return (
-            "Whether these labels were turned around, or come from people with the "
-            "opposite taste, and of two halves, which is the one: "
-            "the rows themselves will tell."
+            "Whether these labels were inverted or come from people with the opposite "
+            "preference, and which of two halves is the inverted one: read the rows to tell."
         )
     return (
-        "Labels that were turned around can only be seen where something predicts the "
+        "Labels that were inverted can only be seen where something predicts the "
         "labels, over many prompts: "
         "more of them, or --model, would help."
         if would is None
@@ -537,7 +536,7 @@ def _tables(found: list[Place], named: list[Place]) -> list[Table]:
         for p in [*found, *(n for n in named if n not in found)][:SHOWN]
     ]
     return (
-        [Table(["where", "comparisons", "agree", "elsewhere", "as if turned around", "p"], rows)]
+        [Table(["where", "comparisons", "agree", "elsewhere", "as if inverted", "p"], rows)]
         if rows
         else []
     )

@@ -24,8 +24,8 @@ from holdfast.report.charts import PALETTE
 from holdfast.report.marks import intervals
 from holdfast.stats.intervals import NOTHING, Estimate, mean_interval
 
-SOME, MANY = 0.02, 0.15  # lower ends of the interval from which the light is WARN, BAD
-FEW = 0.1  # an interval from below SOME to beyond this says too little for a green light
+SOME, MANY = 0.02, 0.15  # lower ends of the interval from which it is a WARNING, a PROBLEM
+FEW = 0.1  # an interval from below SOME to beyond this says too little for OK
 ENOUGH_REPEATED = (
     60  # verdicts on pairs that several raters judged, from which their agreement is an estimate
 )
@@ -45,7 +45,7 @@ WHAT = {
     ),
     MODEL: (
         "A flip is disagreement that is left where the case is clear. Pairs that are close, "
-        "and tastes that differ, are not flips as "
+        "and preferences that differ, are not flips as "
         "long as the model's clear cases are clear to everybody."
     ),
     COUNT: (

@@ -30,7 +30,7 @@ def leaks(data: Comparisons, request: CheckRequest) -> Finding:
         return Finding(
             "Leaks",
             Severity.NOT_APPLICABLE,
-            "These are contests between names; there are no prompts.",
+            "These are head-to-head results between names; there are no prompts.",
         )
     tests = [text for text in dict.fromkeys(request.against) if text.strip()]
     if not tests:

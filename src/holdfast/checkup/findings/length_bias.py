@@ -11,7 +11,7 @@ from scipy.special import expit
 from scipy.stats import t as student
 
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.present.wording import percent, span
+from holdfast.checkup.present.wording import count, percent, span
 from holdfast.checkup.request import CheckRequest
 from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.report import Chart, Table
@@ -35,12 +35,12 @@ def length_bias(data: Comparisons, request: CheckRequest) -> Finding:
     The slope's interval is the cluster-robust one (Liang and Zeger 1986), a cluster a prompt. A
     slope is not proof of bias: longer answers may be better.
     """
-    title, of = "Length", "share of comparisons that the longer answer wins"
+    title, of = "Length", "share of pairs of unequal length that the longer answer wins"
     if data.named:
         return Finding(
             title,
             Severity.NOT_APPLICABLE,
-            "These are contests between names; there are no answers to measure.",
+            "These are head-to-head results between names; there are no answers to measure.",
         )
     chosen_N, rejected_N = (
         np.array([len(text) for text in side], float) for side in (data.chosen, data.rejected)
@@ -76,6 +76,8 @@ def length_bias(data: Comparisons, request: CheckRequest) -> Finding:
         },
         "equal": int((x_N == 0).sum()),
     }
+    differ, won = int((x_N != 0).sum()), round(longer.value * int((x_N != 0).sum()))
+    equal = f"; {len(x_N) - differ:,} are equally long" if differ < len(x_N) else ""
     order = np.argsort(-np.abs(x_N))
     against = [i for i in order if (x_N[i] > 0) != (longer.value > 0.5)][:3]
     examples = [
@@ -85,7 +87,8 @@ def length_bias(data: Comparisons, request: CheckRequest) -> Finding:
     return Finding(
         title,
         severity,
-        f"The longer answer wins {percent(longer)} of comparisons{span(longer)}. "
+        f"In {won:,} of the {count(differ, 'pair')} whose lengths differ, the longer answer wins: "
+        f"{percent(longer)}{span(longer)}{equal}. "
         f"{slope_says(slope)}",
         longer,
         of,

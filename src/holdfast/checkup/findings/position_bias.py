@@ -172,7 +172,7 @@ def first_bonus(
 
 
 def _fitted(x_MK: Any, y_M: Floats, n_M: Floats, start: Floats) -> Floats:
-    """(b, s) that make shares of wins y in n meetings likeliest."""
+    """(b, s) that make shares of wins y in n matches likeliest."""
 
     def objective(free: Floats) -> tuple[float, Floats]:
         gap_M = free[0] + x_MK @ free[1:]

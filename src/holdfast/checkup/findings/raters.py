@@ -35,9 +35,9 @@ from holdfast.text.codes import Coded
 
 ENOUGH = 60  # verdicts, from which raters are compared
 WORTH = 0.03  # a spread of reliabilities below this changes nothing that one would do
-# p of two questions together (do raters differ, does one stand out) below which the light is raised
+# p of two questions together (do raters differ, does one stand out) below which it is flagged
 SURE = 0.04
-# share of verdicts, by raters who are wrong more often than right, from which the light is BAD
+# share of verdicts, by raters who are wrong more often than right, from which it is a PROBLEM
 CONTRARY = 0.05
 MANY_VOTES = 50_000
 SHOWN, DRAWN = 30, 25
@@ -333,7 +333,7 @@ def _finding(
         else "agreement of two raters of the same pair",
         remedy=_remedy(names, low),
         cannot=(
-            "A rater who contradicts the rest may be careless or may have a taste of his own: "
+            "A rater who contradicts the rest may be careless or may have a preference of his own: "
             "agreement alone cannot tell. See camps."
         ),
         numbers=numbers,
@@ -383,7 +383,7 @@ def _remedy(names: Sequence[str], low: Sequence[int]) -> str:
     few = ", ".join(_short(names[r]) for r in low[:3]) + (", ..." if len(low) > 3 else "")
     return (
         f"Look at what {few} said, and have it judged again, or leave it out, unless it is a "
-        "taste that counts."
+        "preference that counts."
     )
 
 

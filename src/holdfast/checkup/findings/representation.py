@@ -51,7 +51,7 @@ def representation(data: Comparisons, request: CheckRequest) -> Finding:
         asked, would agree with them. Where a pair
     of answers splits the raters evenly a model of other raters may decide it the other way, and its
     gap is another one: that is no error in the judgement of this one. A model that may rank no
-    better than a coin serves everybody alike, which says nothing: then no gap is named.
+    better than chance serves everybody alike, which says nothing: then no gap is named.
     """
     groups = data.group
     if len(groups.names) < 2:
@@ -135,7 +135,7 @@ def _agreed(data: Comparisons, seed: int) -> Floats:
 def _untold(data: Comparisons, value_N: Floats, who_N: Ints, request: CheckRequest) -> str:
     """Why these rows do not tell how one reward serves each group; empty where they do."""
     if data.named:
-        return "these are contests between names, of which no text is known."
+        return "these are head-to-head results between names, of which no text is known."
     alone_N = np.where(who_N < 0, -1 - np.arange(len(who_N)), who_N)  # rows of nobody in particular
     right = mean_interval(value_N, alone_N.tolist(), level=request.level, seed=request.seed)
     if right.low is not None and right.low > 0.5:
@@ -243,7 +243,7 @@ def _cannot(found: Representativeness, stated: bool, why: str) -> str:
     else:
         parts.append(
             "Whether a group that is served less well wants something else or is only "
-            "less sure: see camps and raters."
+            "less sure: see subgroups and raters."
         )
         parts.append(
             "How a reward fitted to other raters, or on other features, would serve them: "

@@ -70,7 +70,7 @@ def separability(data: Comparisons, request: CheckRequest) -> Finding:
         return Finding(
             title,
             Severity.NOT_APPLICABLE,
-            "These are contests between names; there are no answers to look at.",
+            "These are head-to-head results between names; there are no answers to look at.",
         )
     places = sampled_places(data.cluster_N, PROBED, request.seed)
     cluster_M = data.cluster_N[places]

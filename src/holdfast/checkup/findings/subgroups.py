@@ -1,5 +1,5 @@
-"""Whether people with opposed tastes are mixed in these rows: hidden camps, and groups that are
-known.
+"""Whether people with opposed preferences are mixed in these rows: hidden subgroups, and groups
+that are known.
 """
 
 from __future__ import annotations
@@ -39,40 +39,42 @@ MOST_GROUPS_SOUGHT = 4
 ENOUGH = 60  # rows of a known group
 MOST_GROUPS = 8
 MOST_RATERS = 12  # so few raters are groups of their own
-WORTH = 0.003  # nats a comparison, below which a taste of one's own changes nothing
-LEAST = 2  # raters, of whom a camp is made
-HEAVY = 0.05  # accuracy lost by one reward, from which the light is BAD
-SEEN_OFTEN = 5  # comparisons of a rater, from which "no camps" means something
+WORTH = 0.003  # nats a comparison, below which a preference of one's own changes nothing
+LEAST = 2  # raters, of whom a subgroup is made
+HEAVY = 0.05  # accuracy lost by one reward, from which it is a PROBLEM
+SEEN_OFTEN = 5  # comparisons of a rater, from which "no subgroups" means something
 SHOWN = 20
 
 NO_RATERS = (
-    "Without raters, people with opposed tastes look exactly like flipped labels: a "
-    "mixture of a taste and its opposite is a taste with "
+    "Without raters, people with opposed preferences look exactly like flipped labels: a "
+    "mixture of a preference and its opposite is a preference with "
     "flips. What would tell: a `rater` column with some 10 comparisons each, or a `group` column."
 )
-BLIND = "Cheap features do not tell which answer wins here, so tastes cannot be compared by them."
-SHORT = "Raters have few comparisons each: a small camp would not be seen."
+BLIND = (
+    "Cheap features do not tell which answer wins here, so preferences cannot be compared by them."
+)
+SHORT = "Raters have few comparisons each: a small subgroup would not be seen."
 TOO_FEW = (
-    "Too few raters have at least 3 comparisons that share no answer for hidden camps to "
+    "Too few raters have at least 3 comparisons that share no answer for hidden subgroups to "
     "be looked for; 10 comparisons each would do."
 )
 CONFOUNDED = (
     "Groups that judged different prompts may differ because their prompts do: the same "
     "pairs, judged by all, would tell."
 )
-LABELS = "A camp that wants the opposite may be people who mixed up the two sides."
+LABELS = "A subgroup that wants the opposite may be people who mixed up the two sides."
 
 
 class Column(NamedTuple):
     """What a known column came to."""
 
     found: KnownGroups
-    everywhere: Estimate  # nats a comparison by a taste of the group's own
+    everywhere: Estimate  # nats a comparison by a preference of the group's own
     # the same, on rows whose prompts are alike in all groups; so is `lost`, and `cross` where they
     # are alike in the two
     gain: Estimate
-    lost: Mapping[str, Estimate]  # accuracy lost on each group by everybody's taste
-    cross: Mapping[tuple[str, str], Estimate]  # accuracy of (whose taste, on whose rows)
+    lost: Mapping[str, Estimate]  # accuracy lost on each group by everybody's preference
+    cross: Mapping[tuple[str, str], Estimate]  # accuracy of (whose preference, on whose rows)
     matched: float = 1.0  # share of rows that are left for that
 
     @property
@@ -88,15 +90,15 @@ class Column(NamedTuple):
 
     @property
     def sees(self) -> bool:
-        """Whether some group's own taste predicts its rows better than a coin, without which
+        """Whether some group's own preference predicts its rows better than chance, without which
         nothing can be compared.
         """
         return any(e.low is not None and e.low > 0.5 for (a, b), e in self.cross.items() if a == b)
 
     @property
     def against(self) -> tuple[str, str] | None:
-        """The two groups of which one's taste ranks the other's rows worst, where that is worse
-        than a coin.
+        """The two groups of which one's preference ranks the other's rows worst, where that is
+        worse than a coin.
         """
         below = {
             key: e
@@ -115,20 +117,20 @@ class Column(NamedTuple):
 
 
 def subgroups(data: Comparisons, request: CheckRequest) -> Finding:
-    """The number of tastes by held-out likelihood, over raters; what one reward for all loses;
+    """The number of preferences by held-out likelihood, over raters; what one reward for all loses;
     whether known groups differ.
 
-    A further taste is believed where it makes raters held out more likely, by its interval over
-    raters, with raters' care free in both. A known column's groups differ where a taste of their
-    own predicts held-out prompts better than everybody's at a strength of theirs, and do so on rows
-    whose prompts are alike (`checkup/estimators/propensity.py`): a difference of tastes and one of
-    prompts are the same elsewhere.
+    A further preference is believed where it makes raters held out more likely, by its interval
+    over raters, with raters' care free in both. A known column's groups differ where a preference
+    of their own predicts held-out prompts better than everybody's at a strength of theirs, and do
+    so on rows whose prompts are alike (`checkup/estimators/propensity.py`): a difference of
+    preferences and one of prompts are the same elsewhere.
     """
     if len(data) < ENOUGH:
         return Finding(
-            "Camps",
+            "Preference subgroups",
             Severity.INCONCLUSIVE,
-            "There are too few comparisons to tell tastes apart.",
+            "There are too few comparisons to tell preferences apart.",
             numbers=_nothing(),
         )
     have = features(data, request.seed)
@@ -146,8 +148,8 @@ def subgroups(data: Comparisons, request: CheckRequest) -> Finding:
 def _hidden(
     have: Features, units: Units, request: CheckRequest, level: float
 ) -> tuple[LatentGroups | None, list[Estimate]]:
-    """One more taste at a time, as long as it is believed; and the gain of each that was tried, the
-    last one's too.
+    """One more preference at a time, as long as it is believed; and the gain of each that was
+    tried, the last one's too.
     """
     hidden: LatentGroups | None = None
     gains: list[Estimate] = []
@@ -161,7 +163,7 @@ def _hidden(
 
 
 def _believed(tried: LatentGroups, gain: Estimate) -> bool:
-    """The gain is clear of 0 and not tiny, and no camp is empty."""
+    """The gain is clear of 0 and not tiny, and no subgroup is empty."""
     each = float(tried.gains[-1].sum()) / len(tried.row_S)
     units = tried.model.share_K.min() * len(tried.gains[-1])
     return gain.low is not None and gain.low > 0 and each >= WORTH and units >= LEAST
@@ -185,8 +187,8 @@ def _columns(data: Comparisons) -> dict[str, Coded]:
 def _column(
     data: Comparisons, have: Features, column: Coded, request: CheckRequest, level: float
 ) -> Column | None:
-    """Groups as they came; where a taste of their own tells, again on rows thinned until prompts
-    are alike, as if there were no others.
+    """Groups as they came; where a preference of their own tells, again on rows thinned until
+    prompts are alike, as if there were no others.
     """
     clusters = drawn(data)
     found = known_groups(
@@ -234,8 +236,8 @@ def _over(found: KnownGroups, value_S: Floats, request: CheckRequest, level: flo
 def _compared(
     found: KnownGroups, alike_GS: NDArray[np.bool_], request: CheckRequest
 ) -> tuple[dict[str, Estimate], dict[tuple[str, str], Estimate]]:
-    """`lost` and `cross` of a column; the taste of group g on those rows of another that `alike_GS`
-    keeps for it.
+    """`lost` and `cross` of a column; the preference of group g on those rows of another that
+    `alike_GS` keeps for it.
     """
     lost_S = (found.own_S > 0).astype(float) - (found.shared_S > 0)
     lost = {
@@ -306,7 +308,7 @@ def _finding(
     if gains:
         charts.append(_number_chart(hidden, gains))
     return Finding(
-        "Camps",
+        "Preference subgroups",
         severity,
         " ".join(
             [
@@ -314,11 +316,11 @@ def _finding(
                 *(_says_known(name, side) for name, side in sides.items()),
             ]
         )
-        or "Whether people of opposed tastes are mixed here cannot be told from these rows.",
+        or "Whether people of opposed preferences are mixed here cannot be told from these rows.",
         lost if lost.value is not None else next((side.gain for side in sides.values()), NOTHING),
         "accuracy that one reward for all loses"
         if lost.value is not None
-        else "nats a comparison that a group's own taste gains",
+        else "nats a comparison that a group's own preference gains",
         percent=lost.value is not None,
         remedy=_remedy(number if by_raters else 1, opposed, differ),
         cannot=" ".join(cannot),
@@ -326,7 +328,7 @@ def _finding(
             "subgroups": number if by_raters else 1,
             "opposed_column": opposed,
             "units": None if hidden is None else hidden.units,
-            "tastes_among_units": number,
+            "preferences_among_units": number,
             "gains": [gain.to_dict() for gain in gains],
             "accuracy_lost": lost.to_dict(),
             "nats_lost": nats.to_dict(),
@@ -346,7 +348,7 @@ def _finding(
 def _losses(
     hidden: LatentGroups | None, number: int, request: CheckRequest
 ) -> tuple[Estimate, Estimate]:
-    """Accuracy and nats a comparison that one taste loses on units held out."""
+    """Accuracy and nats a comparison that one preference loses on units held out."""
     if hidden is None:
         return NOTHING, NOTHING
     single_S, several_S, whose = hidden.single_S, hidden.several_S, hidden.unit_S.tolist()
@@ -359,7 +361,7 @@ def _losses(
 
 
 def _sees(hidden: LatentGroups | None, request: CheckRequest) -> bool:
-    """Whether rows of units held out are predicted better than by a coin."""
+    """Whether rows of units held out are predicted better than chance."""
     if hidden is None:
         return False
     right = mean_interval(
@@ -375,7 +377,7 @@ def _sees(hidden: LatentGroups | None, request: CheckRequest) -> bool:
 def _smallest(
     hidden: LatentGroups | None, number: int, request: CheckRequest
 ) -> dict[str, Any] | None:
-    """The share of the smallest camp, by responsibilities."""
+    """The share of the smallest subgroup, by responsibilities."""
     if hidden is None or number == 1:
         return None
     return mean_interval(
@@ -391,8 +393,8 @@ def _says_hidden(
     of = "Raters" if hidden.units == "raters" else "Prompts"
     if number == 1:
         return [
-            f"{of} held out are predicted no better by two tastes than by one: no hidden "
-            "camps were found."
+            f"{of} held out are predicted no better by two preferences than by one: no hidden "
+            "subgroups were found."
         ]
     shares = " and ".join(percent(float(share), 0) for share in hidden.model.share_K)
     apart = float(hidden.model.disagreement(have.x_ND[hidden.row_S])[0, 1])
@@ -400,7 +402,7 @@ def _says_hidden(
     if hidden.units == "prompts":
         return [f"Prompts fall into {number} kinds ({shares}) in which other answers win. {loses}"]
     return [
-        f"Raters fall into {number} camps ({shares}); the two largest favor different "
+        f"Raters fall into {number} subgroups ({shares}); the two largest favor different "
         f"answers in {percent(apart, 0)} of pairs. {loses}"
     ]
 
@@ -410,15 +412,15 @@ def _says_known(name: str, side: Column) -> str:
         return (
             f"By `{name}` other answers win, but to other prompts: "
             f"{percent(side.matched, 0)} of the rows are left where prompts are made "
-            "alike, and these do not tell whether tastes differ."
+            "alike, and these do not tell whether preferences differ."
         )
     if not side.differs and not side.sees:
         return (
-            f"Whether tastes differ by `{name}` cannot be told: cheap features predict "
+            f"Whether preferences differ by `{name}` cannot be told: cheap features predict "
             "nobody's verdicts."
         )
     if not side.differs:
-        return f"By `{name}`, a taste of each one's own predicts no better than everybody's."
+        return f"By `{name}`, a preference of each one's own predicts no better than everybody's."
     names, against = list(side.found.names), side.against
     if against is not None:
         own = side.cross[against[1], against[1]]
@@ -429,7 +431,7 @@ def _says_known(name: str, side: Column) -> str:
         )
     worst = max(names, key=lambda group: side.lost[group].value or 0.0)
     return (
-        f"Tastes differ by `{name}`: everybody's reward loses {percent(side.lost[worst])} of "
+        f"Preferences differ by `{name}`: everybody's reward loses {percent(side.lost[worst])} of "
         f"accuracy on `{worst}`{span(side.lost[worst])}."
     )
 
@@ -437,10 +439,10 @@ def _says_known(name: str, side: Column) -> str:
 def _remedy(number: int, opposed: str | None, differ: list[str]) -> str:
     column = opposed or (differ[0] if differ else None)
     if column is not None:
-        return f"Decide whose taste counts before training: tastes differ by `{column}`."
+        return f"Decide whose preference counts before training: preferences differ by `{column}`."
     return (
-        "Decide whose taste counts before training, and add a `group` column that says "
-        "which camp a rater is in."
+        "Decide whose preference counts before training, and add a `group` column that says "
+        "which subgroup a rater is in."
         if number > 1
         else ""
     )
@@ -493,7 +495,7 @@ def _hidden_charts(have: Features, hidden: LatentGroups | None, number: int) -> 
     ]
     chart = alt.Chart(alt.Data(values=rows)).mark_bar()
     chart = chart.encode(
-        x=alt.X("weight:Q", title="weight: right of 0, the camp likes more of it"),
+        x=alt.X("weight:Q", title="weight: right of 0, the subgroup likes more of it"),
         y=alt.Y(
             "feature:N",
             title=None,
@@ -505,15 +507,15 @@ def _hidden_charts(have: Features, hidden: LatentGroups | None, number: int) -> 
         tooltip=["name:N", "feature:N", alt.Tooltip("weight:Q", format=".2f")],
     )
     about = (
-        f"What {hidden.units} of each camp reward, by features that have a name; the ones on "
-        "which camps differ most."
+        f"What {hidden.units} of each subgroup reward, by features that have a name; the ones on "
+        "which subgroups differ most."
     )
     return [
         Chart(
             chart.properties(height=34 * max(2, len(shown))),
-            "subgroups-tastes",
+            "subgroups-preferences",
             about,
-            "Bars of feature weights by camp.",
+            "Bars of feature weights by subgroup.",
         )
     ]
 
@@ -531,7 +533,7 @@ def _number_chart(hidden: LatentGroups | None, gains: list[Estimate]) -> Chart:
     return Chart(
         chart,
         "subgroups-number",
-        "A further taste is believed where its interval lies right of the line.",
+        "A further preference is believed where its interval lies right of the line.",
     )
 
 
@@ -568,7 +570,7 @@ def _known_charts(sides: Mapping[str, Column]) -> list[Chart]:
         height = 40 * max(2, len(order))
         about = (
             f"Whether a model fitted to one {name} ranks another's held-out pairs right; red "
-            "is worse than a coin."
+            "is worse than chance."
         )
         charts.append(
             Chart(
@@ -592,7 +594,7 @@ def _examples(
             Example(
                 int(hidden.row_S[s]),
                 float(gap_S[s]),
-                "camp A would say so with {:.0%}, camp B with {:.0%}".format(*chance_SK[s]),
+                "subgroup A would say so with {:.0%}, subgroup B with {:.0%}".format(*chance_SK[s]),
             )
             for s in np.argsort(-gap_S)[:SHOWN]
         ]
@@ -611,4 +613,4 @@ def _examples(
     ]
 
 
-FINDING = FindingSpec("Do people with opposed tastes judge together?", subgroups)
+FINDING = FindingSpec("Do people with opposed preferences judge together?", subgroups)

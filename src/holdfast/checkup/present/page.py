@@ -40,7 +40,7 @@ QUIET = {
 
 
 def page_of(checkup: Checkup) -> Page:
-    """The whole page, worst finding first; within a light in the order of the table."""
+    """The whole page, worst finding first; within a severity in the order of the table."""
     names = sorted(
         (n for n, f in checkup.findings.items() if f.severity is not Severity.NOT_APPLICABLE),
         key=lambda n: _rank(checkup.findings[n]),
@@ -58,21 +58,28 @@ def page_of(checkup: Checkup) -> Page:
 
 
 def lead(checkup: Checkup) -> str:
-    """What was looked at, how many lights of each kind, and the advice, in sentences."""
-    data, lights = checkup.data, Counter(finding.severity for finding in checkup.findings.values())
+    """What was looked at, how many severities of each kind, and the advice, in sentences."""
+    data, severities = (
+        checkup.data,
+        Counter(finding.severity for finding in checkup.findings.values()),
+    )
     looked = (
         count(data.total, "comparison")
         if len(data) == data.total
         else f"{len(data):,} of {count(data.total, 'comparison')}"
     )
     flagged = [
-        count(lights[severity], *words) for severity, words in FLAGGED.items() if lights[severity]
+        count(severities[severity], *words)
+        for severity, words in FLAGGED.items()
+        if severities[severity]
     ]
     verdict = (
         f"{' and '.join(flagged)} in {looked}." if flagged else f"No fault was found in {looked}."
     )
     quiet = [
-        count(lights[severity], *words) for severity, words in QUIET.items() if lights[severity]
+        count(severities[severity], *words)
+        for severity, words in QUIET.items()
+        if severities[severity]
     ]
     rest = f" {', but '.join(quiet) if not flagged else ' and '.join(quiet)}." if quiet else ""
     return (

@@ -12,14 +12,14 @@ def percent(value: float | Estimate | None, digits: int = 1) -> str:
 
 
 def span(estimate: Estimate, *, as_percent: bool = True, digits: int = 1) -> str:
-    """ " (95%: 10.1% to 14.6%)", or nothing where there is no interval."""
+    """ " (95% CI 10.1% to 14.6%)", or nothing where there is no interval."""
     if estimate.low is None or estimate.high is None:
         return ""
     low, high = (
         percent(v, digits) if as_percent else f"{v:.{digits}f}"
         for v in (estimate.low, estimate.high)
     )
-    return f" ({100 * estimate.level:.0f}%: {low} to {high})"
+    return f" ({100 * estimate.level:.0f}% CI {low} to {high})"
 
 
 def count(n: int, one: str, many: str | None = None) -> str:

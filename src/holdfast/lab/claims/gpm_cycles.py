@@ -28,7 +28,7 @@ from torch import Tensor
 
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import all_of, bounded, equivalent, separated
-from holdfast.lab.worlds import cycles as circles
+from holdfast.lab.worlds import cycles as cycles
 from holdfast.lab.worlds.cycles import PROMPTS, agreement, gold_logits, noisy_pairs
 from holdfast.rewards.bradley_terry import difference
 from holdfast.rewards.general_preference import gated, skew_score
@@ -161,7 +161,7 @@ def self_plays(seeds: Sequence[int], *, rounds: int) -> Measured:
 CIRCLES = ("circle of 3", "circle of 4", "circle of 6")
 SHARED: dict[str, Any] = {
     "methods": ("gpo",),
-    "world": circles,
+    "world": cycles,
     "measure": agreements,
     "of": AGREEMENT,
     "sweep": {"world": (*CIRCLES, "ladder of 4", "ladder of 6")},
@@ -173,7 +173,7 @@ ON_CIRCLES, ON_LADDERS = {"world": CIRCLES}, {"world": ("ladder of 4", "ladder o
 CLAIMS = (
     Claim(
         says=(
-            "On clean circles a general preference model of dimension 4 or 6 agrees with gold "
+            "On clean cycles a general preference model of dimension 4 or 6 agrees with gold "
             "on more than 95% of pairs."
         ),
         verdict=all_of(
@@ -189,7 +189,7 @@ CLAIMS = (
     ),
     Claim(
         says=(
-            "On the same circles a Bradley-Terry reward is at chance, 40% to 60% of pairs, "
+            "On the same cycles a Bradley-Terry reward is at chance, 40% to 60% of pairs, "
             "and so below what a ranking could reach."
         ),
         verdict=bounded("bradley_terry", AGREEMENT, low=0.4, high=0.6, at=ON_CIRCLES),
@@ -198,7 +198,7 @@ CLAIMS = (
     ),
     Claim(
         says=(
-            "Unit vectors of dimension 2 get stuck: on circles of 4 and 6 they stay more than "
+            "Unit vectors of dimension 2 get stuck: on cycles of 4 and 6 they stay more than "
             "10 points behind dimension 4."
         ),
         verdict=separated(
@@ -242,7 +242,7 @@ CLAIMS = (
             "the rewards that fit them best."
         ),
         methods=("gpo",),
-        world=circles,
+        world=cycles,
         measure=self_plays,
         of=EXPLOITABLE,
         sweep={"rounds": (100, 1000)},

@@ -1,17 +1,17 @@
-"""MaxMin-RLHF: camps among raters found by expectation maximization, and a policy for the
+"""MaxMin-RLHF: subgroups among raters found by expectation maximization, and a policy for the
 worst-served one
 
-Raters: 100 of two camps, 80 and 20; linear rewards over 8 features, both of length 2, at a cosine
-of -1/2; every rater gives so many labels by Bradley-Terry, on differences of features drawn from a
-normal. Camps are matched to groups so that they agree best. Accuracy is the share of 4,000 fresh
-pairs on which a reward ranks as the camp's own does; "soft" and "hard" are the two E-steps, with 5
-starts each.
+Raters: 100 of two subgroups, 80 and 20; linear rewards over 8 features, both of length 2, at a
+cosine of -1/2; every rater gives so many labels by Bradley-Terry, on differences of features drawn
+from a normal. Subgroups are matched to groups so that they agree best. Accuracy is the share of
+4,000 fresh pairs on which a reward ranks as the subgroup's own does; "soft" and "hard" are the two
+E-steps, with 5 starts each.
 
 Policies: 16 prompts with 10 answers, uniform reference, beta 1/2, rewards as gains over the
 reference; the same raters give 10 labels each. Arms: the max-min policy on the rewards that EM
 found, on the true ones, on the pooled reward of all raters (what plain RLHF has), on the true
-rewards weighted by the camps' shares, and on each answer's smaller reward. All are measured by the
-true rewards, exactly. With a `cosine` of 0.9 the camps nearly agree.
+rewards weighted by the subgroups' shares, and on each answer's smaller reward. All are measured by
+the true rewards, exactly. With a `cosine` of 0.9 the subgroups nearly agree.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ import numpy as np
 
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import bounded, equivalent, separated
-from holdfast.lab.worlds import subgroups as camps
+from holdfast.lab.worlds import subgroups as subgroups
 from holdfast.lab.worlds.subgroups import CAMP_R, FEATURES, labels, tastes
 from holdfast.pluralism.maxmin import gains, maxmin, policy_for
 from holdfast.pluralism.mixture import hard, mixture, soft
 
 PLACED, MINORS, MAJORS = (
-    "raters put in their camp",
+    "raters put in their subgroup",
     "accuracy for the minority",
     "accuracy for the majority",
 )
 WORST, MAJOR, VALUE = (
-    "reward of the worse-served camp",
+    "reward of the worse-served subgroup",
     "reward of the majority",
     "worst reward minus beta KL",
 )
 BETA = 0.5
 
 
-def found_camps(seeds: Sequence[int], *, labels_each: int) -> Measured:
+def found_subgroups(seeds: Sequence[int], *, labels_each: int) -> Measured:
     out: dict[str, dict[str, list[float]]] = {}
     for seed in seeds:
         rng = np.random.default_rng([seed, 0])
@@ -108,15 +108,15 @@ def policies(seeds: Sequence[int], *, cosine: float) -> Measured:
 
 EM: dict[str, Any] = {
     "methods": (),
-    "world": camps,
-    "measure": found_camps,
+    "world": subgroups,
+    "measure": found_subgroups,
     "sweep": {"labels_each": (1, 2, 5, 10, 30)},
     "seeds": range(20),
     "chunk": 10,
 }
 POLICY: dict[str, Any] = {
     "methods": (),
-    "world": camps,
+    "world": subgroups,
     "measure": policies,
     "sweep": {"cosine": (-0.5, 0.9)},
     "seeds": range(20),
@@ -129,7 +129,7 @@ PAPER = (
 
 CLAIMS = (
     Claim(
-        says="With 10 labels a rater or more, EM puts over 90% of raters in their camp.",
+        says="With 10 labels a rater or more, EM puts over 90% of raters in their subgroup.",
         of=PLACED,
         verdict=bounded("EM, soft", PLACED, low=0.9, at={"labels_each": (10, 30)}),
         **EM,
@@ -141,7 +141,7 @@ CLAIMS = (
         ),
         of=PLACED,
         verdict=bounded("EM, soft", PLACED, high=0.8, at={"labels_each": 1}),
-        notes="So EM over pairs whose raters are not known cannot be trusted to find camps.",
+        notes="So EM over pairs whose raters are not known cannot be trusted to find subgroups.",
         **EM,
     ),
     Claim(
@@ -176,8 +176,8 @@ CLAIMS = (
     ),
     Claim(
         says=(
-            "On opposed camps the max-min policy on EM's rewards serves the worse-served camp "
-            "better than one pooled reward does."
+            "On opposed subgroups the max-min policy on EM's rewards serves the worse-served "
+            "subgroup better than one pooled reward does."
         ),
         of=WORST,
         verdict=separated(
@@ -188,7 +188,7 @@ CLAIMS = (
     ),
     Claim(
         says=(
-            "It does not compromise the majority: on opposed camps the majority's reward is "
+            "It does not compromise the majority: on opposed subgroups the majority's reward is "
             "within 0.1 of that under one pooled reward."
         ),
         of=MAJOR,
@@ -199,7 +199,7 @@ CLAIMS = (
         **POLICY,
     ),
     Claim(
-        says="Where the camps nearly agree the majority is not compromised: within 0.1.",
+        says="Where the subgroups nearly agree the majority is not compromised: within 0.1.",
         of=MAJOR,
         verdict=equivalent(
             "max-min, rewards by EM", "one pooled reward", MAJOR, within=0.1, at={"cosine": 0.9}
@@ -208,13 +208,13 @@ CLAIMS = (
     ),
     Claim(
         says=(
-            "Splitting people who nearly agree hurts: there even the worse-served camp has "
+            "Splitting people who nearly agree hurts: there even the worse-served subgroup has "
             "less than under one pooled reward."
         ),
         of=WORST,
         verdict=separated("one pooled reward", "max-min, rewards by EM", WORST, at={"cosine": 0.9}),
         notes=(
-            "Each camp's reward is learned from fewer labels, and camps that are not there "
+            "Each subgroup's reward is learned from fewer labels, and subgroups that are not there "
             "are found. Ask `held_out` first."
         ),
         **POLICY,

@@ -1,4 +1,4 @@
-"""Nash-MD and its step size, and who circles in a game without a KL term.
+"""Nash-MD and its step size, and who cycles in a game without a KL term.
 
 World: random 10 x 10 games. With a KL term (beta 0.1) Nash-MD mixes its opponent with the
 reference; a constant step of 0.3 ends beside the equilibrium, the theorem's steps 2 / (beta (t +

@@ -1,4 +1,4 @@
-"""Self-play on text where preferences go around.
+"""Self-play on text where preferences are cyclic.
 
 World: the text world, 16 held-out prompts looked at; an answer is one sentence, and its first tone
 word decides: warm beats stern (0.8), stern beats playful (0.9), playful beats warm (0.7). The

@@ -1,7 +1,7 @@
 """SPO from samples: REINFORCE on a sequence policy, with the win rate among its own answers as the
 reward
 
-World: all 81 words of four letters judged by three camps whose tastes run in a circle. The policy
+World: all 81 words of four letters judged by three subgroups whose tastes are cyclic. The policy
 writes letter by letter: a softmax over 3 letters at each of 40 prefixes. An update draws 16 words,
 asks once about each pair of them (the answer is drawn, 0 or 1), rewards a word by its wins over the
 other 15, and steps by 0.5 along REINFORCE's estimate with the batch's mean as the baseline; 4,000
@@ -24,8 +24,8 @@ from scipy.special import log_softmax
 from holdfast.games import exploitability
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import all_of, separated
-from holdfast.lab.worlds import letter_subgroups as letter_camps
-from holdfast.lab.worlds.letter_subgroups import LENGTH, LETTERS, camps, rewards
+from holdfast.lab.worlds import letter_subgroups as letter_subgroups
+from holdfast.lab.worlds.letter_subgroups import LENGTH, LETTERS, rewards, subgroups
 from holdfast.stats.arrays import Floats
 
 LOSS = "exploitability"
@@ -75,7 +75,7 @@ def wins(pref_AA: Floats, rng: np.random.Generator) -> Reward:
 def routes(seeds: Sequence[int]) -> Measured:
     found: dict[str, list[float]] = {}
     for seed in seeds:
-        game, rng = camps(seed), np.random.default_rng([seed, 0x5A])
+        game, rng = subgroups(seed), np.random.default_rng([seed, 0x5A])
         fitted_A = rewards(game)
         ends = {
             "self-play": reinforce(wins(game.pref_AA, rng), rng),
@@ -92,7 +92,7 @@ def routes(seeds: Sequence[int]) -> Measured:
 
 SHARED: dict[str, Any] = {
     "methods": ("spo_win_rate",),
-    "world": letter_camps,
+    "world": letter_subgroups,
     "measure": routes,
     "of": LOSS,
     "seeds": range(10),

@@ -1,11 +1,12 @@
 """SPO: self-play with the win rate as the reward, and no reward model.
 
-Worlds: random 10 x 10 games, for the rate; and all 81 words of four letters judged by three camps
-whose tastes run in a circle, for the comparison with a reward model. Self-play is exact Hedge with
-eta = sqrt(2 ln A / T), payoffs in [-1, 1], from the uniform policy; delivered is the average, as in
-the paper, and the last policy beside it. The other route fits Bradley-Terry rewards to the whole
-population and optimizes them, to the end (a pure answer) or with the KL term that suits it best
-(chosen from ten by the true exploitability, which favors it). The uniform policy is the honest bar.
+Worlds: random 10 x 10 games, for the rate; and all 81 words of four letters judged by three
+subgroups whose tastes are cyclic, for the comparison with a reward model. Self-play is exact Hedge
+with eta = sqrt(2 ln A / T), payoffs in [-1, 1], from the uniform policy; delivered is the average,
+as in the paper, and the last policy beside it. The other route fits Bradley-Terry rewards to the
+whole population and optimizes them, to the end (a pure answer) or with the KL term that suits it
+best (chosen from ten by the true exploitability, which favors it). The uniform policy is the
+honest bar.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from holdfast.games import Game, exploitability, solve, spo_win_rate
 from holdfast.games.game import log_softmax
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import Found, Test, all_of, bounded, multiple, separated
-from holdfast.lab.worlds import letter_subgroups as letter_camps
+from holdfast.lab.worlds import letter_subgroups as letter_subgroups
 from holdfast.lab.worlds import random_games
-from holdfast.lab.worlds.letter_subgroups import camps, rewards
+from holdfast.lab.worlds.letter_subgroups import rewards, subgroups
 from holdfast.lab.worlds.random_games import random_game, slope
 
 LOSS, SHARE = "exploitability", "exploitability over the bound"
@@ -70,7 +71,7 @@ def routes(seeds: Sequence[int]) -> Measured:
     )
     found: dict[str, list[float]] = {arm: [] for arm in arms}
     for seed in seeds:
-        game = camps(seed)
+        game = subgroups(seed)
         uniform = exploitability(game, np.full(len(game), 1 / len(game)))
         end = solve(
             game,
@@ -135,11 +136,11 @@ CLAIMS = (
     ),
     Claim(
         says=(
-            "Where camps disagree in a circle, self-play's average is half as exploitable or "
+            "Where subgroups disagree in a cycle, self-play's average is half as exploitable or "
             "less than a reward model's optimum, tuned."
         ),
         methods=("spo_win_rate",),
-        world=letter_camps,
+        world=letter_subgroups,
         measure=routes,
         of=LOSS,
         seeds=range(20),
@@ -160,7 +161,7 @@ CLAIMS = (
             "It beats the uniform policy too, which already beats optimizing the reward to the end."
         ),
         methods=("spo_win_rate",),
-        world=letter_camps,
+        world=letter_subgroups,
         measure=routes,
         of=LOSS,
         seeds=range(20),

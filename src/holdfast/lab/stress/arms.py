@@ -15,9 +15,8 @@ FLAWS = {  # short name -> holdfast.data.corrupt
     "length": "flip_by_length",
     "group": "flip_by_group",
     "rater": "flip_by_rater",
-    "cycle": "cycles",
+    "cycles": "cycles",
 }
-ALIASES = {"flips": "uniform", "flip": "uniform", "cycles": "cycle", "groups": "group"}
 ABOVE_HALF = 0.49  # the highest flip rate that a method can be told
 
 
@@ -45,10 +44,9 @@ class Arm:
 
 
 def flaw_named(name: str) -> str:
-    short = ALIASES.get(name, name)
-    if short not in FLAWS:
+    if name not in FLAWS:
         raise OptionError(f"there is no flaw {name!r}", hint=f"one of {', '.join(FLAWS)}")
-    return short
+    return name
 
 
 def arm_named(text: str) -> Arm:

@@ -78,7 +78,7 @@ def stress(
     Args:
         data: whatever `holdfast.read` takes; "text-world" for the demo's world of text; "world" for
             exact tables.
-        flaw: uniform, length, group, rater or cycle; several are planted one at a time.
+        flaw: uniform, length, group, rater or cycles; several are planted one at a time.
         rates: the rates, in rising order; the lowest is what falls are measured from.
         methods: names of the table, each with settings of its own if wanted, an average last:
             "rdpo:flip_rate=0.2", "dpo:reduction=groups".

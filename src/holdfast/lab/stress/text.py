@@ -340,13 +340,13 @@ def accuracy(
 
 
 def plant(rows: Sequence[Row], flaw: str, rate: float, seed: int, known: bool) -> corrupt.Planting:
-    """The flaw, by its short name. Circles close over answers to other prompts where no prompt has
+    """The flaw, by its short name. Cycles close over answers to other prompts where no prompt has
     three answers of its own. `known`: the rows are of the text world, which says of each
     comparison, as it then is, what it knows."""
     try:
         flawed, planted = corrupt.FLAWS[FLAWS[flaw]](rows, rate=rate, seed=seed)
     except DataError:
-        if flaw != "cycle":
+        if flaw != "cycles":
             raise
         flawed, planted = corrupt.triples(rows, rate=rate, seed=seed)
     return tuple(text.judged(flawed)) if known else flawed, planted

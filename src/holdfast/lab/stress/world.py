@@ -163,15 +163,15 @@ def plant(world: World, labels: Labels, flaw: str, rate: float) -> Labels:
         return flip_by_rater(
             world, labels, [min(1.0, 2 * rate * k / (RATERS - 1)) for k in range(RATERS)]
         )
-    if flaw == "cycle":
+    if flaw == "cycles":
         return cyclic(world, labels, rate)
     raise DataError(
-        f"the world cannot plant {flaw!r}", hint="uniform, length, group, rater or cycle"
+        f"the world cannot plant {flaw!r}", hint="uniform, length, group, rater or cycles"
     )
 
 
 def cyclic(world: World, labels: Labels, rate: float) -> Labels:
-    """In a share `rate` of the prompts preferences run in a circle: an answer beats the half of the
+    """In a share `rate` of the prompts preferences are cyclic: an answer beats the half of the
     others that follow it, nine times in ten."""
     prompts, answers = world.reward_WSA.shape[1:]
     rngs = generators(world.seeds, "cycles")

@@ -1,4 +1,4 @@
-"""Answers whose preferences run in circles: to each prompt, a few answers spread evenly on a circle
+"""Answers whose preferences are cyclic: to each prompt, a few answers spread evenly on a circle
 of its own; and ladders beside them.
 
 On a circle the gold log-odds of answer i over j are size x sin(angle_j - angle_i): each answer

@@ -1,5 +1,5 @@
-"""The text world with preferences that go around: what counts in an answer is the tone of its first
-tone word.
+"""The text world with preferences that are cyclic: what counts in an answer is the tone of its
+first tone word.
 
     warm beats stern with 0.8, stern beats playful with 0.9, playful beats warm with 0.7; an answer
     without one loses to all with 0.95

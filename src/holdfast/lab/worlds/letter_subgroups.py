@@ -1,9 +1,9 @@
-"""Sequences of four letters judged by three equal camps, whose tastes are one another's turned
-around: every majority runs in a circle.
+"""Sequences of four letters judged by three equal subgroups, whose tastes are one another's turned
+around: every majority is cyclic.
 
-A camp scores an answer by its counts of the three letters with weights (1, 0.3, -1) and some noise
-of its own for each answer, turned by one letter from camp to camp; it prefers the higher score, and
-`pref_AA` is the share of camps that do (1/2 for a draw).
+A subgroup scores an answer by its counts of the three letters with weights (1, 0.3, -1) and some
+noise of its own for each answer, turned by one letter from subgroup to subgroup; it prefers the
+higher score, and `pref_AA` is the share of subgroups that do (1/2 for a draw).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from holdfast.stats.arrays import Floats
 LETTERS, LENGTH, WEIGHTS = 3, 4, (1.0, 0.3, -1.0)
 
 
-def camps(seed: int, *, noise: float = 0.2) -> Game:
+def subgroups(seed: int, *, noise: float = 0.2) -> Game:
     """The game over all 81 answers."""
     rng = np.random.default_rng([seed, 0x1E77])
     words = np.array(list(product(range(LETTERS), repeat=LENGTH)))

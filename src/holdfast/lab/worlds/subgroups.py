@@ -1,4 +1,4 @@
-"""Raters of two camps: linear rewards over the same features, at a given cosine, and labels by
+"""Raters of two subgroups: linear rewards over the same features, at a given cosine, and labels by
 Bradley-Terry.
 """
 
@@ -11,11 +11,11 @@ from scipy.special import expit
 from holdfast.stats.arrays import Floats
 
 RATERS, MINORITY, FEATURES, NORM = 100, 20, 8, 2.0
-CAMP_R = (np.arange(RATERS) >= RATERS - MINORITY).astype(int)  # the majority is camp 0
+CAMP_R = (np.arange(RATERS) >= RATERS - MINORITY).astype(int)  # the majority is subgroup 0
 
 
 def tastes(rng: np.random.Generator, cosine: float) -> Floats:
-    """Each camp's reward: 2 x features, both of length 2."""
+    """Each subgroup's reward: 2 x features, both of length 2."""
     basis_2D = np.linalg.qr(rng.standard_normal((FEATURES, 2)))[0].T
     return NORM * np.stack(
         [basis_2D[0], cosine * basis_2D[0] + np.sqrt(1 - cosine**2) * basis_2D[1]]

@@ -102,8 +102,8 @@ def selfplay(
 ) -> SelfPlay:
     """Improve a policy against its own answers by a judge's verdicts, round by round.
 
-    Against a judge whose preferences run in circles there is no best answer, only a best mixture
-    (the minimax winner); single steps of self-play go around it, and the mixture of all rounds'
+    Against a judge whose preferences are cyclic there is no best answer, only a best mixture
+    (the minimax winner); single steps of self-play are cyclic it, and the mixture of all rounds'
     policies ends nearer. The report shows both.
 
     Args:
