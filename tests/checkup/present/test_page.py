@@ -83,7 +83,7 @@ def test_a_browser_runs_nothing_of_the_data(hostile):
     with Browser() as browser:
         browser.open(folder / "report.html")
         assert browser.errors == []
-        assert browser.request == [(folder / "report.html").as_uri()]
+        assert browser.requests == [(folder / "report.html").as_uri()]
         assert browser.run("document.title").startswith("Check-up of")
         assert (
             browser.run(
