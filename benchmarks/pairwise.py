@@ -142,7 +142,7 @@ def measure(side: str, folder: Path, steps: int, threads: int) -> dict[str, Any]
 def measure_ours(
     folder: Path, rows: list[dict[str, Any]], steps: int, scratch: str
 ) -> dict[str, Any]:
-    """The training door itself: its checks, metrics and record are inside the time, and reading,
+    """`train` itself: its checks, metrics and record are inside the time, and reading,
     hashing and the reference in the peak.
     """
     import torch

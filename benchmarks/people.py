@@ -6,7 +6,8 @@ python benchmarks/people.py insurance insurance.csv    # medical costs
 python benchmarks/people.py films movies.csv           # FiveThirtyEight, Bechdel test
 python benchmarks/people.py ballots elections.jsonl    # preferential ballots: candidates, and
                                                        [count, [candidates from 1]]
-python benchmarks/people.py camps pairs.jsonl          # comparisons with a `rater` (and a `group`)
+python benchmarks/people.py subgroups pairs.jsonl          # comparisons with a `rater` (and a
+                                                           `group`)
 python benchmarks/people.py trilemma pairs.jsonl       # the same, few answers: a policy is trained
                                                        on some raters and measured on others
 """
@@ -187,17 +188,17 @@ def films(path: Path, orders: int) -> None:
 
 
 def ballots(path: Path, orders: int) -> None:
-    """Half of a contest's candidates chosen from 300 complete ballots, swapped against a random
+    """Half of an election's candidates chosen from 300 complete ballots, swapped against a random
     half of them, judged by all ballots.
     """
-    contests = pd.read_json(path, lines=True).to_dict("records")
-    contests = [
+    elections = pd.read_json(path, lines=True).to_dict("records")
+    elections = [
         (len(c["candidates"]), [(n, b) for n, b in c["ballots"] if len(b) == len(c["candidates"])])
-        for c in contests
+        for c in elections
     ]
-    contests = [(m, cast) for m, cast in contests if m >= 6 and sum(n for n, _ in cast) >= 300]
+    elections = [(m, cast) for m, cast in elections if m >= 6 and sum(n for n, _ in cast) >= 300]
     out.print(
-        f"{len(contests)} contests of 6 to {max(m for m, _ in contests)} candidates with "
+        f"{len(elections)} elections of 6 to {max(m for m, _ in elections)} candidates with "
         "300 complete ballots or more"
     )
     shown = Table(
@@ -205,12 +206,12 @@ def ballots(path: Path, orders: int) -> None:
         "score function",
         "plain",
         "with quota",
-        "quota's gain, 95% over contests",
+        "quota's gain, 95% over elections",
         title="quality, by all complete ballots",
     )
     for share in (0.0, 0.25, 0.5):
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in RULES}
-        for at, (m, cast) in enumerate(contests):
+        for at, (m, cast) in enumerate(elections):
             weight_V, all_VM = (
                 np.array([n for n, _ in cast], float),
                 np.argsort([[c - 1 for c in b] for _, b in cast], axis=1),
@@ -354,13 +355,13 @@ def trained(path: Path, orders: int) -> None:
 
 
 def subgroups(path: Path, orders: int) -> None:
-    """How many camps held-out raters believe in, what sets them apart, and whom a pooled reward
-    represents.
+    """How many preference subgroups held-out raters believe in, what sets them apart, and whom a
+    pooled reward represents.
     """
     data = Comparisons.of(read(path).rows)
     x_ND, rater_N = features_of(data), data.rater.code_N
     shown = Table(
-        "camps",
+        "subgroups",
         "log-likelihood a rater, held out",
         "gain over one, with its standard error",
         "shares",
@@ -380,14 +381,15 @@ def subgroups(path: Path, orders: int) -> None:
     out.print(shown)
     two = mixture(x_ND, rater_N, k=2)
     out.print(
-        f"two camps favor different answers in {two.disagreement(x_ND)[0, 1]:.1%} of the pairs"
+        f"two subgroups favor different answers in {two.disagreement(x_ND)[0, 1]:.1%} of the pairs"
     )
     answers = list(dict.fromkeys([*data.chosen, *data.rejected]))
     if len(answers) == two.theta_KD.shape[1] <= 12:
         for k in range(2):
             order = np.argsort(-two.theta_KD[k])
             out.print(
-                f"camp {k + 1} ({two.share_K[k]:.0%}): " + " > ".join(answers[i] for i in order),
+                f"subgroup {k + 1} ({two.share_K[k]:.0%}): "
+                + " > ".join(answers[i] for i in order),
                 highlight=False,
             )
     if data.group.given:
@@ -419,7 +421,7 @@ WHAT = {
     "insurance": insurance,
     "films": films,
     "ballots": ballots,
-    "camps": subgroups,
+    "subgroups": subgroups,
     "trilemma": trained,
 }
 

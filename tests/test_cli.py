@@ -1,5 +1,5 @@
 """The command line: every verb answers --help, a mistake ends in one readable message and status 2,
-and the doors lead somewhere.
+and each verb calls its function.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ STILL_CYCLIC = {
     "files": [{"evaluation.evaluation", "evaluation.page"}],
     "modules": [],
 }
-FACES = ("holdfast", "holdfast.__main__", "holdfast.cli")  # they open every door
+FACES = ("holdfast", "holdfast.__main__", "holdfast.cli")  # they import every verb
 
 
 def files(root: Path) -> dict[str, Path]:
@@ -92,7 +92,7 @@ def graph() -> dict[str, set[str]]:
 
 @pytest.fixture(scope="module")
 def modules(graph: dict[str, set[str]]) -> dict[str, set[str]]:
-    """Which folder imports which; the doors that nobody imports are left out."""
+    """Which folder imports which; the faces, which nobody imports, are left out."""
     found: dict[str, set[str]] = {}
     for name, others in graph.items():
         if name not in FACES:

@@ -133,9 +133,9 @@ def test_facts_are_plain_data(name: str):
 
 
 def test_an_unknown_page_is_refused_with_a_near_one():
-    for door in (pages.page, pages.facts):
+    for function in (pages.page, pages.facts):
         with pytest.raises(OptionError, match="did you mean dpo"):
-            door("dppo")
+            function("dppo")
 
 
 def test_cells_cannot_break_a_table():

@@ -185,7 +185,7 @@ def test_gradients_of_dpo_and_rdpo_agree_in_every_token():
 @pytest.mark.parametrize("i", range(N))
 def test_cdpo_is_not_what_sigmoid_with_label_smoothing_does_there(i: int):
     """TRL's `sigmoid` no longer reads `label_smoothing`; `cdpo` does. The mixture it stands for is
-    made of TRL's own loss on the pair and on the pair the other way round."""
+    made of TRL's own loss on the pair and on the swapped pair."""
     pairs = row(PAIRS, i)
     swapped = Pairs(pairs.rejected, pairs.chosen)
     unread = trl_dpo(pairs, "sigmoid", beta=0.3, label_smoothing=0.2)

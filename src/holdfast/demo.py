@@ -6,7 +6,7 @@ the check-up of these pairs, which is not told; then DPO, rDPO told the flip rat
 same pairs before the flips as the yardstick. The report says what came out, whatever it is. The
 settings were chosen by looking at the yardstick alone, and are the same for all three.
 
-Everything goes through the doors that users have: files of rows, `check`, `train`, `evaluate`. Each
+Everything goes through what users have: files of rows, `check`, `train`, `evaluate`. Each
 run under `runs/` can be run again by itself.
 """
 

@@ -369,8 +369,8 @@ def usage(method: Method) -> str:
     flags = "".join(f" {flag(name)} {value:g}" for name, value in defaults(method).items())
     options = "".join(f", {name}={value:g}" for name, value in defaults(method).items())
     module = method.objective.__module__
-    room = "holdfast.preference" if module.startswith("holdfast.preference.") else module
-    call = f"{room}.{method.name}({kind(method)}{', memory' if method.memory else ''}{options})"
+    where = "holdfast.preference" if module.startswith("holdfast.preference.") else module
+    call = f"{where}.{method.name}({kind(method)}{', memory' if method.memory else ''}{options})"
     said = [
         f'"{method.name}"',
         'model="MODEL"',

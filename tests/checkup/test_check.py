@@ -1,4 +1,4 @@
-"""The door: reads, sets aside and counts, samples with a seed, writes JSON, refuses what holds
+"""`check`: reads, skips and counts, samples with a seed, writes JSON, refuses what holds
 nothing.
 """
 

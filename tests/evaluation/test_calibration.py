@@ -20,7 +20,7 @@ def test_by_hand():
         and found.accuracy.value == 0.75
         and found.brier.value == pytest.approx(0.19)
     )
-    assert found.surprise.value == pytest.approx((3 * math.log(1.25) + math.log(5)) / 4)
+    assert found.log_loss.value == pytest.approx((3 * math.log(1.25) + math.log(5)) / 4)
     (only,) = found.bins
     assert (
         only.n == 4
@@ -67,6 +67,6 @@ def test_odd_rows():
     assert found.n == 2 and found.accuracy.value == 0.5 and found.ece == 0 and found.scale is None
     assert calibration([2.0, 3.0]).scale is None
     assert best_scale(np.array([1.0, -1.0, -1.0])) < 0
-    assert math.isfinite(calibration([1e9, -1e9]).surprise.value)
+    assert math.isfinite(calibration([1e9, -1e9]).log_loss.value)
     with pytest.raises(ValueError, match="no pair"):
         calibration([math.nan])

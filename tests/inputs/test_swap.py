@@ -1,4 +1,4 @@
-"""The label the other way round, of rows and of batches: one meaning."""
+"""Swapped pairs, as rows and as batches: one meaning."""
 
 from __future__ import annotations
 

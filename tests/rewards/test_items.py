@@ -78,24 +78,24 @@ def test_a_planted_circle_is_found_by_one_kind_and_not_by_the_other(answers: int
     assert ranked.log_loss > found.log_loss + 0.1
 
 
-def test_coverage_of_the_truth_by_held_out_surprise():
-    """Out of fold, the kind that holds the truth is the less surprised: general preference on
+def test_coverage_of_the_truth_by_held_out_log_loss():
+    """Out of fold, the kind that holds the truth has the lower log loss: general preference on
     cycles, Bradley-Terry on a ladder.
     """
     strength = np.random.default_rng(0).normal(size=12)
     worlds = {"circle": circle(12), "ladder": np.subtract.outer(strength, strength)}
-    surprise = {}
+    log_loss = {}
     for world, logit_AA in worlds.items():
         winners, losers = drawn(logit_AA, 1500, 7)
         for kind in ("bradley_terry", "general_preference"):
             held = cross_validate(winners, losers, kind=kind, ridge=3.0)
             assert np.isfinite(held).all()
-            surprise[world, kind] = np.log1p(np.exp(-held)).mean()
-    assert surprise["circle", "general_preference"] < surprise["circle", "bradley_terry"] - 0.2
+            log_loss[world, kind] = np.log1p(np.exp(-held)).mean()
+    assert log_loss["circle", "general_preference"] < log_loss["circle", "bradley_terry"] - 0.2
     assert (
-        surprise["ladder", "bradley_terry"]
-        < surprise["ladder", "general_preference"]
-        < surprise["ladder", "bradley_terry"] + 0.03
+        log_loss["ladder", "bradley_terry"]
+        < log_loss["ladder", "general_preference"]
+        < log_loss["ladder", "bradley_terry"] + 0.03
     )
 
 

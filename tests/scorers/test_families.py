@@ -366,7 +366,7 @@ def test_no_forward_holds_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(seen) <= 2 * 6  # on each path at most one for each side and set of branches
 
 
-# ------------------------------------------------------------ the doors
+# ------------------------------------------------------------ the public functions
 
 
 def test_score_gives_the_true_loss_of_a_llama_against_a_stablelm(tiny_tokenizer: Any) -> None:

@@ -1,4 +1,6 @@
-"""Models that cannot be packed, and ropes that depend on length, through every door that trains."""
+"""Models that cannot be packed, and ropes that depend on length, through every function that
+trains.
+"""
 
 from __future__ import annotations
 

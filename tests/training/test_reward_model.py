@@ -77,7 +77,7 @@ def test_it_learns_and_says_how_well_on_held_out_rows(runs: dict[str, Any], kind
         held["n"] == 12 and held["accuracy"]["value"] > 0.8 and held["accuracy"]["low"] is not None
     )
     assert {
-        "surprise",
+        "log_loss",
         "brier",
         "ece",
         "ece_perfect",

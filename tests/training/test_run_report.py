@@ -31,7 +31,7 @@ def test_a_finished_run_leaves_its_page(run):
     assert lead(run.record)[:20] in html and "PNG</a>" not in html
     titles = [section.title for section in run_page(METHODS["dpo"], run).sections]
     assert titles[:2] == ["What it learned", "How it ranks"] and titles[-1] == "How it was made"
-    assert "Whom the adversary weighs" not in titles  # the mean has none
+    assert "How the reduction weighs rows" not in titles  # the mean has none
 
 
 def test_curves_are_the_metrics(run):
@@ -85,3 +85,12 @@ def test_long_curves_are_thinned_to_means():
 
 def test_a_reward_model_keeps_its_own_page(run):
     assert json.loads((run.out / "run.json").read_text())["task"] == "policy"
+
+
+def test_how_it_was_made_says_the_average_and_what_was_changed(tiny_model_dir, pair_rows, tmp_path):
+    how = {"max_steps": 1, "batch_size": 4, "average": "constant:length=7"}
+    run = train("sft", model=str(tiny_model_dir), data=pair_rows, out=tmp_path / "run", **how)
+    made = run_page(METHODS["sft"], run).sections[-1].tables[0]
+    values = dict(made.rows)
+    assert values["average"] == "constant:length=7" and values["max_steps"] == "1"
+    assert "None" not in values.values() and "adam_beta1" not in values

@@ -1,4 +1,4 @@
-"""Contests of public sets, and others between the same sides."""
+"""Matches of public sets, and others between the same sides."""
 
 from __future__ import annotations
 

@@ -334,7 +334,7 @@ def _rebuilt(
     turned: set[int],
     added: Mapping[int, Sequence[Row]],
 ) -> Planting:
-    """The rows with some turned around and some added behind others."""
+    """The rows with some inverted and some added behind others."""
     out: list[Row] = []
     changed: list[int] = []
     for i, row in enumerate(rows):

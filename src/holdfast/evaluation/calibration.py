@@ -1,4 +1,4 @@
-"""Does a model of pairs know how sure it may be? Accuracy, surprise, and calibration, with
+"""Does a model of pairs know how sure it may be? Accuracy, log loss, and calibration, with
 intervals over prompts.
 
 A pair's log-odds s that its chosen answer wins give a prediction (the sign of s) made with
@@ -50,19 +50,19 @@ class Calibration:
 
     Attributes:
         accuracy: share of pairs whose chosen answer the model prefers; an exact tie counts half
-        surprise: mean of -log P(chosen wins), nats; ln 2 = 0.693 knows nothing
+        log_loss: mean of -log P(chosen wins), nats; ln 2 = 0.693 knows nothing
         brier: mean squared error of P(chosen wins)
         ece: expected calibration error
         ece_perfect: the mean ECE of a perfectly calibrated model on these rows
         ece_p: share of such a model's draws with as large an ECE
-        scale: what log-odds should be multiplied by to surprise least; below 1 is overconfident.
-            None where none is best: all right or all wrong
+        scale: what log-odds should be multiplied by for the least log loss; below 1 is
+            overconfident. None where none is best: all right or all wrong
         bins: the reliability curve; empty bins are left out
     """
 
     n: int
     accuracy: Estimate
-    surprise: Estimate
+    log_loss: Estimate
     brier: Estimate
     ece: float
     ece_perfect: float
@@ -124,7 +124,7 @@ def calibration(
     return Calibration(
         n=len(logit),
         accuracy=mean_interval(right_N, labels, **how),
-        surprise=mean_interval(np.logaddexp(0, -logit), labels, **how),
+        log_loss=mean_interval(np.logaddexp(0, -logit), labels, **how),
         brier=mean_interval((1 / (1 + np.exp(np.minimum(logit, 700)))) ** 2, labels, **how),
         ece=ece,
         ece_perfect=float(perfect.mean()),
@@ -157,7 +157,7 @@ def best_scale(logit_N: Floats) -> float | None:
     while slope(top) < 0 and top < 1e6:
         top *= 2
     bottom = 0.0
-    if slope(0.0) > 0:  # worse than a coin: the best factor is negative
+    if slope(0.0) > 0:  # worse than chance: the best factor is negative
         bottom = -1.0
         while slope(bottom) > 0 and bottom > -1e6:
             bottom *= 2

@@ -184,7 +184,7 @@ def evaluate(
     Raises:
         DataError: rows that cannot be used. ModelError: models that are not what they say, or do
             not share a vocabulary.
-        NeedError: the rows are contests between names, without texts.
+        NeedError: the rows are matches between names, without texts.
         OptionError: a judge and a reward together, a reward that returns no finite numbers, an
             unknown `by`.
     """

@@ -147,7 +147,7 @@ def _ranking(part: Part) -> Section:
                 ),
                 "ranking-accuracy",
                 "Share of pairs whose chosen answer comes first, with 95% intervals; ties "
-                "count one half. The line is a coin's.",
+                "count one half. The line is chance.",
             )
         )
         rows = [_point(label, estimate) for label, estimate in nats.items()]

@@ -125,7 +125,7 @@ def held_rows(
     seed: int,
 ) -> Held:
     """Read and tokenize. Raises DataError for a row that cannot be used (unless it can be
-    quarantined), OptionError for an unknown `by`, NeedError for contests between names, of which no
+    quarantined), OptionError for an unknown `by`, NeedError for matches between names, of which no
     text is known."""
     quarantine = reading.quarantine_file()
     known = reading.rows(data, quarantine)

@@ -5,12 +5,12 @@
     found = solve(game, optimistic.step, until=1e-6)
     found.pi_A, found.exploitability                     # the policy, and a proof of how good it is
 
-Each solver is one file with two faces: `step`, which moves a table's policy, and a *twin*, a
-pairwise objective in the table of methods that moves a language model likewise. On an exact table
-the twin's minimizer is one step of the solver; the tests check it by numbers.
+Each solver is one file with two faces: `step`, which moves a table's policy, and a *policy
+objective*, a pairwise objective in the table of methods that moves a language model likewise. On an
+exact table its minimizer is one step of the solver; the tests check it by numbers.
 
-What a twin reads, beside chosen and rejected. Rows are drawn anew each round from the policy the
-round begins with:
+What such an objective reads, beside chosen and rejected. Rows are drawn anew each round from the
+policy the round begins with:
 
     columns of a row            input                 what it is
     chosen_win_rate,            win_rate_N2           P(beats an opponent's answer), 0 to 1
@@ -23,7 +23,7 @@ round begins with:
 Who the reference is, whose gap `earlier_gap` is, and who the opponent is, says `ROLES` (see
 `roles.Roles`):
 
-    twin             reference  earlier_gap  win rates against              labels
+    objective        reference  earlier_gap  win rates against              labels
     mirror_descent   start      current      current                        not read
     nash_md          start      current      mixture of current and start   not read
     egpo             start      current      current, then the midpoint     not read

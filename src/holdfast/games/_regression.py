@@ -1,4 +1,6 @@
-"""What the twins of mirror steps share: a target for log pi(chosen) - log pi(rejected)."""
+"""What the policy objectives of mirror steps share: a target for log pi(chosen) - log
+pi(rejected).
+"""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ class Meetings:
     weight_N: NDArray[np.float64]
 
     def turned(self, which_N: NDArray[np.bool_]) -> Meetings:
-        """The same with these labels the other way round."""
+        """The same with these labels inverted."""
         winner_N = np.where(which_N, self.loser_N, self.winner_N)
         return Meetings(
             self.names, winner_N, np.where(which_N, self.winner_N, self.loser_N), self.weight_N

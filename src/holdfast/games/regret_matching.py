@@ -1,7 +1,7 @@
 """Predictive regret matching plus: play in proportion to what one regrets not having played, and
 expect the last regret to come again.
 
-A solver without a learned twin, kept as the yardstick among first-order methods: it has no step
+A solver without a policy objective, kept as the yardstick among first-order methods: it has no step
 size. Farina, Kroer and Sandholm, "Faster Game Solving via Predictive Blackwell Approachability"
 (2021); regret matching plus is Tammelin's (2014).
 """

@@ -1,4 +1,4 @@
-"""Who is who when a solver's learned twin is trained round by round."""
+"""Who is who when a solver's policy objective is trained round by round."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Roles:
     Attributes:
         reference: whom the reference model is: `start`, or `current` (the default of
             `holdfast.train`)
-        earlier: whose `earlier_gap` it is, if the twin reads one: log pi(chosen) - log pi(rejected)
-            of that policy
-        opponent: against whom `chosen_win_rate` and `rejected_win_rate` are measured, if the twin
-            reads them: `current`; `mixture`, the geometric mixture current^(1 - eta beta)
+        earlier: whose `earlier_gap` it is, if the objective reads one: log pi(chosen) - log
+            pi(rejected) of that policy
+        opponent: against whom `chosen_win_rate` and `rejected_win_rate` are measured, if the
+            objective reads them: `current`; `mixture`, the geometric mixture current^(1 - eta beta)
             start^(eta beta), whose win rates are those against current's answers weighted by (start
             / current)^(eta beta); `midpoint`, the policy that a half-step (the same training, with
             win rates against `current`) leads to, after which training begins again from `current`

@@ -1,4 +1,4 @@
-"""The label the other way round, of a row and of a batch: one definition.
+"""The swapped pair, the label given to the other answer, of a row and of a batch: one definition.
 
 What is of the two answers goes with them: their texts, every column or sequence named after one of
 them (`chosen_...`, `..._rejected`), a difference of the two (`reward_gap`, `earlier_gap`), which of

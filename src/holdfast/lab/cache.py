@@ -18,7 +18,7 @@ from holdfast import card, reductions, types
 from holdfast.lab import fit
 from holdfast.lab.claim import Claim
 
-# Rooms of what a claim's file imports, whose code its numbers hang on.
+# Modules of what a claim's file imports, whose code its numbers hang on.
 MODULES = (
     "holdfast.lab.worlds.",
     "holdfast.lab.frontier",

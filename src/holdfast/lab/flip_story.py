@@ -297,7 +297,7 @@ def _outcome(arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]], best: float
         ),
         "win-rate",
         f"Gold win rate against the start{', each seed by itself' if many else ''}, with "
-        "95% intervals. The dashed line is a coin's.",
+        "95% intervals. The dashed line is chance.",
     )
     gold_chart = Chart(
         intervals(gold, names=[*names, START], title="gold reward"),

@@ -51,7 +51,7 @@ def against_start(name: str, estimate: Estimate) -> str:
         return f"{said}: training helped."
     if estimate.high < 0.5:
         return f"{said}: training made it worse."
-    return f"{said}, which a coin could do: whether training helped is undecided."
+    return f"{said}, which chance could do: whether training helped is undecided."
 
 
 def robust_against_plain(verdict: Verdict, seeds: int) -> str:

@@ -35,7 +35,7 @@ from holdfast.types import Pairs
 DOC = """Train {name} on labels that may be wrong, and learn from the policy itself how often each
     rater is right.
 
-        l = {name}(the pair the other way round) - {name}(the pair)
+        l = {name}(the swapped pair) - {name}(the pair)
         w = sigma(l + logit eta_k)                              the belief that the label is right
         cost = w softplus(-l) + (1 - w) softplus(l)                     (Cao et al. 2025)
         eta_k <- (1 - rate) eta_k + rate (mean of w over the batch's labels by rater k)
@@ -78,7 +78,7 @@ def lcpo(base: PairMethod, *limits: Limit) -> PairMethod:
     way.
 
     Args:
-        base: an objective without memory, whose cost can be computed for a pair the other way round
+        base: an objective without memory, whose cost can be computed for a swapped pair
         limits: settings at which the result is a known method
     """
 

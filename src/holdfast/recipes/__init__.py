@@ -1,1 +1,1 @@
-"""Procedures of several stages, each a few calls of the other rooms."""
+"""Procedures of several stages, each a few calls of the other modules."""

@@ -45,7 +45,7 @@ def with_subgroups(
     Args:
         rows: comparisons with raters; a row without one stands alone, and is placed by its one
             label. Rows that are no comparison are left out.
-        k: camps.
+        k: number of preference subgroups.
         features: differences of features, one row a comparison; a strength for each answer where
             there are few answers, else the check-up's own features of text.
         seed: of the starts.

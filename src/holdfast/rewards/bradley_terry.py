@@ -9,7 +9,7 @@ from torch import Tensor
 from holdfast.card import Card, Paper
 from holdfast.inputs import confidence
 from holdfast.reductions.mean import mean
-from holdfast.rewards.kind import RewardMethod, heads, surprise
+from holdfast.rewards.kind import RewardMethod, heads, log_loss
 from holdfast.types import Pairs
 
 
@@ -26,7 +26,7 @@ def bradley_terry(pairs: Pairs) -> Tensor:
     the maximum likelihood of a balanced one is r = 0, which ranks none.
     """
     chosen_NH, rejected_NH, prompt_NH = heads(pairs)
-    return surprise(difference(chosen_NH, rejected_NH, prompt_NH), confidence.of(pairs))
+    return log_loss(difference(chosen_NH, rejected_NH, prompt_NH), confidence.of(pairs))
 
 
 def difference(first_NH: Tensor, second_NH: Tensor, prompt_NH: Tensor | None = None) -> Tensor:

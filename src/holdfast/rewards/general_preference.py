@@ -14,7 +14,7 @@ from holdfast.card import Card, Paper, check, departures_of
 from holdfast.errors import NeedError
 from holdfast.inputs import confidence
 from holdfast.reductions.mean import mean
-from holdfast.rewards.kind import RewardMethod, heads, surprise
+from holdfast.rewards.kind import RewardMethod, heads, log_loss
 from holdfast.types import Pairs
 
 
@@ -51,7 +51,7 @@ def general_preference(pairs: Pairs, *, dim: int = 6, tau: float = 0.1) -> Tenso
            training code. The paper's text has squares of nonnegative numbers in its place.
     """
     chosen_NH, rejected_NH, prompt_NH = heads(pairs)
-    return surprise(
+    return log_loss(
         gated(chosen_NH, rejected_NH, prompt_NH, dim=dim, tau=tau), confidence.of(pairs)
     )
 

@@ -31,7 +31,7 @@ from torch import Tensor
 from holdfast.card import check
 from holdfast.errors import DataError
 from holdfast.games.game import Meetings, meetings
-from holdfast.rewards.kind import RewardMethod, surprise
+from holdfast.rewards.kind import RewardMethod, log_loss
 from holdfast.rewards.table import get
 from holdfast.stats.arrays import Floats, floats, whole
 from holdfast.terminal import Terminal
@@ -48,7 +48,7 @@ class ItemModel:
     kind: str
     items: tuple[Hashable, ...]
     output_AH: Floats
-    log_loss: float  # mean surprise at the meetings fitted, nats
+    log_loss: float  # mean log loss at the meetings fitted, nats
     meetings: float  # total weight of them
     converged: bool
     weight_FH: Floats | None = None  # from features to outputs, where items came with features
@@ -119,7 +119,7 @@ def fit_items(
 ) -> ItemModel:
     """Fit a preference model to who beat whom.
 
-        minimize   sum_n weight_n surprise(s(winner_n, loser_n)) + ridge/2 |strengths|^2 +
+        minimize   sum_n weight_n log_loss(s(winner_n, loser_n)) + ridge/2 |strengths|^2 +
                    circle_ridge/2 |vectors|^2
 
     Bradley-Terry (`kind="bradley_terry"`) has one strength an item: a convex problem with one
@@ -217,7 +217,7 @@ def fit_items(
         logit_N = method.item_score(
             torch.from_numpy(output_AH)[first_N], torch.from_numpy(output_AH)[second_N]
         )
-        loss = float((weight_N * surprise(logit_N, confidence_N)).sum() / weight_N.sum())
+        loss = float((weight_N * log_loss(logit_N, confidence_N)).sum() / weight_N.sum())
     number = {item: i for i, item in enumerate(items)}
     kept = None if given_AF is None else found
     return ItemModel(kind, items, output_AH, loss, float(weight_N.sum()), converged, kept, number)
@@ -239,7 +239,7 @@ def cross_validate(
     """Log-odds of each meeting's winner from a model that did not see the meeting, shape (N,).
     Compare kinds on these.
 
-    Accuracy is the mean of `logit > 0` (a draw counts half); surprise is the mean of log(1 +
+    Accuracy is the mean of `logit > 0` (a draw counts half); log loss is the mean of log(1 +
     exp(-logit)). NaN where a fold's model never met one of the two.
 
     Args:
@@ -391,7 +391,7 @@ def _minimize(
     def objective(flat: Floats) -> tuple[float, Floats]:
         free = torch.from_numpy(flat.reshape(start.shape).copy()).requires_grad_()
         output_AH = method.item_outputs(free if basis is None else basis @ free)
-        cost_N = surprise(method.item_score(output_AH[first_N], output_AH[second_N]), confidence_N)
+        cost_N = log_loss(method.item_score(output_AH[first_N], output_AH[second_N]), confidence_N)
         total = ((weight_N * cost_N).sum() + (ridge_F / 2 * free**2).sum()) / scale
         (slope,) = torch.autograd.grad(total, free)
         return float(total.detach()), slope.numpy().ravel()

@@ -55,7 +55,7 @@ def heads(pairs: Pairs) -> tuple[Tensor, Tensor, Tensor | None]:
     return pairs.chosen.logp_NT, pairs.rejected.logp_NT, None if prompt is None else prompt.logp_NT
 
 
-def surprise(logit_N: Tensor, confidence_N: Tensor | None) -> Tensor:
+def log_loss(logit_N: Tensor, confidence_N: Tensor | None) -> Tensor:
     """-[p log sigma(s) + (1 - p) log sigma(-s)] with p the confidence that the label is right, 1
     where rows have none. Shape (N,), nats.
     """

@@ -118,8 +118,8 @@ def train_reward(
 
 
 def with_defaults(given: Mapping[str, Any], eval_data: Any) -> dict[str, Any]:
-    """What was given on top of this door's own defaults; nothing is held out where rows to evaluate
-    on were given.
+    """What was given on top of the defaults of `train_reward`; nothing is held out where rows to
+    evaluate on were given.
     """
     defaults = dict(DEFAULTS)
     if eval_data is not None:
@@ -183,7 +183,7 @@ class RewardModel(TextTask):
 
     def page(self, method: Method, run: Run) -> Page | None:
         found = run.record["results"].get("held_out")
-        return None if found is None else reward_page(self.method, self.settings, found, run)
+        return None if found is None else reward_page(self.method, found, run)
 
     def _logits(self, result: BatchResult) -> Tensor:
         assert isinstance(result.batch, Pairs)

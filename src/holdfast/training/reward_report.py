@@ -25,6 +25,7 @@ from holdfast.training.run.model_card import (
     table,
     title,
 )
+from holdfast.training.run.report import settings_table
 
 Found = Mapping[str, Any]
 
@@ -32,21 +33,17 @@ Found = Mapping[str, Any]
 # ------------------------------------------------------------ the page
 
 
-def reward_page(method: RewardMethod, settings: Found, found: Found, run: Run) -> Page:
+def reward_page(method: RewardMethod, found: Found, run: Run) -> Page:
     """How a model of this kind did on held-out rows. `found` is the record's `held_out`."""
     sections = [_reliability(found), _course(run), _length(found)]
     if found["groups"]:
         sections.append(_groups(found))
     record = run.record
-    kept = Table(
-        ["setting", "value"],
-        [[name, str(value)] for name, value in {**settings, **record["options"]}.items()],
-    )
     sections.append(
         Section(
             "How it was made",
             f"{summary(method.objective)}: cost = {method.card.equation}.",
-            table=kept,
+            table=settings_table(record),
         )
     )
     tiles = [
@@ -55,7 +52,7 @@ def reward_page(method: RewardMethod, settings: Found, found: Found, run: Run) -
             percent(found["accuracy"]).split(" ")[0],
             _between(found["accuracy"], 100),
         ),
-        Tile("Surprise, nats a pair", f"{found['surprise']['value']:.3f}", "a coin: 0.693"),
+        Tile("Log loss, nats a pair", f"{found['log_loss']['value']:.3f}", "chance: 0.693"),
         Tile(
             "Calibration error",
             f"{found['ece']:.3f}",
@@ -74,19 +71,19 @@ def lead(found: Found) -> str:
     )
     if accuracy["low"] is not None:
         told = (
-            "more often than a coin"
+            "more often than chance"
             if accuracy["low"] > 0.5
-            else "less often than a coin"
+            else "less often than chance"
             if accuracy["high"] < 0.5
             else ""
         )
-        said.append(f"That is {told}." if told else "That is not told apart from a coin.")
+        said.append(f"That is {told}." if told else "That cannot be distinguished from chance.")
     if found["ece_p"] > 0.05:
         said.append("Its confidence is not told apart from a perfectly calibrated model's.")
     elif found["scale"] is not None:
         what = "overconfident" if found["scale"] < 1 else "underconfident"
         said.append(
-            f"It is {what}: its log-odds would surprise least if they were multiplied by "
+            f"It is {what}: its log-odds would have the least log loss if they were multiplied by "
             f"{found['scale']:.2f}."
         )
     else:
@@ -157,7 +154,7 @@ def _reliability(found: Found) -> Section:
     ]
     facts = [
         [name, number(found[key], 3)]
-        for name, key in {"surprise, nats a pair": "surprise", "Brier score": "brier"}.items()
+        for name, key in {"log loss, nats a pair": "log_loss", "Brier score": "brier"}.items()
     ]
     return Section(
         "Is it as right as it is sure?",

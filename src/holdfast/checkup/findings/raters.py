@@ -334,7 +334,7 @@ def _finding(
         remedy=_remedy(names, low),
         cannot=(
             "A rater who contradicts the rest may be careless or may have a preference of his own: "
-            "agreement alone cannot tell. See camps."
+            "agreement alone cannot tell. See preference subgroups."
         ),
         numbers=numbers,
         charts=_charts(shown, scores),

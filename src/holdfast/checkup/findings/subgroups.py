@@ -98,7 +98,7 @@ class Column(NamedTuple):
     @property
     def against(self) -> tuple[str, str] | None:
         """The two groups of which one's preference ranks the other's rows worst, where that is
-        worse than a coin.
+        worse than chance.
         """
         below = {
             key: e

@@ -32,7 +32,7 @@ from holdfast.lab.worlds import cycles as cycles
 from holdfast.lab.worlds.cycles import PROMPTS, agreement, gold_logits, noisy_pairs
 from holdfast.rewards.bradley_terry import difference
 from holdfast.rewards.general_preference import gated, skew_score
-from holdfast.rewards.kind import surprise
+from holdfast.rewards.kind import log_loss
 
 AGREEMENT, EXPLOITABLE = "agreement with gold", "exploitability of the average policy, log-odds"
 HIDDEN, RATE, EPOCHS, BATCH, PAIRS = 64, 3e-3, 8, 256, 6000
@@ -125,7 +125,7 @@ def _trained(
             out_WSAH, prompt_WSH = net.all_outputs()
             logit_WN = score(out_WSAH[world, s, i], out_WSAH[world, s, j], prompt_WSH[world, s])
             adam.zero_grad()
-            surprise(logit_WN, None).mean(1).sum().backward()
+            log_loss(logit_WN, None).mean(1).sum().backward()
             adam.step()
     with torch.no_grad():
         out_WSAH, prompt_WSH = net.all_outputs()

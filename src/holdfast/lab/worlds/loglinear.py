@@ -110,7 +110,7 @@ class Labels:
         return Labels(**changed)
 
     def turned(self, flips_WN: Tensor) -> Labels:
-        """The same comparisons with these labels the other way round."""
+        """The same comparisons with these labels inverted."""
         chosen_WN = torch.where(flips_WN, self.rejected_WN, self.chosen_WN)
         rejected_WN = torch.where(flips_WN, self.chosen_WN, self.rejected_WN)
         return replace(

@@ -1,4 +1,4 @@
-"""`solve(problem, method=...)`: one door to every method."""
+"""`solve(problem, method=...)`: every method behind one function."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from holdfast.report import Chart, Page, Section, Table, Tile
 from holdfast.report.marks import lines
 from holdfast.training.progress import SHOWN
 from holdfast.training.run.folder import Run
+from holdfast.training.run.model_card import changed
 
 POINTS = 300  # of a curve; a longer one is drawn as the means of as many stretches
 TRAINING, HELD_OUT = "training", "held out"
@@ -39,7 +40,7 @@ def curves(metrics: Lines) -> list[Section]:
             metrics,
             {"loss": ""},
             "loss",
-            "The cost that was minimized, mean of each batch.",
+            "The loss of each batch, as the reduction averages its costs.",
         ),
         _curves(
             "How it ranks",
@@ -82,18 +83,18 @@ def curves(metrics: Lines) -> list[Section]:
             "stands in for it.",
         ),
         _curves(
-            "Whom the adversary weighs",
+            "How the reduction weighs rows",
             metrics,
             {"adversary/effective_sample_size": "effective sample size"},
             "rows",
-            "How many rows of a batch the reduction really looks at.",
+            "Effective sample size of a batch: 1 over the sum of squared row weights.",
         ),
         _curves(
             "How steadily",
             metrics,
             {"grad_norm": "gradient norm"},
             "gradient norm",
-            "Before it was scaled down.",
+            "The norm before clipping.",
         ),
     ]
     return [part for part in parts if part is not None]
@@ -123,7 +124,7 @@ def lead(record: Mapping[str, Any]) -> str:
         )
         if reward is not None:
             said.append(
-                f"Its implicit reward ranks {100 * reward:.1f}% of them as labeled; a coin, 50%."
+                f"Its implicit reward ranks {100 * reward:.1f}% of them as labeled; chance, 50%."
             )
         if ranks is not None:
             start = before.get("eval/ranking/accuracy")
@@ -214,15 +215,15 @@ def thinned(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[t
     return [(part[-1][0], sum(value for _, value in part) / len(part)) for part in parts]
 
 
+def settings_table(record: Mapping[str, Any]) -> Table:
+    """How costs were made one number, and the options that were changed."""
+    average = {"average": record["average"]} if record.get("average") else {}
+    options = {name: record["options"][name] for name, _ in changed(record)}
+    values = {**record["settings"], "reduction": record["reduction"], **average, **options}
+    return Table(["setting", "value"], [[name, str(value)] for name, value in values.items()])
+
+
 def _making(method: Method, record: Mapping[str, Any]) -> Section:
-    settings = [
-        [name, str(value)]
-        for name, value in {
-            **record["settings"],
-            "reduction": record["reduction"],
-            **record["options"],
-        }.items()
-    ]
     aside = (
         [("Worth knowing", "\n\n".join(map(str, record["notes"])))] if record.get("notes") else []
     )
@@ -232,6 +233,4 @@ def _making(method: Method, record: Mapping[str, Any]) -> Section:
         f"{method.card.equation}.\n\n{record['data'].get('rows', 0):,} rows of "
         f"{files or 'memory'}."
     )
-    return Section(
-        "How it was made", text, aside=aside, table=Table(["setting", "value"], settings)
-    )
+    return Section("How it was made", text, aside=aside, table=settings_table(record))

@@ -1,4 +1,4 @@
-"""A twin's minimizer on an exact table is one step of its solver."""
+"""A policy objective's minimizer on an exact table is one step of its solver."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def minimizer(
     return theta_A.detach().log_softmax(-1).numpy()
 
 
-# Pairs as a round draws them: two answers of the current policy, and any other way for twins that
-# do not mind.
+# Pairs as a round draws them: two answers of the current policy, and any other way for objectives
+# that do not mind.
 DRAWN = np.exp(CURRENT)[:, None] * np.exp(CURRENT)[None]
 ANYHOW = RNG.uniform(0.1, 1, (A, A))
 
