@@ -41,11 +41,11 @@ def answers(mask_NT: Tensor, weight_N: Tensor | None = None) -> Answers:
 
 
 def test_the_mean_of_token_means_is_the_mean_over_all_tokens() -> None:
-    """(1 + 2 + 3 + 4 + 5 + 6) / 6 tokens; with weights 1, 3, 1: (10 + 33) / (4 + 6)."""
+    """(1 + 2 + 3 + 4 + 5 + 6) / 6 tokens; with weights 3, 1, 1: (30 + 11) / (12 + 2)."""
     method = with_average(METHODS["sft"], "token_mean")
     for batch, expected in (
         (answers(MASK_NT), 21 / 6),
-        (answers(MASK_NT, torch.tensor([1.0, 3.0, 1.0])), 43 / 10),
+        (answers(MASK_NT, torch.tensor([3.0, 1.0, 1.0])), 41 / 14),
     ):
         cost_N, _ = costs(method, batch, {}, {})
         assert float(mean().apply(cost_N, batch, {})[0]) == pytest.approx(expected)

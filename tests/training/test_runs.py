@@ -544,3 +544,13 @@ sys.argv[0] = "holdfast"
 from holdfast.cli import main
 main()
 """
+
+
+def test_a_run_with_another_average_is_not_resumed(
+    tiny_model_dir: Path, pair_rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    how = {"model": str(tiny_model_dir), "data": pair_rows, "out": tmp_path / "run", "max_steps": 1}
+    train("sft", average="token_mean", **how)
+    with pytest.raises(RunError, match='average was "token_mean" and is now'):
+        train("sft", resume=True, **how)
+    assert train("sft", average="token_mean", resume=True, **how).status == "finished"
