@@ -137,6 +137,15 @@ def test_help_speaks_to_a_shell(verb: list[str]) -> None:
     assert not re.search(r"--[a-z]+_", said.output)
 
 
+def test_the_cure_of_an_error_is_a_flag(
+    run: Run, tiny_model_dir: Path, pairs_file: Path, tmp_path: Path
+) -> None:
+    asked = ["train", "dpo", "--model", tiny_model_dir, "--data", pairs_file, "--max-steps", 1]
+    assert run(*asked, "--out", tmp_path / "run")[0] == 0
+    status, _, err = run(*asked, "--out", tmp_path / "run")
+    assert status == 2 and "--resume goes on with it" in err and "=True" not in err
+
+
 def test_show_prints_the_mask_and_trains_nothing(
     run: Run, tiny_model_dir: Path, pairs_file: Path, tmp_path: Path
 ) -> None:

@@ -189,6 +189,11 @@ def in_a_shell(text: str, names: Collection[str] = ()) -> str:
     return text.replace("`", "")
 
 
+def cure_in_a_shell(hint: str) -> str:
+    """A hint of an error, with arguments that are switched on (`resume=True`) as flags."""
+    return re.sub(r"\b([a-z_]+)=True\b", lambda found: flag_name(found[1]), hint)
+
+
 def flag_name(name: str) -> str:
     """`learning_rate` -> `--learning-rate`."""
     return "--" + name.replace("_", "-")

@@ -67,7 +67,11 @@ def test_other_answer_methods_read_what_is_worth_imitating():
     got = to_examples(ALL, method(AnswerMethod))
     assert [(r.where.line, r.answer) for r in got] == [(1, "a"), (3, "c"), (5, "e")]
     assert got.skipped == {"ties": 1, "undesirable answers": 1}
-    assert got.lines() == ["5 rows give 3", "skipped 1: ties", "skipped 1: undesirable answers"]
+    assert got.lines() == [
+        "5 rows make 3 examples",
+        "skipped 1: ties",
+        "skipped 1: undesirable answers",
+    ]
 
 
 @pytest.mark.parametrize(

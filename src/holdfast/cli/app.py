@@ -21,7 +21,7 @@ from holdfast.cli.screen import Json, err, out, print_json, say
 from holdfast.errors import HoldfastError
 from holdfast.extras import EXTRA_OF, require
 from holdfast.files import writing
-from holdfast.flags import plainly, with_kinds
+from holdfast.flags import cure_in_a_shell, plainly, with_kinds
 from holdfast.signals import unwinding
 
 
@@ -38,7 +38,7 @@ def main() -> None:
         message, _, hint = str(error).partition("\nhint: ")
         say("error: ", message, "bold red")
         if hint:
-            say("hint: ", hint, "bold green")
+            say("hint: ", cure_in_a_shell(hint), "bold green")
         sys.exit(getattr(error, "exit_code", 2))  # an interrupted run knows its own
     except KeyboardInterrupt:
         err.print("interrupted")

@@ -41,7 +41,7 @@ class Examples(Sequence[Row]):
         return {"read": self.read, "examples": len(self.rows), **self.skipped}
 
     def lines(self) -> list[str]:
-        return [f"{self.read:,} rows give {len(self.rows):,}"] + [
+        return [f"{self.read:,} rows make {len(self.rows):,} examples"] + [
             f"skipped {n:,}: {reason}" for reason, n in self.skipped.items()
         ]
 

@@ -63,7 +63,7 @@ class ReadReport:
             f"format: {self.format}: {self.why}",
         ]
         said.append(
-            f"retained {self.retained:,}"
+            f"retained {self.retained:,} rows"
             + (f", giving {self.rows:,} pairs" if self.rows != self.retained else "")
         )
         said += [f"skipped {n:,}: {reason}" for reason, n in self.skipped.items()]

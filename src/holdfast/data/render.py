@@ -64,7 +64,7 @@ class TokenReport:
     def lines(self) -> list[str]:
         """The report as text, a fact a line."""
         said = [
-            f"rendered {self.read:,} rows ({self.template}), retained {self.retained:,}, giving "
+            f"rendered {self.read:,} rows ({self.template}): {self.retained:,} retained, giving "
             f"{self.items:,} sequences to score"
         ]
         said.append(

@@ -345,7 +345,7 @@ def stopped(run: RunState, signum: int, saved: bool) -> Interrupted:
     return Interrupted(
         f"stopped {where}; a checkpoint was written to {run.checkpoints}",
         signum=signum,
-        hint="resume=True (--resume) goes on from there",
+        hint="resume=True goes on from there",
     )
 
 
