@@ -21,6 +21,7 @@ from holdfast.version import __version__
 if TYPE_CHECKING:
     from holdfast import data, games, pluralism, preference, recipes, reductions, rewards, sampling
     from holdfast.checkup.check import check
+    from holdfast.checkup.clean import clean
     from holdfast.data import read
     from holdfast.evaluation.evaluation import evaluate
     from holdfast.lab.confirm import confirm
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "__version__",
     "check",
+    "clean",
     "confirm",
     "data",
     "evaluate",
@@ -50,6 +52,7 @@ __all__ = [
 # Looked up when first used, so that `import holdfast` costs nothing.
 FUNCTIONS = {
     "check": "holdfast.checkup.check",
+    "clean": "holdfast.checkup.clean",
     "confirm": "holdfast.lab.confirm",
     "read": "holdfast.data",
     "score": "holdfast.scorers.rows",

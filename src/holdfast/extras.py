@@ -16,6 +16,7 @@ from holdfast.errors import HoldfastError
 # verb or module -> the extra that it needs
 EXTRA_OF = {
     "check": "check",
+    "clean": "check",
     "confirm": "all",
     "read": "data",
     "data": "data",

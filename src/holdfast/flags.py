@@ -149,6 +149,8 @@ def command_line_type(kind: Any) -> Any:
 def kind_of_value(param: Any) -> str:
     """What stands for a flag's value in its help: its choices, or the kind in a shell's words."""
     kind = param.type_descriptor
+    if param.metavar:
+        return str(param.metavar)
     if kind.is_choice:
         shown = "|".join(str(getattr(choice, "value", choice)) for choice in kind.choices or ())
     elif kind.is_path:

@@ -97,6 +97,7 @@ class Verbs(PlainGroup):
 
     HEAVY: dict[str, Callable[[str], Any]] = {  # noqa: RUF012
         "check": data.check,
+        "clean": data.clean,
         "selfplay": training.selfplay,
         "evaluate": data.evaluate,
         "new-model": data.new_model,
@@ -105,6 +106,7 @@ class Verbs(PlainGroup):
     }
     ORDER = (
         "check",
+        "clean",
         "train",
         "train-reward",
         "selfplay",

@@ -134,3 +134,44 @@ def new_model(name: str) -> Any:
     return as_command(
         name, command, [*flags_of(small_model, arguments=("texts",)), *reading_flags()], doc
     )
+
+
+def clean(name: str) -> Any:
+    from holdfast.checkup import clean as cleaning
+
+    def command(as_json: bool, relabel: tuple[int, Path] | None, **values: Any) -> None:
+        found = cleaning.clean(relabel=relabel, **sourced(values))
+        if as_json:
+            print_json(found.to_dict())
+        else:
+            out.print(found.table())
+            say("", found.says)
+            if found.relabeling is not None:
+                say("", found.relabeling.says)
+
+    relabel = P(
+        "relabel",
+        P.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            tuple[int, Path] | None,
+            typer.Option(
+                "--relabel",
+                metavar="N FILE",
+                help="write the N rows whose second opinion would tell most about the flip rate "
+                "to this file (JSON lines, for Argilla), and beside it tasks for Label Studio",
+            ),
+        ],
+    )
+    doc = (
+        "A better file: labels of reversed sources turned, repeats and leaks removed, several "
+        "verdicts on one pair collapsed. The input is not touched, and changes.jsonl lists what "
+        "was done."
+        "\n\nholdfast clean prefs.jsonl --out cleaned.jsonl"
+    )
+    flags = [
+        *flags_of(cleaning.clean, arguments=("data",), leave_out=("relabel",)),
+        relabel,
+        *reading_flags(quarantine=True),
+    ]
+    return as_command(name, command, [*flags, AS_JSON], doc)
