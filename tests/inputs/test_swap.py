@@ -54,6 +54,7 @@ def row(i: int) -> Row:
     odds = {"chosen_log_odds": 1.0 + i, "rejected_log_odds": -0.5 * i}
     known: dict[str, Any] = {
         "reward_gap": 0.5 * i - 1,
+        "margin": 0.25 * i,
         "earlier_gap": 1.5 - i,
         "chosen_first": i % 2 == 0,
         "score_chosen": 3,

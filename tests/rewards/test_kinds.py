@@ -11,10 +11,13 @@ import torch
 from holdfast.card import settings_of
 from holdfast.errors import NeedError, OptionError
 from holdfast.inputs import confidence as sure
+from holdfast.inputs import margin
 from holdfast.rewards import REWARDS, bradley_terry, general_preference, get, skew_score
 from holdfast.rewards.general_preference import embedding_of
 from holdfast.rewards.kind import PROMPT
 from holdfast.types import Pairs, Scored
+
+WITH_MARGIN = ("margin_bradley_terry",)
 
 
 def head(rows: list[list[float]]) -> Scored:
@@ -106,8 +109,8 @@ def test_any_skew_table_is_expressed(answers: int):
 
 @pytest.mark.parametrize("name", REWARDS)
 def test_every_kind_is_whole(name: str):
-    """Named as its table says, as wide as its head, one cost a pair, log 2 where nothing is known,
-    gradients as finite differences.
+    """Named as its table says, as wide as its head, one cost a pair, its card's cost where nothing
+    is known, a lower cost for a lead in the label's favor, gradients as finite differences.
     """
     method = get(name)
     settings = {key: parameter.default for key, parameter in settings_of(method.objective).items()}
@@ -121,18 +124,27 @@ def test_every_kind_is_whole(name: str):
 
     def cost(chosen, rejected, prompt):
         ones = torch.ones_like(chosen)
+        columns = {margin: torch.full((len(chosen),), 0.5)} if name in WITH_MARGIN else {}
         return method.objective(
             Pairs(
-                Scored(chosen, ones), Scored(rejected, ones), extra={PROMPT: Scored(prompt, ones)}
+                Scored(chosen, ones),
+                Scored(rejected, ones),
+                columns,
+                extra={PROMPT: Scored(prompt, ones)},
             ),
             **settings,
         )
 
     assert cost(*parts).shape == (4,)
-    assert torch.allclose(
-        cost(parts[0], parts[0], parts[2]), torch.full((4,), math.log(2), dtype=torch.float64)
-    )
-    assert torch.autograd.gradcheck(lambda *p: cost(*p).sum(), parts)
+    if method.card.at_reference is not None:
+        start = method.card.at_reference(**settings)
+        assert cost(parts[0], parts[0], parts[2]).tolist() == pytest.approx([start] * 4)
+    if method.scalar:
+        ahead = torch.full((4, 1), 0.3, dtype=torch.float64)
+        assert (cost(ahead, -ahead, parts[2]) < cost(-ahead, ahead, parts[2])).all()
+        assert (method.score(ahead, -ahead, None, **settings) > 0).all()
+    if not method.card.held:
+        assert torch.autograd.gradcheck(lambda *p: cost(*p).sum(), parts)
 
 
 def test_refusals():

@@ -176,7 +176,9 @@ def _rewards_group() -> None:
     """Train a reward or preference model on comparisons. holdfast train-reward KIND --help shows
     its own settings.
 
-    bradley_terry gives each answer a number, which holdfast evaluate --reward RUN reads.
+    bradley_terry gives each answer a number, which holdfast evaluate --reward RUN reads;
+    margin_bradley_terry, smoothed_bradley_terry, ldr, aldr, gce, sce, mae, active_passive,
+    jensen_shannon and hinge do so too and differ in what a pair costs.
     general_preference judges pairs, intransitive preferences included, and is read by
     holdfast evaluate --judge RUN.
     """

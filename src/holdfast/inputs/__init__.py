@@ -10,6 +10,7 @@ from holdfast.inputs.columns import (
     group,
     label,
     log_odds,
+    margin,
     rater,
     reward_gap,
     weight,
@@ -22,7 +23,7 @@ from holdfast.inputs.tokens import activation, head, reference, token_kl
 
 INPUTS: tuple[Input, ...] = (
     *(reference, label, group, rater, confidence, weight),
-    *(reward_gap, log_odds, win_rate, earlier_win_rate, earlier_gap),
+    *(margin, reward_gap, log_odds, win_rate, earlier_win_rate, earlier_gap),
     *(mismatched, revision, rationale, copies, samples),
     *(token_kl, activation, head),
 )
@@ -44,6 +45,7 @@ __all__ = [
     "head",
     "label",
     "log_odds",
+    "margin",
     "mismatched",
     "rater",
     "rationale",

@@ -37,6 +37,12 @@ confidence = Column(
     hint="add a `confidence` column with values from 0 to 1",
     columns=("confidence",),
 )
+margin = Column(
+    "margin",
+    "how much better raters found the chosen answer",  # stays with a label that is turned
+    hint="add a `margin` column with values of at least 0, as TRL's RewardTrainer reads it",
+    columns=("margin",),
+)
 reward_gap = Column(
     "reward_gap",
     "a reward model's opinion of each pair",
@@ -90,5 +96,8 @@ shown_first = Column(
     swap=complement,
 )
 
-PAIR_COLUMNS = (weight, confidence, reward_gap, log_odds, win_rate, earlier_win_rate, earlier_gap)
+PAIR_COLUMNS = (
+    *(weight, confidence, margin, reward_gap),
+    *(log_odds, win_rate, earlier_win_rate, earlier_gap),
+)
 ANSWER_COLUMNS = (weight, label)

@@ -9,7 +9,8 @@ from torch import Tensor
 from holdfast.card import Card, Paper
 from holdfast.inputs import confidence
 from holdfast.reductions.mean import mean
-from holdfast.rewards.kind import RewardMethod, heads, log_loss
+from holdfast.rewards.kind import OfItems, RewardMethod, log_loss
+from holdfast.rewards.scalar import difference, margin_of
 from holdfast.types import Pairs
 
 
@@ -25,13 +26,7 @@ def bradley_terry(pairs: Pairs) -> Tensor:
     circle have no reward: of an n-cycle at most (n - 1) / n of the pairs can be ranked right, and
     the maximum likelihood of a balanced one is r = 0, which ranks none.
     """
-    chosen_NH, rejected_NH, prompt_NH = heads(pairs)
-    return log_loss(difference(chosen_NH, rejected_NH, prompt_NH), confidence.of(pairs))
-
-
-def difference(first_NH: Tensor, second_NH: Tensor, prompt_NH: Tensor | None = None) -> Tensor:
-    """logit_N = r(first) - r(second)."""
-    return (first_NH - second_NH).squeeze(-1)
+    return log_loss(margin_of(pairs), confidence.of(pairs))
 
 
 METHOD = RewardMethod(
@@ -51,8 +46,6 @@ METHOD = RewardMethod(
     ),
     width=lambda: 1,
     score=difference,
-    item_score=difference,
-    item_width=lambda dim: 1,
-    item_outputs=lambda free: free,
+    items=OfItems(score=difference, width=lambda dim: 1, outputs=lambda free: free),
     scalar=True,
 )

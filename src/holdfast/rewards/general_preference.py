@@ -14,12 +14,12 @@ from holdfast.card import Card, Paper, check, departures_of
 from holdfast.errors import NeedError
 from holdfast.inputs import confidence
 from holdfast.reductions.mean import mean
-from holdfast.rewards.kind import RewardMethod, heads, log_loss
+from holdfast.rewards.kind import OfItems, RewardMethod, heads, log_loss
 from holdfast.types import Pairs
 
 
 def general_preference(pairs: Pairs, *, dim: int = 6, tau: float = 0.1) -> Tensor:
-    """Learn preferences that may are cyclic: an answer is a vector v of length 1, and a pair's
+    """Learn preferences that may be cyclic: an answer is a vector v of length 1, and a pair's
     score is a sum of signed areas.
 
         s(i beats j) = sum_l g_l(x) [v_i(2l) v_j(2l+1) - v_i(2l+1) v_j(2l)],   l < dim/2
@@ -163,8 +163,6 @@ METHOD = RewardMethod(
     ),
     width=_width,
     score=gated,
-    item_score=skew_score,
-    item_width=lambda dim: 1 + dim,
-    item_outputs=with_strength,
+    items=OfItems(score=skew_score, width=lambda dim: 1 + dim, outputs=with_strength),
     reads_prompt=True,
 )

@@ -29,9 +29,9 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from holdfast.card import check
-from holdfast.errors import DataError
+from holdfast.errors import DataError, OptionError
 from holdfast.games.game import Meetings, meetings
-from holdfast.rewards.kind import RewardMethod, log_loss
+from holdfast.rewards.kind import OfItems, log_loss
 from holdfast.rewards.table import get
 from holdfast.stats.arrays import Floats, floats, whole
 from holdfast.terminal import Terminal
@@ -73,7 +73,7 @@ class ItemModel:
             floats(side, "features", shape=(None, len(self.weight_FH)))
             for side in (first_NF, second_NF)
         )
-        first, second = (outputs(get(self.kind), side @ self.weight_FH) for side in sides)
+        first, second = (outputs(of_items(self.kind), side @ self.weight_FH) for side in sides)
         return self._score(first, second)
 
     @property
@@ -98,7 +98,7 @@ class ItemModel:
 
     def _score(self, first: Floats, second: Floats) -> Floats:
         made: Floats = (
-            get(self.kind).item_score(torch.from_numpy(first), torch.from_numpy(second)).numpy()
+            of_items(self.kind).score(torch.from_numpy(first), torch.from_numpy(second)).numpy()
         )
         return made
 
@@ -133,7 +133,7 @@ def fit_items(
         winners: the winner of each meeting; any hashable names, N of them. A meeting may be listed
             as often as it took place.
         losers: the loser of each.
-        kind: a name of `holdfast.rewards.REWARDS`.
+        kind: bradley_terry or general_preference.
         dim: numbers an item has beside its strength in general_preference; even. bradley_terry has
             none and does not read it.
         weight: of each meeting, such as how often it was seen; 1 unless given.
@@ -164,7 +164,7 @@ def fit_items(
            against 66% of held-out humor votes (docs/reward.md).
     """
     check("kind", kind, isinstance(kind, str), "be a name of holdfast.rewards.REWARDS")
-    method = get(kind)
+    method = of_items(kind)
     check("ridge", ridge, lambda: 0 <= ridge < inf, "be at least 0 and finite", hint="1 is a start")
     check(
         "dim",
@@ -203,7 +203,7 @@ def fit_items(
         _refuse_without_maximum(sides, between_N, given_AF)
     rows = len(items) if given_AF is None else given_AF.shape[1]
     start = np.random.default_rng([seed, 0x17E5]).normal(
-        scale=START, size=(rows, method.item_width(dim))
+        scale=START, size=(rows, method.width(dim))
     )
     start[:, 0] = 0.0
     ridges = torch.full((start.shape[1],), circle_ridge, dtype=torch.float64)
@@ -214,7 +214,7 @@ def fit_items(
     )
     output_AH = outputs(method, found if given_AF is None else given_AF @ found)
     with torch.no_grad():
-        logit_N = method.item_score(
+        logit_N = method.score(
             torch.from_numpy(output_AH)[first_N], torch.from_numpy(output_AH)[second_N]
         )
         loss = float((weight_N * log_loss(logit_N, confidence_N)).sum() / weight_N.sum())
@@ -245,7 +245,7 @@ def cross_validate(
     Args:
         winners: as for `fit_items`.
         losers: as for `fit_items`.
-        kind: a name of `holdfast.rewards.REWARDS`.
+        kind: bradley_terry or general_preference.
         folds: parts; each is judged by a model fitted to the others.
         clusters: meetings with the same label stay in one fold. Give the unordered pair as the
             label to ask about pairs that never met.
@@ -370,13 +370,29 @@ def _features(items: Sequence[Hashable], features: Mapping[Hashable, ArrayLike])
     return made
 
 
-def outputs(method: RewardMethod, free_AF: Floats) -> Floats:
-    made: Floats = method.item_outputs(torch.from_numpy(np.ascontiguousarray(free_AF))).numpy()
+def of_items(kind: str) -> OfItems:
+    """How a kind scores items without text.
+
+    Raises:
+        OptionError: there is no such kind, or it differs from another one in its cost alone.
+    """
+    found = get(kind).items
+    if found is None:
+        raise OptionError(
+            f"kind is {kind!r}, which is for texts: it differs from bradley_terry in its cost, "
+            "and items are fitted by maximum likelihood",
+            hint="bradley_terry or general_preference",
+        )
+    return found
+
+
+def outputs(method: OfItems, free_AF: Floats) -> Floats:
+    made: Floats = method.outputs(torch.from_numpy(np.ascontiguousarray(free_AF))).numpy()
     return made
 
 
 def _minimize(
-    method: RewardMethod,
+    method: OfItems,
     start: Floats,
     basis: Tensor | None,
     first_N: Tensor,
@@ -390,8 +406,8 @@ def _minimize(
 
     def objective(flat: Floats) -> tuple[float, Floats]:
         free = torch.from_numpy(flat.reshape(start.shape).copy()).requires_grad_()
-        output_AH = method.item_outputs(free if basis is None else basis @ free)
-        cost_N = log_loss(method.item_score(output_AH[first_N], output_AH[second_N]), confidence_N)
+        output_AH = method.outputs(free if basis is None else basis @ free)
+        cost_N = log_loss(method.score(output_AH[first_N], output_AH[second_N]), confidence_N)
         total = ((weight_N * cost_N).sum() + (ridge_F / 2 * free**2).sum()) / scale
         (slope,) = torch.autograd.grad(total, free)
         return float(total.detach()), slope.numpy().ravel()

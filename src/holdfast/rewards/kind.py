@@ -21,6 +21,22 @@ from holdfast.types import Pairs
 PROMPT = "prompt"  # the branch that ends where the prompt does
 
 
+@dataclass(frozen=True)
+class OfItems:
+    """A kind of items that meet more than once and have no text.
+
+    Attributes:
+        score: `score(first_NH, second_NH) -> logit_N`, the log-odds that the first item is
+            preferred.
+        width: `width(dim)`, how many free numbers an item has; the first is a strength.
+        outputs: `outputs(free_AF) -> output_AH`, what `score` takes.
+    """
+
+    score: Callable[[Tensor, Tensor], Tensor]
+    width: Callable[[int], int]
+    outputs: Callable[[Tensor], Tensor]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RewardMethod(PairMethod):
     """A kind of reward model. Its objective, reduction and card are those of any pairwise method;
@@ -30,10 +46,8 @@ class RewardMethod(PairMethod):
         width: `width(**settings)`, how many outputs the head has.
         score: `score(first_NH, second_NH, prompt_NH, **settings) -> logit_N`, the log-odds that the
             first answer is preferred.
-        item_score: `item_score(first_NH, second_NH) -> logit_N`, the same of items that have no
-            text.
-        item_width: `item_width(dim)`, how many free numbers an item has; the first is a strength.
-        item_outputs: `item_outputs(free_AF) -> output_AH`, what `item_score` takes.
+        items: the same of items that have no text; None for a kind that differs from another one
+            in its cost alone, which `fit_items` does not read.
         reads_prompt: whether `score` wants the outputs at the prompt's end; None is passed
             otherwise.
         scalar: whether one number an answer says it all, so that the model is a reward and not only
@@ -42,9 +56,7 @@ class RewardMethod(PairMethod):
 
     width: Callable[..., int]
     score: Callable[..., Tensor]
-    item_score: Callable[[Tensor, Tensor], Tensor]
-    item_width: Callable[[int], int]
-    item_outputs: Callable[[Tensor], Tensor]
+    items: OfItems | None = None
     reads_prompt: bool = False
     scalar: bool = False
 

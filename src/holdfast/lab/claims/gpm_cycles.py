@@ -30,9 +30,9 @@ from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import all_of, bounded, equivalent, separated
 from holdfast.lab.worlds import cycles as cycles
 from holdfast.lab.worlds.cycles import PROMPTS, agreement, gold_logits, noisy_pairs
-from holdfast.rewards.bradley_terry import difference
 from holdfast.rewards.general_preference import gated, skew_score
 from holdfast.rewards.kind import log_loss
+from holdfast.rewards.scalar import difference
 
 AGREEMENT, EXPLOITABLE = "agreement with gold", "exploitability of the average policy, log-odds"
 HIDDEN, RATE, EPOCHS, BATCH, PAIRS = 64, 3e-3, 8, 256, 6000
