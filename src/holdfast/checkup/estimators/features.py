@@ -27,6 +27,8 @@ LEARNED_FROM = 20_000  # rows that these dimensions are learned from
 STATES = 128  # dimensions that a model's hidden states are reduced to
 FOLDS = 5
 FARTHEST = 3.0
+CONDITIONED = 2  # directions of answers that may be wanted under some prompts only
+DENSE_SHARE = 0.3  # so that C = 1 is C = 0.1 for `dense_ND`
 
 # ------------------------------------------------------------ what an answer looks like, whatever
 # it says
@@ -230,7 +232,7 @@ def cross_fit(
     logit_N = np.zeros(len(fold_N))
     for fold in range(folds):
         held = fold_N == fold
-        if held.any() and (~held).sum() >= 2:
+        if x_ND.shape[1] and held.any() and (~held).sum() >= 2:
             logit_N[held] = x_ND[held] @ fit_logistic(x_ND[~held], c=fit.c, seed=seed)
     return CrossFitted(logit_N, fold_N)
 
@@ -245,6 +247,17 @@ def preference_model(data: Comparisons, *, seed: int = 0) -> CrossFitted:
     )
 
 
+def surface_model(data: Comparisons, *, seed: int = 0) -> CrossFitted:
+    """The same on `SURFACE` features alone: where length and layout are all that counts, or rows
+    are few, the other columns are noise.
+    """
+    found: CrossFitted = data.once(
+        ("surface model", seed),
+        lambda: cross_fit(standardized(surface_ND(data)), data.cluster_N, seed=seed),
+    )
+    return found
+
+
 def word_model(data: Comparisons, *, seed: int = 0) -> CrossFitted:
     """The same on `words_ND`, at a mean squared length of 1: it sees single words that the topics
     of `dense_ND` cannot hold.
@@ -256,4 +269,31 @@ def word_model(data: Comparisons, *, seed: int = 0) -> CrossFitted:
         return cross_fit(words / length, data.cluster_N, seed=seed, fit=Penalty(c=1.0))
 
     found: CrossFitted = data.once(("word model", seed), make)
+    return found
+
+
+def prompt_model(data: Comparisons, *, seed: int = 0) -> CrossFitted:
+    """`dense_ND` again, and beside it what is wanted under one prompt and unwanted under another:
+    each word of the prompt times the `CONDITIONED` leading directions in which the answers differ.
+
+    Where the prompt decides which of two answers is right ("Is this something you would say?", yes
+    or no), no feature of the answers alone ranks them.
+    """
+
+    def make() -> CrossFitted:
+        bags = bags_of(data)
+        often_V = np.bincount(bags.prompts_PV.indices, minlength=len(bags.words))
+        asked_PV = bags.prompts_PV[:, np.flatnonzero(often_V >= RARE)]
+        worth_V = 1 + np.log((1 + asked_PV.shape[0]) / (1 + often_V[often_V >= RARE]))
+        asked_NV = weighed(asked_PV, worth_V)[bags.prompt_N]
+        leading_NC = standardized(leading_ND(data, CONDITIONED, seed=seed))
+        parts = [sparse.diags(column) @ asked_NV for column in leading_NC.T]
+        x_ND = sparse.csr_matrix(DENSE_SHARE * dense_ND(data, seed=seed))
+        if parts:
+            both = sparse.hstack(parts).tocsr()
+            size = float(np.sqrt(both.multiply(both).sum() / max(1, len(data)))) or 1.0
+            x_ND = sparse.hstack([both / size, x_ND]).tocsr()
+        return cross_fit(x_ND, data.cluster_N, seed=seed, fit=Penalty(c=1.0))
+
+    found: CrossFitted = data.once(("prompt model", seed), make)
     return found

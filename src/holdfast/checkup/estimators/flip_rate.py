@@ -37,7 +37,13 @@ from scipy import stats
 from scipy.special import expit, ndtr, stdtr
 
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.estimators.features import dense_ND, preference_model, word_model
+from holdfast.checkup.estimators.features import (
+    dense_ND,
+    preference_model,
+    prompt_model,
+    surface_model,
+    word_model,
+)
 from holdfast.stats.arrays import Floats, Ints
 from holdfast.stats.intervals import Estimate
 
@@ -52,6 +58,8 @@ CLEAREST = (0.02, 0.05, 0.1, 0.2)  # shares of rows, by |t|, whose disagreement 
 NARROW = 0.2  # the widest interval that still says something
 NEARLY_COINS = 0.42  # upper end from which on weak features and noisy labels are one
 
+
+MODELS = (preference_model, word_model, prompt_model, surface_model)
 
 LINKS: dict[str, Callable[[Floats], Floats]] = {
     "logistic": expit,
@@ -190,8 +198,8 @@ def peaks(logl_FA: Floats) -> Floats:
 
 
 def by_models(data: Comparisons, *, level: float = 0.95, seed: int = 0) -> FlipRate:
-    """The flip rate by the check-up's own two models, of topics and of words. Shared by the
-    findings.
+    """The flip rate by the check-up's own `MODELS`: of topics, of words, of the words of the
+    prompt, and of what an answer looks like. Shared by the findings.
 
     Head-to-head results between names have one strength a name, and where names beat each other in
     cycles no ranking says what is clear: upsets there look like flips. So all that is known is an
@@ -199,7 +207,7 @@ def by_models(data: Comparisons, *, level: float = 0.95, seed: int = 0) -> FlipR
     """
 
     def make() -> FlipRate:
-        t_MN = [model(data, seed=seed).logit_N for model in (preference_model, word_model)]
+        t_MN = [model(data, seed=seed).logit_N for model in MODELS]
         found = flip_rate(
             t_MN, data.cluster_N, size_N=(dense_ND(data, seed=seed) ** 2).sum(1), level=level
         )
