@@ -74,7 +74,7 @@ from transformers import (
 import holdfast
 from holdfast.data import tokenize
 from holdfast.errors import HoldfastError
-from holdfast.evaluation.generate import generate
+from holdfast.generation import Generation, HuggingFaceGenerator
 from holdfast.training.batching import rows_of_step
 
 NATS, RELATIVE = (
@@ -96,6 +96,7 @@ class Finding:
     gradient: float = math.nan  # largest relative difference of a gradient, or of its norm
     wrong: list[str] = field(default_factory=list)
     reason: str = ""  # why not built, refused or fell back
+    generated: str = ""  # how answers were generated, a name of the generator's WAYS
     seconds: float = 0.0
 
     def worse(self, what: str, difference: float, limit: float, kind: str) -> None:
@@ -429,22 +430,44 @@ def check_as_reference(
 
 
 def check_generate(finding: Finding, folder: Path, words: Any) -> None:
-    """Greedy answers to a batch of prompts, each the oracle's own."""
+    """Greedy answers to a batch of prompts: each token the oracle's own, and the ids those of
+    `generate` on the prompt alone, up to where the best two tokens are as good as equal.
+    """
     oracle = Oracle(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     rng = random.Random(2)
     prompts = [[rng.randrange(4, VOCABULARY) for _ in range(length)] for length in (3, 40, 9, 3)]
-    answers = generate(model, words, prompts, max_new_tokens=6, temperature=0.0)
+    how = Generation(6, temperature=0.0, stop_ids=())
+    generator = HuggingFaceGenerator(model, words)
+    answers = generator(prompts, samples=1, seeds=how.seeds(4), generation=how)
+    finding.generated = generator.way
     for prompt, (answer,) in zip(prompts, answers, strict=True):
-        for t, token in enumerate(answer.ids):
+        tied = False
+        for t, token in enumerate(answer.ids_T):
             with torch.no_grad():
-                logits_V = oracle.logits_LV([*prompt, *answer.ids[:t]])[-1]
+                logits_V = oracle.logits_LV([*prompt, *answer.ids_T[:t]])[-1]
             finding.worse(
                 "generate: logit below the best",
                 float(logits_V.max() - logits_V[token]),
                 NATS,
                 "nats",
             )
+            best_2 = logits_V.topk(2).values
+            tied = tied or float(best_2[0] - best_2[1]) < NATS
+        if not tied and generator.way != "uncached":
+            right = by_generate(model, prompt, len(answer.ids_T))
+            if answer.ids_T != right:
+                finding.wrong.append(f"generate: {answer.ids_T} and not {right}")
+
+
+def by_generate(model: Any, prompt: list[int], tokens: int) -> tuple[int, ...]:
+    """Greedy token ids of transformers' own loop."""
+    ids = torch.tensor([prompt])
+    model.generation_config.eos_token_id = None
+    out = model.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False
+    )
+    return tuple(out[0, len(prompt) :].tolist())
 
 
 # ------------------------------------------------------------ one case

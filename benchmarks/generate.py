@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 from work import PROMPT_TOKENS, build_model
 
-from holdfast.generation import HuggingFaceGenerator, Sampling, seeds_of
+from holdfast.generation import Generation, HuggingFaceGenerator
 
 OURS, THEIRS = "holdfast", ("generate, dynamic cache", "generate, static cache")
 
@@ -96,12 +96,12 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, float]:
     generator = HuggingFaceGenerator(model, rows=rows)
 
     def ours(tokens: int) -> None:
-        sampling = Sampling(tokens, temperature=1.0)
+        how = Generation(max_new_tokens=tokens, stop_ids=())
         generator(
             prompt_PL.tolist(),
             samples=args.samples,
-            seeds=seeds_of(args.prompts, seed=0),
-            sampling=sampling,
+            seeds=how.seeds(args.prompts),
+            generation=how,
         )
 
     sides: dict[str, Callable[[], None]] = {
@@ -191,12 +191,9 @@ def agreement(model: Any, generator: HuggingFaceGenerator, prompt_PL: Tensor, to
         eos_token_id=None,
         pad_token_id=3,
     )[:, prompt_PL.shape[1] :]
-    answers = generator(
-        prompt_PL.tolist(),
-        samples=1,
-        seeds=seeds_of(len(prompt_PL), seed=0),
-        sampling=Sampling(tokens, temperature=0.0),
-    )
+    how = Generation(max_new_tokens=tokens, temperature=0.0, stop_ids=())
+    seeds = how.seeds(len(prompt_PL))
+    answers = generator(prompt_PL.tolist(), samples=1, seeds=seeds, generation=how)
     return float((torch.tensor([row[0].ids_T for row in answers]) == right).float().mean())
 
 

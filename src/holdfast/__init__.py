@@ -19,7 +19,16 @@ from holdfast.extras import require
 from holdfast.version import __version__
 
 if TYPE_CHECKING:
-    from holdfast import data, games, pluralism, preference, recipes, reductions, rewards, sampling
+    from holdfast import (
+        data,
+        games,
+        generation,
+        pluralism,
+        preference,
+        recipes,
+        reductions,
+        rewards,
+    )
     from holdfast.checkup.check import check
     from holdfast.checkup.clean import clean
     from holdfast.data import read
@@ -37,13 +46,13 @@ __all__ = [
     "data",
     "evaluate",
     "games",
+    "generation",
     "pluralism",
     "preference",
     "read",
     "recipes",
     "reductions",
     "rewards",
-    "sampling",
     "score",
     "train",
     "train_reward",
@@ -64,11 +73,11 @@ MODULES = (
     "reductions",
     "data",
     "games",
+    "generation",
     "pluralism",
     "preference",
     "recipes",
     "rewards",
-    "sampling",
 )
 
 

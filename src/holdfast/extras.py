@@ -27,7 +27,7 @@ EXTRA_OF = {
     "selfplay": "train",
     "evaluate": "train",
     "score": "train",
-    "sampling": "train",
+    "generation": "train",
     "new-model": "train",
     "recipes": "all",
     "optimize": "optimization",

@@ -71,15 +71,29 @@ def reading_flags(**defaults: Any) -> list[P]:
     """
     from holdfast.data.reading import Reading
 
-    hints = typing.get_type_hints(Reading, include_extras=True)
+    return field_flags(Reading, "How rows are read", defaults)
+
+
+def generation_flags(**defaults: Any) -> list[P]:
+    """How answers are drawn, as flags: the fields of `Generation` but for its seed, which is the
+    verb's own, and token ids, which nobody types.
+    """
+    from holdfast.generation import Generation
+
+    leave_out = ("seed", "stop_ids")
+    return field_flags(Generation, "How answers are drawn", defaults, leave_out=leave_out)
+
+
+def field_flags(
+    kind: type, panel: str, defaults: Mapping[str, Any], *, leave_out: Collection[str] = ()
+) -> list[P]:
+    """The fields of a dataclass as flags, with the help that their annotations give."""
+    hints = typing.get_type_hints(kind, include_extras=True)
     made = []
-    for field in dataclasses.fields(Reading):
-        kind, text = typing.get_args(hints[field.name])
-        made.append(
-            flag(
-                field.name, kind, defaults.get(field.name, field.default), text, "How rows are read"
-            )
-        )
+    for field in dataclasses.fields(kind):
+        if field.name not in leave_out:
+            of, text = typing.get_args(hints[field.name])
+            made.append(flag(field.name, of, defaults.get(field.name, field.default), text, panel))
     return made
 
 

@@ -7,6 +7,8 @@ them.
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import inspect
 import math
 import numbers
@@ -52,6 +54,24 @@ def typed(name: str, kind: Any, value: Any) -> Any:
     elif isinstance(value, str) and "number" in words(kind):
         hint = f"without quotes, {name}={value}" if _is_number(value) else None
     raise OptionError(f"{name} must be {words(kind)}, not {shown(value)}", hint=hint)
+
+
+def values_of(given: Mapping[str, Any], who: str, *kinds: type[Any]) -> tuple[Any, ...]:
+    """One value of each kind (dataclasses), from the loose keywords of `who` that are its fields.
+
+    Raises:
+        OptionError: a name that is a field of none of them, or a value that does not fit its field.
+    """
+    known = {field.name: kind for kind in kinds for field in dataclasses.fields(kind)}
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"{who} also takes {', '.join(known)}"
+            raise OptionError(f"{who} does not take {name}", hint=hint)
+    return tuple(
+        kind(**{name: value for name, value in given.items() if known[name] is kind})
+        for kind in kinds
+    )
 
 
 def typed_arguments(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from holdfast.data import read, tokenize
 from holdfast.data.conservation import pieces
 from holdfast.data.render import tokenized_prompts, written_answers
 from holdfast.errors import DataError, ModelError, OptionError
-from holdfast.evaluation.reward_source import reward_ids
+from holdfast.rewards.functions import reward_ids
 from holdfast.training.prompts import read_prompts
 from holdfast.types import Row, Where
 from tests.data.tokenizers import CHATML, make_tokenizer

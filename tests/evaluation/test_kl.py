@@ -16,10 +16,15 @@ from transformers import (
     MistralConfig,
 )
 
-from holdfast.evaluation.generate import Generated, generate
 from holdfast.evaluation.kl import SampleKL, kl_estimates, sample_kl, standard_error
+from holdfast.generation import Answer, Generation, HuggingFaceGenerator
 
 EOS, VOCABULARY, LIMIT, PROMPT = 1, 4, 3, (2, 3)
+
+
+def answer_of(prompt, ids):
+    nothing = torch.zeros(len(ids))
+    return Answer(tuple(prompt), tuple(ids), nothing, nothing, "length")
 
 
 class Tokens:
@@ -86,8 +91,8 @@ def test_expectations_over_every_answer_are_the_divergence(models):
     exact divergence.
     """
     policy, reference = models
-    answers = [Generated(PROMPT, ids, ended) for ids, ended in every_answer()]
-    weights = np.exp([answer_logp(policy, answer.ids) for answer in answers])
+    answers = [answer_of(PROMPT, ids) for ids, _ in every_answer()]
+    weights = np.exp([answer_logp(policy, answer.ids_T) for answer in answers])
     kl = sample_kl(policy, reference, answers)
     truth = true_kl(policy, reference)
     assert truth > 0.1
@@ -97,9 +102,10 @@ def test_expectations_over_every_answer_are_the_divergence(models):
 
 def test_samples_give_it_within_their_intervals(models):
     policy, reference = models
-    samples = generate(
-        policy, Tokens(), [PROMPT], max_new_tokens=LIMIT, samples=2000, seed=3, batch=500
-    )[0]
+    how = Generation(LIMIT, seed=3)
+    (samples,) = HuggingFaceGenerator(policy, Tokens(), rows=500)(
+        [PROMPT], samples=2000, seeds=how.seeds(1), generation=how
+    )
     kl = sample_kl(policy, reference, samples)
     truth = true_kl(policy, reference)
     found = kl_estimates(kl, list(range(len(samples))), resamples=300, seed=0)
@@ -114,14 +120,14 @@ def test_log_ratios_are_those_of_one_answer_at_a_time(models):
     """Batched with padding against one by one without."""
     policy, reference = models
     answers = [
-        Generated((2, 3, 3, 0), (3, 0, 1), True),
-        Generated(PROMPT, (1,), True),
-        Generated((2,), (0, 0, 3), False),
+        answer_of((2, 3, 3, 0), (3, 0, 1)),
+        answer_of(PROMPT, (1,)),
+        answer_of((2,), (0, 0, 3)),
     ]
     kl = sample_kl(policy, reference, answers)
     for answer, ratio in zip(answers, kl.log_ratio_N, strict=True):
-        whole = torch.tensor([[*answer.prompt, *answer.ids]])
-        at = range(len(answer.prompt) - 1, whole.shape[1] - 1)
+        whole = torch.tensor([[*answer.prompt_ids, *answer.ids_T]])
+        at = range(len(answer.prompt_ids) - 1, whole.shape[1] - 1)
         with torch.no_grad():
             difference = policy(whole).logits[0].log_softmax(-1) - reference(whole).logits[
                 0
@@ -161,40 +167,30 @@ WIDE = {
     ids=lambda config: config.model_type,
 )
 def test_padding_is_exact_in_other_families(config):
-    """Padded batches against one by one: log-ratios of samples, and greedy answers."""
+    """Padded batches against one by one: log-ratios of samples."""
     torch.manual_seed(0)
     policy, reference = (AutoModelForCausalLM.from_config(config).eval() for _ in range(2))
     rng = np.random.default_rng(0)
     sizes = [(2, 11), (9, 3), (5, 7)]
     answers = [
-        Generated(
-            tuple(rng.integers(3, 20, p).tolist()), tuple(rng.integers(3, 20, a).tolist()), False
-        )
+        answer_of(tuple(rng.integers(3, 20, p).tolist()), tuple(rng.integers(3, 20, a).tolist()))
         for p, a in sizes
     ]
     together = sample_kl(policy, reference, answers)
     apart = [sample_kl(policy, reference, [answer]) for answer in answers]
     assert together.log_ratio_N == pytest.approx([kl.log_ratio_N[0] for kl in apart], abs=1e-4)
     assert together.exact_N == pytest.approx([kl.exact_N[0] for kl in apart], abs=1e-4)
-    prompts = [answer.prompt for answer in answers]
-    written = generate(policy, Tokens(), prompts, max_new_tokens=8, temperature=0.0)
-    assert written == [
-        generate(policy, Tokens(), [prompt], max_new_tokens=8, temperature=0.0)[0]
-        for prompt in prompts
-    ]
 
 
 def test_a_model_is_at_no_distance_from_itself(models):
-    kl = sample_kl(
-        models[0], models[0], [Generated(PROMPT, (3, 0, 1), True), Generated(PROMPT, (1,), True)]
-    )
+    kl = sample_kl(models[0], models[0], [answer_of(PROMPT, (3, 0, 1)), answer_of(PROMPT, (1,))])
     for values in (kl.k1_N, kl.k3_N, kl.exact_N):
         assert values == pytest.approx([0.0, 0.0], abs=1e-6)
 
 
 def test_a_token_the_policy_never_takes_does_no_harm():
     policy, reference = make_model(0), make_model(1)
-    answers = [Generated(PROMPT, (3, 1), True)]
+    answers = [answer_of(PROMPT, (3, 1))]
     policy.lm_head.weight.data[0] = 0
     policy.register_forward_hook(
         lambda module, args, out: setattr(

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from holdfast.errors import OptionError
-from holdfast.generation import Sampling
+from holdfast.generation import Generation
 from holdfast.generation.choose import BLOCK, CANDIDATES, Chooser, block_sums, truncated
 from holdfast.generation.noise import exponentials, key, mixed, streams
 
@@ -33,7 +33,7 @@ WARPED = [
 ]
 
 
-def warped(logits_NV: torch.Tensor, how: Sampling) -> torch.Tensor:
+def warped(logits_NV: torch.Tensor, how: Generation) -> torch.Tensor:
     """Probabilities by transformers' own warpers, in the order in which `generate` puts them."""
     warpers: Any = LogitsProcessorList([TemperatureLogitsWarper(how.temperature)])
     warpers += [TopKLogitsWarper(how.top_k)] if how.top_k else []
@@ -49,7 +49,7 @@ def warped(logits_NV: torch.Tensor, how: Sampling) -> torch.Tensor:
 def test_truncation_is_that_of_transformers(
     settings: dict[str, Any], vocabulary: int, spread: float
 ) -> None:
-    how = Sampling(1, **settings)
+    how = Generation(1, **settings)
     logits_NV = torch.randn(20, vocabulary, generator=torch.Generator().manual_seed(0)) * spread
     scaled_NV = logits_NV / how.temperature
     weight_NV = truncated((scaled_NV - scaled_NV.amax(1, keepdim=True)).exp(), how)
@@ -78,7 +78,7 @@ def test_truncation_is_that_of_transformers(
 def test_tokens_come_as_often_as_their_probability_says(
     settings: dict[str, Any], vocabulary: int
 ) -> None:
-    how, draws = Sampling(1, **settings), 20_000
+    how, draws = Generation(1, **settings), 20_000
     logits_V = torch.randn(vocabulary, generator=torch.Generator().manual_seed(1)) * 2
     probability_V = warped(logits_V[None], how)[0].double()
     keys = torch.tensor([key(9, sample) for sample in range(draws // 20)])
@@ -101,7 +101,7 @@ def test_tokens_come_as_often_as_their_probability_says(
 
 def test_the_most_probable_token_and_the_first_of_equals_at_temperature_0() -> None:
     logits_NV = torch.tensor([[0.0, 3.0, 3.0, 1.0], [-1.0, -2.0, -3.0, -0.5]])
-    assert Chooser(Sampling(1, temperature=0.0), torch.tensor([1, 2]))(
+    assert Chooser(Generation(1, temperature=0.0), torch.tensor([1, 2]))(
         logits_NV, 0
     ).ids_N.tolist() == [1, 3]
 
@@ -111,7 +111,7 @@ def test_a_change_in_the_last_bits_of_the_logits_changes_hardly_a_token() -> Non
     logits_NV = torch.randn(2000, 5000, generator=generator)
     nudged_NV = logits_NV * (1 + 2e-7 * torch.randn(logits_NV.shape, generator=generator))
     one, other = (
-        Chooser(Sampling(1), torch.arange(2000))(x, 0).ids_N for x in (logits_NV, nudged_NV)
+        Chooser(Generation(1), torch.arange(2000))(x, 0).ids_N for x in (logits_NV, nudged_NV)
     )
     assert torch.equal(one, other)
 
@@ -145,7 +145,7 @@ def test_noise_is_exponential_and_depends_on_its_place_alone() -> None:
 
 
 def test_noise_of_many_positions_is_made_at_once_and_forgotten_with_its_rows() -> None:
-    chooser = Chooser(Sampling(1), torch.arange(6))
+    chooser = Chooser(Generation(1), torch.arange(6))
     before = [chooser.noise(position, 200) for position in (0, 15, 16, 40)]
     chooser.keep(torch.tensor([1, 4]))
     for position, noise_NL in zip((0, 15, 16, 40), before, strict=True):
@@ -166,4 +166,4 @@ def test_noise_of_many_positions_is_made_at_once_and_forgotten_with_its_rows() -
 )
 def test_settings_outside_their_range_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match=next(iter(settings))):
-        Sampling(**{"max_new_tokens": 4, **settings})
+        Generation(**{"max_new_tokens": 4, **settings})

@@ -29,7 +29,7 @@ from transformers import (
 )
 
 from holdfast.errors import ModelError, OptionError
-from holdfast.generation import Answer, HuggingFaceGenerator, Sampling, seeds_of
+from holdfast.generation import Answer, Generation, HuggingFaceGenerator
 from holdfast.generation import hugging_face as backend
 from holdfast.generation.prefix_cache import PrefixCache
 from holdfast.scorers.text import TextScorer
@@ -122,6 +122,18 @@ def llama() -> Any:
     return made(SHARED["llama"])
 
 
+def how_of(max_new_tokens: int, **settings: Any) -> Generation:
+    return Generation(max_new_tokens, **{"stop_ids": (), **settings})
+
+
+def seeds_of(prompts: int, *, seed: int, step: int = 0) -> list[int]:
+    return Generation(seed=seed).seeds(prompts, step=step)
+
+
+def ids_of(answers: list[list[Answer]]) -> list[list[tuple[int, ...]]]:
+    return [[answer.ids_T for answer in row] for row in answers]
+
+
 def answers_of(
     model: Any, prompts: Any = PROMPTS, *, samples: int = 2, seed: int = 0, **how: Any
 ) -> list[list[Answer]]:
@@ -130,7 +142,7 @@ def answers_of(
         prompts,
         samples=samples,
         seeds=seeds_of(len(prompts), seed=seed),
-        sampling=Sampling(**{"max_new_tokens": 20, **how}),
+        generation=how_of(**{"max_new_tokens": 20, **how}),
     )
     assert generator.way == "shared", generator.reasons
     return out
@@ -187,7 +199,7 @@ def test_models_that_the_cache_cannot_serve_are_generated_right_and_say_why(fami
             parameter.add_(torch.randn_like(parameter) * 0.1)
     with pytest.warns(UserWarning, match="generates by `generate`"):
         generator = HuggingFaceGenerator(model)
-        answers = generator(PROMPTS, samples=2, seeds=seeds_of(4, seed=0), sampling=Sampling(12))
+        answers = generator(PROMPTS, samples=2, seeds=seeds_of(4, seed=0), generation=how_of(12))
     assert generator.way == {"dynamic rope": "uncached", "rwkv": "alone"}.get(
         family, "together"
     )  # RWKV mixes the rows of a batch
@@ -234,7 +246,7 @@ def test_learned_positions_that_skip_two_fall_back_or_are_right() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         answers = HuggingFaceGenerator(model)(
-            PROMPTS, samples=1, seeds=seeds_of(4, seed=0), sampling=Sampling(20, temperature=0.0)
+            PROMPTS, samples=1, seeds=seeds_of(4, seed=0), generation=how_of(20, temperature=0.0)
         )
     assert [row[0].ids_T for row in answers] == [
         by_generate(model, prompt, 20) for prompt in PROMPTS
@@ -242,15 +254,15 @@ def test_learned_positions_that_skip_two_fall_back_or_are_right() -> None:
 
 
 def test_the_same_draws_come_from_every_way(llama: Any) -> None:
-    sampling, seeds = (
-        Sampling(16, temperature=0.8, top_p=0.9, stop_ids=(17, 60)),
+    how, seeds = (
+        how_of(16, temperature=0.8, top_p=0.9, stop_ids=(17, 60)),
         seeds_of(4, seed=3),
     )
     rows = []
     for way in backend.WAYS:
         generator = HuggingFaceGenerator(llama)
         backend._found[llama] = generator._found = backend._Found(way)
-        rows.append(generator(PROMPTS, samples=3, seeds=seeds, sampling=sampling))
+        rows.append(generator(PROMPTS, samples=3, seeds=seeds, generation=how))
         assert generator.way == way
     backend._found.clear()
     for other in rows[1:]:
@@ -281,8 +293,8 @@ def test_log_probabilities_are_the_scorers(llama: Any) -> None:
 
 
 def test_batches_their_order_and_other_samples_change_nothing(llama: Any) -> None:
-    seeds, sampling = seeds_of(4, seed=1), Sampling(30, stop_ids=(9, 77, 120, 55, 56, 57, 58, 59))
-    whole = HuggingFaceGenerator(llama)(PROMPTS, samples=6, seeds=seeds, sampling=sampling)
+    seeds, how = seeds_of(4, seed=1), how_of(30, stop_ids=(9, 77, 120, 55, 56, 57, 58, 59))
+    whole = HuggingFaceGenerator(llama)(PROMPTS, samples=6, seeds=seeds, generation=how)
     assert {answer.finish_reason for row in whole for answer in row} == {
         "stop",
         "length",
@@ -297,7 +309,7 @@ def test_batches_their_order_and_other_samples_change_nothing(llama: Any) -> Non
             [PROMPTS[p] for p in order],
             samples=samples,
             seeds=[seeds[p] for p in order],
-            sampling=sampling,
+            generation=how,
         )
         for p, row in zip(order, part, strict=True):
             for ours, theirs in zip(row, whole[p][:samples], strict=True):
@@ -380,7 +392,7 @@ def test_what_cannot_be_asked_is_refused(
     llama: Any, prompts: Any, samples: int, seeds: Any, says: str
 ) -> None:
     with pytest.raises(OptionError, match=says):
-        HuggingFaceGenerator(llama)(prompts, samples=samples, seeds=seeds, sampling=Sampling(4))
+        HuggingFaceGenerator(llama)(prompts, samples=samples, seeds=seeds, generation=how_of(4))
 
 
 def test_weights_of_nan_are_an_error() -> None:
@@ -404,7 +416,7 @@ def test_a_cache_that_is_wrong_is_found_and_left_aloud(monkeypatch: pytest.Monke
     generator = HuggingFaceGenerator(llama)
     with pytest.warns(UserWarning, match="differ from a plain forward's by up to"):
         answers = generator(
-            PROMPTS, samples=1, seeds=seeds_of(4, seed=0), sampling=Sampling(8, temperature=0.0)
+            PROMPTS, samples=1, seeds=seeds_of(4, seed=0), generation=how_of(8, temperature=0.0)
         )
     assert generator.way == "together"
     assert [row[0].ids_T for row in answers] == [
@@ -414,10 +426,13 @@ def test_a_cache_that_is_wrong_is_found_and_left_aloud(monkeypatch: pytest.Monke
 
 def test_longer_sequences_are_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:
     generator, seen = HuggingFaceGenerator(made(SHARED["llama"])), []
-    plain = generator._plain_logp
-    monkeypatch.setattr(
-        generator, "_plain_logp", lambda p, a: seen.append(len(p) + len(a)) or plain(p, a)
-    )
+    held = backend.largest_difference
+
+    def looked(inner: Any, prompt: Any, answer: Any, logp_T: Any, *, whole: bool) -> Any:
+        seen.append(len(prompt) + len(answer))
+        return held(inner, prompt, answer, logp_T, whole=whole)
+
+    monkeypatch.setattr(backend, "largest_difference", looked)
     for prompts, tokens in (
         (PROMPTS[:2], 6),
         (PROMPTS[:2], 6),
@@ -425,7 +440,7 @@ def test_longer_sequences_are_verified_again(monkeypatch: pytest.MonkeyPatch) ->
         (PROMPTS[1:3], 6),
         (PROMPTS[:1], 4),
     ):
-        generator(prompts, samples=1, seeds=[0] * len(prompts), sampling=Sampling(tokens))
+        generator(prompts, samples=1, seeds=[0] * len(prompts), generation=how_of(tokens))
     assert (
         seen == [11, 7, 43, 9]
         # the longest and the shortest prompt at first, then the longer one, then a row without
@@ -438,13 +453,12 @@ def test_the_model_is_as_it_was_and_its_new_weights_count(llama: Any) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     attention, forwards = model.config._attn_implementation, [m.forward for m in model.modules()]
     generator = HuggingFaceGenerator(model)
-    first = generator(PROMPTS, samples=1, seeds=[0] * 4, sampling=Sampling(8, temperature=0.0))
+    first = generator(PROMPTS, samples=1, seeds=[0] * 4, generation=how_of(8, temperature=0.0))
     assert model.training
     assert model.config._attn_implementation == attention
     assert [m.forward for m in model.modules()] == forwards
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert model(torch.tensor([[4, 5]])).logits.requires_grad
     model.load_state_dict(made(SHARED["llama"], seed=1).state_dict())
-    assert first != generator(
-        PROMPTS, samples=1, seeds=[0] * 4, sampling=Sampling(8, temperature=0.0)
-    )
+    second = generator(PROMPTS, samples=1, seeds=[0] * 4, generation=how_of(8, temperature=0.0))
+    assert ids_of(first) != ids_of(second)

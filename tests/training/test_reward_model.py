@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 import holdfast
 from holdfast.errors import DataError, ModelError, OptionError, RunError
-from holdfast.evaluation.judge import RewardModel
-from holdfast.evaluation.reward_source import judge_from, reward_from
+from holdfast.rewards.functions import judge_from, reward_from
+from holdfast.rewards.model import RewardModel
 from holdfast.training import execute
 from holdfast.training.reward_model import train_reward
 from holdfast.training.run.rerun import rerun

@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 import holdfast
 from holdfast.errors import DataError, NeedError, OptionError, RunError
 from holdfast.games import ROLES
+from holdfast.generation import Generation, hugging_face_backend
 from holdfast.models.load import load_tokenizer
 from holdfast.signals import Interrupted
 from holdfast.training.progress import Progress
 from holdfast.training.prompts import read_prompts, split_prompts
 from holdfast.training.run.rerun import rerun
-from holdfast.training.sampler import HFSampler
 from holdfast.training.selfplay import stages, watch
 from holdfast.training.selfplay.columns import gaps, mixture_weights
 from holdfast.training.selfplay.report import standings
@@ -248,7 +248,9 @@ def test_a_mixtures_weights_are_importance_weights(tiny_model_dir: Path, how: di
     """Against itself all weigh the same; share 0 too; else a more probable answer of the start
     weighs more.
     """
-    drawn = HFSampler(8, progress=False)(tiny_model_dir, [[0, 5, 6], [0, 7]], samples=3, seed=1)
+    how = Generation(8, seed=1)
+    generator = hugging_face_backend(progress=False)(tiny_model_dir)
+    drawn = generator([[0, 5, 6], [0, 7]], samples=3, seeds=how.seeds(2), generation=how)
     assert np.allclose(mixture_weights(tiny_model_dir, tiny_model_dir, drawn, 0.5), 1 / 3)
 
 

@@ -11,7 +11,7 @@ from holdfast.cli.screen import AS_JSON, out, print_json, say
 from holdfast.errors import OptionError
 from holdfast.extras import require
 from holdfast.files import file_to_write
-from holdfast.flags import P, as_command, flag, flags_of, reading_flags, sourced
+from holdfast.flags import P, as_command, flag, flags_of, generation_flags, reading_flags, sourced
 
 
 def check(name: str) -> Any:
@@ -115,6 +115,7 @@ def evaluate(name: str) -> Any:
     )
     flags = [
         *flags_of(evaluation.evaluate, arguments=("model",), leave_out=("tokenizer",)),
+        *generation_flags(max_new_tokens=128),
         *reading_flags(),
     ]
     return as_command(name, command, [*flags, *files, AS_JSON], doc)

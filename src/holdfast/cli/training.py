@@ -148,7 +148,7 @@ def selfplay(name: str) -> Any:
             ),
         ],
     )
-    fixed = flags_of(play, leave_out=("sampler", "progress"), panel="What goes in and out")
+    fixed = flags_of(play, leave_out=("backend", "progress"), panel="What goes in and out")
     fixed = [
         p.replace(default=str(Path("runs") / "selfplay")) if p.name == "out" else p for p in fixed
     ]

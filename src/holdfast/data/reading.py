@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 from holdfast.data.read import Dataset, column_pairs, read
 from holdfast.data.tally import Sample
 from holdfast.data.verdicts import named_verdicts
-from holdfast.errors import OptionError
+from holdfast.typed import values_of
 
 QUARANTINE = "quarantine.jsonl"
 
@@ -65,15 +64,8 @@ class Reading:
     @classmethod
     def of(cls, given: Mapping[str, Any], who: str) -> Reading:
         """From the loose keywords of `who`. Raises OptionError for a name that is none of ours."""
-        known = [field.name for field in fields(Reading)]
-        for name in given:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = (
-                    f"did you mean {near[0]}?" if near else f"rows are read by {', '.join(known)}"
-                )
-                raise OptionError(f"{who} does not read {name}", hint=hint)
-        return cls(**given)
+        made: Reading = values_of(given, who, cls)[0]
+        return made
 
     @property
     def keywords(self) -> dict[str, Any]:

@@ -29,13 +29,15 @@ from holdfast.evaluation.kl import sample_kl
 from holdfast.evaluation.models import device_for, load, same_tokens, smallest_window
 from holdfast.evaluation.parts import Found, Part, worst_groups
 from holdfast.evaluation.ranking import accuracies
-from holdfast.evaluation.reward_source import Judge, Reward, judge_from, name_of, reward_from
 from holdfast.evaluation.rows import held_rows
 from holdfast.evaluation.samples import Samples, best_of_samples
 from holdfast.evaluation.show import tables
 from holdfast.evaluation.winrate import Match, play_judge, play_reward
 from holdfast.evaluation.writing import Writer
 from holdfast.files import write_text
+from holdfast.generation import Generation
+from holdfast.rewards.functions import Judge, Reward, judge_from, name_of, reward_from
+from holdfast.typed import values_of
 from holdfast.visible import json_text
 
 
@@ -120,8 +122,6 @@ def evaluate(
     beta: float | None = None,
     prompts: int = 256,
     samples: int = 1,
-    max_new_tokens: int = 128,
-    temperature: float = 1.0,
     bootstrap: int = 1000,
     seed: int = 0,
     template: Literal["auto", "chat", "plain", "none"] | None = None,
@@ -133,7 +133,7 @@ def evaluate(
     dtype: Literal["float32", "bfloat16"] = "float32",
     trust_remote_code: bool = False,
     progress: bool = True,
-    **reading: Any,
+    **reading_and_generation: Any,
 ) -> Evaluation:
     """Evaluate a policy on rows it was not trained on.
 
@@ -163,9 +163,6 @@ def evaluate(
             the run's own unless given. A range of betas is always shown.
         prompts: number of the data's prompts that the models answer, drawn at random; 0 for none.
         samples: answers to each of those prompts.
-        max_new_tokens: longest answer, in tokens.
-        temperature: temperature of the answers that are compared and measured; 0 takes the most
-            probable token.
         bootstrap: resamples of each interval; 0 for no intervals.
         seed: seed of the prompts, answers and resamples drawn.
         template: how prompts are rendered; as the run was trained unless given, else the model's
@@ -179,7 +176,9 @@ def evaluate(
         dtype: precision of the forward passes.
         trust_remote_code: run code that comes with a model.
         progress: show a bar on a terminal.
-        **reading: how rows are read, as for `holdfast.read`: fields of `holdfast.data.Reading`.
+        **reading_and_generation: how rows are read, fields of `holdfast.data.Reading`; and how the
+            answers that are compared and measured are drawn, fields of `Generation` but for its
+            seed (max_new_tokens is 128 unless given).
 
     Raises:
         DataError: rows that cannot be used. ModelError: models that are not what they say, or do
@@ -188,8 +187,13 @@ def evaluate(
         OptionError: a judge and a reward together, a reward that returns no finite numbers, an
             unknown `by`.
     """
-    how_read = Reading.of(reading, "evaluate")
-    _check(reward, judge, samples, prompts, temperature, bootstrap)
+    how_read, generation = values_of(
+        {"max_new_tokens": 128, "seed": seed, **reading_and_generation},
+        "evaluate",
+        Reading,
+        Generation,
+    )
+    _check(reward, judge, samples, prompts, bootstrap)
     chooser = _chooser(best_of, select)
     if beta is not None:
         check("beta", beta, 0 < beta < math.inf, "be above 0 and finite")
@@ -216,9 +220,9 @@ def evaluate(
     scores, said = held.scores(policy, ref)
     window = smallest_window([loaded for loaded in (policy, ref, rival) if loaded is not None])
     writer = Writer(
-        held, prompts, samples, max_new_tokens, seed, batch, how_rendered, losses, progress, window
+        held, prompts, samples, generation, batch, how_rendered, losses, progress, window
     )
-    drawn = writer.write(policy, temperature, "policy", times=best_of)
+    drawn = writer.write(policy, "policy", times=best_of)
     written = (
         drawn
         if chooser is None or not writer.chosen
@@ -226,9 +230,9 @@ def evaluate(
             drawn, reward_from(chooser, device=place, accept_loss=losses), name_of(chooser), best_of
         )
     )
-    ref_written = writer.write(ref, temperature, "reference", stream=1) if ref is not None else None
+    ref_written = writer.write(ref, "reference", stream=1) if ref is not None else None
     rival_written = (
-        writer.write(rival, temperature, "opponent", stream=1, own_tokens=True)
+        writer.write(rival, "opponent", stream=1, own_tokens=True)
         if rival is not None
         else ref_written
     )
@@ -236,8 +240,13 @@ def evaluate(
     if ref is not None and writer.chosen:
         honest = (
             drawn
-            if temperature == 1.0
-            else writer.write(policy, 1.0, "policy at temperature 1", stream=2)
+            if generation.plain
+            else writer.write(
+                policy,
+                "policy at temperature 1",
+                generation=Generation(generation.max_new_tokens, seed=seed),
+                stream=2,
+            )
         )
         divergence = honest.clusters, sample_kl(policy.model, ref.model, honest.flat)
     match = _match(reward, judge, place, losses, written, rival_written) if writer.chosen else None
@@ -263,8 +272,7 @@ def evaluate(
         "objective": own.describe() if own is not None else None,
         "prompts": len(writer.chosen),
         "samples": samples,
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
+        **generation.to_dict(),
         "bootstrap": bootstrap,
         "seed": seed,
         "template": how_rendered,
@@ -303,9 +311,7 @@ NO_REFERENCE = (
 )
 
 
-def _check(
-    reward: Any, judge: Any, samples: int, prompts: int, temperature: float, bootstrap: int
-) -> None:
+def _check(reward: Any, judge: Any, samples: int, prompts: int, bootstrap: int) -> None:
     if reward is not None and judge is not None:
         raise OptionError(
             "a reward and a judge were both given", hint="evaluate twice, once with each"
@@ -314,10 +320,10 @@ def _check(
         raise OptionError(
             "a reward or a judge was given, but no prompts are to be answered", hint="--prompts 256"
         )
-    if samples < 1 or prompts < 0 or temperature < 0 or bootstrap < 0:
+    if samples < 1 or prompts < 0 or bootstrap < 0:
         raise OptionError(
-            f"samples {samples}, prompts {prompts}, temperature {temperature} and "
-            f"bootstrap {bootstrap} cannot be negative, nor samples 0"
+            f"samples {samples}, prompts {prompts} and bootstrap {bootstrap} cannot be negative, "
+            "nor samples 0"
         )
 
 

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from holdfast.evaluation.generate import Generated
+from holdfast.generation import Answer
 from holdfast.inputs import token_kl
 from holdfast.scorers.live import InMemoryReference, LiveScorer
 from holdfast.scorers.text import TextScorer, chunks_by_tokens
@@ -60,13 +60,13 @@ class SampleKL:
         )  # beyond 700 a float64 overflows
 
 
-def sample_kl(policy: Any, reference: Any, samples: Sequence[Generated]) -> SampleKL:
+def sample_kl(policy: Any, reference: Any, samples: Sequence[Answer]) -> SampleKL:
     """Score the policy's samples under both models.
 
     Raises:
         ModelError: a model that cannot be scored, or models of different vocabularies.
     """
-    items = [Tokenized(sample.prompt, {"answer": sample.ids}) for sample in samples]
+    items = [Tokenized(sample.prompt_ids, {"answer": sample.ids_T}) for sample in samples]
     ratio, exact = np.zeros(len(items)), np.zeros(len(items))
     was_training = policy.training, reference.training
     policy.eval()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
-from holdfast.evaluation.evaluation import Evaluation
 from holdfast.evaluation.parts import Part
 from holdfast.evaluation.show import (
     LEARNED,
@@ -21,6 +20,9 @@ from holdfast.evaluation.show import (
 from holdfast.report import Chart, Details, Page, Section, Table, Tile
 from holdfast.report.marks import colors, intervals
 from holdfast.types import Text
+
+if TYPE_CHECKING:
+    from holdfast.evaluation.evaluation import Evaluation
 
 SHOWN = 20  # prompts whose answers can be read on the page; all are in the JSON
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.evaluation.generate import Generated
-from holdfast.evaluation.reward_source import Reward, checked
+from holdfast.generation import Answer
+from holdfast.rewards.functions import Reward, checked
 from holdfast.stats.intervals import mean_interval
 from holdfast.types import Text
 
@@ -24,7 +24,7 @@ class Samples:
     """S answers to each of P prompts."""
 
     prompts: Sequence[Text]
-    answers: Sequence[Sequence[Generated]]
+    answers: Sequence[Sequence[Answer]]
     texts: Sequence[Sequence[str]]
 
     @property
@@ -36,7 +36,7 @@ class Samples:
         return [text for row in self.texts for text in row]
 
     @property
-    def flat(self) -> list[Generated]:
+    def flat(self) -> list[Answer]:
         return [answer for row in self.answers for answer in row]
 
     @property
@@ -54,8 +54,11 @@ def lengths(
     rows = [(answer, p) for p in prompts for answer in samples.answers[p]]
     if not rows:
         return {"n": 0}
-    tokens, clusters = np.array([answer.length for answer, _ in rows]), [int(p) for _, p in rows]
-    cut = [0.0 if answer.ended else 1.0 for answer, _ in rows]
+    tokens, clusters = (
+        np.array([len(answer.ids_T) for answer, _ in rows]),
+        [int(p) for _, p in rows],
+    )
+    cut = [1.0 if answer.finish_reason == "length" else 0.0 for answer, _ in rows]
     return {
         "n": len(rows),
         "mean": mean_interval(tokens, clusters, resamples=resamples, seed=seed).to_dict(),

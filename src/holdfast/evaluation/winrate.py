@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from holdfast.errors import OptionError
 from holdfast.evaluation.ranking import wins
-from holdfast.evaluation.reward_source import Judge, Reward, checked
 from holdfast.evaluation.samples import Samples
+from holdfast.rewards.functions import Judge, Reward, checked
 from holdfast.stats.arrays import Floats
 from holdfast.stats.intervals import mean_interval
 from holdfast.types import Text

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import Progress
 
 from holdfast.data.render import tokenized_prompts
-from holdfast.evaluation.generate import generate, text_of
 from holdfast.evaluation.models import Loaded
 from holdfast.evaluation.rows import Held, distinct_prompts
 from holdfast.evaluation.samples import Samples
-from holdfast.terminal import Terminal
+from holdfast.generation import Generation, HuggingFaceGenerator
+from holdfast.generation.text import text_of
 
 
 @dataclass
@@ -27,8 +26,7 @@ class Writer:
     held: Held
     prompts: int
     samples: int
-    max_new_tokens: int
-    seed: int
+    generation: Generation
     batch: int
     template: str
     accept_loss: Sequence[str]
@@ -42,10 +40,10 @@ class Writer:
         fits = [
             rows
             for ids, rows in asked.items()
-            if self.window is None or len(ids) + self.max_new_tokens <= self.window
+            if self.window is None or len(ids) + self.generation.max_new_tokens <= self.window
         ]
         drawn = sorted(
-            random.Random(f"prompts {self.seed}").sample(
+            random.Random(f"prompts {self.generation.seed}").sample(
                 range(len(fits)), min(self.prompts, len(fits))
             )
         )
@@ -53,7 +51,7 @@ class Writer:
         self.chosen = [rows[0] for rows in self._rows]
         self.notes = []
         if self.prompts and len(fits) < len(asked):
-            room = f"{self.max_new_tokens} tokens of answer in a window of {self.window}"
+            room = f"{self.generation.max_new_tokens} tokens of answer in a window of {self.window}"
             self.notes.append(
                 f"{len(asked) - len(fits):,} prompts leave no room for {room} and are not "
                 "answered; hint: lower --max-new-tokens"
@@ -61,7 +59,7 @@ class Writer:
         if self.prompts and len(self.chosen) < len(fits):
             self.notes.append(
                 f"{len(self.chosen):,} of {len(fits):,} prompts are answered, drawn by "
-                f"seed {self.seed}; hint: --prompts for more"
+                f"seed {self.generation.seed}; hint: --prompts for more"
             )
 
     def prompts_of(self, group: str) -> NDArray[np.int64]:
@@ -78,34 +76,28 @@ class Writer:
     def write(
         self,
         loaded: Loaded,
-        temperature: float,
         who: str,
         *,
+        generation: Generation | None = None,
         stream: int = 0,
         own_tokens: bool = False,
         times: int = 1,
     ) -> Samples:
-        """The model's answers. `stream` keeps the random numbers of models apart; `own_tokens`
-        renders prompts for its own tokenizer; `times` as many answers are drawn."""
+        """The model's answers, drawn as the writer's are unless told otherwise. `stream` keeps the
+        random numbers of models apart; `own_tokens` renders prompts for its own tokenizer; `times`
+        as many answers are drawn.
+        """
         rows = [self.held.rows[i] for i in self.chosen]
         template = (loaded.template if own_tokens else None) or self.template
         accept = (*self.accept_loss, *loaded.accept_loss)
         ids = tokenized_prompts(rows, loaded.tokenizer, template=template, accept_loss=accept)
-        console = Terminal(stderr=True)
-        with Progress(
-            console=console, transient=True, disable=not (self.progress and console.is_terminal)
-        ) as bar:
-            task = bar.add_task(f"answers of the {who}", total=len(ids) * self.samples * times)
-            answers = generate(
-                loaded.model,
-                loaded.tokenizer,
-                ids,
-                max_new_tokens=self.max_new_tokens,
-                temperature=temperature,
-                samples=self.samples * times,
-                seed=3 * self.seed + stream,
-                batch=self.batch,
-                progress=lambda n: bar.advance(task, n),
-            )
+        how, bar = generation or self.generation, f"answers of the {who}" * self.progress
+        generator = HuggingFaceGenerator(loaded.model, loaded.tokenizer, rows=self.batch, bar=bar)
+        answers = generator(
+            ids,
+            samples=self.samples * times,
+            seeds=how.seeds(len(ids), step=stream),
+            generation=how,
+        )
         texts = [[text_of(loaded.tokenizer, answer) for answer in row] for row in answers]
         return Samples([row.prompt for row in rows], answers, texts)

@@ -1,14 +1,40 @@
-"""Answers from a model: token ids in, token ids out.
+"""Answers from a model: token ids in, token ids out, and what is done with several of them.
 
-generator = HuggingFaceGenerator(model) answers = generator(prompt_ids, samples=8,
-seeds=seeds_of(len(prompt_ids), seed=0), sampling=Sampling(max_new_tokens=128, stop_ids=(2,)))
-answers[0][3].ids_T, answers[0][3].sampler_logp_T, answers[0][3].finish_reason          # fourth
-                                                                                        answer to
-                                                                                        the first
-                                                                                        prompt
+how = Generation(max_new_tokens=128, top_p=0.95, seed=0)
+generator = HuggingFaceGenerator(model, tokenizer)
+answers = generator(prompt_ids, samples=8, seeds=how.seeds(len(prompt_ids)), generation=how)
+answers[0][3].ids_T, answers[0][3].sampler_logp_T     # the fourth answer to the first prompt
+
+texts = draw(model, tokenizer, prompts, generation=how)         # prompts and answers as text
+kept = best_of_n(model, tokenizer, prompts, reward, n=5)        # the best by a reward
+kept = rps(model, tokenizer, prompts, [helpful, verbose], direction=45)   # nearby trade-offs
+rounds = revise(model, tokenizer, prompts, answers, steps=2)    # one's own answers, improved
 """
 
-from holdfast.generation.contract import Answer, Generator, Sampling, seeds_of
+from holdfast.generation.best_of_n import Picked, best_of_n, best_of_table, kl_bound, pick
+from holdfast.generation.contract import Answer, Backend, Generation, Generator
 from holdfast.generation.hugging_face import HuggingFaceGenerator
+from holdfast.generation.revise import revise
+from holdfast.generation.rps import Consensus, direction_of, near_angles, near_directions, rps
+from holdfast.generation.text import draw, hugging_face_backend
 
-__all__ = ["Answer", "Generator", "HuggingFaceGenerator", "Sampling", "seeds_of"]
+__all__ = [
+    "Answer",
+    "Backend",
+    "Consensus",
+    "Generation",
+    "Generator",
+    "HuggingFaceGenerator",
+    "Picked",
+    "best_of_n",
+    "best_of_table",
+    "direction_of",
+    "draw",
+    "hugging_face_backend",
+    "kl_bound",
+    "near_angles",
+    "near_directions",
+    "pick",
+    "revise",
+    "rps",
+]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from holdfast.generation.contract import Sampling
+from holdfast.generation.contract import Generation
 from holdfast.generation.noise import exponentials, streams
 
 BLOCK = 128
@@ -36,8 +36,8 @@ class Chosen:
 class Chooser:
     """Chooses tokens for the rows whose keys it holds; `keep` drops rows."""
 
-    def __init__(self, sampling: Sampling, key_N: Tensor):
-        self.sampling, self.key_N = sampling, key_N
+    def __init__(self, generation: Generation, key_N: Tensor):
+        self.generation, self.key_N = generation, key_N
         self._noise: tuple[int, Tensor] | None = None
 
     def keep(self, rows: Tensor) -> None:
@@ -49,7 +49,7 @@ class Chooser:
         top_N1 = logits_NV.amax(1, keepdim=True)
         weight_NV = (logits_NV - top_N1).exp_()
         total_N = weight_NV.sum(1)
-        how = self.sampling
+        how = self.generation
         if how.temperature == 0:
             ids_N = logits_NV.argmax(1)
             logp_N = _at(logits_NV, ids_N) - top_N1[:, 0] - total_N.log()
@@ -92,7 +92,7 @@ def block_sums(weight_NV: Tensor) -> Tensor:
     )
 
 
-def truncated(weight_NV: Tensor, how: Sampling) -> Tensor:
+def truncated(weight_NV: Tensor, how: Generation) -> Tensor:
     """Probabilities up to a factor, the largest of a row being 1, with 0 where top_k, top_p or
     min_p (in this order) cut a token off.
     """

@@ -24,7 +24,7 @@ MODULES = (
     "holdfast.lab.frontier",
     "holdfast.rewards.",
     "holdfast.pluralism.",
-    "holdfast.sampling.",
+    "holdfast.generation.",
     "holdfast.optimization.",
 )
 

@@ -32,7 +32,7 @@ def srpo(pairs: Pairs, *, beta: float = 0.01, alpha: float = 0.8) -> Tensor:
     and cannot be left out. Six sequences a pair instead of two. The optimum is pi = pi_ref / Z up
     to a constant with Z(a) = E over b ~ pi_ref of exp(P(b beats a) / beta), and pi'(b|a) =
     pi_ref(b|a) exp(P(b beats a) / beta) / Z(a). To answer with revisions:
-    `holdfast.sampling.revise`. At the exact optimum a revision gains nothing, for the policy is
+    `holdfast.generation.revise`. At the exact optimum a revision gains nothing, for the policy is
     already the one that is hard to improve.
 
     Args:

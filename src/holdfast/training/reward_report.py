@@ -243,7 +243,7 @@ def reward_card(record: Mapping[str, Any], method: Any) -> str:
         "",
     ]
     asking = [
-        "    from holdfast.evaluation.judge import RewardModel",
+        "    from holdfast.rewards.model import RewardModel",
         '    model = RewardModel.load("FOLDER")',
         '    model.prefer(["prompt"], ["first answer"], ["second answer"])       # P(the '
         "first is better)",

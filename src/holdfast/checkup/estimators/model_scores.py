@@ -17,9 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from holdfast.checkup.request import CheckRequest
 from holdfast.data.render import tokenize, tokenized_prompts
 from holdfast.errors import DataError
-from holdfast.evaluation.generate import generate
 from holdfast.evaluation.models import Loaded, device_for, load, same_tokens
 from holdfast.evaluation.ranking import PairScores
+from holdfast.generation import Generation, HuggingFaceGenerator
 from holdfast.models.load import context_length
 from holdfast.scorers.branches import said_of
 from holdfast.scorers.states import StateScorer
@@ -209,13 +209,13 @@ def _own(
     if not drawn:
         return np.zeros(0)
     some = tokenized_prompts(drawn, policy.tokenizer, **rendering)
-    answers = generate(
-        policy.model, policy.tokenizer, some, max_new_tokens=LONGEST, seed=seed, batch=PROMPTS
-    )
+    how = Generation(max_new_tokens=LONGEST, seed=seed)
+    generator = HuggingFaceGenerator(policy.model, policy.tokenizer)
+    answers = generator(some, samples=1, seeds=how.seeds(len(some)), generation=how)
     written = [
-        Tokenized(prompt, {"answer": list(row[0].ids)})
+        Tokenized(prompt, {"answer": list(row[0].ids_T)})
         for prompt, row in zip(some, answers, strict=True)
-        if len(row[0].ids)
+        if row[0].ids_T
     ]
     logp = score_in_chunks(TextScorer(policy.model), written, tokens=TOKENS)
     return np.array([float(row["answer"].double().mean()) for row in logp])

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from holdfast.generation.best_of_n import picked
+from holdfast.generation.rps import direction_of, near_angles
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import bounded, separated
 from holdfast.lab.worlds import directions
 from holdfast.lab.worlds.directions import CONE, attributes
-from holdfast.sampling.best_of_n import picked
-from holdfast.sampling.rps import direction_of, near_angles
 
 SCORE, WINS = "score", "win rate over best of 5"
 PROMPTS = 2000

@@ -22,13 +22,14 @@ from typing import Any
 
 import numpy as np
 
+from holdfast.generation.contract import Generation
+from holdfast.generation.rps import rps
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.verdict import bounded, separated
 from holdfast.lab.worlds import direction_text, text
 from holdfast.lab.worlds.direction_text import CONE, much_said, on_topic
 from holdfast.models.load import load_policy, load_tokenizer
 from holdfast.models.small import small_model
-from holdfast.sampling.rps import rps
 from holdfast.training.policy import train
 
 SCORE, WINS = "score", "win rate over best of 5"
@@ -79,7 +80,7 @@ def _one(seed: int, folder: Path) -> dict[str, dict[str, float]]:
                 if angles is None
                 else [[np.cos(np.radians(a)), np.sin(np.radians(a))] for a in angles]
             )
-            how: dict[str, Any] = {"max_new_tokens": 64, "seed": 10 * seed + stream}
+            how = Generation(64, temperature=0.7, seed=10 * seed + stream)
             kept = rps(
                 model,
                 tokenizer,
@@ -87,7 +88,7 @@ def _one(seed: int, folder: Path) -> dict[str, dict[str, float]]:
                 [on_topic, much_said],
                 direction=target,
                 neighbors=near,
-                **how,
+                generation=how,
             )
             best[arm] = kept.score_PN[np.arange(len(held_out)), kept.place_P]
         for arm, score_P in best.items():

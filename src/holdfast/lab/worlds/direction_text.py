@@ -4,8 +4,8 @@ says.
 An answer asked for at an angle of a degrees has 1 + Binomial(5, sin a) sentences, and each noun is
 of the topic with probability cos a, else of any. Its attributes are the share of nouns of the topic
 and its sentences over 6, so that they are near (cos a, sin a), which is what is best in that
-direction. The wish is put into words as `sampling.rps` does. A model is taught angles from 0 to 25
-degrees and may be asked for others.
+direction. The wish is put into words as `generation.rps` does. A model is taught angles from 0 to
+25 degrees and may be asked for others.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from math import cos, radians, sin
 from typing import Any
 
+from holdfast.generation.rps import in_words
 from holdfast.lab.worlds import text
-from holdfast.sampling.rps import in_words
 from holdfast.types import Text
 
 CONE = (0, 25)

@@ -14,7 +14,7 @@ import numpy as np
 
 from holdfast.data import read
 from holdfast.data.render import tokenize
-from holdfast.evaluation.generate import Generated
+from holdfast.generation import Answer
 from holdfast.models.load import load_policy
 from holdfast.models.protocols import Tokenizer
 from holdfast.scorers.text import TextScorer, score_in_chunks
@@ -49,7 +49,7 @@ def gaps(
 
 
 def mixture_weights(
-    current: Path, start: Path, drawn: Sequence[Sequence[Generated]], share: float
+    current: Path, start: Path, drawn: Sequence[Sequence[Answer]], share: float
 ) -> Floats:
     """weight_PG of current's answers that make them answers of the mixture current^(1 - share)
     start^share; a prompt's add to 1.
@@ -58,7 +58,8 @@ def mixture_weights(
     as the number of answers grows.
     """
     items = [
-        Tokenized(row[0].prompt, {str(g): one.ids for g, one in enumerate(row)}) for row in drawn
+        Tokenized(row[0].prompt_ids, {str(g): one.ids_T for g, one in enumerate(row)})
+        for row in drawn
     ]
     logp = []
     for policy in (current, start):

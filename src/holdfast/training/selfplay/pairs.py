@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from holdfast.errors import OptionError
-from holdfast.evaluation.judge import RewardModel, is_reward_model
-from holdfast.evaluation.reward_source import Judge, judge_from
 from holdfast.evaluation.winrate import under_judge
+from holdfast.rewards.functions import Judge, judge_from
+from holdfast.rewards.model import RewardModel, is_reward_model
 from holdfast.stats.arrays import Floats
 from holdfast.types import Text
 

@@ -33,13 +33,14 @@ from typing import Any, Literal
 from holdfast.card import Method, check
 from holdfast.data.reading import Reading
 from holdfast.errors import OptionError, RunError, shown
-from holdfast.evaluation.judge import RewardModel
-from holdfast.evaluation.reward_source import Judge, name_of
 from holdfast.files import folder_to_write, sweep, whole_folder
 from holdfast.games import ROLES, Roles
+from holdfast.generation import Backend, Generation, hugging_face_backend
 from holdfast.methods import get
 from holdfast.models.folder import content_of
 from holdfast.models.load import load_tokenizer, resolve
+from holdfast.rewards.functions import Judge, name_of
+from holdfast.rewards.model import RewardModel
 from holdfast.training.execute import opened, recorded
 from holdfast.training.loading import written_average
 from holdfast.training.options import Options, split_options
@@ -54,7 +55,6 @@ from holdfast.training.run.record import (
     refuse_another,
     write_record,
 )
-from holdfast.training.sampler import HFSampler, Sampler
 from holdfast.training.selfplay.pairs import Pairing, PairwiseJudge
 from holdfast.training.selfplay.report import selfplay_page
 from holdfast.training.selfplay.stages import train_round
@@ -95,7 +95,7 @@ def selfplay(
     reference: Literal["current", "start"] | None = None,
     max_new_tokens: int = 128,
     temperature: float = 1.0,
-    sampler: Sampler | None = None,
+    backend: Backend | None = None,
     resume: bool = False,
     progress: bool = True,
     **options_and_settings: Any,
@@ -103,7 +103,7 @@ def selfplay(
     """Improve a policy against its own answers by a judge's verdicts, round by round.
 
     Against a judge whose preferences are cyclic there is no best answer, only a best mixture
-    (the minimax winner); single steps of self-play are cyclic it, and the mixture of all rounds'
+    (the minimax winner); single steps of self-play circle it, and the mixture of all rounds'
     policies ends nearer. The report shows both.
 
     Args:
@@ -128,7 +128,8 @@ def selfplay(
             or start. As the method asks unless given.
         max_new_tokens: longest answer, in tokens.
         temperature: temperature of the answers trained on; watched prompts are answered at 1.
-        sampler: where answers come from; Hugging Face generate unless given.
+        backend: makes the generator of a round's policy from its folder; the model in this process
+            unless given.
         resume: go on with the run in `out`, to the same numbers.
         progress: show bars, if the terminal can.
         **options_and_settings: of `train`, among them how rows are read (`holdfast.data.Reading`),
@@ -191,15 +192,18 @@ def selfplay(
             tokenizer=tokenizer,
             judge=PairwiseJudge.of(judge, accept_loss=options.accept_loss),
             training=training,
-            sampler=sampler
-            or HFSampler(sizes.max_new_tokens, sizes.temperature, progress=progress),
+            backend=backend or hugging_face_backend(progress=progress),
+            generation=Generation(
+                max_new_tokens=sizes.max_new_tokens,
+                temperature=sizes.temperature,
+                seed=options.seed,
+            ),
             sizes=sizes,
             settings=settings,
             seed=options.seed,
             rendering={"template": options.template, "accept_loss": options.accept_loss},
         )
-        watcher = sampler or HFSampler(sizes.max_new_tokens, 1.0, progress=progress)
-        watch = Watch(play, watching, watcher)
+        watch = Watch(play, watching)
         sweep(folder)
         if (folder / "rounds").is_dir():
             sweep(folder / "rounds")

@@ -5,19 +5,18 @@ policies fare against each other.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from holdfast.evaluation.generate import Generated, text_of
 from holdfast.evaluation.kl import sample_kl
 from holdfast.files import read_json, write_json
+from holdfast.generation import Answer
 from holdfast.models.load import load_policy
-from holdfast.training.sampler import Sampler
 from holdfast.training.selfplay.report import standings
-from holdfast.training.sources.rounds import Rounds, cut_off, prompt_ids
+from holdfast.training.sources.rounds import Rounds, cut_off
 from holdfast.types import Text
 
 
@@ -28,12 +27,10 @@ class Watch:
     Attributes:
         rounds: whose policies are watched.
         prompts: never trained on.
-        sampler: where answers come from.
     """
 
     rounds: Rounds
     prompts: Sequence[Text]
-    sampler: Sampler
 
     def look(self, number: int) -> None:
         """A policy's answers, and how far it is from the start, unless they are there already."""
@@ -41,17 +38,13 @@ class Watch:
         if path.is_file():
             return
         play = self.rounds
-        drawn = self.sampler(
-            policy,
-            prompt_ids(self.prompts, play.tokenizer, play.rendering),
-            samples=play.sizes.samples,
-            seed=play.seed * 7919 + 2 * number + 1,
-        )
+        plain = replace(play.generation, temperature=1.0)
+        drawn = play.answers(policy, self.prompts, number, "watched", generation=plain)
         held = {
-            "answers": [[text_of(play.tokenizer, one) for one in row] for row in drawn],
+            "answers": play.texts(drawn),
             "kl_N": self._kl(policy, drawn),
             "cut_off": cut_off(drawn),
-            "length": float(np.mean([one.length for row in drawn for one in row])),
+            "length": float(np.mean([len(one.ids_T) for row in drawn for one in row])),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, held)
@@ -77,7 +70,7 @@ class Watch:
     def _path(self, number: int) -> Path:
         return self.rounds.out / "watched" / f"{number:03d}.json"
 
-    def _kl(self, policy: Path, drawn: Sequence[Sequence[Generated]]) -> list[float]:
+    def _kl(self, policy: Path, drawn: Sequence[Sequence[Answer]]) -> list[float]:
         """KL to the start along each answer, nats."""
         flat = [one for row in drawn for one in row]
         start = self.rounds.start

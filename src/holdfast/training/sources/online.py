@@ -17,7 +17,7 @@ from torch import nn
 
 from holdfast.card import Method
 from holdfast.errors import RunError
-from holdfast.evaluation.generate import generate
+from holdfast.generation import Generation, HuggingFaceGenerator
 from holdfast.inputs import samples
 from holdfast.models.load import load_policy
 from holdfast.scorers.text import Scoring, TextScorer, score_in_chunks
@@ -34,23 +34,24 @@ class Sampler:
     policy: Any
     reference: TextScorer
     tokenizer: Any
-    max_new_tokens: int
-    seed: int
+    generation: Generation
     tokens: int  # packed tokens that the reference scores at once
 
     def draw(self, rows: Examples, step: int) -> Examples:
         """The same rows, each with answers of the policy's own to its prompt. All processes get
         those of the first one.
         """
-        drawn = generate(
-            self.policy,
-            self.tokenizer,
+        generator = HuggingFaceGenerator(self.policy, self.tokenizer)
+        seeds = self.generation.seeds(len(rows), step=step)
+        drawn = generator(
             [item.prompt for item in rows.items],
-            max_new_tokens=self.max_new_tokens,
             samples=samples.least,
-            seed=self.seed * 1_000_003 + step,
+            seeds=seeds,
+            generation=self.generation,
         )
-        answers = self.context.gather([[list(one.ids) for one in answers] for answers in drawn])[0]
+        answers = self.context.gather([[list(one.ids_T) for one in answers] for answers in drawn])[
+            0
+        ]
         own = [dict(zip(samples.branches, row, strict=True)) for row in answers]
         alone = [
             replace(item, branches=branches, others=())
@@ -141,7 +142,8 @@ def sampler_for(
     )
     reference = TextScorer(_frozen(model).to(context.device), scoring=scoring)
     longest = max(len(ids) for item in rows.items for ids in item.branches.values())
-    return Sampler(context, policy, reference, tokenizer, longest, seed, tokens)
+    how = Generation(max_new_tokens=longest, seed=seed)
+    return Sampler(context, policy, reference, tokenizer, how, tokens)
 
 
 def _frozen(model: nn.Module) -> nn.Module:

@@ -22,21 +22,21 @@ from typing import Any, Literal
 import numpy as np
 
 from holdfast.card import Method
-from holdfast.data.render import tokenized_prompts
 from holdfast.errors import OptionError, RunError
-from holdfast.evaluation.generate import Generated, text_of
 from holdfast.files import read_json, whole_folder, write_json, write_text
 from holdfast.games import Roles
+from holdfast.generation import Answer, Backend, Generation
+from holdfast.generation.text import prompt_ids, text_of
 from holdfast.inputs import earlier_win_rate
 from holdfast.models.protocols import Tokenizer
 from holdfast.terminal import Terminal
-from holdfast.training.sampler import Sampler
 from holdfast.training.selfplay.columns import fill, gaps, mixture_weights, win_rates
 from holdfast.training.selfplay.pairs import Pairing, PairwiseJudge, comparisons
-from holdfast.types import Row, Text, Where
+from holdfast.types import Text
 from holdfast.visible import json_text
 
 HALF = "half"  # the folder of a half-step
+DRAWS = ("current", "watched", "earlier", "midpoint")  # whose answers a round draws
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,11 @@ class Rounds:
         tokenizer: its tokenizer.
         judge: compares a prompt's answers.
         training: prompts to draw a round's from.
-        sampler: where answers come from.
+        backend: makes the generator of a policy from its folder.
+        generation: how the answers trained on are drawn.
         sizes: how many of everything.
         settings: the method's.
-        seed: of prompts, answers and labels.
+        seed: of prompts and labels.
         rendering: how a prompt becomes token ids.
     """
 
@@ -97,7 +98,8 @@ class Rounds:
     tokenizer: Tokenizer
     judge: PairwiseJudge
     training: Sequence[Text]
-    sampler: Sampler
+    backend: Backend
+    generation: Generation
     sizes: Sizes
     settings: Mapping[str, Any]
     seed: int
@@ -143,7 +145,7 @@ class Rounds:
             f"round {number} of {self.sizes.rounds}: {len(prompts)} prompts, "
             f"{self.sizes.samples} answers each"
         )
-        drawn = self.answers(current, prompts, number, 0)
+        drawn = self.answers(current, prompts, number, "current")
         texts = self.texts(drawn)
         weight_PG = None
         if self.roles.opponent == "mixture":
@@ -164,7 +166,9 @@ class Rounds:
             )
         if earlier_win_rate in self.method.card.needs:
             others = (
-                texts if before == current else self.texts(self.answers(before, prompts, number, 2))
+                texts
+                if before == current
+                else self.texts(self.answers(before, prompts, number, "earlier"))
             )
             fill(rows, places, "earlier_win_rate", win_rates(self.judge, prompts, texts, others))
         shutil.rmtree(folder, ignore_errors=True)
@@ -192,7 +196,7 @@ class Rounds:
         folder = self.folder(number)
         held = read_json(folder / "answers.json")
         prompts = self.prompts_of(number)
-        others = self.texts(self.answers(folder / HALF / "model", prompts, number, 4))
+        others = self.texts(self.answers(folder / HALF / "model", prompts, number, "midpoint"))
         lines = (folder / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
         rates = win_rates(self.judge, prompts, held["answers"], others)
@@ -204,14 +208,24 @@ class Rounds:
         return [self.training[i] for i in order[: self.sizes.prompts].tolist()]
 
     def answers(
-        self, policy: Path, prompts: Sequence[Text], number: int, stream: int
-    ) -> list[list[Generated]]:
-        """A policy's answers; each stream of a round has random numbers of its own."""
-        seed = self.seed * 7919 + 2 * number + 100_003 * stream
-        ids = prompt_ids(prompts, self.tokenizer, self.rendering)
-        return self.sampler(policy, ids, samples=self.sizes.samples, seed=seed)
+        self,
+        policy: Path,
+        prompts: Sequence[Text],
+        number: int,
+        draws: str,
+        *,
+        generation: Generation | None = None,
+    ) -> list[list[Answer]]:
+        """A policy's answers, drawn as those trained on unless told otherwise; each of a round's
+        DRAWS has random numbers of its own.
+        """
+        how = generation or self.generation
+        ids = prompt_ids(prompts, self.tokenizer, **self.rendering)
+        seeds = how.seeds(len(ids), step=len(DRAWS) * number + DRAWS.index(draws))
+        generator = self.backend(policy)
+        return generator(ids, samples=self.sizes.samples, seeds=seeds, generation=how)
 
-    def texts(self, drawn: Sequence[Sequence[Generated]]) -> list[list[str]]:
+    def texts(self, drawn: Sequence[Sequence[Answer]]) -> list[list[str]]:
         return [[text_of(self.tokenizer, one) for one in row] for row in drawn]
 
 
@@ -219,16 +233,9 @@ def round_folder(number: int) -> str:
     return f"rounds/{number:03d}"
 
 
-def prompt_ids(
-    prompts: Sequence[Text], tokenizer: Tokenizer, rendering: Mapping[str, Any]
-) -> list[Sequence[int]]:
-    rows = [Row(Where("prompts", n), prompt) for n, prompt in enumerate(prompts, 1)]
-    return tokenized_prompts(rows, tokenizer, **rendering)
-
-
-def cut_off(drawn: Sequence[Sequence[Generated]]) -> float:
+def cut_off(drawn: Sequence[Sequence[Answer]]) -> float:
     """Share of answers that the limit of tokens cut off."""
-    return float(np.mean([not one.ended for row in drawn for one in row]))
+    return float(np.mean([one.finish_reason == "length" for row in drawn for one in row]))
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from holdfast.data.producers import revise_prompt
 from holdfast.data.template import Chat, Marks, renderer
 from holdfast.errors import OptionError
-from holdfast.sampling.draw import draw
+from holdfast.generation.contract import Generation
+from holdfast.generation.text import draw
 from holdfast.types import Text
 
 
@@ -19,11 +20,9 @@ def revise(
     answers: Sequence[str],
     *,
     steps: int = 1,
-    max_new_tokens: int = 256,
-    temperature: float = 1.0,
+    generation: Generation | None = None,
     template: str = "auto",
     accept_loss: Sequence[str] = (),
-    seed: int = 0,
 ) -> list[list[str]]:
     """The answers, then each round of revisions: `steps + 1` lists, aligned with `prompts`. Round k
     shows the model its answer of round k - 1 and asks for a better one.
@@ -32,16 +31,14 @@ def revise(
         at every round.
 
     Args:
-        model: a causal language model
+        model: a causal language model, or a `Generator`
         tokenizer: the model's
         prompts: strings, or conversations
         answers: the answers to begin with, as text
         steps: rounds of revision
-        max_new_tokens: the most tokens of a revision; one that reaches it is cut off
-        temperature: of the draws; 0 takes the most probable token
+        generation: how revisions are drawn; `Generation()` unless given
         template: as in `tokenize`
         accept_loss: what the chat template may drop of a prompt, as in `tokenize`
-        seed: of the draws
 
     Raises:
         OptionError: `steps` is negative, or prompts and answers are not aligned.
@@ -58,7 +55,14 @@ def revise(
             revise_prompt(prompt, shown, chat=chat)
             for prompt, shown in zip(prompts, rounds[-1], strict=True)
         ]
-        how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
-        how |= {"template": template, "accept_loss": accept_loss}
-        rounds.append([text for (text,) in draw(model, tokenizer, asked, seed=seed + step, **how)])
+        drawn = draw(
+            model,
+            tokenizer,
+            asked,
+            generation=generation,
+            step=step,
+            template=template,
+            accept_loss=accept_loss,
+        )
+        rounds.append([text for (text,) in drawn])
     return rounds

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from holdfast.errors import DataError, OptionError
-from holdfast.sampling.best_of_n import best_of_n, best_of_table, kl_bound, pick
+from holdfast.generation import Generation
+from holdfast.generation.best_of_n import best_of_n, best_of_table, kl_bound, pick
 
 
 def slow(p_NA, score_A):
@@ -70,6 +71,9 @@ def test_picking_from_answers_at_hand():
         best_of_table(np.zeros((2, 3)), [1.0, 2, 3])
 
 
+SHORT = Generation(8)
+
+
 def test_a_model_draws_and_the_best_is_kept(tiny_model_dir: Any, tiny_tokenizer: Any):
     from transformers import AutoModelForCausalLM
 
@@ -80,11 +84,11 @@ def test_a_model_draws_and_the_best_is_kept(tiny_model_dir: Any, tiny_tokenizer:
         asked.append(list(prompts))
         return [float(answer.count("a")) for answer in answers]
 
-    found = best_of_n(model, tiny_tokenizer, ["the cat", "a dog"], letters, n=4, max_new_tokens=8)
+    found = best_of_n(model, tiny_tokenizer, ["the cat", "a dog"], letters, n=4, generation=SHORT)
     assert asked == [["the cat"] * 4 + ["a dog"] * 4]
     assert [text.count("a") for text in found.texts] == found.score_PN.max(1).tolist()
     assert [len(row) for row in found.drawn] == [4, 4]
-    one = best_of_n(model, tiny_tokenizer, ["the cat"], letters, n=1, max_new_tokens=8)
+    one = best_of_n(model, tiny_tokenizer, ["the cat"], letters, n=1, generation=SHORT)
     assert one.texts[0] == one.drawn[0][0]
     with pytest.raises(OptionError, match="n is 0"):
         best_of_n(model, tiny_tokenizer, ["the cat"], letters, n=0)

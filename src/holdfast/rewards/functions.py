@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from holdfast.data.conservation import Loss, listed, missing, pieces
 from holdfast.data.render import accepted
 from holdfast.errors import DataError, ModelError, OptionError
-from holdfast.evaluation.judge import RewardModel, is_reward_model
+from holdfast.rewards.model import RewardModel, is_reward_model
 from holdfast.scorers.float32 import in_float32
 from holdfast.scorers.rope import Sides, forget_lengths
 from holdfast.types import Text
@@ -127,7 +127,7 @@ def _function(source: str) -> Callable[..., Any]:
         if module_name.endswith(".py")
         else _named_module(module_name)
     )
-    found = getattr(module, function, None)
+    found: Callable[..., Any] | None = getattr(module, function, None)
     if not callable(found):
         raise OptionError(
             f"{module_name} has no function {function!r}",

@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike
 
 from holdfast.card import check
 from holdfast.errors import DataError, OptionError
-from holdfast.evaluation.reward_source import Reward, checked, name_of, reward_from
-from holdfast.sampling.best_of_n import Picked, picked
-from holdfast.sampling.draw import draw
+from holdfast.generation.best_of_n import Picked, picked
+from holdfast.generation.contract import Generation
+from holdfast.generation.text import draw
+from holdfast.rewards.functions import Reward, checked, name_of, reward_from
 from holdfast.stats.arrays import Floats
 from holdfast.types import Text
 
@@ -50,12 +51,10 @@ def rps(
     n: int = 5,
     unit: ArrayLike | None = None,
     ask: Ask | None = None,
-    max_new_tokens: int = 256,
-    temperature: float = 0.7,
+    generation: Generation | None = None,
     template: str = "auto",
     accept_loss: Sequence[str] = (),
-    seed: int = 0,
-    batch: int = 64,
+    rows: int = 64,
     device: str = "cpu",
     progress: bool = False,
 ) -> Consensus:
@@ -71,7 +70,7 @@ def rps(
     `best_of_n` under the wanted direction, and with the nearest trained direction, at the same n.
 
     Args:
-        model: a causal language model that reads directions from its prompt
+        model: a causal language model that reads directions from its prompt, or a `Generator`
         tokenizer: the model's
         prompts: strings, or conversations
         rewards: one a direction's axis: functions `reward(prompts, answers) -> scores`, their
@@ -86,12 +85,11 @@ def rps(
             larger scale decides
         ask: how a direction is put into a prompt; the default asks in words, so a model trained
             otherwise needs its own
-        max_new_tokens: the most tokens of an answer; one that reaches it is cut off
-        temperature: of the draws
+        generation: how answers are drawn; `Generation(temperature=0.7)` unless given. Its seed also
+            draws neighbors, where there are more than two attributes
         template: as in `tokenize`
         accept_loss: what the chat template may drop of a prompt, as in `tokenize`
-        seed: of the draws
-        batch: answers generated at once
+        rows: answers generated at once; answers do not depend on it
         device: of reward models
         progress: a bar over the answers
 
@@ -102,8 +100,8 @@ def rps(
     Departures:
         1. For two attributes neighbors come from the authors' grid of absolute angles, -40 to 40
            degrees: beyond 40 they lie on one side.
-        2. No top-p and no repetition penalty, so that what is drawn is the model's own distribution
-           at its temperature.
+        2. No repetition penalty, and no top-p unless `generation` has one, so that what is drawn is
+           the model's own distribution at its temperature.
     """
     check("n", n, isinstance(n, int) and n >= 1, "be a whole number of at least 1")
     wanted_D = direction_of(direction)
@@ -120,20 +118,22 @@ def rps(
         unit_D.shape == wanted_D.shape and bool((unit_D > 0).all()),
         "be above 0, one for each attribute",
     )
-    direction_ND = _neighbors(wanted_D, neighbors, within, n, seed)
-    settings: dict[str, Any] = {
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "batch": batch,
-    }
-    settings |= {"template": template, "accept_loss": accept_loss}
+    how = generation or Generation(temperature=0.7)
+    direction_ND = _neighbors(wanted_D, neighbors, within, n, how.seed)
     ask = ask or in_words
     percent_ND = np.rint(100 * direction_ND).astype(int).tolist()
     asked = [ask(prompt, percent) for prompt in prompts for percent in percent_ND]
-    flat = [
-        answer
-        for (answer,) in draw(model, tokenizer, asked, seed=seed, progress=progress, **settings)
-    ]
+    drawn_texts = draw(
+        model,
+        tokenizer,
+        asked,
+        generation=how,
+        template=template,
+        accept_loss=accept_loss,
+        rows=rows,
+        progress=progress,
+    )
+    flat = [answer for (answer,) in drawn_texts]
     whose = [prompt for prompt in prompts for _ in percent_ND]
     sources = [
         (reward_from(reward, device=device, accept_loss=accept_loss), name_of(reward))

@@ -8,8 +8,8 @@ import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from holdfast.errors import ModelError, OptionError
-from holdfast.evaluation.reward_source import checked, judge_from, name_of, reward_from
 from holdfast.models.small import learn_tokenizer
+from holdfast.rewards.functions import checked, judge_from, name_of, reward_from
 
 TEXTS = ["the cat sat on the mat", "a dog ran far away"] * 5
 

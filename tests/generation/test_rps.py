@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from holdfast.errors import OptionError
-from holdfast.sampling.rps import direction_of, in_words, near_angles, near_directions, rps
+from holdfast.generation import Generation
+from holdfast.generation.rps import direction_of, in_words, near_angles, near_directions, rps
 
 
 def test_neighbors_are_those_of_the_grid():
@@ -89,7 +90,7 @@ def test_a_model_is_asked_under_each_and_judged_under_the_wanted(
         [first, second],
         direction=45,
         ask=ask,
-        max_new_tokens=8,
+        generation=Generation(8, temperature=0.7),
         unit=[1, 10],
     )
     assert [percent for _, percent in asked[:5]] == [
@@ -115,7 +116,7 @@ def test_a_model_is_asked_under_each_and_judged_under_the_wanted(
         [second, second, second],
         direction=[1, 0, 0],
         n=2,
-        max_new_tokens=4,
+        generation=Generation(4, temperature=0.7),
     )
     assert given.direction_ND.shape == (2, 3)
     chosen = rps(
@@ -126,7 +127,7 @@ def test_a_model_is_asked_under_each_and_judged_under_the_wanted(
         direction=10,
         neighbors=[0, 20],
         n=2,
-        max_new_tokens=4,
+        generation=Generation(4, temperature=0.7),
     )
     assert chosen.direction_ND == pytest.approx(np.array([direction_of(0), direction_of(20)]))
     for keywords, what in (

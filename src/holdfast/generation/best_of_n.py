@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from holdfast.card import check
 from holdfast.errors import DataError
-from holdfast.evaluation.reward_source import Reward, checked, name_of, reward_from
-from holdfast.sampling.draw import draw
+from holdfast.generation.contract import Generation
+from holdfast.generation.text import draw
+from holdfast.rewards.functions import Reward, checked, name_of, reward_from
 from holdfast.stats.arrays import Floats
 from holdfast.types import Text
 
@@ -44,12 +45,10 @@ def best_of_n(
     reward: str | Path | Reward,
     *,
     n: int = 5,
-    max_new_tokens: int = 256,
-    temperature: float = 1.0,
+    generation: Generation | None = None,
     template: str = "auto",
     accept_loss: Sequence[str] = (),
-    seed: int = 0,
-    batch: int = 64,
+    rows: int = 64,
     device: str = "cpu",
     progress: bool = False,
 ) -> Picked:
@@ -61,18 +60,16 @@ def best_of_n(
     errors: judge the kept answers by another.
 
     Args:
-        model: a causal language model
+        model: a causal language model, or a `Generator`
         tokenizer: the model's
         prompts: strings, or conversations
         reward: a function `reward(prompts, answers) -> scores`, the name of one, or a reward
             model's folder
         n: answers to choose from
-        max_new_tokens: the most tokens of an answer; one that reaches it is cut off
-        temperature: of the draws
+        generation: how answers are drawn; `Generation()` unless given
         template: as in `tokenize`
         accept_loss: what the chat template may drop of a prompt, as in `tokenize`
-        seed: of the draws
-        batch: answers generated at once
+        rows: answers generated at once; answers do not depend on it
         device: of a reward model
         progress: a bar over the answers
 
@@ -80,10 +77,16 @@ def best_of_n(
         OptionError: n below 1, or a reward that does not return a finite number for each answer.
     """
     check("n", n, isinstance(n, int) and n >= 1, "be a whole number of at least 1")
-    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
-    settings |= {"template": template, "accept_loss": accept_loss}
     drawn = draw(
-        model, tokenizer, prompts, samples=n, seed=seed, batch=batch, progress=progress, **settings
+        model,
+        tokenizer,
+        prompts,
+        samples=n,
+        generation=generation,
+        template=template,
+        accept_loss=accept_loss,
+        rows=rows,
+        progress=progress,
     )
     return pick(
         prompts, drawn, reward_from(reward, device=device, accept_loss=accept_loss), name_of(reward)

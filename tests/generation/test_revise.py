@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,32 +9,31 @@ import torch
 
 from holdfast.data import tokenize
 from holdfast.errors import OptionError
+from holdfast.generation import Answer, Generation
+from holdfast.generation.revise import revise
 from holdfast.inputs import revision
-from holdfast.sampling.revise import revise
 from holdfast.types import Row, Where
 
 
 def test_each_round_shows_the_last_under_the_training_prompt(
-    tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+    tiny_tokenizer: Any,
 ):
     """The prompt's ids equal those of the tree that `tokenize` makes of a pair whose rejected
     answer is the one shown.
     """
-    asked = []
+    asked: list[Any] = []
 
-    def fake(model: Any, tokenizer: Any, prompts: Any, **settings: Any) -> Any:
-        asked.append([list(ids) for ids in prompts])
-        return [
-            [
-                SimpleNamespace(
-                    ids=tokenizer(f" cat {len(asked)}", add_special_tokens=False)["input_ids"]
-                )
-            ]
-            for _ in prompts
-        ]
+    class Backend:
+        repeatable = True
 
-    monkeypatch.setattr(sys.modules["holdfast.sampling.draw"], "generate", fake)
-    rounds = revise(None, tiny_tokenizer, ["why the cat", "the dog"], [" a dog", ""], steps=2)
+        def __call__(self, prompt_ids: Any, **how: Any) -> list[list[Answer]]:
+            asked.append([list(ids) for ids in prompt_ids])
+            text = f" cat {len(asked)}"
+            ids = tuple(tiny_tokenizer(text, add_special_tokens=False)["input_ids"])
+            logp_T = torch.zeros(len(ids))
+            return [[Answer(tuple(p), ids, logp_T, logp_T, "length")] for p in prompt_ids]
+
+    rounds = revise(Backend(), tiny_tokenizer, ["why the cat", "the dog"], [" a dog", ""], steps=2)
     assert rounds == [[" a dog", ""], ["cat 1", "cat 1"], ["cat 2", "cat 2"]]
     for shown, ids in ((" a dog", asked[0][0]), ("cat 1", asked[1][0])):
         pair = Row(Where("f", 1), prompt="why the cat", chosen=" a bird", rejected=shown)
@@ -58,8 +55,7 @@ def test_a_model_revises(tiny_model_dir: Any, tiny_tokenizer: Any):
         ["the cat", "a dog on the hill"],
         ["sat", "ran"],
         steps=2,
-        max_new_tokens=6,
-        seed=1,
+        generation=Generation(6, seed=1),
     )
     again = revise(
         model,
@@ -67,8 +63,7 @@ def test_a_model_revises(tiny_model_dir: Any, tiny_tokenizer: Any):
         ["the cat", "a dog on the hill"],
         ["sat", "ran"],
         steps=2,
-        max_new_tokens=6,
-        seed=1,
+        generation=Generation(6, seed=1),
     )
     other = revise(
         model,
@@ -76,8 +71,7 @@ def test_a_model_revises(tiny_model_dir: Any, tiny_tokenizer: Any):
         ["the cat", "a dog on the hill"],
         ["sat", "ran"],
         steps=2,
-        max_new_tokens=6,
-        seed=2,
+        generation=Generation(6, seed=2),
     )
     assert (
         first == again
