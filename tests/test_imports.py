@@ -7,6 +7,7 @@ Imports inside functions count, those for type checkers alone do not. A module i
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -115,13 +116,30 @@ def test_nobody_imports_the_command_line(graph):
     }
 
 
-GROUND = ("errors", "visible", "version", "stats", "text", "parallel", "signals", "types", "files")
-ABOVE = ("checkup", "evaluation", "training", "lab", "report", "demo", "integrations", "recipes")
+def mapped(text: str) -> list[list[str]]:
+    """The modules that each line of CONTRIBUTING's map names, from top to bottom."""
+    lines = text.partition("    src/holdfast/\n")[2].partition("    tests/")[0].splitlines()
+    return [re.findall(r"(?:^ {6}|; {3})([a-z_]+)(?:/|\.py) ", line) for line in lines]
 
 
-@pytest.mark.parametrize("ground", GROUND)
-def test_what_stands_at_the_ground_knows_nothing_above_it(modules, ground):
-    assert not modules.get(ground, set()) & set(ABOVE)
+CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
+
+
+def test_the_map_names_every_module_once(modules):
+    faces = {name.removeprefix("holdfast.") for name in FACES} - {"holdfast", "__main__"}
+    named_there = [name for line in mapped(CONTRIBUTING.read_text()) for name in line]
+    assert sorted(named_there) == sorted(set(modules) | faces)
+
+
+def test_imports_point_up_the_map_alone(modules):
+    height = {name: n for n, line in enumerate(mapped(CONTRIBUTING.read_text())) for name in line}
+    against = {
+        (name, other)
+        for name, others in modules.items()
+        for other in others
+        if height[other] >= height[name]
+    }
+    assert not against
 
 
 def test_the_check_up_knows_no_training_and_no_lab(modules):
