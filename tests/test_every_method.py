@@ -20,7 +20,7 @@ from holdfast.card import (
     costs,
     departures_of,
     help_of,
-    initial_memory,
+    initial_state,
     settings_of,
 )
 from holdfast.errors import NeedError, OptionError
@@ -44,7 +44,7 @@ from holdfast.types import Answers, Batch, Pairs, Scored
 N, T, RATERS = 5, 7, 2
 ALL = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 REMEMBERING = pytest.mark.parametrize(
-    "method", [m for m in METHODS.values() if m.memory], ids=lambda m: m.name
+    "method", [m for m in METHODS.values() if m.state], ids=lambda m: m.name
 )
 EVERY_LIMIT = [(method, limit) for method in METHODS.values() for limit in method.card.limits]
 
@@ -109,7 +109,7 @@ def with_leaves(batch: Batch) -> tuple[Batch, dict[str, Tensor]]:
     log-probabilities by the branch's name.
     """
     parts = {
-        name: {field: x.clone().requires_grad_() for field, x in part.learned.items()}
+        name: {field: x.clone().requires_grad_() for field, x in part.differentiable.items()}
         for name, part in batch.parts.items()
     }
     leaves = {
@@ -139,13 +139,13 @@ def without(batch: Batch, need: Input) -> Batch:
     return replace(batch, inputs={of: x for of, x in batch.inputs.items() if of is not need})
 
 
-def cost_and_memory(method: Method, batch: Batch, **settings: float) -> tuple[Tensor, State]:
+def cost_and_state(method: Method, batch: Batch, **settings: float) -> tuple[Tensor, State]:
     """As in the first batch of a run."""
-    return costs(method, batch, settings, initial_memory(method, RATERS))
+    return costs(method, batch, settings, initial_state(method, RATERS))
 
 
 def cost_of(method: Method, batch: Batch, **settings: float) -> Tensor:
-    return cost_and_memory(method, batch, **settings)[0]
+    return cost_and_state(method, batch, **settings)[0]
 
 
 def gradients(method: Method, batch: Batch, **settings: float) -> tuple[Tensor, dict[str, Tensor]]:
@@ -188,7 +188,7 @@ def test_padding_is_never_read(method: Method, garbage: float):
                 else x.masked_fill(pad_NT if x.ndim == 2 else pad_NT[..., None], garbage)
             )
 
-        return part.each(spoiled)
+        return part.map(spoiled)
 
     clean, spoiled = batch_for(method), changed(batch_for(method), spoil)
     assert all((part.mask_NT == 0).any() for part in clean.parts.values())
@@ -203,7 +203,7 @@ def test_padding_is_never_read(method: Method, garbage: float):
 @ALL
 def test_more_padding_changes_nothing(method: Method):
     def widen(_: str, part: Scored) -> Scored:
-        return part.each(
+        return part.map(
             lambda x: torch.nn.functional.pad(x, (0, 3) if x.ndim == 2 else (0, 0, 0, 3))
         )
 
@@ -215,7 +215,7 @@ def test_more_padding_changes_nothing(method: Method):
 
 def nudged(batch: Batch, name: str, field: str, place: list[int], by: float) -> Batch:
     """The batch with one number of one tensor moved."""
-    x = batch.parts[name].learned[field].clone()
+    x = batch.parts[name].differentiable[field].clone()
     x[tuple(place)] += by
     return changed(
         batch, lambda which, part: replace(part, **{field: x}) if which == name else part
@@ -237,7 +237,7 @@ def test_gradient_is_the_finite_difference(method: Method):
                 gradient[key].any() for key in gradient if key.startswith(f"{name}.")
             ):
                 continue
-            for field, x in part.learned.items():
+            for field, x in part.differentiable.items():
                 slopes = gradient[name if field == "logp_NT" else f"{name}.{field}"]
                 if field != "logp_NT" and not slopes.any():
                     continue
@@ -260,7 +260,7 @@ def test_gradient_is_the_finite_difference(method: Method):
                         slopes[tuple(place)].item()
                         == pytest.approx(slope, abs=2e-7 + rounding, rel=1e-6)
                     )
-    assert all(matched) != bool(method.card.held)
+    assert all(matched) != bool(method.card.stop_gradient)
 
 
 @ALL
@@ -274,9 +274,7 @@ def test_extreme_log_ratios_stay_finite(method: Method, far: float):
         moved = max(far, 0) if name in ("chosen", "answer") else max(-far, 0)
         logp_NT = -(moved + 1.0) * part.mask_NT / part.length_N.unsqueeze(-1)
         back_NT = -(1e4 - moved + 1.0) * part.mask_NT / part.length_N.unsqueeze(-1)
-        return replace(
-            part.each(Tensor.float), logp_NT=logp_NT.float(), ref_logp_NT=back_NT.float()
-        )
+        return replace(part.map(Tensor.float), logp_NT=logp_NT.float(), ref_logp_NT=back_NT.float())
 
     cost_N, gradient = gradients(method, changed(batch_for(method), pull))
     assert cost_N.isfinite().all() and all(g.isfinite().all() for g in gradient.values())
@@ -299,7 +297,7 @@ def test_certain_and_empty_answers_stay_finite(method: Method):
 
 @ALL
 def test_float32_agrees_with_float64(method: Method):
-    single = changed(batch_for(method), lambda _, part: part.each(Tensor.float))
+    single = changed(batch_for(method), lambda _, part: part.map(Tensor.float))
     cost_N = cost_of(method, single)
     assert cost_N.dtype == torch.float32
     torch.testing.assert_close(
@@ -441,11 +439,11 @@ def test_rows_are_coupled_only_if_the_card_says_so(method: Method):
 
     batch = batch_for(method)
     noticed = cost_of(method, changed(batch, move))[0].item() != cost_of(method, batch)[0].item()
-    assert noticed == method.card.coupled
+    assert noticed == method.card.batch_dependent
 
 
 # ------------------------------------------------------------------------------------------------
-# memory
+# state
 
 
 @REMEMBERING
@@ -454,7 +452,7 @@ def test_a_memory_is_made_anew_and_carries_no_gradient(method: Method):
     judged twice.
     """
     batch, _ = with_leaves(batch_for(method))
-    before = initial_memory(method, RATERS)
+    before = initial_state(method, RATERS)
     kept = {key: value.clone() for key, value in before.items()}
     _, after = costs(method, batch, {}, before)
     assert all(torch.equal(before[key].nan_to_num(-1), kept[key].nan_to_num(-1)) for key in kept)
@@ -468,17 +466,17 @@ def test_a_memory_is_made_anew_and_carries_no_gradient(method: Method):
 @REMEMBERING
 def test_what_is_remembered_is_read(method: Method):
     batch = batch_for(method)
-    first_N, memory = costs(method, batch, {}, initial_memory(method, RATERS))
-    assert not torch.equal(costs(method, batch, {}, memory)[0], first_N)
+    first_N, state = costs(method, batch, {}, initial_state(method, RATERS))
+    assert not torch.equal(costs(method, batch, {}, state)[0], first_N)
 
 
 @ALL
 def test_a_method_without_memory_hands_on_what_it_was_given(method: Method):
     """So that a trainer need not ask which kind it has."""
-    assert (initial_memory(method, RATERS) == {}) == (method.memory is None)
-    given = {"anything": torch.ones(2)} if method.memory is None else initial_memory(method, RATERS)
+    assert (initial_state(method, RATERS) == {}) == (method.state is None)
+    given = {"anything": torch.ones(2)} if method.state is None else initial_state(method, RATERS)
     _, after = costs(method, batch_for(method), {}, given)
-    assert (after is given) == (method.memory is None)
+    assert (after is given) == (method.state is None)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -493,7 +491,7 @@ def test_settings_are_keyword_only_numbers_with_defaults_and_help(method: Method
             help_of(method.objective)[name][-1] != "." and len(help_of(method.objective)[name]) > 15
         )
     assert set(help_of(method.objective)) == set(settings_of(method.objective))
-    assert len(signature(method.objective).parameters) == (2 if method.memory else 1) + len(
+    assert len(signature(method.objective).parameters) == (2 if method.state else 1) + len(
         settings_of(method.objective)
     )
 
@@ -518,10 +516,10 @@ def test_flip_rates_of_half_and_more_are_refused(name: str, flip: float):
 def test_every_setting_is_read(method: Method):
     """No option is accepted and ignored: a change of it changes the cost, or what is remembered."""
     batch = batch_for(method)
-    cost_N, memory = cost_and_memory(method, batch)
+    cost_N, state = cost_and_state(method, batch)
     for name, value in defaults(method).items():
-        changed_cost_N, changed_memory = cost_and_memory(method, batch, **{name: value * 0.8})
-        remembered = all(torch.equal(changed_memory[key], memory[key]) for key in memory)
+        changed_cost_N, changed_memory = cost_and_state(method, batch, **{name: value * 0.8})
+        remembered = all(torch.equal(changed_memory[key], state[key]) for key in state)
         assert not (torch.equal(changed_cost_N, cost_N) and remembered), f"{name} is never read"
 
 

@@ -58,7 +58,7 @@ def test_a_page_says_everything_the_card_does(name: str):
         *card.departures,
     ):
         assert part in text
-    for said in (card.status, card.not_to_confuse_with, card.held):
+    for said in (card.status, card.not_to_confuse_with, card.stop_gradient):
         assert said[1:] in text
     for setting, parameter in settings_of(method.objective).items():
         assert (

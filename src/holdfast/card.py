@@ -106,8 +106,10 @@ class Card:
     at_reference: Callable[..., float] | None = (
         None  # the cost when policy = reference and a head is new, as a function of the settings
     )
-    coupled: bool = False  # True if a row's cost depends on the other rows of the batch
-    held: str = ""  # what the policy decides and the gradient holds fixed all the same, if anything
+    batch_dependent: bool = False  # True if a row's cost depends on the other rows of the batch
+    stop_gradient: str = (
+        ""  # what the policy decides and the gradient holds fixed all the same, if anything
+    )
     not_to_confuse_with: str = ""
     status: str = ""
 
@@ -140,9 +142,9 @@ class PairMethod:
     """An offline objective over comparisons: `objective(pairs, *, ...) -> cost_N`, never averaged,
     never logged.
 
-    A method that remembers from batch to batch has a `memory`: `memory(raters)`, a dict of tensors,
-    is what it knows before the first batch, and its objective is `objective(pairs, memory, *, ...)
-    -> (cost_N, memory)`, which leaves the memory it was given alone. Whoever does not know which
+    A method that remembers from batch to batch has a `state`: `state(raters)`, a dict of tensors,
+    is what it knows before the first batch, and its objective is `objective(pairs, state, *, ...)
+    -> (cost_N, state)`, which leaves the state it was given alone. Whoever does not know which
     method it has calls `costs`. A method that learns something beside the policy has a `head`.
 
     A method whose cost is a sum over tokens may return them apart, cost_NT, and name an `average`:
@@ -154,7 +156,7 @@ class PairMethod:
     card: Card
     takes: type[Pairs] = Pairs
     average: Average | None = None
-    memory: Callable[[int], State] | None = None
+    state: Callable[[int], State] | None = None
     head: Head | None = None
 
     @property
@@ -173,7 +175,7 @@ class AnswerMethod:
     card: Card
     takes: type[Answers] = Answers
     average: Average | None = None
-    memory: None = None
+    state: None = None
     head: None = None
 
     @property
@@ -184,41 +186,41 @@ class AnswerMethod:
 Method = PairMethod | AnswerMethod
 
 
-def initial_memory(method: Method, raters: int = 1) -> State:
+def initial_state(method: Method, raters: int = 1) -> State:
     """What the method remembers before the first batch: a dict of tensors, empty for one that
     remembers nothing.
     """
-    return {} if method.memory is None else method.memory(raters)
+    return {} if method.state is None else method.state(raters)
 
 
 def costs(
     method: Method,
     batch: Batch,
     settings: Mapping[str, Any],
-    memory: State,
+    state: State,
     mean_length: Tensor | None = None,
 ) -> tuple[Tensor, State]:
     """The cost of each row, and what to remember for the next batch. The one way to call any
     method.
 
     Where the batch is only looked at (evaluation, a microbatch of a larger batch), drop the new
-    memory. Of a microbatch, `mean_length` is that of the larger batch (`inputs.row_weights`), which
+    state. Of a microbatch, `mean_length` is that of the larger batch (`inputs.row_weights`), which
     an average over tokens divides by; a batch that is whole needs none.
 
     Raises:
         NeedError: the batch lacks what the method reads; names both.
     """
     try:
-        if method.memory is None:
+        if method.state is None:
             cost = method.objective(batch, **settings)
         else:
-            cost, memory = method.objective(batch, memory, **settings)
+            cost, state = method.objective(batch, state, **settings)
     except NeedError as error:
         raise error.of(method.name) from None
     if method.average is None:
-        return cost, memory
+        return cost, state
     known = row_weights.mean_length(batch) if mean_length is None else mean_length
-    return method.average(cost, batch.mask_NT, known), memory
+    return method.average(cost, batch.mask_NT, known), state
 
 
 def settings_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -137,10 +137,10 @@ def facts(name: str) -> dict[str, Any]:
         "departures": list(about.departures),
         "limits": [limit_line(name, limit) for limit in about.limits],
         "cost_at_reference": about.at_reference(**defaults(method)) if about.at_reference else None,
-        "batch_dependent": about.coupled,
-        "remembers": list(method.memory(1)) if method.memory else [],
+        "batch_dependent": about.batch_dependent,
+        "remembers": list(method.state(1)) if method.state else [],
         "head": head(method),
-        "stop_gradient": about.held,
+        "stop_gradient": about.stop_gradient,
         "not_to_confuse_with": about.not_to_confuse_with,
         "status": about.status,
         "paper": asdict(about.paper),
@@ -169,7 +169,7 @@ def page(name: str) -> str:
         ),
         "What it remembers": remembers(method),
         "What is trained beside the policy": head(method),
-        "Held fixed in the gradient": sentence(about.held),
+        "Held fixed in the gradient": sentence(about.stop_gradient),
         "Limits": bullets(limit_line(name, limit) for limit in about.limits),
         "Not to be confused with": sentence(about.not_to_confuse_with),
         "How far it has been checked": sentence(about.status),
@@ -328,12 +328,12 @@ def at_reference(method: Method) -> str:
 
 def remembers(method: Method) -> str:
     """The names of what a method carries from batch to batch."""
-    if method.memory is None:
+    if method.state is None:
         return ""
-    names = ", ".join(f"`{key}`" for key in method.memory(1))
+    names = ", ".join(f"`{key}`" for key in method.state(1))
     return (
         f"{names}, from batch to batch; kept in checkpoints. Your own loop starts from "
-        "`holdfast.card.initial_memory(METHOD, raters)`."
+        "`holdfast.card.initial_state(METHOD, raters)`."
     )
 
 
@@ -370,7 +370,7 @@ def usage(method: Method) -> str:
     options = "".join(f", {name}={value:g}" for name, value in defaults(method).items())
     module = method.objective.__module__
     where = "holdfast.preference" if module.startswith("holdfast.preference.") else module
-    call = f"{where}.{method.name}({kind(method)}{', memory' if method.memory else ''}{options})"
+    call = f"{where}.{method.name}({kind(method)}{', state' if method.state else ''}{options})"
     said = [
         f'"{method.name}"',
         'model="MODEL"',
@@ -383,7 +383,7 @@ def usage(method: Method) -> str:
         run = "\n".join(["run = holdfast.train(", *(f"    {part}," for part in said), ")"])
     return (
         f"```sh\nholdfast train {method.name} --model MODEL --data prefs.jsonl{flags}\n```\n\n"
-        f"```python\n{'cost_N, memory' if method.memory else 'cost_N'} = {call}\n{run}\n```"
+        f"```python\n{'cost_N, state' if method.state else 'cost_N'} = {call}\n{run}\n```"
     )
 
 

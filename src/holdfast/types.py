@@ -94,7 +94,7 @@ class Tokenized:
         """Length of the packed row: each prompt once, then its branches."""
         return sum(len(tree.prompt) + sum(map(len, tree.branches.values())) for tree in self.trees)
 
-    def only(self, names: Collection[str]) -> Tokenized:
+    def select(self, names: Collection[str]) -> Tokenized:
         """The same row with these branches alone; trees that keep none are gone."""
         kept = [
             Tokenized(
@@ -111,7 +111,7 @@ class Tokenized:
 # ------------------------------------------------------------ sequences, as models see them
 
 
-LEARNED = ("logp_NT", "kl_NT", "head_NTK")
+DIFFERENTIABLE = ("logp_NT", "kl_NT", "head_NTK")
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Scored:
     )
     head_NTK: Tensor | None = None  # what the method's own head says of token t
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> Scored:
+    def map(self, change: Callable[[Tensor], Tensor]) -> Scored:
         """The same sequences with every tensor that is there changed."""
         return replace(self, **{name: change(x) for name, x in self.tensors.items()})
 
@@ -143,9 +143,9 @@ class Scored:
         return {name: x for name, x in vars(self).items() if x is not None}
 
     @property
-    def learned(self) -> dict[str, Tensor]:
+    def differentiable(self) -> dict[str, Tensor]:
         """Those that a gradient flows through, to the policy or to the method's head."""
-        return {name: x for name, x in self.tensors.items() if name in LEARNED}
+        return {name: x for name, x in self.tensors.items() if name in DIFFERENTIABLE}
 
     @property
     def length_N(self) -> Tensor:

@@ -115,7 +115,7 @@ def test_regressions_on_win_rates_are_one_step_whatever_is_compared(
         opponent_A = mirror_descent.step(oracle, State(CURRENT), eta=eta).log_pi_A
     elif name == "optimistic":
         stepped = optimistic.step(
-            oracle, State(CURRENT, memory={"win_A": game.win_A(np.exp(BEFORE))}), eta=eta
+            oracle, State(CURRENT, carried={"win_A": game.win_A(np.exp(BEFORE))}), eta=eta
         )
         opponent_A = CURRENT
         columns[earlier_win_rate] = partial(both, game.win_A(np.exp(BEFORE)))
@@ -123,7 +123,7 @@ def test_regressions_on_win_rates_are_one_step_whatever_is_compared(
         number = 3
         settings = {"eta": eta, **ROLES["halpern"].by_round(number)}
         stepped = halpern.step(
-            oracle, State(CURRENT, number=number - 1, memory={"first_A": START}), eta=eta
+            oracle, State(CURRENT, number=number - 1, carried={"first_A": START}), eta=eta
         )
         opponent_A = halpern.anchored(CURRENT, START, game.win_A(np.exp(CURRENT)), **settings)
     columns[win_rate] = partial(both, game.win_A(np.exp(opponent_A)))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from holdfast.card import costs, initial_memory
+from holdfast.card import costs, initial_state
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.findings.position_bias import position_bias
 from holdfast.checkup.request import CheckRequest
@@ -104,7 +104,7 @@ def batch() -> Pairs:
 
 
 def cost_of(method: Any, pairs: Pairs) -> Tensor:
-    return costs(method, pairs, {}, initial_memory(method))[0]
+    return costs(method, pairs, {}, initial_state(method))[0]
 
 
 def test_a_row_swapped_twice_is_the_row():
@@ -218,7 +218,7 @@ def test_an_undeclared_input_is_never_read(method: Any):
     inputs = Watched(dict(batch().inputs))
     cost_of(method, replace(batch(), inputs=inputs))
     optional = (
-        {"rater"} if method.memory is not None else set()
+        {"rater"} if method.state is not None else set()
     )  # whose labels are one rater's where it is missing
     assert {of.name for of in inputs.read} <= {need.name for need in method.card.needs} | optional
 
@@ -254,7 +254,7 @@ def test_lcpo_turns_the_inputs_of_its_base():
         {earlier_gap: torch.tensor([-0.5])},
     )
     method = lcpo(APO)
-    cost_N, _ = method.objective(pairs, method.memory(1), reliability=0.9, beta=1.0, alpha=0.5)
+    cost_N, _ = method.objective(pairs, method.state(1), reliability=0.9, beta=1.0, alpha=0.5)
     assert cost_N.item() == pytest.approx(0.558797, abs=1e-6)
 
 

@@ -119,7 +119,7 @@ def test_costs_are_those_of_the_exact_tables(name):
             else Judgments(every.prompt_N[:40], every.answer_N[:40])
         )  # sft reads these alone
         reference = method.objective(table.answers(chosen))
-        if not method.card.coupled:  # the mismatched answers differ
+        if not method.card.batch_dependent:  # the mismatched answers differ
             torch.testing.assert_close(expected, reference)
     else:
         expected = method.objective(table.pairs(data))
@@ -174,8 +174,8 @@ def test_rdpo_meets_the_clean_optimum_on_the_population_of_flipped_labels():
 def test_training_carries_what_a_method_remembers():
     world = log_linear([0, 1], prompts=16, answers=6, features=4, norm=2.5)
     data = flip_by_rater(world, compare(world, 3000), [0.02, 0.45])
-    _, memories = trained(world, data, get("lcpo_dpo"), steps=120, rate=0.1, raters=2, beta=1.0)
-    for memory in memories:
-        good, bad = memory["reliability_R"].tolist()
+    _, states = trained(world, data, get("lcpo_dpo"), steps=120, rate=0.1, raters=2, beta=1.0)
+    for state in states:
+        good, bad = state["reliability_R"].tolist()
         assert good > 0.9
         assert abs(bad - 0.55) < 0.12

@@ -223,7 +223,7 @@ def test_only_float32_can_tell_a_small_fault(monkeypatch: pytest.MonkeyPatch) ->
     packed = TextScorer.packed
 
     def faulty(self: TextScorer, items: Any) -> Any:
-        return {name: part.each(lambda x: x * 1.002) for name, part in packed(self, items).items()}
+        return {name: part.map(lambda x: x * 1.002) for name, part in packed(self, items).items()}
 
     monkeypatch.setattr(TextScorer, "packed", faulty)
     assert "differ by" in scorer.verify(ITEMS).reason
@@ -235,7 +235,7 @@ def test_a_gradient_that_is_not_the_scores_falls_back(monkeypatch: pytest.Monkey
 
     def cut(self: TextScorer, items: Any) -> Any:
         parts = packed(self, items)
-        return parts | {"rejected": parts["rejected"].each(Tensor.detach)}
+        return parts | {"rejected": parts["rejected"].map(Tensor.detach)}
 
     monkeypatch.setattr(TextScorer, "packed", cut)
     assert "gradients of packed and padded log-probabilities differ" in scorer.verify(ITEMS).reason

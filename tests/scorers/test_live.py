@@ -58,7 +58,7 @@ def test_packed_equals_plain_in_value_and_gradient(head: Head | None):
         sum(
             (x * (1 + torch.arange(x.numel()).reshape(x.shape) % 3)).sum()
             for part in parts.values()
-            for x in part.learned.values()
+            for x in part.differentiable.values()
         ).backward()
         found[scoring] = parts, {name: p.grad for name, p in live.named_parameters()}
     (packed, slope), (plain, plain_slope) = found["packed"], found["padded"]

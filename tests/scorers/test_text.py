@@ -362,7 +362,7 @@ def test_other_prompts_of_a_row_are_trees_of_their_own() -> None:
     for name in parts:
         torch.testing.assert_close(parts[name].logp_NT, plain[name].logp_NT, rtol=1e-5, atol=1e-5)
     assert rows[0].tokens == ITEMS[0].tokens + 7
-    assert rows[0].only({"rationale"}) == Tokenized([7, 8, 9, 10], {"rationale": [11, 12]}, row=0)
+    assert rows[0].select({"rationale"}) == Tokenized([7, 8, 9, 10], {"rationale": [11, 12]}, row=0)
 
 
 def test_empty_branch_scores_nothing_and_empty_prompt_is_refused() -> None:

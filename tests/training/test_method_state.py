@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from holdfast.card import costs, initial_memory
+from holdfast.card import costs, initial_state
 from holdfast.inputs import rater
 from holdfast.methods import METHODS
 from holdfast.scorers.text import TextScorer
@@ -155,10 +155,10 @@ def test_memory_moves_once_a_batch_however_it_is_cut(name: str) -> None:
     (cut, cut_slopes), (whole, whole_slopes) = found
     batch = objective.batch(TextScorer(build_model(40))(items), Examples(items, rows, reference))
     assert isinstance(batch, Pairs) and rater.of(batch) is not None
-    _, by_hand = costs(METHODS[name], batch, {}, initial_memory(METHODS[name], 3))
+    _, by_hand = costs(METHODS[name], batch, {}, initial_state(METHODS[name], 3))
     for key, tensor in by_hand.items():
         torch.testing.assert_close(cut[key], tensor, equal_nan=True, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(whole[key], tensor, equal_nan=True, rtol=1e-4, atol=1e-4)
-        assert not torch.equal(tensor, initial_memory(METHODS[name], 3)[key])
+        assert not torch.equal(tensor, initial_state(METHODS[name], 3)[key])
     for one, other in zip(cut_slopes, whole_slopes, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from holdfast.card import costs, initial_memory
+from holdfast.card import costs, initial_state
 from holdfast.inputs import confidence, label, reward_gap
 from holdfast.methods import METHODS
 from holdfast.reductions import parse
@@ -106,7 +106,7 @@ def test_metrics_of_all_kinds_of_methods_are_finite() -> None:
             else Answers(part, {label: torch.tensor([True, False])}, extra={"mismatched": part})
         )
         found = batch_metrics(
-            result(batch, costs(method, batch, {}, initial_memory(method))[0]), robust=True
+            result(batch, costs(method, batch, {}, initial_state(method))[0]), robust=True
         )
         assert all(math.isfinite(value) for value in found.values()), name
 

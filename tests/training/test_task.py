@@ -65,7 +65,7 @@ class Item:
     def tokens(self) -> int:
         return WIDTH * len(self.vectors)
 
-    def only(self, names: Collection[str]) -> Item:
+    def select(self, names: Collection[str]) -> Item:
         return replace(self, vectors={k: v for k, v in self.vectors.items() if k in names})
 
 

@@ -92,7 +92,7 @@ def obstacle(method: Method, settings: Mapping[str, Any]) -> str:
     further = [need.name for need in method.card.needs if need is not reference]
     if further:
         return f"its cost also reads {', '.join(further)}"
-    if method.memory is not None or method.card.coupled or not method.reduction.linear:
+    if method.state is not None or method.card.batch_dependent or not method.reduction.linear:
         return "the cost of a pair depends on other pairs"
     h_N = torch.linspace(-3, 3, 7, dtype=torch.float64)
     plain_N = method.objective(_pairs(h_N), **settings)

@@ -27,7 +27,7 @@ def step(oracle: Oracle, state: State, *, beta: float = 2.0, alpha: float = 0.3)
     """
     _check(beta, alpha)
     begin_A = extrapolated(
-        state.log_pi_A, state.memory.get("before_A", state.log_pi_A), alpha=alpha
+        state.log_pi_A, state.carried.get("before_A", state.log_pi_A), alpha=alpha
     )
     return state.then(
         proximal(begin_A, oracle.win_A(np.exp(begin_A)), beta=beta), before_A=state.log_pi_A

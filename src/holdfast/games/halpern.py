@@ -25,7 +25,7 @@ def step(oracle: Oracle, state: State, *, eta: float = 0.5) -> State:
     The anchor is the policy of the first step, and the game's KL term is not played.
     """
     check_step(eta, 0.0)
-    first_A = state.memory.get("first_A", state.log_pi_A)
+    first_A = state.carried.get("first_A", state.log_pi_A)
     anchor = 1 / (state.number + 2)
     half_A = anchored(state.log_pi_A, first_A, oracle.win_A(state.pi_A), eta=eta, anchor=anchor)
     full_A = anchored(state.log_pi_A, first_A, oracle.win_A(np.exp(half_A)), eta=eta, anchor=anchor)
@@ -47,7 +47,7 @@ def reduced_step(oracle: Oracle, state: State, *, inner: float = 2.0, seed: int 
     played, and noise is that of the columns.
     """
     check("inner", inner, lambda: 0 < inner < inf, "be above 0 and finite", hint="2 is a start")
-    iterates, before = state.memory.get("iterates"), state.memory.get("calls", 0)
+    iterates, before = state.carried.get("iterates"), state.carried.get("calls", 0)
     if iterates is None:
         iterates = monotone(of_game(oracle.game), state.pi_A, seed=seed, inner=inner)
     at = next(iterates)

@@ -22,7 +22,7 @@ def step(oracle: Oracle, state: State, *, eta: float = 0.5) -> State:
     The last iterate converges, with beta = 0 too, at half the calls of an extragradient step.
     """
     win_A = oracle.win_A(state.pi_A)
-    gain_A = 2 * win_A - state.memory.get("win_A", win_A)
+    gain_A = 2 * win_A - state.carried.get("win_A", win_A)
     return state.then(mirror(oracle, state.log_pi_A, gain_A, eta=eta), win_A=win_A)
 
 

@@ -25,7 +25,7 @@ def step(oracle: Oracle, state: State) -> State:
     pi_A = state.pi_A
     win_A = oracle.win_A(pi_A)
     regret_A = win_A - pi_A @ win_A
-    sum_A = np.maximum(state.memory.get("sum_A", 0.0) + regret_A, 0.0)
+    sum_A = np.maximum(state.carried.get("sum_A", 0.0) + regret_A, 0.0)
     return state.then(_log(np.maximum(sum_A + regret_A, 0.0), state.log_pi_A), sum_A=sum_A)
 
 

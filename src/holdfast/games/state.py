@@ -18,7 +18,7 @@ from holdfast.stats.arrays import SUM_TOLERANCE, Floats
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """`log_pi_A` is what would be delivered now, `pi_A` its exponential; `memory` is the step's
+    """`log_pi_A` is what would be delivered now, `pi_A` its exponential; `carried` is the step's
     own, empty before the first one.
 
     Raises:
@@ -28,7 +28,7 @@ class State:
 
     log_pi_A: Floats
     number: int = 0  # of steps taken
-    memory: Mapping[str, Any] = field(default_factory=dict)
+    carried: Mapping[str, Any] = field(default_factory=dict)
     pi_A: Floats = field(init=False)
 
     def __post_init__(self) -> None:
@@ -41,9 +41,9 @@ class State:
             hint = "a shorter step, from a start without NaN or infinity"
             raise kind(f"{where} no policy: its probabilities sum to {total:g}", hint=hint)
 
-    def then(self, log_pi_A: Floats, **memory: Any) -> State:
+    def then(self, log_pi_A: Floats, **carried: Any) -> State:
         """The next state."""
-        return State(log_pi_A, self.number + 1, memory)
+        return State(log_pi_A, self.number + 1, carried)
 
 
 def mirror(oracle: Oracle, log_pi_A: Floats, gain_A: Floats, *, eta: float) -> Floats:

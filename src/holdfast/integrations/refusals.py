@@ -91,9 +91,9 @@ def refuse_cuts(method: PairMethod, reduction: Reduction, args: DPOConfig) -> No
     pieces = args.gradient_accumulation_steps * args.world_size
     why = (
         f"the cost of a row of {method.name} depends on the rest of its batch"
-        if method.card.coupled
+        if method.card.batch_dependent
         else f"{method.name} remembers from batch to batch"
-        if method.memory is not None
+        if method.state is not None
         else f"the reduction {reduction.name} looks at whole batches"
         if not reduction.linear
         else None

@@ -256,11 +256,11 @@ class HoldfastDPOTrainer(DPOTrainer):
                 del self._metrics[mode][name]
 
     # ----------------------------------------------------------------------------------------------
-    # memory
+    # state
 
     @property
     def identity(self) -> dict[str, str]:
-        """What must be the same for a checkpoint's memory to mean the same."""
+        """What must be the same for a checkpoint's state to mean the same."""
         objective = self.objective
         assert objective is not None
         names = {"groups": list(objective.groups), "raters": list(objective.raters)}

@@ -8,7 +8,7 @@ A policy is log-linear in what an answer y to a prompt x holds,
 
 a sum over words as a language model's log-ratio is one over tokens, so that a method that divides
 by length divides here, too. The constant of x is in both answers of a pair and drops out. theta
-starts at 0, where the policy is the reference, and is trained with a method's own objective, memory
+starts at 0, where the policy is the reference, and is trained with a method's own objective, state
 and reduction on all rows at once, by Adam, under a ridge that is the same for every method: a
 Gaussian prior of variance `PRIOR` on the weights of columns scaled to a mean squared difference of
 1. Such a policy knows no order of words and no meaning; it is trained in a second, on every row,
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from holdfast.card import Method, PairMethod, costs, initial_memory
+from holdfast.card import Method, PairMethod, costs, initial_state
 from holdfast.checkup.estimators.bag_of_words import LONGEST, TOKEN
 from holdfast.inputs import group, rater, reference, weight
 from holdfast.lab.fit import adam
@@ -143,19 +143,19 @@ def fit(
     scale = BETA * words.spread
     groups = 0 if words.group_N is None else int(words.group_N.max()) + 1
     average = read_reduction(reduction, method, groups)
-    state, memory = (
+    state, method_state = (
         average.init(),
-        initial_memory(method, 1 if words.rater_N is None else int(words.rater_N.max()) + 1),
+        initial_state(method, 1 if words.rater_N is None else int(words.rater_N.max()) + 1),
     )
     sides = [sparse.csr_matrix(side / scale) for side in words.counts_2NF]
     own = _own(method, settings, words)
 
     def cost(weight_1F: Tensor) -> Tensor:
-        nonlocal state, memory
+        nonlocal state, method_state
         pairs = _pairs(words, [_Times.apply(weight_1F[0], side) for side in sides])
-        cost_N, remembered = costs(method, pairs, own, memory)
+        cost_N, remembered = costs(method, pairs, own, method_state)
         total, moved = average.apply(cost_N, pairs, state)
-        memory, state = remembered, moved
+        method_state, state = remembered, moved
         return total[None] + (weight_1F**2).sum(1) / (2 * PRIOR * len(pairs))
 
     weight_1F = adam(cost, torch.zeros(1, sides[0].shape[1]), steps=steps, rate=RATE).theta_WD

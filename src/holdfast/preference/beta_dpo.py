@@ -15,7 +15,7 @@ from holdfast.types import Pairs
 
 
 def beta_dpo(
-    pairs: Pairs, memory: State, *, beta: float = 0.1, alpha: float = 0.6, momentum: float = 0.9
+    pairs: Pairs, state: State, *, beta: float = 0.1, alpha: float = 0.6, momentum: float = 0.9
 ) -> tuple[Tensor, State]:
     """Hold the policy closer to the reference on batches whose pairs it separates well, and let it
     go on those it does not yet.
@@ -59,7 +59,7 @@ def beta_dpo(
     )
     check("momentum", momentum, 0 <= momentum < 1, "be at least 0 and below 1", hint="0.9 is usual")
     h_N = pairs.margin_N
-    average, seen = memory["margin"].to(h_N), h_N.detach().mean()
+    average, seen = state["margin"].to(h_N), h_N.detach().mean()
     beta_b = (beta * (1 + alpha * (seen - average))).clamp(min=beta / 100)
     return F.softplus(-beta_b * h_N), {"margin": momentum * average + (1 - momentum) * seen}
 
@@ -67,7 +67,7 @@ def beta_dpo(
 METHOD = PairMethod(
     objective=beta_dpo,
     reduction=mean(),
-    memory=lambda raters: {"margin": torch.zeros(())},
+    state=lambda raters: {"margin": torch.zeros(())},
     card=Card(
         says="beta follows each batch's margins",
         paper=Paper(
@@ -83,8 +83,8 @@ METHOD = PairMethod(
         departures=departures_of(beta_dpo),
         limits=(Limit(at={"alpha": 0.0}, gives="dpo"),),
         at_reference=lambda **_: log(2),
-        coupled=True,
-        held="the batch's beta_b, which the policy's own margins set",
+        batch_dependent=True,
+        stop_gradient="the batch's beta_b, which the policy's own margins set",
         not_to_confuse_with=(
             "`madpo`, which weighs each pair by a reward model's margin and leaves beta alone"
         ),

@@ -84,7 +84,7 @@ METHOD = AnswerMethod(
         tokens="sum",
         needs=(reference, label, mismatched),
         departures=departures_of(kto),
-        coupled=True,
+        batch_dependent=True,
         not_to_confuse_with="the unpaired zero form of APO, which has no z0",
         status=(
             "meets hand-worked values and TRL's `kto`; its optimum has no closed form because "

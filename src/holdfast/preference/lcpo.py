@@ -78,12 +78,12 @@ def lcpo(base: PairMethod, *limits: Limit) -> PairMethod:
     way.
 
     Args:
-        base: an objective without memory, whose cost can be computed for a swapped pair
+        base: an objective without a state, whose cost can be computed for a swapped pair
         limits: settings at which the result is a known method
     """
 
     def objective(
-        pairs: Pairs, memory: State, *, reliability: float = 0.9, rate: float = 0.1, **settings: Any
+        pairs: Pairs, state: State, *, reliability: float = 0.9, rate: float = 0.1, **settings: Any
     ) -> tuple[Tensor, State]:
         check(
             "reliability",
@@ -96,13 +96,13 @@ def lcpo(base: PairMethod, *limits: Limit) -> PairMethod:
         logit_N = base.objective(swapped(pairs), **settings) - base.objective(pairs, **settings)
         known_N = rater.of(pairs)
         rater_N = torch.zeros_like(logit_N, dtype=torch.long) if known_N is None else known_N
-        eta_R = memory["reliability_R"].to(logit_N).nan_to_num(nan=reliability)
+        eta_R = state["reliability_R"].to(logit_N).nan_to_num(nan=reliability)
         right_N = torch.sigmoid(logit_N.detach() + torch.logit(eta_R[rater_N]))
         cost_N = right_N * F.softplus(-logit_N) + (1 - right_N) * F.softplus(logit_N)
         count_R = torch.zeros_like(eta_R).index_add(0, rater_N, torch.ones_like(right_N))
         share_R = torch.zeros_like(eta_R).index_add(0, rater_N, right_N) / count_R
         learned_R = torch.where(
-            count_R > 0, (1 - rate) * eta_R + rate * share_R, memory["reliability_R"].to(logit_N)
+            count_R > 0, (1 - rate) * eta_R + rate * share_R, state["reliability_R"].to(logit_N)
         )
         return cost_N, {"reliability_R": learned_R}
 
@@ -111,7 +111,7 @@ def lcpo(base: PairMethod, *limits: Limit) -> PairMethod:
     return PairMethod(
         objective=objective,
         reduction=mean(),
-        memory=lambda raters: {
+        state=lambda raters: {
             "reliability_R": torch.full((raters,), nan)
         },  # not a number: nothing seen of that rater yet
         card=Card(
@@ -135,8 +135,8 @@ def lcpo(base: PairMethod, *limits: Limit) -> PairMethod:
             at_reference=None
             if about.at_reference is None
             else lambda **_: log(2),  # both orders cost the same there: l = 0
-            coupled=about.coupled,
-            held="the belief w that a label is right, which the policy's own log-odds set",
+            batch_dependent=about.batch_dependent,
+            stop_gradient="the belief w that a label is right, which the policy's own log-odds set",
             not_to_confuse_with=(
                 "`rdpo`, which is told one flip rate for all and learns nothing; the paper's "
                 "later versions call it RE-PO"
@@ -154,7 +154,7 @@ def _dress(objective: Any, base: PairMethod) -> None:
     this base.
     """
     own = [*settings_of(base.objective).values(), *(p for p in settings_of(objective).values())]
-    first = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("pairs", "memory")]
+    first = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("pairs", "state")]
     objective.__signature__ = inspect.Signature([*first, *own])
     objective.__name__ = objective.__qualname__ = f"lcpo_{base.name}"
     departures = [f"{i}. Of {base.name}: {line}" for i, line in enumerate(base.card.departures, 2)]

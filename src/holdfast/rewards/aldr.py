@@ -86,7 +86,7 @@ METHOD = scalar_kind(
         at_reference=lambda temperature, c, alpha: float(
             ldr_cost(torch.zeros(1, dtype=torch.float64), temperature, c)
         ),
-        held="the temperature of each pair",
+        stop_gradient="the temperature of each pair",
         status="meets hand-worked numbers; a large alpha is ldr",
     ),
     score=tempered,

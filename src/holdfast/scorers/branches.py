@@ -119,7 +119,7 @@ class BranchScorer(Scorer):
 
     def sequences(self, item: Tokenized) -> dict[str, Tokenized]:
         """What is scored of an item, by name, each as an item of its own."""
-        return {name: item.only([name]) for name in item.answers}
+        return {name: item.select([name]) for name in item.answers}
 
     @property
     def device(self) -> torch.device:
@@ -196,7 +196,7 @@ class BranchScorer(Scorer):
         return {name: _joined(made[name], places[name]) for name in dict.fromkeys(order)}
 
     def _only(self, item: Tokenized, names: Sequence[str]) -> Tokenized:
-        return self.sequences(item)[names[0]] if len(names) == 1 else item.only(names)
+        return self.sequences(item)[names[0]] if len(names) == 1 else item.select(names)
 
     def belongs(self, part: str, names: Sequence[str]) -> bool:
         """Whether a part that was made while these were scored is one of theirs."""
@@ -278,7 +278,7 @@ class BranchScorer(Scorer):
                             made = self._scored(rows[at : at + 2])
                             _backpropagate(made, nudge_H, row=at)
                             pieces.append(
-                                {name: part.each(Tensor.detach) for name, part in made.items()}
+                                {name: part.map(Tensor.detach) for name, part in made.items()}
                             )
                         parts = {
                             name: _joined([piece[name] for piece in pieces], range(len(rows)))
@@ -337,7 +337,7 @@ class BranchScorer(Scorer):
                         }
                         _backpropagate(parts, nudge_H, row=n)
                         for part, scored in parts.items():
-                            made.setdefault(part, []).append(scored.each(Tensor.detach))
+                            made.setdefault(part, []).append(scored.map(Tensor.detach))
                             places.setdefault(part, []).append(n)
             found = _Found(
                 {name: _joined(made[name], places[name]) for name in made}, _gradient(nudge_H)
@@ -393,7 +393,7 @@ class BranchScorer(Scorer):
     def _difference(self, ours: Mapping[str, Scored], right: Mapping[str, Scored]) -> float:
         worst = 0.0
         for name, part in right.items():
-            for field, x in part.learned.items():
+            for field, x in part.differentiable.items():
                 off = float((getattr(ours[name], field).detach() - x).abs().max()) / self.unit(
                     name, field, x
                 )
@@ -469,8 +469,8 @@ def _sample(items: Sequence[Tokenized]) -> list[Tokenized]:
     names = list(longest.answers)
     if len(names) <= VERIFIED_ANSWERS:
         return rows
-    kept = {*names[:VERIFIED_ANSWERS], max(names, key=lambda name: _length(longest.only([name])))}
-    return [item.only(kept) for item in rows]
+    kept = {*names[:VERIFIED_ANSWERS], max(names, key=lambda name: _length(longest.select([name])))}
+    return [item.select(kept) for item in rows]
 
 
 def _longest(items: Sequence[Tokenized]) -> int:
@@ -504,7 +504,7 @@ def _backpropagate(parts: Mapping[str, Scored], nudge_H: Tensor | None, *, row: 
         return
     total = torch.zeros((), device=nudge_H.device)
     for name, part in parts.items():
-        for field, x in part.learned.items():
+        for field, x in part.differentiable.items():
             entry = torch.arange(x[0].numel(), device=x.device).reshape(x.shape[1:])
             at = torch.arange(row, row + len(x), device=x.device).reshape(-1, *[1] * (x.ndim - 1))
             total = (

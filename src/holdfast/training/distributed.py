@@ -205,7 +205,7 @@ def to_cpu(tree: Any) -> Any:
     if isinstance(tree, Tensor):
         return tree.detach().cpu()
     if isinstance(tree, Scored):
-        return tree.each(to_cpu)
+        return tree.map(to_cpu)
     if isinstance(tree, Mapping):
         return {key: to_cpu(value) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):

@@ -124,7 +124,7 @@ class _Batch:
             at = list(micro.positions)
             terms = []
             for (name, field), slope in slopes.items():
-                scored = parts[name].learned[field]
+                scored = parts[name].differentiable[field]
                 terms.append((scored * slope[at, : scored.shape[1]]).sum())
             return torch.stack(terms).sum()
 
@@ -170,7 +170,7 @@ class _Batch:
         leaves = {
             (name, field): x.requires_grad_()
             for name, part in parts.items()
-            for field, x in part.learned.items()
+            for field, x in part.differentiable.items()
         }
         batch = self.objective.batch(parts, self.examples)
         cost_N, _ = self.objective.costs(batch, self.state)
@@ -210,7 +210,7 @@ class _Batch:
         for number, micro in enumerate(self.mine):
             items = self.examples.take(micro.positions).items
             if branches is not None:
-                items = [item.only(branches) for item in items]
+                items = [item.select(branches) for item in items]
             last = number == len(self.mine) - 1
             with nullcontext() if last else self.context.gradients_stay_here(self.scorer):
                 _restore(states)
@@ -231,7 +231,7 @@ def _restore(states: Iterator[dict[str, Tensor]]) -> None:
 
 
 def _detached(parts: Parts) -> dict[str, Scored]:
-    return {name: part.each(Tensor.detach) for name, part in parts.items()}
+    return {name: part.map(Tensor.detach) for name, part in parts.items()}
 
 
 def _together(

@@ -191,10 +191,10 @@ def adversary_metrics(
     return out
 
 
-def state_metrics(memory: Mapping[str, Tensor], raters: Sequence[str | None]) -> dict[str, float]:
-    """A method's memory as numbers. Raters that were not met yet are left out."""
+def state_metrics(state: Mapping[str, Tensor], raters: Sequence[str | None]) -> dict[str, float]:
+    """A method's state as numbers. Raters that were not met yet are left out."""
     out: dict[str, float] = {}
-    for key, tensor in memory.items():
+    for key, tensor in state.items():
         name = f"state/{key.removesuffix('_R')}"
         named = zip(raters or [None], tensor.reshape(-1).tolist(), strict=False)
         known = {rater or "unnamed": value for rater, value in named if math.isfinite(value)}

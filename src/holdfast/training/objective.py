@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from holdfast.card import Method, Reduction, State, costs, initial_memory
+from holdfast.card import Method, Reduction, State, costs, initial_state
 from holdfast.scorers.assemble import assemble
 from holdfast.scorers.reference import attach
 from holdfast.training.examples import Examples
@@ -42,7 +42,7 @@ class BoundObjective:
 
     def first_state(self) -> MethodState:
         return MethodState(
-            self.reduction.init(), initial_memory(self.method, max(1, len(self.raters)))
+            self.reduction.init(), initial_state(self.method, max(1, len(self.raters)))
         )
 
     def batch(self, parts: Mapping[str, Scored], examples: Examples) -> Batch:
@@ -61,7 +61,7 @@ class BoundObjective:
     @property
     def adds_up(self) -> bool:
         """Whether the gradients of microbatches, each scored alone, add up to the batch's."""
-        return self.reduction.linear and not self.method.card.coupled
+        return self.reduction.linear and not self.method.card.batch_dependent
 
 
 @dataclass(frozen=True)

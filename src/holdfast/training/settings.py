@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from holdfast.card import Method, Reduction, costs, initial_memory, settings_of
+from holdfast.card import Method, Reduction, costs, initial_state, settings_of
 from holdfast.errors import NeedError, OptionError
 from holdfast.inputs.base import Input
 from holdfast.reductions import REDUCTIONS, parse
@@ -29,7 +29,7 @@ def try_settings(method: Method, settings: Mapping[str, Any]) -> None:
         need.fill(inputs, extra, one)
     batch = method.takes.of({**dict.fromkeys(method.takes.MAIN, one), **extra}, inputs)
     with suppress(NeedError):  # of something that only real rows have
-        costs(method, batch, settings, initial_memory(method))
+        costs(method, batch, settings, initial_state(method))
 
 
 def read_reduction(given: str | Reduction | None, method: Method, groups: int) -> Reduction:

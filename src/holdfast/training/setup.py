@@ -216,7 +216,7 @@ def verified_scorer(
     )
     if sampler is None:
         return Scoring(scorer, verification)
-    drawn = [item.only(samples.branches) for item in items]
+    drawn = [item.select(samples.branches) for item in items]
     return Scoring(scorer, verification, sampler, verify(context, sampler.reference, drawn))
 
 
@@ -246,7 +246,7 @@ def compared(item: Tokenized) -> Tokenized:
     """The branches that a reference is asked about: all but copies made for a head, which no
     log-ratio reads.
     """
-    return item.only([name for name in item.answers if COPY not in name])
+    return item.select([name for name in item.answers if COPY not in name])
 
 
 # ------------------------------------------------------------ the examples

@@ -57,7 +57,7 @@ class Task(ABC, Generic[P]):
 
     What flows through them is the task's own business, as long as
         1. an item has `tokens` (what it costs to score), `answers` (a sized value for each branch)
-           and `only(names)`, as `Tokenized` has;
+           and `select(names)`, as `Tokenized` has;
         2. the scorer maps items to a `Scored` for each branch, on which the method's objective is
            defined, and gives the same numbers for the same items: noise that a step draws anew
            belongs to the items (`source`), so that both passes over a batch and a resumed run see

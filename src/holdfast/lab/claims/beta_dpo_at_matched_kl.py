@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from holdfast.card import Method, costs, initial_memory
+from holdfast.card import Method, costs, initial_state
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.fit import adam
 from holdfast.lab.frontier import matched
@@ -34,7 +34,7 @@ STEPS, BATCH, RATE, LABELS = 250, 64, 0.05, 2000
 def in_batches(world: World, labels: Labels, method: Method, **settings: Any) -> Tensor:
     """theta_WD after Adam on batches; what the method remembers goes from batch to batch."""
     parts = [(world.only(w), labels.only(w)) for w in range(len(world.seeds))]
-    memories = [initial_memory(method) for _ in parts]
+    states = [initial_state(method) for _ in parts]
     generator = torch.Generator().manual_seed(0)
 
     def cost(theta_WD: Tensor) -> Tensor:
@@ -43,10 +43,10 @@ def in_batches(world: World, labels: Labels, method: Method, **settings: Any) ->
         out = []
         for w, (one, every) in enumerate(parts):
             some = every.columns(rows_B)
-            cost_B, memories[w] = costs(
-                method, batch_of(method, one, logp_WSA[w : w + 1], some), settings, memories[w]
+            cost_B, states[w] = costs(
+                method, batch_of(method, one, logp_WSA[w : w + 1], some), settings, states[w]
             )
-            memories[w] = {name: value.detach() for name, value in memories[w].items()}
+            states[w] = {name: value.detach() for name, value in states[w].items()}
             out.append(cost_B.mean())
         return torch.stack(out)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from holdfast.card import costs, initial_memory
+from holdfast.card import costs, initial_state
 from holdfast.lab.claim import Claim, Measured
 from holdfast.lab.fit import newton, slope
 from holdfast.lab.verdict import bounded, separated
@@ -72,23 +72,23 @@ def memorizing(seeds: Sequence[int]) -> Measured:
     method, errors = get("lcpo_dpo"), []
     for _ in seeds:
         h_1N = torch.zeros(1, 400, dtype=torch.float64)
-        memory = initial_memory(method)
+        state = initial_state(method)
 
         def cost(h_1N: torch.Tensor) -> torch.Tensor:
-            nonlocal memory
+            nonlocal state
             zero = torch.zeros_like(h_1N[0])[:, None]
             mask = torch.ones_like(zero)
-            cost_N, memory = costs(
+            cost_N, state = costs(
                 method,
                 Pairs(Scored(h_1N[0][:, None], mask, zero), Scored(zero, mask, zero)),
                 {"beta": 1.0},
-                memory,
+                state,
             )
             return cost_N.sum()[None]
 
         for _ in range(200):
             h_1N = h_1N - 0.5 * slope(cost, h_1N)[1]
-        errors.append(float((memory["reliability_R"] - 0.7).abs().max()))
+        errors.append(float((state["reliability_R"] - 0.7).abs().max()))
     return {"lcpo, one margin a pair": {MISS: errors}}
 
 

@@ -122,7 +122,7 @@ def gaps(*, flaw: str, rate: float, arm: Arm, seeds: int, beta: float) -> dict[s
     )
     if (
         further is not None
-        or arm.method.memory is not None
+        or arm.method.state is not None
         or not reduction.linear
         or arm.name in KINKED
     ):

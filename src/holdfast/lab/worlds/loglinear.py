@@ -26,7 +26,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from torch import Tensor
 
-from holdfast.card import AnswerMethod, Method, Reduction, State, check, costs, initial_memory
+from holdfast.card import AnswerMethod, Method, Reduction, State, check, costs, initial_state
 from holdfast.inputs import group, label, mismatched, rater, reward_gap
 from holdfast.lab.fit import Cost, adam
 from holdfast.reductions.mean import mean
@@ -324,14 +324,14 @@ def cost_of(
     method: Method,
     *,
     reduction: Reduction | None = None,
-    memory: Sequence[State] | None = None,
+    states: Sequence[State] | None = None,
     **settings: Any,
 ) -> Cost:
     """theta_WD -> cost_W of a method on these comparisons, reduced by its own reduction or another.
-    `memory`: what a method that remembers knows in each world; it is held fixed."""
+    `states`: what a method that remembers knows in each world; it is held fixed."""
     reduction = reduction or method.reduction
     if (
-        reduction.name == mean().name and not method.card.coupled and method.memory is None
+        reduction.name == mean().name and not method.card.batch_dependent and method.state is None
     ):  # rows never meet, so all worlds are one batch
 
         def together(theta_WD: Tensor) -> Tensor:
@@ -342,7 +342,7 @@ def cost_of(
 
         return together
     parts = [(world.only(w), labels.only(w)) for w in range(len(world.seeds))]
-    known = memory or [initial_memory(method) for _ in parts]
+    known = states or [initial_state(method) for _ in parts]
 
     def apart(theta_WD: Tensor) -> Tensor:
         logp_WSA = world.policy_WSA(theta_WD)
@@ -362,13 +362,13 @@ def one(
     world: World,
     labels: Labels,
     logp_1SA: Tensor,
-    memory: State,
+    state: State,
     settings: Mapping[str, Any],
 ) -> tuple[Tensor, State]:
     """A single world's reduced cost, and what the method then remembers."""
     batch = batch_of(method, world, logp_1SA, labels)
-    cost_N, memory = costs(method, batch, settings, memory)
-    return reduction.apply(cost_N, batch, reduction.init())[0], memory
+    cost_N, state = costs(method, batch, settings, state)
+    return reduction.apply(cost_N, batch, reduction.init())[0], state
 
 
 def batch_of(method: Method, world: World, logp_WSA: Tensor, labels: Labels) -> Batch:
@@ -405,13 +405,13 @@ def trained(
     answers, with parameters of its own if it has any.
 
     Returns:
-        theta_WD, and each world's memory after the last step.
+        theta_WD, and each world's state after the last step.
     """
     reduction = reduction or method.reduction
     features = world.features_WSAD.shape[-1]
     parts = [(world.only(w), labels.only(w)) for w in range(len(world.seeds))]
     memories, states = (
-        [initial_memory(method, raters) for _ in parts],
+        [initial_state(method, raters) for _ in parts],
         [reduction.init() for _ in parts],
     )
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from holdfast.card import costs, initial_memory
+from holdfast.card import costs, initial_state
 from holdfast.inputs import rater
 from holdfast.methods import METHODS
 from holdfast.preference import beta_dpo, dpo, lcpo_cpo, lcpo_dpo, lcpo_ipo, lcpo_simpo
@@ -43,9 +43,9 @@ def test_beta_dpo_by_hand():
     """Margins 0.5, 2, -1, 3 have mean 1.125; against the average 1 beta_b = 0.1 (1 + 0.6 * 0.125) =
     0.1075. The average becomes 0.9 * 1 + 0.1 * 1.125 = 1.0125."""
     pairs = at_margins(tensor(0.5, 2, -1, 3))
-    cost_N, memory = beta_dpo(pairs, {"margin": tensor(1.0)[0]}, beta=0.1, alpha=0.6, momentum=0.9)
+    cost_N, state = beta_dpo(pairs, {"margin": tensor(1.0)[0]}, beta=0.1, alpha=0.6, momentum=0.9)
     torch.testing.assert_close(cost_N, dpo(pairs, beta=0.1075), rtol=1e-12, atol=1e-12)
-    assert memory["margin"].item() == pytest.approx(1.0125, abs=1e-12)
+    assert state["margin"].item() == pytest.approx(1.0125, abs=1e-12)
 
 
 def test_beta_dpo_holds_its_temperature_fixed_and_above_zero():
@@ -73,7 +73,7 @@ def test_lcpo_by_hand():
     log p - (1 - w) log(1 - p) = 0.409142, slope p - w = -0.262474, which is that of the likelihood
     -log(0.9 p + 0.1 (1 - p)) = 0.427742. eta -> 0.9 * 0.9 + 0.1 w."""
     l_N = tensor(0.8).requires_grad_()
-    cost_N, memory = lcpo_dpo(at_margins(l_N), reliability(0.9), beta=1.0, rate=0.1)
+    cost_N, state = lcpo_dpo(at_margins(l_N), reliability(0.9), beta=1.0, rate=0.1)
     assert cost_N.item() == pytest.approx(0.409142, abs=1e-6)
     (slope_N,) = torch.autograd.grad(cost_N.sum(), l_N)
     assert slope_N.item() == pytest.approx(-0.262474, abs=1e-6)
@@ -83,7 +83,7 @@ def test_lcpo_by_hand():
     assert torch.autograd.grad(likelihood, l_N)[0].item() == pytest.approx(
         slope_N.item(), abs=1e-12
     )
-    assert memory["reliability_R"].item() == pytest.approx(0.81 + 0.0952449, abs=1e-7)
+    assert state["reliability_R"].item() == pytest.approx(0.81 + 0.0952449, abs=1e-7)
 
 
 @pytest.mark.parametrize(("logit", "pull"), [(-5.0, 0.050482), (-10.0, 0.000363)])
@@ -92,10 +92,10 @@ def test_lcpo_lets_go_of_what_the_policy_firmly_contradicts(logit: float, pull: 
     2.302585.
     """
     l_N = tensor(logit).requires_grad_()
-    cost_N, memory = lcpo_dpo(at_margins(l_N), reliability(0.9), beta=1.0, rate=1.0)
+    cost_N, state = lcpo_dpo(at_margins(l_N), reliability(0.9), beta=1.0, rate=1.0)
     assert -torch.autograd.grad(cost_N.sum(), l_N)[0].item() == pytest.approx(pull, abs=1e-6)
     if logit == -5.0:
-        assert memory["reliability_R"].item() == pytest.approx(
+        assert state["reliability_R"].item() == pytest.approx(
             0.057174, abs=1e-6
         )  # at rate 1 the new eta is w itself
 
@@ -126,10 +126,10 @@ def test_at_the_reference_nothing_is_learned_and_the_first_step_is_that_of_cdpo(
     0.1.
     """
     h_N = tensor(0.0, 0.0).requires_grad_()
-    cost_N, memory = lcpo_dpo(
-        at_margins(h_N), initial_memory(METHODS["lcpo_dpo"]), beta=0.1, reliability=0.9
+    cost_N, state = lcpo_dpo(
+        at_margins(h_N), initial_state(METHODS["lcpo_dpo"]), beta=0.1, reliability=0.9
     )
-    assert memory["reliability_R"].item() == pytest.approx(0.9, abs=1e-12)
+    assert state["reliability_R"].item() == pytest.approx(0.9, abs=1e-12)
     assert torch.autograd.grad(cost_N.sum(), h_N)[0].tolist() == pytest.approx(
         [-0.04, -0.04], abs=1e-12
     )
@@ -171,10 +171,10 @@ def test_each_rater_has_a_reliability_and_the_absent_keep_theirs():
     .932143; 0.5 * 0.9 + 0.5 * that. Rater 1 is absent; rater 2 is new, starts at 0.8 and is
     contradicted: w = sigma(-log 4 + log 4) = 1/2, so 0.65."""
     pairs = at_margins(tensor(0, log(3), -log(4)), torch.tensor([0, 0, 2]))
-    _, memory = lcpo_dpo(
+    _, state = lcpo_dpo(
         pairs, reliability(0.9, 0.7, float("nan")), beta=1.0, reliability=0.8, rate=0.5
     )
-    assert memory["reliability_R"].tolist() == pytest.approx(
+    assert state["reliability_R"].tolist() == pytest.approx(
         [0.45 + 0.5 * (0.9 + 27 / 28) / 2, 0.7, 0.65], abs=1e-12
     )
 
@@ -193,11 +193,11 @@ def test_a_policy_that_knows_the_odds_finds_the_reliability(truth: float, seen: 
     odds_N = 1.5 * torch.randn(100_000, generator=generator, dtype=torch.float64)
     better_N = torch.rand(100_000, generator=generator, dtype=torch.float64) < torch.sigmoid(odds_N)
     right_N = torch.rand(100_000, generator=generator) < truth
-    pairs, memory = at_margins(torch.where(better_N == right_N, odds_N, -odds_N)), reliability(0.9)
+    pairs, state = at_margins(torch.where(better_N == right_N, odds_N, -odds_N)), reliability(0.9)
     for step in range(1, 21):
-        _, memory = costs(METHODS["lcpo_dpo"], pairs, {"beta": 1.0, "rate": 1.0}, memory)
+        _, state = costs(METHODS["lcpo_dpo"], pairs, {"beta": 1.0, "rate": 1.0}, state)
         if step in seen:
-            assert memory["reliability_R"].item() == pytest.approx(seen[step], abs=0.006)
+            assert state["reliability_R"].item() == pytest.approx(seen[step], abs=0.006)
 
 
 class World:
@@ -224,23 +224,23 @@ class World:
     ) -> tuple[float, list[dict[str, Tensor]], list[Tensor]]:
         """Full batches. Each step minimizes a quadratic that bounds the cost, so that with rate 1
         it is a round of (generalized) expectation-maximization. Returns the relative error of
-        theta, and every memory and theta on the way."""
+        theta, and every state and theta on the way."""
         bound_FF = self.gap_NF.T @ self.gap_NF / 4
-        theta_F, memory = (
+        theta_F, state = (
             torch.zeros(8, dtype=torch.float64),
-            initial_memory(METHODS[method], raters),
+            initial_state(METHODS[method], raters),
         )
-        settings = {"beta": 1.0, **({"rate": 1.0} if memory else {})}
-        memories, thetas = [], []
+        settings = {"beta": 1.0, **({"rate": 1.0} if state else {})}
+        states, thetas = [], []
         for _ in range(steps):
             theta_F.requires_grad_()
             pairs = at_margins(self.gap_NF @ theta_F, self.rater_N if raters > 1 else None)
-            cost_N, memory = costs(METHODS[method], pairs, settings, memory)
+            cost_N, state = costs(METHODS[method], pairs, settings, state)
             (slope_F,) = torch.autograd.grad(cost_N.sum(), theta_F)
             theta_F = (theta_F - torch.linalg.solve(bound_FF, slope_F)).detach()
-            memories.append(memory)
+            states.append(state)
             thetas.append(theta_F)
-        return ((theta_F - self.theta_F).norm() / self.theta_F.norm()).item(), memories, thetas
+        return ((theta_F - self.theta_F).norm() / self.theta_F.norm()).item(), states, thetas
 
     def log_likelihood(self, theta_F: Tensor, eta_R: Tensor) -> float:
         p_N, eta_N = torch.sigmoid(self.gap_NF @ theta_F), eta_R[self.rater_N]
@@ -249,10 +249,10 @@ class World:
 
 def test_the_likelihood_never_falls():
     world = World(0, (0.95, 0.60))
-    _, memories, thetas = world.learn("lcpo_dpo", raters=2, steps=60)
+    _, states, thetas = world.learn("lcpo_dpo", raters=2, steps=60)
     values = [
-        world.log_likelihood(theta, memory["reliability_R"])
-        for memory, theta in zip(memories, thetas, strict=True)
+        world.log_likelihood(theta, state["reliability_R"])
+        for state, theta in zip(states, thetas, strict=True)
     ]
     assert (
         all(after >= before - 1e-9 for before, after in pairwise(values))
@@ -266,10 +266,10 @@ def test_planted_reliabilities_are_recovered_and_knowing_the_rater_helps():
     found, errors = [], []
     for seed in range(3):
         world = World(seed, (0.95, 0.60))
-        apart, memories, _ = world.learn("lcpo_dpo", raters=2)
+        apart, states, _ = world.learn("lcpo_dpo", raters=2)
         together, single, _ = world.learn("lcpo_dpo", raters=1)
         plain, _, _ = world.learn("dpo", raters=1, steps=40)
-        found.append([*memories[-1]["reliability_R"].tolist(), single[-1]["reliability_R"].item()])
+        found.append([*states[-1]["reliability_R"].tolist(), single[-1]["reliability_R"].item()])
         errors.append([apart, together, plain])
     assert torch.tensor(found).mean(0).tolist() == pytest.approx([0.95, 0.60, 0.775], abs=0.03)
     apart, together, plain = torch.tensor(errors).mean(0).tolist()
@@ -279,11 +279,11 @@ def test_planted_reliabilities_are_recovered_and_knowing_the_rater_helps():
 def test_memorizing_confirms_itself():
     """One free log-odds for each pair, so that no pair teaches another: eta rises to 1, and would
     whatever share of the labels were wrong, for nothing in the cost can tell."""
-    l_N, memory = torch.zeros(500, dtype=torch.float64), initial_memory(METHODS["lcpo_dpo"])
+    l_N, state = torch.zeros(500, dtype=torch.float64), initial_state(METHODS["lcpo_dpo"])
     for _ in range(50):
         l_N.requires_grad_()
-        cost_N, memory = costs(
-            METHODS["lcpo_dpo"], at_margins(l_N), {"beta": 1.0, "rate": 1.0}, memory
+        cost_N, state = costs(
+            METHODS["lcpo_dpo"], at_margins(l_N), {"beta": 1.0, "rate": 1.0}, state
         )
         l_N = (l_N - 4 * torch.autograd.grad(cost_N.sum(), l_N)[0]).detach()
-    assert memory["reliability_R"].item() > 0.99
+    assert state["reliability_R"].item() > 0.99
