@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import Any, NamedTuple, cast
 
 from holdfast.data import fields
-from holdfast.data.columns import ENTRY_SCORE, ENTRY_TEXT, SCORE_LISTS, TIES, Roles, side_spoken_of
+from holdfast.data.columns import ENTRY_SCORE, ENTRY_TEXT, SCORE_LISTS, TIES, Roles
 from holdfast.data.message_text import messages_in
 from holdfast.data.prompts import prompt_of
 from holdfast.data.row_errors import SAME, RowError, empty
@@ -299,10 +299,6 @@ def verdict_of(
     return Verdict(
         None if scores[0] == scores[1] else int(scores[1] > scores[0]), abs(scores[0] - scores[1])
     ), scores
-
-
-def spoken_of(roles: Roles) -> int | None:
-    return side_spoken_of(roles["directed"]) if "directed" in roles else None
 
 
 # ------------------------------------------------------------------------------ answers in an order

@@ -21,7 +21,7 @@ from holdfast.evaluation.models import Loaded
 from holdfast.evaluation.ranking import PairScores
 from holdfast.scorers.branches import said_of
 from holdfast.scorers.text import TextScorer, score_in_chunks
-from holdfast.types import Row, Text, Tokenized
+from holdfast.types import Row, Tokenized
 from holdfast.visible import listed, one_line
 
 NO_GROUP = "(none)"
@@ -225,7 +225,3 @@ def distinct_prompts(held: Held) -> dict[tuple[int, ...], list[int]]:
     for i, item in enumerate(held.items):
         out.setdefault(tuple(item.prompt), []).append(i)
     return out
-
-
-def prompt_texts(held: Held, rows: Sequence[int]) -> list[Text]:
-    return [held.rows[i].prompt for i in rows]

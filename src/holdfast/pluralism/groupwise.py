@@ -146,11 +146,6 @@ class Stream:
     over_own_G: Floats
     bound_G: Floats
 
-    @property
-    def mean_loss_G(self) -> Floats:
-        """Mean loss on each group's rounds."""
-        return per_group(self.loss_T, self.active_TG)
-
 
 class Groupwise:
     """One online learner for each group, and a mixture of those awake that is nearly as good as the

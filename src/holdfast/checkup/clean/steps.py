@@ -22,7 +22,6 @@ from holdfast.text.plain import plain_text
 from holdfast.types import Row, Text, Where
 
 REMOVED, TURNED, MERGED = "removed", "turned", "merged"
-WHO = ("source", "rater")  # of whom every label can be turned
 
 
 @dataclass(frozen=True)

@@ -53,11 +53,6 @@ def uncovered_W(logp_WSA: Tensor) -> Tensor:
     return logp_WSA.exp()[..., COVERED:].sum(-1).mean(-1)
 
 
-def best_covered_W(world: World) -> Tensor:
-    """The best reward among covered answers: what a policy that stays inside can reach."""
-    return world.reward_WSA[..., :COVERED].amax(-1).mean(-1)
-
-
 def thin_coverage(seeds: Sequence[int], *, answers: int = 40, features: int = 12) -> World:
     """Half the answers are covered; the reference gives each of the others a fiftieth of the
     probability, and each is worth 2 less than the linear reward that its features promise. The
