@@ -70,7 +70,7 @@ def test_columns_that_say_nothing_or_two_things_are_refused(columns: Any) -> Non
 
 
 def test_an_unknown_keyword_is_named_with_the_near_one() -> None:
-    with pytest.raises(OptionError, match="does not (read|take) column\nhint: did you mean columns"):
+    with pytest.raises(OptionError, match=r"not (read|take) column\nhint: did you mean columns"):
         Reading.of({"column": "a=b"}, "evaluate")
 
 
