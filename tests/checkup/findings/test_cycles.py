@@ -12,6 +12,7 @@ from holdfast.checkup.estimators.tournament import (
     BENDS,
     Tournament,
     apart_from_rankings,
+    clearest_cycle,
     cyclic_share,
     energies,
     fit,
@@ -21,7 +22,15 @@ from holdfast.checkup.estimators.tournament import (
     scores_of,
     triangles,
 )
-from holdfast.checkup.findings.cycles import Pooled, _beyond, _levels, _measure, _scaled, cycles
+from holdfast.checkup.findings.cycles import (
+    Chances,
+    Pooled,
+    _beyond,
+    _levels,
+    _measure,
+    _scaled,
+    cycles,
+)
 from holdfast.checkup.result import Severity
 from tests.checkup.rows import HOSTILE, QUIET, comparisons, drawable, plain_rows
 
@@ -349,7 +358,7 @@ def test_pooling_explains_nothing_where_strata_have_circles_of_their_own_or_rank
     (level,) = _levels(data)
     t = Tournament.of(level.winner_N, level.loser_N, level.unit_N)
     ringed = replace(_measure(level, t, QUIET, 1), held_out={})
-    plain = replace(ringed, p=1.0)
+    plain = replace(ringed, chances=Chances(1.0, 1.0))
     assert _beyond(ringed) and not _beyond(plain)
     assert not Pooled("group", 2, ringed, p=0.5).explains(ringed)
     assert not Pooled("group", 2, plain, p=0.01).explains(ringed)
@@ -366,3 +375,29 @@ def test_strata_keep_contestants_apart():
         and len(apart.triangle_T3) == 2
     )
     assert (apart.y_U == t.y_U).all() and apart.n_E.tolist() == [1.0] * 6
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.02, 0.1])
+def test_verdicts_that_follow_one_ranking_have_no_cycles(wrong):
+    """Three alike raters on rankings of four answers: the win rates fit no logistic scale, since
+    close and distant answers are told apart equally well, and nothing runs in a cycle.
+    """
+    rng = np.random.default_rng(1)
+    rows = []
+    for prompt in range(80):
+        for a, b in ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)):
+            for rater in "uvw":
+                best, worst = (b, a) if rng.random() < wrong else (a, b)
+                sides = {"chosen": f"answer {best}", "rejected": f"answer {worst}"}
+                rows.append({"prompt": f"question {prompt}", **sides, "rater": rater})
+    found = cycles(comparisons(rows), QUIET)
+    assert found.severity is Severity.OK, found.says
+    assert "no cycles beyond chance" in found.says
+
+
+def test_the_clearest_cycle_by_hand():
+    pairs = [(0, 1)] * 9 + [(1, 0)] + [(1, 2)] * 8 + [(2, 1)] * 2 + [(2, 0)] * 4
+    t = met(pairs)
+    # margins 0.8, 0.6 and 1 of 10, 10 and 4 meetings: 2.53, 1.90 and 2 standard errors
+    assert clearest_cycle(t, t.triangle_T3) == pytest.approx(0.6 * np.sqrt(10))
+    assert clearest_cycle(met([(0, 1), (1, 2), (0, 2)]), t.triangle_T3) == 0

@@ -5,7 +5,7 @@ have it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import altair as alt
 import numpy as np
@@ -18,6 +18,7 @@ from holdfast.checkup.estimators.tournament import (
     Tournament,
     Transitive,
     apart_from_rankings,
+    clearest_cycle,
     cyclic_share,
     energies,
     fit,
@@ -64,6 +65,16 @@ class Level:
     names: Any  # code -> what to call it
 
 
+class Chances(NamedTuple):
+    """How likely worlds without cycles are to show as much: cycles among the triangles; variance of
+    the win rates that one scale leaves over, which a link of another shape, or raters who are
+    unlike, leave as well.
+    """
+
+    cycles: float
+    scale: float
+
+
 @dataclass(frozen=True)
 class LevelResult:
     """What was found at one level."""
@@ -76,11 +87,15 @@ class LevelResult:
     by_chance: Floats  # cyclic share of the triangles in worlds drawn from the model
     triangles: int
     cycles: int
-    p: float
+    chances: Chances
     held_out: dict[str, Any]
     pooled: Pooled | None = (
         None  # where the finding would be flagged, and contestants met in several known strata
     )
+
+    @property
+    def p(self) -> float:
+        return self.chances.cycles
 
     @property
     def excess(self) -> float:
@@ -98,6 +113,7 @@ class LevelResult:
             "by_chance": float(self.by_chance.mean()),
             "share_of_variance": self.share.to_dict(),
             "p": self.p,
+            "p_of_one_scale": self.chances.scale,
             "held_out": self.held_out,
             "pooled": None if self.pooled is None else self.pooled.to_dict(),
         }
@@ -143,11 +159,13 @@ def cycles(data: Comparisons, request: CheckRequest) -> Finding:
     """Whether answers (within a prompt), models (across prompts) or named players beat each other
     in cycles.
 
-    Results are compared with those of worlds drawn from the best transitive model, by two measures:
-    the cyclic share of the triangles, and the share of the noise-corrected variance of the win
-    rates that the model leaves over (the split of Jiang et al. 2011, "HodgeRank", taken about a
-    ranking with an increasing link and not about a linear one). p is twice the smaller of both,
-    times the number of levels.
+    Cycles are beyond chance where their share of the triangles is larger than in worlds drawn from
+    the best transitive model, or the clearest of them clearer (p is twice the smaller, times the
+    number of levels), or where a model that can hold cycles
+    predicts unseen matches better than a ranking. The share of the noise-corrected variance of the
+    win rates that the transitive model leaves over (the split of Jiang et al. 2011, "HodgeRank",
+    taken about a ranking with an increasing link and not about a linear one) says how large they
+    are. Alone it says that the win rates do not fit one scale, which is another thing.
     Cycles beyond chance are looked for again within each group and source: they may come from
         pooling rankings that differ.
     """
@@ -246,7 +264,7 @@ class _texts:  # noqa: N801
 def _measure(level: Level, t: Tournament, request: CheckRequest, levels: int) -> LevelResult:
     rng = np.random.default_rng(request.seed)
     model = fit(t, rng)
-    p, null_B3 = _against(t, model, model.expected_E[t.at_U], levels, rng)
+    chances, null_B4 = _against(t, model, model.expected_E[t.at_U], levels, rng)
     total, left = energies(t, model.fitted_E)
     share = _split(t, model, total, left, rng, request) if _repeated(t) and total > 0 else NOTHING
     cyclic_T, weight_T = t.turns(t.triangle_T3)
@@ -256,7 +274,7 @@ def _measure(level: Level, t: Tournament, request: CheckRequest, levels: int) ->
         int(cyclic_T.sum()),
     )
     return LevelResult(
-        level, t, model, share, cyclic, null_B3[:, 0], decided, cycles, p, _unseen(t, request)
+        level, t, model, share, cyclic, null_B4[:, 0], decided, cycles, chances, _unseen(t, request)
     )
 
 
@@ -266,18 +284,25 @@ def _repeated(t: Tournament) -> bool:
 
 def _against(
     t: Tournament, model: Transitive, p_U: Floats, levels: int, rng: np.random.Generator
-) -> tuple[float, Floats]:
-    """p of both measures against worlds drawn with these chances, and those worlds: see
-    `_drawn`.
+) -> tuple[Chances, Floats]:
+    """p of either measure against worlds drawn with these chances, and those worlds: see
+    `_drawn`. The first is 1 where no three contestants all met.
     """
     cyclic, (total, left) = cyclic_share(t, t.triangle_T3), energies(t, model.fitted_E)
     draws = FEWER * levels if len(t.at_U) > MANY else DRAWS
-    null_B3 = _drawn(t, model, p_U, t.triangle_T3, draws, rng)
-    tests = [(null_B3[:, 0] >= cyclic - 1e-12).sum()] if len(t.triangle_T3) else []
-    tests += [(null_B3[:, 1] >= left).sum()] if _repeated(t) and total > 0 else []
-    return float(
-        min(1.0, levels * len(tests) * (1 + min(tests)) / (draws + 1))
-    ) if tests else 1.0, null_B3
+    null_B4 = _drawn(t, model, p_U, t.triangle_T3, draws, rng)
+
+    def p_of(measured: Any) -> float:
+        return float(min(1.0, levels * (1 + measured.sum()) / (draws + 1)))
+
+    clearest = clearest_cycle(t, t.triangle_T3)
+    turning = (
+        2 * min(p_of(null_B4[:, 0] >= cyclic - 1e-12), p_of(null_B4[:, 3] >= clearest - 1e-12))
+        if len(t.triangle_T3) and clearest > 0
+        else 1.0
+    )
+    scaled = p_of(null_B4[:, 1] >= left) if _repeated(t) and total > 0 else 1.0
+    return Chances(min(1.0, turning), scaled), null_B4
 
 
 def _drawn(
@@ -288,15 +313,16 @@ def _drawn(
     draws: int,
     rng: np.random.Generator,
 ) -> Floats:
-    """(cyclic share of the triangles, energy left over, total energy) in worlds drawn from chances,
-    models fitted anew: (draws, 3).
+    """(cyclic share of the triangles, energy left over, total energy, clearest cycle) in worlds
+    drawn from chances, models fitted anew: (draws, 4).
     """
-    out = np.zeros((draws, 3))
+    out = np.zeros((draws, 4))
     for b in range(draws):
         drawn = t.again(p_U, rng)
         _, fitted_E = refit(drawn, drawn.win_E, model.ridge, model.score_V)
         total, left = energies(drawn, fitted_E)
-        out[b] = cyclic_share(drawn, triangle_T3), left, total
+        turning, clearest = cyclic_share(drawn, triangle_T3), clearest_cycle(drawn, triangle_T3)
+        out[b] = turning, left, total, clearest
     return out
 
 
@@ -406,8 +432,9 @@ def _apart(
         return None  # no one met in two strata, or no cycle lies within one
     rng = np.random.default_rng(request.seed)
     own = fit(apart, rng)
-    p, _ = _against(t, fit(t, rng), own.expected_E[apart.at_U], levels, rng)
-    return Pooled(name, len(np.unique(stratum_U)), _measure(level, apart, request, levels), p)
+    chances, _ = _against(t, fit(t, rng), own.expected_E[apart.at_U], levels, rng)
+    within = _measure(level, apart, request, levels)
+    return Pooled(name, len(np.unique(stratum_U)), within, min(chances))
 
 
 def _unseen(t: Tournament, request: CheckRequest) -> dict[str, Any]:
@@ -483,10 +510,11 @@ def _says(r: LevelResult) -> str:
         f"{percent(float(r.by_chance.mean()))}"
     )
     if not _beyond(r):
-        return (
+        none = (
             f"{who}: no cycles beyond chance "
             f"({turning if r.triangles else 'no three of them all met'})."
         )
+        return f"{none} {_misfit(r)}".strip()
     said = f"{who} beat each other in cycles"
     if r.p <= SURE:
         seen = r.share.low is not None and r.share.low > 0
@@ -505,6 +533,19 @@ def _says(r: LevelResult) -> str:
             "by a ranking"
         )
     return f"{said}.{_says_pooled(r)}"
+
+
+def _off_scale(r: LevelResult) -> bool:
+    return not _beyond(r) and r.chances.scale <= SURE and (r.share.low or 0.0) > 0
+
+
+def _misfit(r: LevelResult) -> str:
+    if not _off_scale(r):
+        return ""
+    return (
+        f"Their win rates do not fit one scale, though: {_leaves(r)} of their variance"
+        f"{span(r.share)}, without a cycle."
+    )
 
 
 def _leaves(r: LevelResult) -> str:
@@ -540,6 +581,11 @@ def _remedy(r: LevelResult) -> str:
         return (
             "Do not boil these preferences down to one score: use a preference model, and a "
             "method that seeks an equilibrium."
+        )
+    if _off_scale(r):
+        return (
+            "One ranking serves, and a score may be learned, but its differences are no win "
+            "rates: raters who are not equally reliable, or close calls, make it so."
         )
     return ""
 
