@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: soak demo test fast slow-tests lint types docs bench-pairwise bench-check bench-games bench-families bench-generate bench-two-stage clean
+.PHONY: soak demo test fast slow-tests lint types docs bench-pairwise bench-check bench-games bench-families bench-generate bench-two-stage bench-optimizers clean
 
 demo: $(STAMP)
 	$(BIN)/holdfast demo --out demo
@@ -54,6 +54,9 @@ bench-generate: $(STAMP)
 # INSTANCES: a folder of published knapsacks as JSON lines; without it nothing is measured
 bench-two-stage: $(STAMP)
 	$(BIN)/python benchmarks/two_stage.py $(INSTANCES)
+
+bench-optimizers: $(STAMP)
+	$(BIN)/python benchmarks/optimizers.py
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; hint: make PYTHON=/path/to/python3.11"; exit 1; }

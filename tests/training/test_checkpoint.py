@@ -13,7 +13,7 @@ import torch
 from holdfast.files import sweep, whole_folder, write_json
 from holdfast.scorers.text import TextScorer
 from holdfast.training.distributed import Distributed
-from holdfast.training.model import build_optimizer
+from holdfast.training.optimizer import build_optimizer
 from holdfast.training.options import Options
 from holdfast.training.run import checkpoint
 from holdfast.training.run.checkpoint import Position

@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 SCRIPT = '''
 import json, os, random, signal, sys, time, traceback
 from pathlib import Path
@@ -28,10 +30,11 @@ Progress.step = lambda *_: time.sleep(0.02)  # tiny steps are over before anyone
 flush = files.flush
 # and so are writes, where a busy machine wakes the killer late
 files.flush = lambda path: (time.sleep(0.01), flush(path))[1]
-model, data, base = map(Path, sys.argv[1:])
+model, data, base = map(Path, sys.argv[1:4])
 SETTINGS = dict(model=str(model), data=str(data), learning_rate=3e-3, batch_size=4, epochs=3,
     save_every=1, keep_checkpoints=2, tokens_per_microbatch=100, eval_fraction=0.1, eval_every=3,
-    reduction="groups:step=0.1", weight_decay=0.01, log_every=1000)
+    reduction="groups:step=0.1", weight_decay=0.01, log_every=1000,
+    optimizer=sys.argv[4])
 
 def start(out, **changes):
     pid = os.fork()
@@ -117,8 +120,9 @@ def told(out: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "root"])
 def test_killed_and_interrupted_runs_end_with_the_same_bytes(
-    tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]
+    optimizer: str, tmp_path: Path, tiny_model_dir: Path, pair_rows: list[dict[str, Any]]
 ) -> None:
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in pair_rows))
@@ -130,7 +134,14 @@ def test_killed_and_interrupted_runs_end_with_the_same_bytes(
         "PYTHONWARNINGS": "ignore",
     }
     done = subprocess.run(
-        [sys.executable, str(tmp_path / "run.py"), str(tiny_model_dir), str(data), str(tmp_path)],
+        [
+            sys.executable,
+            str(tmp_path / "run.py"),
+            str(tiny_model_dir),
+            str(data),
+            str(tmp_path),
+            optimizer,
+        ],
         env=environment,
         capture_output=True,
         text=True,

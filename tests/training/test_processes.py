@@ -49,6 +49,8 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "lora": ("dpo", {"beta": 0.5, "lora_rank": 2, "gradient_checkpointing": True}),
     "spo": ("spo", {"gamma": 0.5}),
     "tokens": ("sft", {"average": "token_mean"}),
+    "root": ("dpo", {"optimizer": "root", "weight_decay": 0.1}),
+    "muon": ("dpo", {"optimizer": "muon"}),
 }
 IN_MEMORY: dict[
     str, tuple[str, dict[str, Any]]
@@ -56,6 +58,8 @@ IN_MEMORY: dict[
     "sparsepo": ("sparsepo", {"sparsity": 0.02}),
     "independent": ("sparsepo_independent", {"lora_rank": 2, "reduction": "kl:temperature=1"}),
 }
+# Newton-Schulz runs in bfloat16: where float32 sums differ in their last bit, it rounds otherwise.
+ROUNDED = {"root", "muon"}
 LAUNCH = {"ddp": ["--multi_gpu"], "fsdp2": ["--use_fsdp", "--fsdp_version", "2"]}
 
 
@@ -140,11 +144,12 @@ def test_two_processes_take_the_steps_of_one(
             [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
             for folder in (single, tmp_path / name)
         ]
+        scale = 50 if name in ROUNDED else 1
         assert [line["step"] for line in curves[0]] == [line["step"] for line in curves[1]]
         for one, two in zip(*curves, strict=True):
             assert one.keys() == two.keys()
             for key in one.keys() - {"seconds", "tokens_per_second", "memory/peak_gib"}:
-                assert two[key] == pytest.approx(one[key], rel=2e-4, abs=2e-5), (
+                assert two[key] == pytest.approx(one[key], rel=scale * 2e-4, abs=scale * 2e-5), (
                     name,
                     one["step"],
                     key,
@@ -155,6 +160,7 @@ def test_two_processes_take_the_steps_of_one(
         ]
         assert weights[0].keys() == weights[1].keys()
         assert all(
-            float((weights[0][key] - weights[1][key]).abs().max()) < 1e-4 for key in weights[0]
+            float((weights[0][key] - weights[1][key]).abs().max()) < scale * 1e-4
+            for key in weights[0]
         )
     assert json.loads((tmp_path / "resumed" / "run.json").read_text())["resumed"]

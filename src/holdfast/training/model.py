@@ -1,4 +1,4 @@
-"""The policy as it is trained: its adapter, its mode, its optimizer, and the folder it ends in."""
+"""The policy as it is trained: its adapter, its mode, its schedule, and the folder it ends in."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from transformers import get_scheduler
 
 from holdfast.errors import ModelError, RunError
 from holdfast.models.protocols import Saved
+from holdfast.training.optimizer import PREFIX
 from holdfast.training.options import Options
 from holdfast.training.run.checkpoint import FULL
 
-PREFIX = "model."  # of the policy inside its scorer
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
@@ -98,40 +98,6 @@ def enable_checkpointing(policy: nn.Module) -> None:
             f"{type(policy).__name__} cannot recompute activations: {error}",
             hint="leave gradient_checkpointing out",
         ) from error
-
-
-def build_optimizer(scorer: nn.Module, options: Options) -> torch.optim.Optimizer:
-    """AdamW over what is trained, the policy first, then the method's head at its own rate; weight
-    decay on matrices only.
-    """
-    trained = {
-        name: parameter for name, parameter in scorer.named_parameters() if parameter.requires_grad
-    }
-    policy, head = (
-        [p for name, p in trained.items() if name.startswith(PREFIX) == ours]
-        for ours in (True, False)
-    )
-    if not policy:
-        raise ModelError("no weight of the model is to be trained: all are frozen")
-    groups = [
-        *_decayed(policy, options, options.learning_rate),
-        *_decayed(head, options, options.head_learning_rate),
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=options.learning_rate,
-        betas=(options.adam_beta1, options.adam_beta2),
-        eps=options.adam_epsilon,
-        fused=True,
-    )
-
-
-def _decayed(parameters: list[nn.Parameter], options: Options, rate: float) -> list[dict[str, Any]]:
-    matrices, others = ([p for p in parameters if (p.ndim >= 2) == wide] for wide in (True, False))
-    return [
-        {"params": matrices, "weight_decay": options.weight_decay, "lr": rate},
-        {"params": others, "weight_decay": 0.0, "lr": rate},
-    ]
 
 
 def build_scheduler(optimizer: torch.optim.Optimizer, options: Options, total: int) -> LRScheduler:

@@ -22,6 +22,7 @@ from holdfast.data.reading import Reading
 from holdfast.errors import OptionError, shown
 from holdfast.typed import kinds_of, typed
 
+ADAMW = "adamw"  # the optimizer that takes every weight
 Tracker = Literal["tensorboard", "wandb", "trackio"]
 
 
@@ -41,7 +42,11 @@ class Options(Reading):
         "tokens scored at once; a memory knob, results change by rounding only; 384 on "
         "CPU, 16384 on GPU unless given",
     ] = None
-    learning_rate: Annotated[float, "peak learning rate of AdamW"] = 5e-6
+    optimizer: Annotated[
+        Literal["adamw", "muon", "root"],
+        "adamw; or muon or root for the matrices of hidden layers and adamw for the rest",
+    ] = "adamw"
+    learning_rate: Annotated[float, "peak learning rate, of every optimizer"] = 5e-6
     schedule: Annotated[
         Literal["linear", "cosine", "constant"], "how the learning rate falls after warm-up"
     ] = "linear"
@@ -52,10 +57,14 @@ class Options(Reading):
         float, "share of the steps over which the learning rate rises from zero"
     ] = 0.1
     warmup_steps: Annotated[int | None, "steps of warm-up, instead of warmup_ratio"] = None
-    weight_decay: Annotated[float, "AdamW's decoupled weight decay, on matrices only"] = 0.0
+    weight_decay: Annotated[float, "decoupled weight decay, on matrices only"] = 0.0
     adam_beta1: Annotated[float, "AdamW's decay of the mean gradient"] = 0.9
     adam_beta2: Annotated[float, "AdamW's decay of the squared gradient"] = 0.999
     adam_epsilon: Annotated[float, "AdamW's floor of the denominator"] = 1e-8
+    muon_momentum: Annotated[float, "momentum of muon and root"] = 0.95
+    root_quantile: Annotated[
+        float, "root clamps each matrix's update at this quantile of its entries' size; 1 is off"
+    ] = 0.9
     max_grad_norm: Annotated[
         float, "gradients are scaled down to this norm; 0 leaves them as they are"
     ] = 1.0
@@ -141,6 +150,8 @@ class Options(Reading):
                 raise OptionError(f"{name} must be {bound}, not {shown(value)}")
         if self.adam_beta1 == 1 or self.adam_beta2 == 1:
             raise OptionError("adam_beta1 and adam_beta2 must be below 1")
+        if self.muon_momentum == 1:
+            raise OptionError("muon_momentum must be below 1")
         if self.eval_fraction == 1:
             raise OptionError("eval_fraction must be below 1: nothing would be left to train on")
         if self.lora_dropout and not self.dropout:
@@ -170,6 +181,8 @@ RANGES: Mapping[
     "adam_beta1": (0, 1, False),
     "adam_beta2": (0, 1, False),
     "adam_epsilon": (0, math.inf, True),
+    "muon_momentum": (0, 1, False),
+    "root_quantile": (0, 1, True),
     "max_grad_norm": (0, math.inf, False),
     "seed": (0, 2**63 - 1, False),
     "lora_rank": (0, math.inf, False),
@@ -200,6 +213,11 @@ FREE_ON_RESUME = frozenset(
 
 # Read only together with another option: name -> the option, and the words for its being off.
 ONLY_WITH = {"lora_alpha": "lora_rank", "lora_dropout": "lora_rank", "lora_targets": "lora_rank"}
+# Read by some values of another option: name -> the option, and those values.
+ONLY_BY = {
+    "muon_momentum": ("optimizer", ("muon", "root")),
+    "root_quantile": ("optimizer", ("root",)),
+}
 INSTEAD_OF = {"max_steps": "epochs", "warmup_steps": "warmup_ratio"}
 
 
@@ -245,6 +263,12 @@ def split_options(method: Method, given: Mapping[str, Any]) -> tuple[Options, di
         if name in given and not given.get(other):
             raise OptionError(
                 f"{name} is not read without {other}", hint=f"add {other}, or leave {name} out"
+            )
+    for name, (other, values) in ONLY_BY.items():
+        if name in given and given.get(other, getattr(Options, other)) not in values:
+            raise OptionError(
+                f"{name} is read by {other} {' and '.join(values)} alone",
+                hint=f"add {other}={values[-1]}, or leave {name} out",
             )
     if "head_learning_rate" in given and method.head is None:
         heads = ", ".join(name for name, other in METHODS.items() if other.head is not None)

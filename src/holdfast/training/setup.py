@@ -28,13 +28,13 @@ from holdfast.training.examples import Examples
 from holdfast.training.in_memory import in_memory_reference
 from holdfast.training.loading import Loaded, load, written_average, written_reduction
 from holdfast.training.model import (
-    build_optimizer,
     build_scheduler,
     enable_checkpointing,
     evaluating,
     set_mode,
     with_adapter,
 )
+from holdfast.training.optimizer import assigned, build_optimizer
 from holdfast.training.reference import Reference, reference_log_probs
 from holdfast.training.request import RunRequest
 from holdfast.training.router import HINT, RouterLoss
@@ -60,6 +60,7 @@ def begin(context: Distributed, request: RunRequest, before: Mapping[str, Any] |
     model = trainable(context, request, loaded.model)
     router, of_router = listened_router(context, request, model)
     scoring = verified_scorer(context, request, loaded, model)
+    shares = assigned(scoring.scorer, loaded.options)
     scorer, optimizer = context.prepare(
         scoring.scorer, build_optimizer(scoring.scorer, loaded.options)
     )
@@ -76,6 +77,7 @@ def begin(context: Distributed, request: RunRequest, before: Mapping[str, Any] |
         **scoring.facts(reference),
         "router_aux_loss_coef": None if router is None else router.coefficient,
         "steps": total,
+        "optimizer": shares.facts(),
         "weights": trained_weights(model),
     }
     record = record_of(context, request, loaded, facts, before)
@@ -103,6 +105,7 @@ def begin(context: Distributed, request: RunRequest, before: Mapping[str, Any] |
             *of_router,
             *scoring.said(reference),
             *said_of_record(record),
+            *shares.said(),
         ],
         starts_at_reference=loaded.reference is not None and loaded.reference.is_start,
         router=router,

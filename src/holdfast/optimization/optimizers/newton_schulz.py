@@ -27,7 +27,6 @@ def orthogonalize(
     *,
     steps: int = STEPS,
     eps: float = EPS,
-    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Approximate polar factors, one for each matrix of the last two dimensions.
 
@@ -36,15 +35,14 @@ def orthogonalize(
         coefficients: a, b, c.
         steps: rounds of the iteration.
         eps: a Frobenius norm below it counts as it, so that noise of rounding is not blown up.
-        dtype: of the products; the matrix's own unless given.
 
     Returns:
-        (..., m, n) in `dtype`.
+        (..., m, n), computed in the type of `update`.
     """
     a, b, c = coefficients
     tall = update.shape[-2] > update.shape[-1]
     norm = torch.linalg.matrix_norm(update, keepdim=True).clamp(min=eps)
-    x = (update / norm).to(dtype or update.dtype)
+    x = update / norm
     x = (x.mT if tall else x).reshape(-1, *sorted(update.shape[-2:]))
     for _ in range(steps):
         gram = torch.bmm(x, x.mT)

@@ -6,7 +6,7 @@ by the same length. Two things go wrong: five Newton-Schulz rounds with one set 
 near 1 only for some shapes, and a few outlying entries of a gradient are spread over all
 directions. For a weight W (m x n) with gradient g:
 
-    M <- mu M + g,   u = g + mu M                             Nesterov; else u = M
+    M <- mu M + (1 - mu) g,   u = mu M + (1 - mu) g           Nesterov; else u = M
     B = u - sign(u) max(|u| - t, 0) = clamp(u, -t, t)         soft threshold: outliers are dropped
     W <- (1 - lr wd) W - lr 0.2 sqrt(max(m, n)) NS(B)         NS: `newton_schulz.orthogonalize`
 
@@ -18,11 +18,12 @@ Departures from the paper's code:
 
 1. coefficients come from a table for all shapes (`coefficients`), not for four;
 2. products are computed in bfloat16 as in torch's Muon (`dtype=None`: in the parameter's own);
-3. of a matrix with more than 8,192 entries the quantile is taken over about 8,192, evenly spaced:
-   the share that is clamped is 10% to within 0.3 points (one standard deviation);
+3. of a matrix with more than 4,096 entries the quantile is taken over about 4,096, evenly spaced:
+   the share that is clamped is 10% to within 0.5 points (one standard deviation);
 4. where the quantile is 0 (nine in ten entries are 0) nothing is clamped; there the code puts the
    sign of the momentum in the momentum's place;
-5. a Frobenius norm below 1e-7 counts as 1e-7, as in Muon, where the code adds 1e-7.
+5. a Frobenius norm below 1e-7 counts as 1e-7, as in Muon, where the code adds 1e-7;
+6. the momentum is a mean, as in Muon, where the code sums: its scale drops out.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ from holdfast.errors import OptionError, shown
 from holdfast.optimization.optimizers.coefficients import coefficients_for
 from holdfast.optimization.optimizers.newton_schulz import EPS, STEPS, orthogonalize
 
-SAMPLE = 8192  # entries that a quantile is taken over
-BATCH = 2**24  # entries of matrices of one shape that are orthogonalized together
+SAMPLE = 4096  # entries that a quantile is taken over
+# entries of matrices of one shape that are orthogonalized together: on CPU what stays in its cache
+BATCH = {"cpu": 2**18}
+BATCH_ELSEWHERE = 2**24
 
 
 class ROOT(torch.optim.Optimizer):
@@ -114,7 +117,7 @@ class ROOT(torch.optim.Optimizer):
         super().add_param_group({**param_group, "params": listed})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step. Returns what `closure` returned."""
         loss = None
         if closure is not None:
@@ -143,60 +146,52 @@ class ROOT(torch.optim.Optimizer):
                     parameter, memory_format=torch.preserve_format
                 )
         momentum = [self.state[parameter]["momentum_buffer"] for parameter in moved]
-        torch._foreach_mul_(momentum, group["momentum"])
-        torch._foreach_add_(momentum, gradients)
+        torch._foreach_lerp_(momentum, gradients, 1 - group["momentum"])
         update = momentum
         if group["nesterov"]:
-            update = list(torch._foreach_mul(momentum, group["momentum"]))
-            torch._foreach_add_(update, gradients)
+            update = list(torch._foreach_lerp(gradients, momentum, group["momentum"]))
         rate = float(group["lr"])
-        directions = self._directions(update, moved, group, rate)
         if group["weight_decay"]:
             torch._foreach_mul_(moved, 1 - rate * group["weight_decay"])
-        torch._foreach_add_(moved, directions)
+        self._move(update, moved, group, rate)
 
-    def _directions(
+    def _move(
         self, update: Sequence[Tensor], moved: Sequence[Tensor], group: dict[str, Any], rate: float
-    ) -> list[Tensor]:
-        """What is added to each parameter. Matrices of one shape, either way round, are
-        orthogonalized together."""
+    ) -> None:
+        """Matrices of one shape, either way round, are clamped and orthogonalized together."""
         whole = [u.full_tensor() if isinstance(u, DTensor) else u for u in update]
-        found: dict[int, Tensor] = {}
         for (m, n, *_), members in _alike(whole).items():
             abc = group["ns_coefficients"] or coefficients_for(m, n)
             factor = -rate * 0.2 * sqrt(max(m, n))
             for some in _batches(members, whole):
-                flat = [
-                    x if x.shape[-2:] == (m, n) else x.mT
-                    for x in (whole[i].reshape(-1, *whole[i].shape[-2:]) for i in some)
-                ]
-                clamped = clamp_outliers(torch.cat(flat), group["quantile"])
-                found_here = orthogonalize(
-                    clamped, abc, steps=group["ns_steps"], eps=group["eps"], dtype=self.dtype
-                )
-                moves = found_here.to(whole[some[0]].dtype).mul_(factor)
-                for i, x in zip(some, moves.split([len(x) for x in flat]), strict=True):
+                stacks = [whole[i].reshape(-1, *whole[i].shape[-2:]) for i in some]
+                wide = [x if x.shape[-2:] == (m, n) else x.mT for x in stacks]
+                counts = [len(x) for x in wide]
+                first = wide[0]
+                together = first.new_empty(sum(counts), m, n, dtype=self.dtype or first.dtype)
+                torch._foreach_copy_(list(together.split(counts)), wide)
+                clamp_outliers_(together, group["quantile"])
+                moves = orthogonalize(together, abc, steps=group["ns_steps"], eps=group["eps"])
+                for i, x in zip(some, moves.split(counts), strict=True):
                     x = x if whole[i].shape[-2:] == (m, n) else x.mT
-                    found[i] = _placed(x.reshape(whole[i].shape), moved[i])
-        return [found[i] for i in range(len(whole))]
+                    moved[i].add_(_placed(x.reshape(whole[i].shape), moved[i]), alpha=factor)
 
 
-def clamp_outliers(update: Tensor, quantile: float) -> Tensor:
-    """Each (m, n) of (N, m, n) without its outliers: clamped at that quantile of its absolute
-    entries, linearly interpolated.
+def clamp_outliers_(update: Tensor, quantile: float) -> Tensor:
+    """Takes the outliers of each (m, n) of (N, m, n), in place: clamps it at that quantile of its
+    absolute entries, linearly interpolated.
     """
     if quantile == 1:
         return update
     size_N = update.flatten(1)
     size_N = size_N[:, :: _stride(size_N.shape[1], update.shape[-1])].abs()
     place = quantile * (size_N.shape[1] - 1)
-    below = int(place)
-    threshold = size_N.kthvalue(below + 1, dim=1).values
-    if place > below:
-        above = size_N.kthvalue(below + 2, dim=1).values
-        threshold = threshold.lerp(above, place - below)
+    below = int(place)  # in ascending order; the two values about the place are the least of
+    largest = size_N.topk(size_N.shape[1] - below, dim=1, sorted=False).values
+    least = largest.topk(min(2, largest.shape[1]), dim=1, largest=False).values
+    threshold = least[:, 0].lerp(least[:, -1], place - below)
     threshold = threshold.where(threshold > 0, torch.inf)[:, None, None]
-    return update.clamp(-threshold, threshold)
+    return update.clamp_(-threshold, threshold)
 
 
 def _stride(entries: int, columns: int) -> int:
@@ -217,11 +212,12 @@ def _alike(matrices: Sequence[Tensor]) -> dict[tuple[Any, ...], list[int]]:
 
 def _batches(members: Sequence[int], whole: Sequence[Tensor]) -> list[list[int]]:
     """Up to BATCH entries together; one larger matrix alone."""
+    most = BATCH.get(whole[members[0]].device.type, BATCH_ELSEWHERE)
     batches: list[list[int]] = []
     size = 0
     for i in members:
         size += whole[i].numel()
-        if not batches or size > BATCH:
+        if not batches or size > most:
             batches.append([])
             size = whole[i].numel()
         batches[-1].append(i)

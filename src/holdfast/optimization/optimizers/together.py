@@ -30,7 +30,7 @@ class Together(torch.optim.Optimizer):
         super().__setstate__(state)
         self._share()
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of each. Returns what `closure` returned."""
         loss = None
         if closure is not None:

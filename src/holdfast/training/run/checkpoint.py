@@ -2,7 +2,7 @@
 
     checkpoints/step-00000100/
         weights.safetensors      what is trained (all weights, or the adapter's)
-        optimizer.safetensors    AdamW's state by parameter name
+        optimizer.safetensors    the optimizer's state by parameter name
         state.safetensors        what reduction and method remember, and every process's random
                                  state
         checkpoint.json          the run it belongs to, step, schedule, place in metrics.jsonl,
