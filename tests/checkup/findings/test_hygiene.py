@@ -99,8 +99,10 @@ def test_repeats_word_for_word_nearly_and_by_another_rater():
         **first,
         "rejected": "another thing altogether that nobody has said before in this file",
     }
-    found = drawable(duplicates(comparisons([*rows, first, same, turned, near, shares_one]), QUIET))
-    assert (found.numbers["exact"], found.numbers["near"]) == (2, 1)
+    found = drawable(
+        duplicates(comparisons([*rows[:150], first, same, turned, near, shares_one]), QUIET)
+    )
+    assert (found.numbers["exact"], found.numbers["near"]) == (1, 1)  # `turned` contradicts
     assert found.severity is Severity.WARNING
     judged = [{**first, "rater": name} for name in ("r", "s", "s")]
     assert duplicates(comparisons([*rows, *judged]), QUIET).numbers["exact"] == 1
@@ -146,26 +148,17 @@ def repeats_slowly(data):
             if (data.rows[i].rater, data.rows[i].group) == (row.rater, row.group)
         ]
         mine = (data.chosen[j], data.rejected[j])
-        theirs = {
-            i: [(data.chosen[i], data.rejected[i]), (data.rejected[i], data.chosen[i])]
-            for i in earlier
-        }
+        theirs = {i: (data.chosen[i], data.rejected[i]) for i in earlier}
         same = [i for i in earlier if bare(data.prompts[i]) == bare(data.prompts[j])]
-        exact.append(
-            any(
-                list(map(bare, mine)) == list(map(bare, sides)) for i in same for sides in theirs[i]
-            )
-        )
+        exact.append(any(list(map(bare, mine)) == list(map(bare, theirs[i])) for i in same))
         like = [i for i in earlier if not exact[i] and alike(data.prompts[i], data.prompts[j])]
-        near.append(
-            not exact[j] and any(all(map(alike, mine, sides)) for i in like for sides in theirs[i])
-        )
+        near.append(not exact[j] and any(all(map(alike, mine, theirs[i])) for i in like))
     return exact, near
 
 
 @pytest.mark.parametrize(
     ("prompts", "answers", "rows", "raters"),
-    [(2, 12, 250, 0), (3, 8, 250, 4), (60, 3, 200, 0), (1, 40, 250, 2)],
+    [(2, 12, 250, 0), (3, 8, 250, 4), (60, 3, 200, 0), (1, 24, 250, 2)],
 )
 def test_repeats_are_those_of_holding_every_row_against_every_other(prompts, answers, rows, raters):
     data = comparisons(
@@ -233,19 +226,21 @@ def test_answers_that_say_nothing(tmp_path):
     found = drawable(empty_answers(comparisons(rows, quarantine=tmp_path / "aside.jsonl"), QUIET))
     counts = [
         found.numbers[kind]
-        for kind in ("skipped", "same", "placeholder", "letterless", "alike", "nearly")
+        for kind in ("skipped", "same", "placeholder", "letterless", "marks", "nearly")
     ]
     assert counts == [2, 1, 1, 1, 1, 1] and found.severity is Severity.PROBLEM
     assert (
-        "6 comparisons have an answer that says nothing" in found.says
+        "5 comparisons have an answer that says nothing" in found.says
         and "In 1 comparison the two are nearly the same." in found.says
     )
     nearly = empty_answers(comparisons([*plain_rows(50), rows[6]]), QUIET)
-    assert (
-        nearly.severity is Severity.OK
-        and not nearly.remedy
-        and "the few words that differ" in nearly.cannot
-    )
+    assert nearly.severity is Severity.OK and not nearly.remedy and "They stay" in nearly.cannot
+    operators = [
+        {"prompt": f"sum {i}", "chosen": "return a + b", "rejected": "return a - b"}
+        for i in range(50)
+    ]
+    code = empty_answers(comparisons(operators), QUIET)
+    assert code.severity is Severity.OK and not code.remedy and code.numbers["marks"] == 50
     assert empty_answers(comparisons(plain_rows(50)), QUIET).severity is Severity.OK
 
 

@@ -12,7 +12,7 @@ from holdfast.checkup.findings.answer_models import answer_models
 from holdfast.checkup.findings.length_bias import length_bias, slope_of, slope_says
 from holdfast.checkup.findings.position_bias import first_bonus, position_bias
 from holdfast.checkup.result import Severity
-from tests.checkup.rows import QUIET, comparisons, drawable, plain_rows
+from tests.checkup.rows import QUIET, comparisons, drawable, plain_rows, sentence
 
 
 def by_length(n, slope, seed=0):
@@ -250,3 +250,31 @@ def test_where_length_decides_every_row_no_factor_is_quoted():
     found = drawable(length_bias(comparisons(rows), QUIET))
     assert "no finite slope fits" in found.says and "e+" not in found.says
     assert found.estimate.value == 1.0
+
+
+def test_lengths_that_nobody_would_notice_raise_nothing():
+    """A solution against itself with another last number: where they differ, by one digit."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(400):
+        text = f"First we add and then we multiply, step by step, so that the answer is {100 + i}"
+        longer = rng.random() < 0.3
+        rows.append(
+            {"prompt": f"question {i}", "chosen": text, "rejected": text + ("0" if longer else "")}
+            | ({} if longer else {"rejected": text[:-1] + str(int(rng.integers(10)))})
+        )
+    data = comparisons([row for row in rows if row["chosen"] != row["rejected"]])
+    found = length_bias(data, QUIET)
+    assert found.severity is Severity.OK, found.says
+    assert found.numbers["noticeable"] == 0 and "0 pairs differ by 5% or more" in found.says
+
+
+def test_two_prompts_are_no_evidence_of_a_liking_for_length():
+    rng = np.random.default_rng(0)
+    rows = [
+        {"prompt": f"question {i % 2}", "chosen": sentence(rng, 20, 30), "rejected": sentence(rng)}
+        for i in range(200)
+    ]
+    assert length_bias(comparisons(rows), QUIET).severity is Severity.OK
+    spread = [{**row, "prompt": f"question {i}"} for i, row in enumerate(rows)]
+    assert length_bias(comparisons(spread), QUIET).severity is Severity.PROBLEM

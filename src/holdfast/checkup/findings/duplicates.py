@@ -24,8 +24,8 @@ SAID = {"once": "stands once", "exact": "repeats one, word for word", "near": "r
 
 
 def duplicates(data: Comparisons, request: CheckRequest) -> Finding:
-    """The share of comparisons that repeat an earlier one: prompt and both answers the same, or
-    nearly the same, in either order.
+    """The share of comparisons that repeat an earlier one: prompt, both answers and the verdict the
+    same, or nearly the same.
 
     The same comparison judged by another known rater, or for another group, is no repeat: it says
         something new. Prompts that stand more
@@ -109,7 +109,7 @@ def _says(n: int, exact: int, near: int, share: str) -> str:
 
 def repeats(data: Comparisons, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows that repeat an earlier one word for word, and those that nearly do. Case, spacing and
-    punctuation are not words.
+    punctuation are not words; a verdict the other way contradicts, and is no repeat.
     """
     bare_of = {text: bare(text) for text in {*data.prompts, *data.chosen, *data.rejected}}
     text = coded(
@@ -118,7 +118,7 @@ def repeats(data: Comparisons, seed: int) -> tuple[np.ndarray, np.ndarray]:
     answer_N2 = text.code_N.reshape(2, -1).T
     who = [(row.rater, row.group) for row in data.rows]
     prompt = [bare_of[prompt] for prompt in data.prompts]
-    first_N = _first(zip(prompt, who, map(tuple, np.sort(answer_N2, axis=1).tolist()), strict=True))
+    first_N = _first(zip(prompt, who, map(tuple, answer_N2.tolist()), strict=True))
     exact_N = first_N != np.arange(len(data))
     near_prompt_N = near_prompts_of(data, seed)[data.prompt.code_N].tolist()
     block_N = _first(zip(near_prompt_N, who, strict=True))
@@ -175,9 +175,7 @@ class _Repeat:
         if not 0.6 < self._size[i] / self._size[j] < 1.6:
             return False
         (a, b), (c, d) = self._answers[i], self._answers[j]
-        return (self._alike(a, c) and self._alike(b, d)) or (
-            self._alike(a, d) and self._alike(b, c)
-        )
+        return self._alike(a, c) and self._alike(b, d)
 
     def _alike(self, one: int, two: int) -> bool:
         pair = (min(one, two), max(one, two))

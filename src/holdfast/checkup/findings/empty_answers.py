@@ -44,9 +44,10 @@ KINDS = {
     "same": "both the same, skipped while reading",
     "letterless": "without a letter or digit",
     "placeholder": "a placeholder (none, n/a, nooutput, ...)",
-    "alike": "both the same but for case and punctuation",
+    "marks": "different in case, spacing or punctuation alone",
     "nearly": "both nearly the same",
 }
+CLOSE = ("marks", "nearly")  # kinds that differ in something a judge may have meant: no flaw
 
 
 def empty_answers(data: Comparisons, request: CheckRequest) -> Finding:
@@ -57,9 +58,7 @@ def empty_answers(data: Comparisons, request: CheckRequest) -> Finding:
     all the same. Names are not looked into.
     """
     skipped = dict(data.report.skipped) if data.report else {}
-    found = {
-        kind: np.zeros(len(data), bool) for kind in ("letterless", "placeholder", "alike", "nearly")
-    }
+    found = {kind: np.zeros(len(data), bool) for kind in ("letterless", "placeholder", *CLOSE)}
     for i in range(0 if data.named else len(data)):
         kind = _kind(data.chosen[i], data.rejected[i])
         if kind:
@@ -73,7 +72,7 @@ def empty_answers(data: Comparisons, request: CheckRequest) -> Finding:
         "same": skipped.get(SAME, 0),
         **{kind: int(at_N.sum()) for kind, at_N in found.items()},
     }
-    any_N = np.any([at_N for kind, at_N in found.items() if kind != "nearly"], axis=0)
+    any_N = np.any([at_N for kind, at_N in found.items() if kind not in CLOSE], axis=0)
     read_skipped = numbers["skipped"] + numbers["same"]
     share = mean_interval(any_N, data.cluster_N.tolist(), level=request.level, seed=request.seed)
     whole = (
@@ -92,11 +91,11 @@ def empty_answers(data: Comparisons, request: CheckRequest) -> Finding:
     counted = {
         kind: number for kind, number in numbers.items() if not (data.note and kind in READING)
     }  # of the same rows
-    total = sum(number for kind, number in counted.items() if kind != "nearly")
+    total = sum(number for kind, number in counted.items() if kind not in CLOSE)
     parts = "; ".join(
         f"{number:,} {KINDS[kind]}"
         for kind, number in counted.items()
-        if number and kind != "nearly"
+        if number and kind not in CLOSE
     )
     says = (
         f"{count(total, 'comparison')} {'has' if total == 1 else 'have'} an answer that says "
@@ -108,6 +107,11 @@ def empty_answers(data: Comparisons, request: CheckRequest) -> Finding:
         else "Every answer says something, and no two answers of a row are the same."
     )
     says = says if total else fine
+    if numbers["marks"]:
+        says += (
+            f" In {count(numbers['marks'], 'comparison')} the two differ in case, spacing or "
+            "punctuation alone."
+        )
     if numbers["nearly"]:
         says += f" In {count(numbers['nearly'], 'comparison')} the two are nearly the same."
     if data.note and read_skipped:
@@ -127,10 +131,10 @@ def empty_answers(data: Comparisons, request: CheckRequest) -> Finding:
         if severity is not Severity.OK
         else "",
         cannot=(
-            "Whether answers that are nearly the same were judged by the few words that "
-            "differ: read them before you remove any."
+            "Whether answers that are nearly the same were judged by what differs: one operator, "
+            "one full stop or one word may be what the label is about. They stay."
         )
-        if numbers["nearly"]
+        if any(numbers[kind] for kind in CLOSE)
         else "",
         numbers={
             **numbers,
@@ -157,10 +161,10 @@ def empty_answers(data: Comparisons, request: CheckRequest) -> Finding:
 def _kind(chosen: str, rejected: str) -> str | None:
     one, two = chosen.strip(), rejected.strip()
     if not all(any(map(str.isalnum, text)) for text in (one, two)):
-        return "letterless" if one.casefold() != two.casefold() else "alike"
+        return "letterless"
     if len(one) == len(two) or abs(len(one) - len(two)) < 0.2 * max(len(one), len(two)):
         if bare(one) == bare(two):
-            return "alike"
+            return "marks"
         if similar(one, two) >= NEARLY:
             return "nearly"
     return (

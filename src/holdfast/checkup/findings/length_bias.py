@@ -19,6 +19,10 @@ from holdfast.stats.arrays import Floats, Ints
 from holdfast.stats.intervals import Estimate, mean_interval
 
 FAR, TOO_FAR = 0.1, 0.25  # how far from one half the longer answer's share of wins may lie
+# Lengths that a reader would call different, and what a finding must rest on: pairs that differ so,
+# their share of all, and prompts.
+NOTICEABLE = float(np.log(1.05))
+FEWEST, LEAST, FEWEST_PROMPTS = 30, 0.05, 5
 BINS = 8
 ENDS = ("value", "low", "high")
 # slope at which an answer a tenth longer has 17 times the odds: a fit that runs past it has no
@@ -61,7 +65,20 @@ def length_bias(data: Comparisons, request: CheckRequest) -> Finding:
             "All answers of a pair are equally long.",
             numbers={"longer_wins": longer.to_dict()},
         )
-    away = _away(longer)
+    noticeable_N = np.abs(x_N) >= NOTICEABLE
+    clear = mean_interval(
+        np.where(noticeable_N, x_N > 0, np.nan),
+        clusters.tolist(),
+        level=request.level,
+        seed=request.seed,
+    )
+    prompts = len(np.unique(clusters[noticeable_N]))
+    rests = (
+        noticeable_N.sum() >= max(FEWEST, LEAST * len(x_N))
+        and prompts >= FEWEST_PROMPTS
+        and not _holds_zero(slope)
+    )
+    away = min(_away(longer), _away(clear)) if rests else 0.0
     severity = (
         Severity.PROBLEM if away > TOO_FAR else Severity.WARNING if away > FAR else Severity.OK
     )
@@ -75,6 +92,9 @@ def length_bias(data: Comparisons, request: CheckRequest) -> Finding:
             for side, values in (("chosen", chosen_N), ("rejected", rejected_N))
         },
         "equal": int((x_N == 0).sum()),
+        "noticeable": int(noticeable_N.sum()),
+        "noticeable_longer_wins": clear.to_dict(),
+        "median_difference_characters": float(np.median(np.abs(chosen_N - rejected_N)[x_N != 0])),
     }
     differ, won = int((x_N != 0).sum()), round(longer.value * int((x_N != 0).sum()))
     equal = f"; {len(x_N) - differ:,} are equally long" if differ < len(x_N) else ""
@@ -88,7 +108,9 @@ def length_bias(data: Comparisons, request: CheckRequest) -> Finding:
         title,
         severity,
         f"In {won:,} of the {count(differ, 'pair')} whose lengths differ, the longer answer wins: "
-        f"{percent(longer)}{span(longer)}{equal}. "
+        f"{percent(longer)}{span(longer)}{equal}. Where they differ, the median difference is "
+        f"{count(round(numbers['median_difference_characters']), 'character')}, and "
+        f"{count(numbers['noticeable'], 'pair differs', 'pairs differ')} by 5% or more. "
         f"{slope_says(slope)}",
         longer,
         of,
@@ -167,6 +189,10 @@ def _away(share: Estimate) -> float:
     return (
         0.0 if share.low is None or share.high is None else max(share.low - 0.5, 0.5 - share.high)
     )
+
+
+def _holds_zero(slope: Estimate) -> bool:
+    return slope.low is not None and slope.high is not None and slope.low <= 0 <= slope.high
 
 
 def slope_of(x_N: Floats, cluster_N: Ints, *, level: float) -> Estimate:
