@@ -222,6 +222,12 @@ def mark(
         config.pad_token_id = pad_token_id
 
 
+def remark(model: Any, more: Mapping[str, Any]) -> None:
+    """Add to what the model's config says of it."""
+    config = causal_model(model).config
+    setattr(config, KEY, {**getattr(config, KEY), **more})
+
+
 def kind_of(model: Any) -> tuple[str, dict[str, Any], str, tuple[str, ...]] | None:
     """(kind, settings, template, accept_loss) of a reward model that was trained here, None of any
     other.

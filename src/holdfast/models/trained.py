@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch import nn
+
 from holdfast.models.judges import load_judge
 from holdfast.models.load import load_policy
+from holdfast.models.members import members_of
 
-POLICY, REWARD_MODEL = "policy", "reward_model"  # `task` in a run's record
+# `task` in a run's record
+POLICY, REWARD_MODEL, REWARD_ENSEMBLE = "policy", "reward_model", "reward_ensemble"
 
-LOADERS: Mapping[str, Callable[..., Any]] = {POLICY: load_policy, REWARD_MODEL: load_judge}
+
+def load_members(folder: str | os.PathLike[str]) -> nn.ModuleList:
+    """The members of an ensemble, each a sequence classifier of its own."""
+    return nn.ModuleList(load_judge(place) for place in members_of(folder) or ())
+
+
+LOADERS: Mapping[str, Callable[..., Any]] = {
+    POLICY: load_policy,
+    REWARD_MODEL: load_judge,
+    REWARD_ENSEMBLE: load_members,
+}

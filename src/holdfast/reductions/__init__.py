@@ -34,6 +34,7 @@ __all__ = [
     "mean",
     "parse",
     "parse_average",
+    "parsed",
     "with_average",
 ]
 
@@ -57,7 +58,7 @@ def parse(text: str) -> Reduction:
         OptionError: no such reduction or setting, a setting is missing, given twice, not a number
             or out of range.
     """
-    return _parsed(text, REDUCTIONS, "reduction")
+    return parsed(text, REDUCTIONS, "reduction")
 
 
 def parse_average(text: str) -> Average:
@@ -66,7 +67,7 @@ def parse_average(text: str) -> Average:
     Raises:
         OptionError: as `parse`.
     """
-    return _parsed(text, AVERAGES, "average")
+    return parsed(text, AVERAGES, "average")
 
 
 def with_average(method: Method, average: str | Average | None) -> Method:
@@ -85,7 +86,8 @@ def with_average(method: Method, average: str | Average | None) -> Method:
     return replace(method, average=parse_average(average) if isinstance(average, str) else average)
 
 
-def _parsed(text: str, table: Mapping[str, Callable[..., Made]], kind: str) -> Made:
+def parsed(text: str, table: Mapping[str, Callable[..., Made]], kind: str) -> Made:
+    """What a table's factory makes of `name:setting=value`; `kind` is what to call it in errors."""
     name, _, rest = text.strip().partition(":")
     if name not in table:
         near = get_close_matches(name, table, n=1)

@@ -1,4 +1,4 @@
-"""Reward and preference models: one kind a file, one table.
+"""Reward and preference models: one kind a file, one table; ensembles of them.
 
 Text is judged by `holdfast.train_reward`; items that met more than once, such as players, need no
 text:

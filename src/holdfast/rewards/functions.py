@@ -5,8 +5,9 @@
 
 Prompts come as the rows have them, text or messages. A name is "package.module:function" or
 "path/to/file.py:function". A folder that `holdfast train-reward` left is read as it was trained,
-and is a judge too. Any other folder or hub name is a sequence-classification model with one output;
-prompt and answer are put through its own chat template if it has one.
+and is a judge too; an ensemble's members are pooled as it says, or as FOLDER@worst_case does. Any
+other folder or hub name is a sequence-classification model with one output; prompt and answer are
+put through its own chat template if it has one.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from holdfast.data.conservation import Loss, listed, missing, pieces
 from holdfast.data.render import accepted
 from holdfast.errors import DataError, ModelError, OptionError
+from holdfast.rewards.ensemble import RewardEnsemble, ensemble_named
 from holdfast.rewards.model import RewardModel, is_reward_model
 from holdfast.scorers.float32 import in_float32
 from holdfast.scorers.rope import Sides, forget_lengths
@@ -48,6 +50,10 @@ def reward_from(
         return source
     if _names_function(str(source)):
         return _function(str(source))
+    if (named := ensemble_named(source)) is not None:
+        return RewardEnsemble.load(
+            named[0], pool=named[1], device=device, accept_loss=accept_loss
+        ).reward
     if is_reward_model(source):
         return RewardModel.load(source, device=device, accept_loss=accept_loss).reward
     return reward_model(source, device=device, batch=batch, accept_loss=accept_loss)
@@ -66,6 +72,10 @@ def judge_from(
         return source
     if _names_function(str(source)):
         return _function(str(source))
+    if (named := ensemble_named(source)) is not None:
+        return RewardEnsemble.load(
+            named[0], pool=named[1], device=device, accept_loss=accept_loss
+        ).prefer
     if is_reward_model(source):
         return RewardModel.load(source, device=device, accept_loss=accept_loss).prefer
     raise OptionError(

@@ -14,23 +14,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from holdfast.card import Method, Reduction
-from holdfast.evaluation.calibration import calibration
 from holdfast.files import path_of
 from holdfast.inputs import group
-from holdfast.models.judges import load_judge, mark
+from holdfast.models.judges import load_judge, mark, remark
 from holdfast.models.protocols import ModelSource, Tokenizer, TokenizerSource
 from holdfast.models.trained import REWARD_MODEL
 from holdfast.rewards.kind import PROMPT, RewardMethod, heads
 from holdfast.rewards.table import get
 from holdfast.scorers.judge import JudgeScorer
 from holdfast.scorers.live import InMemoryReference
-from holdfast.stats.intervals import mean_interval
 from holdfast.training.examples import Examples
 from holdfast.training.execute import carry_out
 from holdfast.training.metrics import accuracy, adversary_metrics
@@ -38,11 +39,15 @@ from holdfast.training.objective import BatchResult
 from holdfast.training.options import Options, split_options
 from holdfast.training.prepare import prompt_key
 from holdfast.training.request import RunRequest
+from holdfast.training.reward_held_out import HELD_OUT, HeldOut
+from holdfast.training.reward_plan import MembersBy, plan_of
 from holdfast.training.reward_report import reward_card, reward_page
 from holdfast.training.run.folder import Run
 from holdfast.training.run.record import recorded_call
+from holdfast.training.sources.dataset import Dataset
+from holdfast.training.sources.source import Source
 from holdfast.training.text_task import TextTask
-from holdfast.types import Pairs
+from holdfast.types import Pairs, Tokenized
 
 if TYPE_CHECKING:
     from holdfast.report import Page
@@ -62,6 +67,10 @@ def train_reward(
     eval_data: Any = None,
     tokenizer: TokenizerSource | None = None,
     reduction: str | Reduction | None = None,
+    members: int = 1,
+    members_by: MembersBy = "seed",
+    shared_layers: int | None = None,
+    pool: str = "mean",
     resume: bool = False,
     **options_and_settings: Any,
 ) -> Run:
@@ -69,7 +78,7 @@ def train_reward(
     report.html, checkpoints/, model/.
 
     Args:
-        kind: a name of the table: bradley_terry or general_preference.
+        kind: a name of the table: bradley_terry, general_preference, ldr, ...
         model: name on the hub, folder of a model, or folder of a run: a language model, which gets
             a new head, or a reward model of the same width. In Python also a loaded model.
         data: the comparisons: a file (JSON Lines, JSON, CSV, Parquet; also compressed), a folder,
@@ -81,6 +90,15 @@ def train_reward(
             given, or the share that `eval_fraction` says.
         tokenizer: a tokenizer, where it is not with the model.
         reduction: how costs are averaged, such as "kl:temperature=0.5"; the mean unless given.
+        members: how many reward models to train, an ensemble. Its folder holds each as a plain
+            model, in model/members.
+        members_by: what makes members differ. seed: head and order of rows; bootstrap: also the
+            prompts, drawn with replacement; both train one model after the other. lora: adapters of
+            rank lora_rank on the upper layers of one trunk, trained together, the lower layers run
+            once for all; heads: heads alone, on one trunk that is trained.
+        shared_layers: how many lower layers the members of `lora` share; two thirds unless given.
+        pool: how members become one score: mean, worst_case, uncertainty_weighted:weight=0.5,
+            quantile:q=0.25. Written into the ensemble; whoever reads it may name another.
         resume: go on with the run in `out`, if there is one, to the same numbers.
         **options_and_settings: fields of `Options`, and the kind's own settings. The learning rate
             is 1e-5 unless given.
@@ -101,6 +119,7 @@ def train_reward(
         "reduction": reduction,
     }
     options, settings = split_options(method, with_defaults(options_and_settings, eval_data))
+    plan = plan_of(members, members_by, shared_layers, pool, options, method)
     request = RunRequest(
         RewardModel(method, settings),
         method,
@@ -109,12 +128,16 @@ def train_reward(
         model,
         data,
         path_of(out),
-        recorded_call(method, given, options_and_settings),
+        recorded_call(method, given | plan.call(), options_and_settings),
         eval_data=eval_data,
         tokenizer=tokenizer,
         reduction=reduction,
     )
-    return carry_out(request, resume=resume)
+    if plan.members == 1:
+        return carry_out(request, resume=resume)
+    from holdfast.training import reward_members
+
+    return reward_members.train(request, plan, resume=resume)
 
 
 def with_defaults(given: Mapping[str, Any], eval_data: Any) -> dict[str, Any]:
@@ -128,18 +151,35 @@ def with_defaults(given: Mapping[str, Any], eval_data: Any) -> dict[str, Any]:
 
 
 class RewardModel(TextTask):
-    """A sequence classifier of one kind at these settings, trained on what its head puts out."""
+    """A sequence classifier of one kind at these settings, trained on what its head puts out.
+
+    `member` is its number in an ensemble whose members are trained one after the other: their heads
+    and orders of rows differ by it, and the prompts where `bootstrap` draws them.
+    """
 
     name, adapter, pictures = REWARD_MODEL, "SEQ_CLS", True
 
-    def __init__(self, method: RewardMethod, settings: Mapping[str, Any]):
+    def __init__(
+        self,
+        method: RewardMethod,
+        settings: Mapping[str, Any],
+        member: int | None = None,
+        *,
+        bootstrap: bool = False,
+    ):
         self.method, self.settings = method, settings
+        self.member, self.bootstrap = member, bootstrap
+        self.held: HeldOut | None = None  # of the last evaluation
+        self.scale: dict[str, list[float]] = {}
+
+    def seed(self, options: Options) -> int:
+        return options.seed + 7919 * (self.member or 0)
 
     def load(self, source: ModelSource, options: Options) -> nn.Module:
         model: nn.Module = load_judge(
             source,
             outputs=self.method.width(**self.settings),
-            seed=options.seed,
+            seed=self.seed(options),
             trust_remote_code=options.trust_remote_code,
         )
         return model
@@ -175,8 +215,40 @@ class RewardModel(TextTask):
             out |= adversary_metrics(result.adversary_N, group.of(result.batch), groups)
         return out
 
+    def adapted(self, model: nn.Module, options: Options) -> nn.Module:
+        torch.manual_seed(self.seed(options))
+        return super().adapted(model, options)
+
+    def identity(
+        self, processor: Tokenizer, options: Options, items: Sequence[Tokenized]
+    ) -> dict[str, str]:
+        found = super().identity(processor, options, items)
+        if self.member is None:
+            return found
+        return {"member": f"{self.member}{', bootstrap' if self.bootstrap else ''}", **found}
+
+    def source(self, dataset: Source, options: Options) -> Source:
+        if self.member is None:
+            return dataset
+        assert isinstance(dataset, Dataset)
+        train = dataset.examples
+        if self.bootstrap:
+            train = train.take(drawn_prompts(train, self.seed(options)))
+        return replace(dataset, examples=train, seed=self.seed(options))
+
     def results(self, result: BatchResult, examples: Examples) -> dict[str, Any]:
-        return {"held_out": held_out(self._logits(result).double().cpu().numpy(), examples)}
+        self.held = HeldOut.of(self._logits(result).double().cpu().numpy(), examples)
+        assert isinstance(result.batch, Pairs)
+        self.scale = scale_of(result.batch) if self.method.scalar else {}
+        return {"held_out": self.held.found()}
+
+    def save(
+        self, model: nn.Module, processor: Tokenizer, weights: dict[str, Tensor], folder: Path
+    ) -> None:
+        remark(model, self.scale)
+        super().save(model, processor, weights, folder)
+        if self.member is not None and self.held is not None:
+            self.held.write(folder / HELD_OUT)
 
     def card(self, record: dict[str, Any], method: Method) -> str:
         return reward_card(record, method)
@@ -196,27 +268,24 @@ def logits(method: RewardMethod, settings: Mapping[str, Any], pairs: Pairs) -> T
     return logit_N
 
 
-def held_out(logit_N: np.ndarray, examples: Examples) -> dict[str, Any]:
-    """Accuracy and calibration on held-out rows, by group, and how often the longer answer is
-    preferred: by the model, by the labels.
+def scale_of(pairs: Pairs) -> dict[str, list[float]]:
+    """Mean and spread of each output over the answers of these pairs: the scale on which members
+    of an ensemble are pooled, and best-of-n thresholds can be read.
     """
-    clusters = [prompt_key(row) for row in examples.rows]
-    found = calibration(logit_N, clusters).to_dict()
-    longer_N = np.sign(
-        [len(item.branches["chosen"]) - len(item.branches["rejected"]) for item in examples.items]
-    )
-    unequal = np.flatnonzero(longer_N)
-    there = [clusters[i] for i in unequal]
-    found["prefers_longer"] = {
-        "labels": mean_interval(longer_N[unequal] > 0, there).to_dict(),
-        "model": mean_interval(
-            np.sign(logit_N[unequal]) * longer_N[unequal] / 2 + 0.5, there
-        ).to_dict(),
+    both_NH = torch.cat([pairs.chosen.logp_NT, pairs.rejected.logp_NT]).double()
+    spread_H = both_NH.std(0, correction=0)
+    return {
+        "center": both_NH.mean(0).tolist(),
+        "spread": torch.where(spread_H > 0, spread_H, 1.0).tolist(),
     }
-    names = sorted({row.group for row in examples.rows if row.group is not None})
-    right_N = np.sign(logit_N) / 2 + 0.5
-    found["groups"] = {}
-    for name in names if len(names) > 1 else ():
-        at = [i for i, row in enumerate(examples.rows) if row.group == name]
-        found["groups"][name] = mean_interval(right_N[at], [clusters[i] for i in at]).to_dict()
-    return found
+
+
+def drawn_prompts(examples: Examples, seed: int) -> list[int]:
+    """Positions of as many rows as there are, prompt by prompt, prompts drawn with replacement."""
+    rows: dict[Any, list[int]] = {}
+    for i, row in enumerate(examples.rows):
+        rows.setdefault(prompt_key(row), []).append(i)
+    prompts, rng, drawn = list(rows.values()), np.random.default_rng(seed), list[int]()
+    while len(drawn) < len(examples):
+        drawn += prompts[rng.integers(len(prompts))]
+    return drawn[: len(examples)]

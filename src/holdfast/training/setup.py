@@ -32,7 +32,6 @@ from holdfast.training.model import (
     enable_checkpointing,
     evaluating,
     set_mode,
-    with_adapter,
 )
 from holdfast.training.optimizer import assigned, build_optimizer
 from holdfast.training.reference import Reference, reference_log_probs
@@ -121,7 +120,7 @@ def trainable(context: Distributed, request: RunRequest, model: nn.Module) -> nn
     """The model with its new adapter if one is asked for, on the device, unless it is sharded."""
     options = request.options
     if options.lora_rank:
-        model = with_adapter(model, options, request.task.adapter)
+        model = request.task.adapted(model, options)
     if options.gradient_checkpointing:
         enable_checkpointing(model)
     if not context.sharded:

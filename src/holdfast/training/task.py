@@ -16,7 +16,7 @@ from holdfast.models.protocols import ModelSource, Saved, TokenizerSource
 from holdfast.scorers.live import InMemoryReference
 from holdfast.scorers.scorer import Scorer
 from holdfast.training.examples import Examples
-from holdfast.training.model import save_pretrained
+from holdfast.training.model import save_pretrained, with_adapter
 from holdfast.training.objective import BatchResult
 from holdfast.training.options import Options
 from holdfast.training.router import RouterLoss
@@ -105,6 +105,10 @@ class Task(ABC, Generic[P]):
     def ready(self, model: nn.Module, processor: P, options: Options) -> None:
         """Last touches on the model once its processor is there."""
         return
+
+    def adapted(self, model: nn.Module, options: Options) -> nn.Module:
+        """The model with a new adapter, where `lora_rank` asks for one."""
+        return with_adapter(model, options, self.adapter)
 
     # ------------------------------------------------------------ encoded
 

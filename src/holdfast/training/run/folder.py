@@ -9,6 +9,7 @@ from typing import Any
 
 from holdfast.errors import RunError, shown
 from holdfast.models.load import load_tokenizer
+from holdfast.models.members import members_of
 from holdfast.models.run_record import read_record
 from holdfast.models.trained import LOADERS
 
@@ -70,4 +71,5 @@ class Run:
                 hint=f"load {self.model_path} as its task does",
             )
         load = LOADERS[task]
-        return load(self.model_path), load_tokenizer(self.model_path)
+        places = members_of(self.model_path) or [self.model_path]
+        return load(self.model_path), load_tokenizer(places[0])
