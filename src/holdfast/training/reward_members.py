@@ -40,9 +40,9 @@ from holdfast.training.objective import BatchResult
 from holdfast.training.options import Options
 from holdfast.training.request import RunRequest
 from holdfast.training.reward_held_out import HELD_OUT, HeldOut, spread_of
-from holdfast.training.reward_model import RewardModel, scale_of
 from holdfast.training.reward_plan import Plan
 from holdfast.training.reward_report import reward_page
+from holdfast.training.reward_task import RewardModel, scale_of
 from holdfast.training.run.folder import REPORT, Run
 from holdfast.training.run.record import differences, new_record, now, refuse_another, write_record
 from holdfast.types import Pairs, Scored, Tokenized
