@@ -52,6 +52,76 @@ def in_prompts(seed: int, *, prompts: int = 80, answers: int = 4) -> Trial:
     return judged(cycles(rows_of(made), CheckRequest(seed=seed)), None)
 
 
+def one_ranking(seed: int, *, wrong: float, prompts: int = 80, answers: int = 4) -> Trial:
+    """Three raters follow one ranking of a prompt's answers; each verdict is wrong with chance
+    `wrong`.
+    """
+    rng = np.random.default_rng(seed)
+    made = []
+    for p in range(prompts):
+        worth = rng.normal(size=answers)
+        for one in range(answers):
+            for two in range(one):
+                for rater in range(3):
+                    right = rng.random() >= wrong
+                    a, b = (one, two) if (worth[one] > worth[two]) == right else (two, one)
+                    made.append(
+                        {
+                            "prompt": f"question {p}",
+                            "chosen": f"answer {a} of {p}",
+                            "rejected": f"answer {b} of {p}",
+                            "rater": f"r{rater}",
+                        }
+                    )
+    return judged(cycles(rows_of(made), CheckRequest(seed=seed)), None)
+
+
+def rankings(seed: int, *, people: int = 200, films: int = 6) -> Trial:
+    """Whole rankings of six films by people of one Plackett-Luce taste."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for k in range(people):
+        worth = -0.4 * np.arange(films) + rng.gumbel(size=films)
+        for one in range(films):
+            for two in range(one):
+                a, b = (one, two) if worth[one] > worth[two] else (two, one)
+                made.append(
+                    {
+                        "prompt": "Which film?",
+                        "chosen": f"film {a}",
+                        "rejected": f"film {b}",
+                        "rater": f"r{k}",
+                    }
+                )
+    return judged(cycles(rows_of(made), CheckRequest(seed=seed)), None)
+
+
+def cyclic_prompts(seed: int, *, share: float, prompts: int = 80, answers: int = 4) -> Trial:
+    """As `one_ranking`, wrong in 5%; in a share of the prompts the first three answers beat each
+    other in a cycle.
+    """
+    rng = np.random.default_rng(seed)
+    made = []
+    for p in range(prompts):
+        worth, turns = rng.normal(size=answers), rng.random() < share
+        for one in range(answers):
+            for two in range(one):
+                better = worth[one] > worth[two]
+                if turns and one < 3:
+                    better = (one - two) % 3 == 1
+                for rater in range(3):
+                    a, b = (one, two) if better != (rng.random() < 0.05) else (two, one)
+                    made.append(
+                        {
+                            "prompt": f"question {p}",
+                            "chosen": f"answer {a} of {p}",
+                            "rejected": f"answer {b} of {p}",
+                            "rater": f"r{rater}",
+                        }
+                    )
+    return judged(cycles(rows_of(made), CheckRequest(seed=seed)), None)
+
+
 def mixed(seed: int, *, share: float, n: int = 2500, players: int = 9) -> Trial:
     """A ranking plus a wheel. The truth: of the variance of the true win rates, what the best
     ranking leaves over.
@@ -95,6 +165,34 @@ CASES = [
     Case("cycles", "600 matches of 40, a ranking", "0%", partial(ranked, n=600, players=40)),
     Case("cycles", "1,500 matches of 10, the better wins 85%", "0%", stepped),
     Case("cycles", "80 prompts, 4 answers, each pair once", "none", in_prompts),
+    *(
+        Case(
+            "cycles",
+            f"80 prompts, 4 answers, 3 raters follow one ranking, {wrong:.0%} wrong",
+            "none",
+            partial(one_ranking, wrong=wrong),
+        )
+        for wrong in (0.0, 0.02, 0.1)
+    ),
+    Case(
+        "cycles",
+        "160 prompts, 5 answers, 3 raters follow one ranking, 4% wrong",
+        "none",
+        partial(one_ranking, wrong=0.04, prompts=160, answers=5),
+    ),
+    Case("cycles", "200 people alike rank 6 films", "none", rankings),
+    Case(
+        "cycles",
+        "80 prompts, 4 answers, 3 raters, a cycle in each prompt",
+        "cycles",
+        partial(cyclic_prompts, share=1.0),
+    ),
+    Case(
+        "cycles",
+        "the same, a cycle in half of the prompts",
+        "cycles",
+        partial(cyclic_prompts, share=0.5),
+    ),
     Case("cycles", "2,500 matches of 9, some wheel", "known", partial(mixed, share=0.3)),
     Case("cycles", "2,500 matches of 9, half wheel", "known", partial(mixed, share=0.5)),
     Case("cycles", "2,500 matches of 9, all wheel", "known", partial(mixed, share=1.0)),

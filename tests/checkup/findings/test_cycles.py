@@ -290,7 +290,9 @@ def once_each(logit_AA, seed=0):
 def test_circles_between_pairs_that_met_once_are_learned():
     angle = np.random.default_rng(0).random(40) * 2 * np.pi
     found = cycles(comparisons(once_each(4.0 * np.sin(angle[None] - angle[:, None]))), QUIET)
-    assert found.severity is Severity.PROBLEM and "can be learned" in found.says
+    assert (
+        found.severity is Severity.PROBLEM and "can be learned" in found.says
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -401,3 +403,30 @@ def test_the_clearest_cycle_by_hand():
     # margins 0.8, 0.6 and 1 of 10, 10 and 4 meetings: 2.53, 1.90 and 2 standard errors
     assert clearest_cycle(t, t.triangle_T3) == pytest.approx(0.6 * np.sqrt(10))
     assert clearest_cycle(met([(0, 1), (1, 2), (0, 2)]), t.triangle_T3) == 0
+
+
+def verdicts_in_prompts(wrong, cyclic, prompts=40, raters=3):
+    """Four answers a prompt, each pair judged by three raters."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for p in range(prompts):
+        for one in range(4):
+            for two in range(one):
+                better = (one - two) % 3 == 1 if cyclic and one < 3 else True
+                for r in range(raters):
+                    a, b = (one, two) if better != (rng.random() < wrong) else (two, one)
+                    rows.append(
+                        {
+                            "prompt": f"q{p}",
+                            "chosen": f"answer {a} of {p}",
+                            "rejected": f"answer {b} of {p}",
+                            "rater": f"r{r}",
+                        }
+                    )
+    return rows
+
+
+def test_a_cycle_in_every_prompt_is_found_and_counted():
+    found = cycles(comparisons(verdicts_in_prompts(0.0, cyclic=True)), QUIET)
+    assert found.severity is Severity.PROBLEM, found.says
+    assert "40 of 160 triangles are cycles" in found.says

@@ -230,7 +230,7 @@ def _levels(data: Comparisons) -> list[Level]:
     if not data.named:
         winner, loser = data.answers_N2.T
         levels.append(
-            Level("answer", winner, loser, np.arange(len(data)), np.arange(len(data)), _texts(data))
+            Level("answer", winner, loser, _said_by(data), np.arange(len(data)), _texts(data))
         )
     if data.models_N2 is not None:
         models_N2, names = data.models_N2
@@ -244,6 +244,14 @@ def _levels(data: Comparisons) -> list[Level]:
                 Level("name" if data.named else "model", winner, loser, apart[known], known, names)
             )
     return levels
+
+
+def _said_by(data: Comparisons) -> Ints:
+    """Codes of what one rater said of one pair: repeated rows are one verdict, and so are all of a
+    pair whose raters are not given.
+    """
+    key_N2 = np.column_stack([data.pair.code_N, data.rater.code_N])
+    return np.asarray(np.unique(key_N2, axis=0, return_inverse=True)[1]).ravel()
 
 
 class _texts:  # noqa: N801
@@ -506,8 +514,9 @@ def _severity(r: LevelResult) -> Severity:
 def _says(r: LevelResult) -> str:
     who = count(len(r.t.nodes), r.level.what)
     turning = (
-        f"{percent(r.cyclic)} of the triangles by weight are cycles, by chance "
-        f"{percent(float(r.by_chance.mean()))}"
+        f"{r.cycles:,} of {count(r.triangles, 'triangle')} "
+        f"{'is a cycle' if r.cycles == 1 else 'are cycles'}: {percent(r.cyclic)} by weight of "
+        f"margins, by chance {percent(float(r.by_chance.mean()))}"
     )
     if not _beyond(r):
         none = (
@@ -515,14 +524,11 @@ def _says(r: LevelResult) -> str:
             f"({turning if r.triangles else 'no three of them all met'})."
         )
         return f"{none} {_misfit(r)}".strip()
-    said = f"{who} beat each other in cycles"
-    if r.p <= SURE:
-        seen = r.share.low is not None and r.share.low > 0
-        said += (
-            f": {_leaves(r)} of the variance of their win rates{span(r.share)}"
-            if seen
-            else f": {turning}"
-        )
+    said = f"Preferences among {who} run in cycles"
+    if r.triangles:
+        said += f" ({turning})"
+    if r.p <= SURE and r.share.low is not None and r.share.low > 0:
+        said += f"; {_leaves(r)} of the variance of their win rates{span(r.share)}"
     if _learned(r):
         circular, ranked = (
             percent(r.held_out["accuracy"][kind])
