@@ -76,6 +76,62 @@ def agreement(seed: int, *, a: float) -> Trial:
     return judged(found, a**2 + (1 - a) ** 2)
 
 
+def ranked(seed: int, *, people: int, prompts: int, answers: int = 5) -> Trial:
+    """Alike people (one Plackett-Luce taste) who rank all answers of every prompt."""
+    rng, rows = np.random.default_rng([seed, 3]), []
+    for k in range(people):
+        for q in range(prompts):
+            worth = -0.4 * np.arange(answers) + rng.gumbel(size=answers)
+            for a in range(answers):
+                for b in range(a):
+                    win, lose = (a, b) if worth[a] > worth[b] else (b, a)
+                    where = Where("made", len(rows) + 1)
+                    sides = (f"answer {win} of {q}", f"answer {lose} of {q}")
+                    rows.append(Row(where, f"question {q}", *sides, rater=f"r{k}"))
+    return judged(raters(Comparisons.of(rows), CheckRequest(seed=seed)), None)
+
+
+def copied(seed: int, *, kept: float, wrong: float, people: int = 4, pairs: int = 260) -> Trial:
+    """Alike raters, the last of whom repeats the one before in a share `kept` of pairs. Covered:
+    whether the copy, and nobody else, is named.
+    """
+    rng, rows = np.random.default_rng([seed, 4]), []
+    for i in range(pairs):
+        right = rng.random(people) >= wrong
+        if rng.random() < kept:
+            right[-1] = right[-2]
+        for k, good in enumerate(right):
+            win, lose = (f"a {i}", f"b {i}") if good else (f"b {i}", f"a {i}")
+            where = Where("made", len(rows) + 1)
+            rows.append(Row(where, f"question {i}", win, lose, rater=f"r{k}"))
+    found = raters(Comparisons.of(rows), CheckRequest(seed=seed))
+    named = [(c["one"], c["other"]) for c in found.numbers["copies"]]
+    right = named == ([(f"r{people - 2}", f"r{people - 1}")] if kept else [])
+    trial = judged(found, None)
+    return replace(trial, covered=right and not found.numbers["stand_out"])
+
+
+def self_judged(seed: int, *, turned: float, other: bool, better: float) -> Trial:
+    """Judge a wrote one answer of each of 300 pairs, is the better writer in a share of them, and
+    turns a share of its defeats. Covered: how often it takes its own.
+    """
+    rng, rows = np.random.default_rng([seed, 5]), []
+    for i in range(300):
+        won = rng.random() < better
+        for rater in ("a", "c") if other else ("a",):
+            own = (won != (rng.random() < 0.1)) or (rater == "a" and rng.random() < turned)
+            models = {"chosen_model": "ab"[not own], "rejected_model": "ab"[own]}
+            win, lose = (f"x {i}", f"y {i}") if own else (f"y {i}", f"x {i}")
+            where = Where("made", len(rows) + 1)
+            rows.append(Row(where, f"question {i}", win, lose, rater=rater, extra=models))
+    found = raters(Comparisons.of(rows), CheckRequest(seed=seed))
+    (judge,) = found.numbers["self_preference"]
+    own = better * 0.9 + (1 - better) * 0.1
+    trial = judged(found, own + (1 - own) * turned, Estimate(*(judge["own"][k] for k in ENDS)))
+    return replace(trial, flagged=bool(judge["partial"]))
+
+
+ENDS = ("value", "low", "high")
 FRESH = 10_000  # seeds from here: the first hundreds were seen while the test of raters was made
 
 
@@ -85,6 +141,51 @@ def fresh(seed: int, *, of: Callable[[int], Trial]) -> Trial:
 
 ONE = "covered: one rater's reliability"
 CASES = [
+    Case(
+        "raters",
+        "200 raters alike rank 5 answers to one prompt",
+        "alike",
+        partial(ranked, people=200, prompts=1),
+    ),
+    Case(
+        "raters",
+        "8 raters alike rank 5 answers to 30 prompts",
+        "alike",
+        partial(ranked, people=8, prompts=30),
+    ),
+    *(
+        Case(
+            "raters",
+            f"4 raters {wrong:.0%} wrong, one repeats another in {kept:.0%} of 260 pairs "
+            "(covered: it is named, nobody else is)",
+            "one copy" if kept else "none",
+            partial(copied, kept=kept, wrong=wrong),
+        )
+        for kept, wrong in (
+            (1.0, 0.15),
+            (0.9, 0.15),
+            (1.0, 0.05),
+            (0.0, 0.15),
+            (0.0, 0.02),
+            (0.0, 0.35),
+        )
+    ),
+    *(
+        Case(
+            "raters",
+            f"a judge that wrote one answer of 300 pairs, "
+            f"{'beside another judge' if other else 'alone'}, turns {turned:.0%} of its defeats "
+            f"and is better in {better:.0%}",
+            "its share",
+            partial(self_judged, turned=turned, other=other, better=better),
+        )
+        for turned, other, better in (
+            (0.6, False, 0.5),
+            (0.0, False, 0.5),
+            (0.6, True, 0.5),
+            (0.0, True, 0.8),
+        )
+    ),
     *(
         Case(
             "raters",

@@ -290,9 +290,7 @@ def once_each(logit_AA, seed=0):
 def test_circles_between_pairs_that_met_once_are_learned():
     angle = np.random.default_rng(0).random(40) * 2 * np.pi
     found = cycles(comparisons(once_each(4.0 * np.sin(angle[None] - angle[:, None]))), QUIET)
-    assert (
-        found.severity is Severity.PROBLEM and "can be learned" in found.says
-    )
+    assert found.severity is Severity.PROBLEM and "can be learned" in found.says
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,6 +1,7 @@
 """Raters: who is reliable, who contradicts, and when nothing can be told."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from holdfast.checkup.findings.raters import raters
 from holdfast.checkup.request import CheckRequest
 from holdfast.checkup.result import Severity
 from holdfast.types import Row, Where
+from tests.checkup.rows import QUIET
 
 
 def judged(seed, flips, pairs=150, per_pair=3, **more):
@@ -141,3 +143,131 @@ def test_one_prompt_five_rows_empty_texts():
         for i in range(5)
     ]
     assert raters(Comparisons.of(rows), CheckRequest()).severity is Severity.INCONCLUSIVE
+
+
+# ------------------------------------------------------------ rankings, copies, habits
+
+
+def rankings(seed, people=60, prompts=1, answers=5):
+    """People of one Plackett-Luce taste, who each rank all answers of every prompt."""
+    rng, rows = np.random.default_rng(seed), []
+    for person in range(people):
+        for q in range(prompts):
+            worth = -0.4 * np.arange(answers) + rng.gumbel(size=answers)
+            for a in range(answers):
+                for b in range(a):
+                    win, lose = (a, b) if worth[a] > worth[b] else (b, a)
+                    rows.append(
+                        Row(
+                            Where("made", len(rows) + 1),
+                            f"q{q}",
+                            f"film {win}",
+                            f"film {lose}",
+                            rater=f"r{person}",
+                        )
+                    )
+    return Comparisons.of(rows)
+
+
+def test_a_ranking_is_one_draw():
+    """Ten verdicts that follow from one ranking are not ten: alike raters seemed to differ in 20
+    of 20 files.
+    """
+    for seed in range(6):
+        one = raters(rankings(seed), CheckRequest(seed=seed))
+        assert one.severity is Severity.INCONCLUSIVE and not one.numbers["differ"], one.says
+    severities = [
+        raters(rankings(seed, people=8, prompts=20), CheckRequest(seed=seed)).severity
+        for seed in range(10)
+    ]
+    assert sum(severity is not Severity.OK for severity in severities) <= 1
+
+
+def copied(seed, keep=1.0, people=4, wrong=0.15, pairs=260):
+    """Alike raters, the last of whom says what the one before said, in a share `keep` of pairs."""
+    rng, rows = np.random.default_rng(seed), []
+    for i in range(pairs):
+        right = rng.random(people) >= wrong
+        if rng.random() < keep:
+            right[-1] = right[-2]
+        for k, good in enumerate(right):
+            win, lose = (f"a {i}", f"b {i}") if good else (f"b {i}", f"a {i}")
+            rows.append(Row(Where("made", len(rows) + 1), f"q{i}", win, lose, rater=f"r{k}"))
+    return Comparisons.of(rows)
+
+
+def test_a_copy_is_named_and_nobody_is_accused():
+    found = raters(copied(0), CheckRequest())
+    (copy,) = found.numbers["copies"]
+    assert (copy["one"], copy["other"], copy["differ"]) == ("r2", "r3", 0)
+    assert copy["expected"] == pytest.approx(260 * 2 * 0.15 * 0.85, rel=0.4)
+    assert found.severity is Severity.WARNING and not found.numbers["differ"]
+    assert found.numbers["raters"] == 3 and "counted once" in found.says
+
+
+def test_raters_who_are_alike_or_agree_on_everything_are_no_copies():
+    for seed, wrong in [(1, 0.15), (2, 0.02), (3, 0.0), (4, 0.4)]:
+        found = raters(copied(seed, keep=0.0, wrong=wrong), CheckRequest())
+        assert not found.numbers["copies"], found.says
+
+
+def test_who_takes_one_place_is_named_as_that():
+    rng, rows = np.random.default_rng(0), []
+    for i in range(120):
+        first = rng.random() < 0.5  # whether a is shown first
+        for k in range(4):
+            a = first if k == 3 else rng.random() >= 0.1
+            win, lose = (f"a {i}", f"b {i}") if a else (f"b {i}", f"a {i}")
+            extra = {"chosen_first": a == first}
+            rows.append(
+                Row(Where("made", len(rows) + 1), f"q{i}", win, lose, rater=f"r{k}", extra=extra)
+            )
+    found = raters(Comparisons.of(rows), CheckRequest())
+    assert found.numbers["one_place"] == [
+        {"rater": "r3", "first": True, "taken": 120, "verdicts": 120}
+    ]
+    assert "r3 takes the answer shown first in 120 of 120 verdicts" in found.says
+    always = [replace(row, extra={"chosen_first": True}) for row in rows]
+    assert not raters(Comparisons.of(always), CheckRequest()).numbers["one_place"]
+
+
+def test_a_reversed_scale_is_named():
+    assert "as if the scale were reversed" in raters(judged(0, [0.1] * 7 + [0.9]), QUIET).says
+    assert "reversed" not in raters(judged(0, [0.1] * 7 + [0.5]), QUIET).says
+
+
+def self_judged(seed, turned, other=False, better=0.5):
+    """Judge a, which wrote one answer of each pair, turns a share of its defeats; `other` judges
+    the same.
+    """
+    rng, rows = np.random.default_rng(seed), []
+    for i in range(400):
+        won = rng.random() < better
+        for rater in ("a", "c") if other else ("a",):
+            own = won or (rater == "a" and rng.random() < turned)
+            models = {
+                "chosen_model": "a" if own else "b",
+                "rejected_model": "b" if own else "a",
+            }
+            win, lose = (f"x {i}", f"y {i}") if own else (f"y {i}", f"x {i}")
+            rows.append(
+                Row(Where("made", len(rows) + 1), f"q{i}", win, lose, rater=rater, extra=models)
+            )
+    return Comparisons.of(rows)
+
+
+@pytest.mark.parametrize(
+    ("turned", "other", "better", "partial"),
+    [
+        (0.6, False, 0.5, True),
+        (0.0, False, 0.5, False),
+        (0.6, True, 0.5, True),
+        (0.0, True, 0.8, False),  # better, by the other's verdicts, too
+    ],
+)
+def test_a_judge_that_prefers_its_own_answers(turned, other, better, partial):
+    found = raters(self_judged(0, turned, other, better), CheckRequest())
+    (judge,) = found.numbers["self_preference"]
+    assert judge["judge"] == "a" and judge["partial"] is partial
+    assert judge["own"]["value"] == pytest.approx(better + (1 - better) * turned, abs=0.08)
+    assert ("takes its own" in found.says) is partial

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import sparse
 
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.estimators.reliability import Scores
@@ -25,6 +26,9 @@ class SharedVerdicts(NamedTuple):
     pair_V: Ints  # codes from 0 without gaps
     rater_V: Ints  # codes from 0 without gaps: `raters`
     item_V: Ints  # what is drawn again in an interval
+    # answers of one prompt that pairs connect, whoever judged them: what one rater says of them
+    # follows from one ranking, and is one draw
+    block_V: Ints
     forward_V: Floats  # +1 or -1: the side of the pair
     raters: tuple[str, ...]
 
@@ -60,11 +64,13 @@ def _sums(code_V: Ints, value_V: ArrayLike) -> Floats:
     return np.asarray(np.bincount(code_V, weights=value_V)[code_V])
 
 
-def shared_verdicts(data: Comparisons) -> SharedVerdicts:
+def shared_verdicts(data: Comparisons, *, without: Ints | None = None) -> SharedVerdicts:
     """The verdicts on pairs that several raters judged; none, where there are no such pairs or no
-    raters.
+    raters. Raters `without` (names' codes in `data.rater`) are left out.
     """
     pair_N, rater_N = data.pair.code_N, data.rater.code_N
+    if without is not None:
+        rater_N = np.where(np.isin(rater_N, without), -1, rater_N)
     known = np.flatnonzero(rater_N >= 0)
     first = known[
         np.unique(pair_N[known] * (rater_N.max(initial=0) + 1) + rater_N[known], return_index=True)[
@@ -80,9 +86,18 @@ def shared_verdicts(data: Comparisons) -> SharedVerdicts:
         pair_V,
         rater_V,
         item(data, rater_V, row_V, pair_V),
+        _blocks(data)[row_V],
         forward_V,
         tuple(str(data.rater.names[r]) for r in whose),
     )
+
+
+def _blocks(data: Comparisons) -> Ints:
+    """Codes of the connected parts of the graph of answers, a row's pair being an edge."""
+    size = int(data.answers_N2.max(initial=0)) + 1
+    links = sparse.coo_matrix((np.ones(len(data)), data.answers_N2.T), shape=(size, size))
+    part = sparse.csgraph.connected_components(links, directed=False)[1]
+    return np.asarray(part[data.answers_N2[:, 0]], np.int64)
 
 
 def item(data: Comparisons, rater_V: Ints, row_V: Ints, pair_V: Ints) -> Ints:
@@ -100,24 +115,52 @@ def exchangeable(found: SharedVerdicts, source: Coded) -> Scores:
     """How much each rater agreed with the others, as values that could as well be another's if
     raters are alike.
 
-    Where three or more judged a pair, agreement beyond the pair's own, summed over an item, could
-    be that of any rater of the item, however hard its pairs are. Where two did, both get the same,
-    and it could be that of any two of the same source.
+    What one rater said of a block (answers that pairs connect: a prompt's) is one draw, however
+    many pairs it makes. Where three or more judged a pair, agreement beyond the pair's own, summed
+    over a block, could be that of any rater who judged about as many pairs of the block, however
+    hard they are. Where two did, both get the same, and it could be that of any two of the same
+    source who shared as many pairs of a block.
     """
     agreement_V, many_V = found.agreement_V, found.size_V >= 3
     beyond_V = np.where(many_V, agreement_V - _sums(found.pair_V, agreement_V) / found.size_V, 0.0)
-    item_R, entry = np.unique(
-        np.stack([found.item_V[many_V], found.rater_V[many_V]]), axis=1, return_inverse=True
+    block_E, entry, size_E = np.unique(
+        np.stack([found.block_V[many_V], found.rater_V[many_V]]),
+        axis=1,
+        return_inverse=True,
+        return_counts=True,
     )
-    value_E = np.bincount(entry, weights=beyond_V[many_V], minlength=item_R.shape[1])
+    entry = entry.ravel()
+    value_E = np.bincount(entry, weights=beyond_V[many_V], minlength=block_E.shape[1])
+    pool_E = np.unique(np.stack([block_E[0], _sized(size_E)]), axis=1, return_inverse=True)[1]
 
     two = np.flatnonzero(~many_V)
-    pair, first, at = np.unique(found.pair_V[two], return_index=True, return_inverse=True)
-    alone = len(value_E) + np.arange(len(pair))
-    pools = int(found.item_V.max(initial=0)) + 1
-    return Scores(
-        np.concatenate([value_E, agreement_V[two][first]]),
-        np.concatenate([item_R[0], pools + 1 + source.code_N[found.row_V[two][first]]]),
-        np.concatenate([np.arange(len(value_E)), alone[at] if len(pair) else at]),
-        np.concatenate([item_R[1], found.rater_V[two]]),
+    first_V, last_V = (
+        np.full(int(found.pair_V.max(initial=0)) + 1, value) for value in (len(found.raters), -1)
     )
+    np.minimum.at(first_V, found.pair_V[two], found.rater_V[two])
+    np.maximum.at(last_V, found.pair_V[two], found.rater_V[two])
+    duo = np.stack([found.block_V[two], first_V[found.pair_V[two]], last_V[found.pair_V[two]]])
+    whole, first, at, twice = np.unique(
+        duo, axis=1, return_index=True, return_inverse=True, return_counts=True
+    )
+    at = at.ravel()
+    shared = twice / 2  # each pair is there twice, once for each of the two
+    value_D = np.bincount(at, weights=agreement_V[two], minlength=whole.shape[1]) / 2
+    pool_D = np.unique(
+        np.stack([source.code_N[found.row_V[two][first]], _sized(shared)]),
+        axis=1,
+        return_inverse=True,
+    )[1]
+    return Scores(
+        np.concatenate([value_E, value_D]),
+        np.concatenate([pool_E.ravel(), int(pool_E.max(initial=-1)) + 1 + pool_D.ravel()]),
+        np.concatenate(
+            [np.arange(len(value_E)), np.repeat(len(value_E) + np.arange(len(shared)), 2)]
+        ),
+        np.concatenate([block_E[1], whole[1:].T.ravel()]),
+    )
+
+
+def _sized(count_E: ArrayLike) -> Ints:
+    """Counts that differ by less than a fifth are one size."""
+    return np.floor(np.log(np.maximum(count_E, 1)) / np.log(1.2) + 1e-9).astype(np.int64)

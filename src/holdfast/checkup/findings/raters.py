@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
@@ -15,7 +16,9 @@ from holdfast.checkup.estimators.agreement import (
     item,
     shared_verdicts,
 )
+from holdfast.checkup.estimators.copies import Copies, copied_raters, counted_once
 from holdfast.checkup.estimators.flip_rate import by_models, design_effect
+from holdfast.checkup.estimators.rater_habits import Place, one_place, self_preferences
 from holdfast.checkup.estimators.reliability import (
     Apart,
     Reliabilities,
@@ -58,22 +61,127 @@ def raters(data: Comparisons, request: CheckRequest) -> Finding:
     if data.rater.given == 0:
         return Finding("Raters", Severity.NOT_APPLICABLE, "The rows do not say who judged them.")
     if len(data.rater.names) < 2:
-        return Finding(
+        alone = Finding(
             "Raters",
             Severity.NOT_APPLICABLE,
             "All verdicts are by one rater.",
             numbers={"raters": 1, "differ": None},
         )
-    found = shared_verdicts(data)
-    if len(found.row_V) >= ENOUGH:
-        return _by_votes(data, found, request)
-    return _by_model(data, request)
+        return _with_habits(data, alone, [], [], request)
+    found, copies = independent_verdicts(data, request)
+    places = one_place(data)
+    named = {place.rater for place in places}
+    finding = (
+        _by_votes(data, found, named, request)
+        if len(found.row_V) >= ENOUGH
+        else _by_model(data, request)
+    )
+    return _with_habits(data, finding, copies, places, request)
+
+
+def independent_verdicts(
+    data: Comparisons, request: CheckRequest
+) -> tuple[SharedVerdicts, list[Copies]]:
+    """The verdicts on pairs that several raters judged, raters who are one counted once, and who
+    those are.
+    """
+
+    def make() -> tuple[SharedVerdicts, list[Copies]]:
+        found = shared_verdicts(data)
+        copies = copied_raters(found, seed=request.seed) if len(found.row_V) >= ENOUGH else []
+        if not copies:
+            return found, copies
+        gone = {found.raters[r] for r in counted_once(copies, found.raters)}
+        codes = np.flatnonzero([str(name) in gone for name in data.rater.names])
+        return shared_verdicts(data, without=codes), copies
+
+    made: tuple[SharedVerdicts, list[Copies]] = data.once(("verdicts", request.seed), make)
+    return made
+
+
+def _with_habits(
+    data: Comparisons,
+    finding: Finding,
+    copies: Sequence[Copies],
+    places: Sequence[Place],
+    request: CheckRequest,
+) -> Finding:
+    """The finding, and before it what is sure of single raters whatever the others' reliability."""
+    judges = self_preferences(data, level=request.level, seed=request.seed)
+    partial = [judge for judge in judges if judge.partial]
+    said, remedies = [], []
+    for c in copies[:3]:
+        if c.sure:
+            said.append(
+                f"{_short(c.one)} and {_short(c.other)} are one rater: they differ on {c.differ:,} "
+                f"of the {count(c.shared, 'pair')} that both judged, where independent raters of "
+                f"their error rates would on about {c.expected:,.0f}. They are counted once."
+            )
+        else:
+            said.append(
+                f"{_short(c.one)} and {_short(c.other)} may be one rater: they differ on "
+                f"{c.differ:,} of the {count(c.shared, 'pair')} that both judged, and from the "
+                "other raters far more often. They are counted once."
+            )
+    if copies:
+        remedies.append("Count raters who are copies of each other once.")
+    for place in places[:3]:
+        side = "first" if place.first else "second"
+        said.append(
+            f"{_short(place.rater)} takes the answer shown {side} in {place.taken:,} of "
+            f"{count(place.verdicts, 'verdict')}, whatever it says."
+        )
+    if places:
+        few = ", ".join(_short(place.rater) for place in places[:3])
+        remedies.append(f"Leave out the verdicts of {few}: they follow the place.")
+    for judge in partial[:3]:
+        measure = (
+            "no other rater judged the same models, so a judge that writes better answers is not "
+            "told from one that is partial"
+            if judge.expected is None
+            else f"raters who wrote neither take it in {percent(judge.expected)} of "
+            f"{count(judge.others, 'verdict')}"
+        )
+        said.append(
+            f"The judge {_short(judge.judge)} wrote one answer of {count(judge.own.n, 'pair')} and "
+            f"takes its own in {percent(judge.own)} of them{span(judge.own)}; {measure}."
+        )
+    if partial:
+        remedies.append("Have pairs that a judge wrote half of judged by another.")
+    habits = {
+        "copies": [c.to_dict() for c in copies],
+        "one_place": [
+            {"rater": p.rater, "first": p.first, "taken": p.taken, "verdicts": p.verdicts}
+            for p in places
+        ],
+        "self_preference": [
+            {"judge": j.judge, "own": j.own.to_dict(), "expected": j.expected, "partial": j.partial}
+            for j in judges
+        ],
+    }
+    numbers = {**finding.numbers, **habits}
+    if not said:
+        return replace(finding, numbers=numbers)
+    sure = places or partial or any(c.sure for c in copies)
+    severity = finding.severity
+    if severity is not Severity.PROBLEM and (sure or severity is not Severity.WARNING):
+        severity = Severity.WARNING if sure else Severity.INCONCLUSIVE
+    keep = [finding.remedy] if finding.severity in (Severity.WARNING, Severity.PROBLEM) else []
+    return replace(
+        finding,
+        severity=severity,
+        says=" ".join([*said, finding.says]),
+        remedy=" ".join([*remedies, *filter(None, keep)]),
+        numbers=numbers,
+    )
 
 
 # ------------------------------------------------------------ two routes
 
 
-def _by_votes(data: Comparisons, found: SharedVerdicts, request: CheckRequest) -> Finding:
+def _by_votes(
+    data: Comparisons, found: SharedVerdicts, named: Set[str], request: CheckRequest
+) -> Finding:
     agreement_V = found.agreement_V
     agree = mean_interval(
         agreement_V, found.item_V.tolist(), level=request.level, seed=request.seed
@@ -106,7 +214,7 @@ def _by_votes(data: Comparisons, found: SharedVerdicts, request: CheckRequest) -
         )
     effect = design_effect(
         _centered(agreement_V, found.rater_V),
-        found.rater_V * (int(found.item_V.max()) + 1) + found.item_V,
+        found.rater_V * (int(found.block_V.max()) + 1) + found.block_V,
     )
     scores = reliabilities(
         found.forward_V,
@@ -123,9 +231,29 @@ def _by_votes(data: Comparisons, found: SharedVerdicts, request: CheckRequest) -
         resamples=_resamples(len(found.row_V)),
         seed=request.seed,
     )
-    return _finding(
-        data, found.row_V, found.rater_V, found.raters, scores, apart, request, said, agree, numbers
+    finding = _finding(
+        data,
+        found.row_V,
+        found.rater_V,
+        found.raters,
+        scores,
+        apart,
+        request,
+        said,
+        agree,
+        numbers,
+        named,
     )
+    blocks = np.unique(np.stack([found.rater_V, found.block_V]), axis=1).shape[1]
+    if finding.severity is Severity.OK and blocks == len(found.raters):
+        return replace(
+            finding,
+            severity=Severity.INCONCLUSIVE,
+            says=f"{said} Each of the {count(len(found.raters), 'rater')} judged answers to one "
+            "prompt, so one who errs is not told from one of another opinion.",
+            remedy="",
+        )
+    return finding
 
 
 def _by_model(data: Comparisons, request: CheckRequest) -> Finding:
@@ -277,7 +405,9 @@ def _finding(
     said: str,
     agree: Estimate,
     numbers: dict[str, Any],
+    named: Set[str] = frozenset(),
 ) -> Finding:
+    """`named` are raters of whom it is said already why they stand out."""
     n_R = np.bincount(rater_V, minlength=len(names))
     told = apart.p_either < SURE
     apart_at_all = told and apart.p < SURE and scores.spread[0] >= WORTH
@@ -289,7 +419,8 @@ def _finding(
     )
     low = [int(r) for r in np.unique(np.concatenate([stand_out, contrary])) if n_R[r]]
     low.sort(key=lambda r: float(scores.value_R[r]))
-    share = float(n_R[low].sum() / len(row_V))
+    told_R = [r for r in low if names[r] not in named]
+    share = float(n_R[told_R].sum() / len(row_V))
     against = float(n_R[contrary].sum() / len(row_V))
     severity = Severity.OK
     if apart_at_all or low:
@@ -326,12 +457,12 @@ def _finding(
     return Finding(
         "Raters",
         severity,
-        f"{said} {_sentence(names, low, share, scores, bool(apart_at_all), n_R)}",
+        f"{said} {_sentence(names, told_R, share, scores, bool(apart_at_all), n_R)}",
         mean if agree.value is None else agree,
         "reliability of a rater"
         if agree.value is None
         else "agreement of two raters of the same pair",
-        remedy=_remedy(names, low),
+        remedy=_remedy(names, told_R, bool(apart_at_all or low)),
         cannot=(
             "A rater who contradicts the rest may be careless or may have a preference of his own: "
             "agreement alone cannot tell. See preference subgroups."
@@ -369,7 +500,20 @@ def _sentence(
     )
     return (
         f"{spread} {few}, with {percent(share)} of verdicts, {verb} with the rest less than "
-        "chance allows."
+        f"chance allows.{_reversed(names, low, scores)}"
+    )
+
+
+def _reversed(names: Sequence[str], low: Sequence[int], scores: Reliabilities) -> str:
+    """Raters who are wrong about as often as the others are right."""
+    turned = [r for r in low if scores.high_R[r] < 0.5 and 1 - scores.low_R[r] >= scores.mean[1]]
+    if not turned:
+        return ""
+    few = ", ".join(_short(names[r]) for r in turned[:3])
+    wrong = ", ".join(percent(1 - float(scores.value_R[r]), 0) for r in turned[:3])
+    return (
+        f" {few} {'takes' if len(turned) == 1 else 'take'} the other side in {wrong} of cases, as "
+        "if the scale were reversed."
     )
 
 
@@ -377,7 +521,9 @@ def _short(name: str) -> str:
     return name if len(name) <= 30 else name[:29] + "\u2026"
 
 
-def _remedy(names: Sequence[str], low: Sequence[int]) -> str:
+def _remedy(names: Sequence[str], low: Sequence[int], differ: bool) -> str:
+    if not differ:
+        return ""
     if not low:
         return "Weigh verdicts by who gave them, or have the least reliable raters' judged again."
     few = ", ".join(_short(names[r]) for r in low[:3]) + (", ..." if len(low) > 3 else "")
