@@ -19,7 +19,7 @@ from holdfast.checkup.result import Severity
 from holdfast.data import Sample
 from holdfast.text import minhash as near
 from holdfast.text.minhash import ALIKE, Index, bare, similar
-from tests.checkup.rows import HOSTILE, QUIET, comparisons, drawable, plain_rows
+from tests.checkup.rows import HOSTILE, QUIET, comparisons, drawable, plain_rows, sentence
 
 LONG = (
     "the quick brown fox jumps over the lazy dog and then it runs away into the dark "
@@ -322,3 +322,63 @@ def test_leaks_exact_and_near():
         comparisons(rows), replace(QUIET, against=[row["prompt"] for row in plain_rows(40, seed=9)])
     )
     assert clean.severity is Severity.OK
+
+
+# ------------------------------------------------------------ near texts
+
+
+def found_again(texts, edit, seed=0):
+    """The share of edited texts that the index of the texts finds."""
+    rng = np.random.default_rng(seed)
+    return len({i for i, _, _ in Index(texts).like([edit(text, rng) for text in texts])}) / len(
+        texts
+    )
+
+
+def one_letter(text, rng):
+    at = int(rng.integers(len(text)))
+    return text[:at] + str(rng.choice(list("abcdefgh"))) + text[at + 1 :]
+
+
+def test_a_typo_in_a_short_question_is_no_other_question():
+    rng = np.random.default_rng(0)
+    texts = [f"how does the {sentence(rng, 3, 8)}" for _ in range(300)]
+    assert found_again(texts, one_letter) > 0.85
+    assert len(set(Index(texts).groups().tolist())) > 290
+
+
+def test_another_number_or_another_word_is_another_question():
+    pairs = [
+        ("what is 345 plus 678 in words", "what is 346 plus 678 in words"),
+        ("how do you feel about murder", "how do you feel about market"),
+        ("is this number 7 a prime number", "is this number 9 a prime number"),
+    ]
+    for one, two in pairs:
+        assert similar(one, two) < ALIKE
+    assert similar("what do the cows eat all day", "what do the cwos eat all day") == 1.0
+    assert similar("can you tell me how it works", "can you tell mehow it works") >= ALIKE
+
+
+def test_a_script_without_spaces_is_read_by_its_characters():
+    rng = np.random.default_rng(1)
+    letters = [chr(code) for code in range(0x4E00, 0x4E00 + 400)]
+    texts = ["".join(rng.choice(letters, 25)) for _ in range(60)]
+
+    def another(text, rng):
+        at = int(rng.integers(len(text)))
+        return text[:at] + "\u9f98" + text[at + 1 :]
+
+    assert found_again(texts, another) == 1.0
+    assert len(set(Index(texts).groups().tolist())) == 60
+
+
+def test_the_first_word_of_an_index_is_like_any_other():
+    """Its number was 0, which every hash leaves 0, so that its texts met each other alone."""
+    text = "can you teach me how to steal cars?"
+    assert [i for i, _, _ in Index([text]).like(["ban you teach me how to steal cars?"])] == [0]
+
+
+def test_operators_make_another_text():
+    assert bare("a + b") != bare("a - b")
+    assert bare("x<y") != bare("x>y")
+    assert bare("Well, no!") == bare("well no")

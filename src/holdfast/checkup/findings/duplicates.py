@@ -20,6 +20,14 @@ from holdfast.text.minhash import ALIKE, MOST, Index, bare, similar
 
 MANY, FAR_TOO_MANY = 0.01, 0.2
 SMALL = 8  # comparisons of one prompt by one rater, all of which are compared with each other
+# Measured on prompts of UltraFeedback and Anthropic's harmless set and on Chinese ones, 140 to
+# 1,500 copies of each kind.
+RECALL = (
+    "Near repeats that were planted in other files were found so: one letter wrong in 80 to 95% of "
+    "prompts of 5 to 13 words and 99% of longer ones; one word replaced in 26% of prompts of 5 to "
+    "13 words, 94% of 13 to 23 and all longer ones; one word in twenty replaced in 95%; one "
+    "character of a Chinese prompt replaced in all. Paraphrases are not found."
+)
 SAID = {"once": "stands once", "exact": "repeats one, word for word", "near": "repeats one, nearly"}
 
 
@@ -79,9 +87,12 @@ def duplicates(data: Comparisons, request: CheckRequest) -> Finding:
         )
         if severity is not Severity.OK
         else "",
-        cannot="A sample was examined: repeats of rows outside it were counted only word for word."
-        if data.note
-        else "",
+        cannot=RECALL
+        + (
+            " A sample was examined: repeats of rows outside it were counted only word for word."
+            if data.note
+            else ""
+        ),
         numbers=numbers,
         charts=[_chart(data, kinds)],
         tables=[

@@ -15,7 +15,7 @@ from holdfast.data.columns import is_answer
 from holdfast.data.row_errors import SAME, empty
 from holdfast.report import Chart, Table
 from holdfast.stats.intervals import mean_interval
-from holdfast.text.minhash import bare, similar
+from holdfast.text.minhash import similar, words_of
 
 SOME, MANY = 0.005, 0.05
 NEARLY = 0.9  # overlap of word pairs from which two answers of one row say the same
@@ -163,13 +163,13 @@ def _kind(chosen: str, rejected: str) -> str | None:
     if not all(any(map(str.isalnum, text)) for text in (one, two)):
         return "letterless"
     if len(one) == len(two) or abs(len(one) - len(two)) < 0.2 * max(len(one), len(two)):
-        if bare(one) == bare(two):
+        if words_of(one) == words_of(two):
             return "marks"
         if similar(one, two) >= NEARLY:
             return "nearly"
     return (
         "placeholder"
-        if any(len(text) < 20 and bare(text) in NOTHING for text in (one, two))
+        if any(len(text) < 20 and " ".join(words_of(text)) in NOTHING for text in (one, two))
         else None
     )
 
