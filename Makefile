@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: soak demo test fast slow-tests lint types docs bench-pairwise bench-check bench-games bench-families bench-generate bench-two-stage bench-optimizers clean
+.PHONY: soak demo test fast slow-tests lint types docs bench-pairwise bench-check bench-games bench-families bench-generate bench-two-stage bench-optimizers bench-robust-mdp clean
 
 demo: $(STAMP)
 	$(BIN)/holdfast demo --out demo
@@ -57,6 +57,9 @@ bench-two-stage: $(STAMP)
 
 bench-optimizers: $(STAMP)
 	$(BIN)/python benchmarks/optimizers.py
+
+bench-robust-mdp: $(STAMP)
+	$(BIN)/python benchmarks/robust_mdp.py
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; hint: make PYTHON=/path/to/python3.11"; exit 1; }

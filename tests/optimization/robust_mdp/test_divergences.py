@@ -162,7 +162,7 @@ def test_estimated_duals_agree_with_exact_ones_where_the_estimate_is_a_law(name,
     """With a law for weights the regression's dual is the exact one, up to the grid it searches."""
     rng = np.random.default_rng(7)
     m, v = rng.dirichlet(np.ones(5), 6), np.append(0.0, rng.uniform(0, 3, 4))
-    for size in (0.02, 0.3, 2.0):
+    for size in (0.02, 0.3, 1.0, *([] if "total" in name and made is ball else [2.0])):
         against = made(name, size)
         exact = against.worst(0, np.tile(v, (6, 1)), m, 0.0).value_I
         size_I = against.size_I(0, 6)

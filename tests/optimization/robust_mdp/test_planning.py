@@ -166,6 +166,12 @@ def test_bad_settings_are_named(tmp_path):
         ball("k1", 0.1)
     with pytest.raises(DataError, match="radius is -1"):
         ball("kl", -1)
+    with pytest.raises(DataError, match="radius is inf"):
+        ball("kl", np.inf)
+    with pytest.raises(
+        DataError, match=r"radius is 1\.5; total_variation of two laws is at most 1"
+    ):
+        ball("total_variation", [0.1, 1.5])
     with pytest.raises(OptionError, match="price"):
         penalty("kl", 0)
     with pytest.raises(DataError, match="sizes for 1 steps and 3 factors"):

@@ -63,11 +63,14 @@ class Divergence:
 
     ball: tuple[Dual, Estimated]
     penalty: tuple[Dual, Estimated]
+    largest: float = inf  # of two laws
 
 
 DIVERGENCES = {
     "total_variation": Divergence(
-        (divergences.tv_ball, from_data.tv_ball), (divergences.tv_penalty, from_data.tv_penalty)
+        (divergences.tv_ball, from_data.tv_ball),
+        (divergences.tv_penalty, from_data.tv_penalty),
+        largest=1.0,
     ),
     "kl": Divergence(
         (divergences.kl_ball, from_data.kl_ball), (divergences.kl_penalty, from_data.kl_penalty)
@@ -89,10 +92,16 @@ def ball(divergence: str, radius: object) -> Ambiguity:
 
     Raises:
         OptionError: there is no such divergence.
-        DataError: a radius that is negative or not finite.
+        DataError: a radius that is negative, not finite, or larger than the divergence can be.
     """
     size_TI = _sizes(radius, "radius", finite=True)
-    duals = named(divergence, DIVERGENCES, "divergence", lists=LISTS).ball
+    kind = named(divergence, DIVERGENCES, "divergence", lists=LISTS)
+    if size_TI.max() > kind.largest:
+        raise DataError(
+            f"radius is {size_TI.max():g}; {divergence} of two laws is at most {kind.largest:g}",
+            hint=f"a radius of {kind.largest:g} allows every law",
+        )
+    duals = kind.ball
     return Ambiguity(f"{divergence} ball {_said(size_TI)}", size_TI, *duals)
 
 
