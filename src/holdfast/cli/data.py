@@ -7,11 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from holdfast.cli.screen import AS_JSON, out, print_json, say
+from holdfast.cli.screen import AS_JSON, CTX, out, print_json, say
 from holdfast.errors import OptionError
 from holdfast.extras import require
 from holdfast.files import file_to_write
-from holdfast.flags import P, as_command, flag, flags_of, generation_flags, reading_flags, sourced
+from holdfast.flags import (
+    P,
+    as_command,
+    flag,
+    flags_of,
+    generation_flags,
+    given,
+    reading_flags,
+    sourced,
+)
 
 
 def check(name: str) -> Any:
@@ -80,13 +89,20 @@ def evaluate(name: str) -> Any:
     from holdfast.data.reading import QUARANTINE
     from holdfast.evaluation import evaluation
 
-    def command(as_json: bool, out_file: Path | None, page: Path | None, **values: Any) -> None:
+    def command(
+        ctx: typer.Context,
+        as_json: bool,
+        out_file: Path | None,
+        page: Path | None,
+        health: bool,
+        **values: Any,
+    ) -> None:
         if values["quarantine"]:
             values["quarantine"] = str((out_file or Path("-")).with_name(QUARANTINE))
         for option, given_file in (("out", out_file), ("report", page)):
             if given_file is not None:
                 file_to_write(given_file, option)
-        found = evaluation.evaluate(**sourced(values))
+        found = _health(given(ctx, values)) if health else evaluation.evaluate(**sourced(values))
         if out_file is not None:
             found.write(out_file)
         if page is not None:
@@ -115,10 +131,35 @@ def evaluate(name: str) -> Any:
     )
     flags = [
         *flags_of(evaluation.evaluate, arguments=("model",), leave_out=("tokenizer",)),
+        flag(
+            "health",
+            bool,
+            False,
+            "MODEL is a reward (a model, an ensemble, or file.py:function): look it over on the "
+            "data's comparisons, and with --against POLICY on a policy's answers",
+            "Options",
+        ),
         *generation_flags(max_new_tokens=128),
         *reading_flags(),
     ]
-    return as_command(name, command, [*flags, *files, AS_JSON], doc)
+    return as_command(name, command, [CTX, *flags, *files, AS_JSON], doc)
+
+
+def _health(typed: dict[str, Any]) -> Any:
+    """The health card, of the flags that were typed; one that it does not read is refused."""
+    import inspect
+
+    from holdfast.data.reading import Reading
+    from holdfast.evaluation.health.card import health
+
+    known = {*inspect.signature(health).parameters, *Reading.__dataclass_fields__, "model"}
+    for name in typed:
+        if name not in known:
+            raise OptionError(
+                f"--{name.replace('_', '-')} is not read with --health",
+                hint="leave it out, or evaluate a policy without --health",
+            )
+    return health(typed.pop("model"), **typed)
 
 
 def new_model(name: str) -> Any:
