@@ -19,9 +19,11 @@ from rich.text import Text as Line
 
 from holdfast.data.reading import Reading
 from holdfast.errors import DataError, OptionError
+from holdfast.evaluation.evaluation import plain_json
 from holdfast.evaluation.health import measures
 from holdfast.evaluation.health.finding import WORST_FIRST, Finding, skipped
 from holdfast.evaluation.health.measures import Scored
+from holdfast.evaluation.health.page import page_of
 from holdfast.evaluation.health.tokens import Classifier, token_findings
 from holdfast.evaluation.models import device_for, load
 from holdfast.files import write_text
@@ -60,8 +62,6 @@ class HealthCard:
         return self.findings[0].severity
 
     def to_dict(self) -> dict[str, Any]:
-        from holdfast.evaluation.evaluation import plain_json
-
         whole: dict[str, Any] = plain_json(
             {
                 "reward": self.reward,
@@ -92,9 +92,7 @@ class HealthCard:
 
     def report(self, path: str | Path) -> list[Path]:
         """A page with charts. Returns every path written, the page first."""
-        from holdfast.evaluation.health.page import page_of
-
-        return page_of(self).write(path)
+        return page_of(self.reward, self.data, self.findings).write(path)
 
 
 def health(

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from holdfast.evaluation.health.card import HealthCard
 from holdfast.evaluation.health.finding import Finding
 from holdfast.report import Chart, Page, Section
 from holdfast.report.marks import intervals, lines
 
 
-def page_of(card: HealthCard) -> Page:
-    bad = [one for one in card.findings if one.severity in ("problem", "warning")]
+def page_of(reward: str, data: Mapping[str, Any], findings: Sequence[Finding]) -> Page:
+    bad = [one for one in findings if one.severity in ("problem", "warning")]
+    told = f"{len(bad)} of {len(findings)} findings need a look." if bad else "nothing is wrong."
     lead = (
-        f"{card.reward} on {card.data['pairs']:,} pairs of {card.data['source']}: "
-        + (
-            f"{len(bad)} of {len(card.findings)} findings need a look."
-            if bad
-            else "nothing that needs a look."
-        )
-        + " Scores are in standard deviations of the reward over the data's answers."
+        f"{reward} on {data['pairs']:,} pairs of {data['source']}: {told} Scores are in standard "
+        "deviations of the reward over the data's answers."
     )
-    return Page("Health of a reward", lead, [_section(one) for one in card.findings])
+    return Page("Health of a reward", lead, [_section(one) for one in findings])
 
 
 def _section(one: Finding) -> Section:
