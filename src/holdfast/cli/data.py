@@ -95,6 +95,7 @@ def evaluate(name: str) -> Any:
         out_file: Path | None,
         page: Path | None,
         health: bool,
+        reward_bench: bool,
         **values: Any,
     ) -> None:
         if values["quarantine"]:
@@ -102,10 +103,22 @@ def evaluate(name: str) -> Any:
         for option, given_file in (("out", out_file), ("report", page)):
             if given_file is not None:
                 file_to_write(given_file, option)
-        found = _health(given(ctx, values)) if health else evaluation.evaluate(**sourced(values))
+        if health and reward_bench:
+            raise OptionError("--health and --reward-bench are two looks", hint="give one of them")
+        found: Any
+        if health:
+            found = _health(given(ctx, values))
+        elif reward_bench:
+            found = _reward_bench(given(ctx, values))
+        else:
+            found = evaluation.evaluate(**sourced(values))
         if out_file is not None:
             found.write(out_file)
         if page is not None:
+            if reward_bench:
+                raise OptionError(
+                    "--reward-bench writes no page", hint="--out bench.json, or --json"
+                )
             found.report(page)
         if as_json:
             print_json(found.to_dict())
@@ -139,6 +152,14 @@ def evaluate(name: str) -> Any:
             "data's comparisons, and with --against POLICY on a policy's answers",
             "Options",
         ),
+        flag(
+            "reward_bench",
+            bool,
+            False,
+            "MODEL is a reward, and the data a file of RewardBench or RewardBench 2: accuracy by "
+            "subset",
+            "Options",
+        ),
         *generation_flags(max_new_tokens=128),
         *reading_flags(),
     ]
@@ -146,20 +167,32 @@ def evaluate(name: str) -> Any:
 
 
 def _health(typed: dict[str, Any]) -> Any:
-    """The health card, of the flags that were typed; one that it does not read is refused."""
-    import inspect
-
     from holdfast.data.reading import Reading
     from holdfast.evaluation.health.card import health
 
-    known = {*inspect.signature(health).parameters, *Reading.__dataclass_fields__, "model"}
+    return _of_reward(health, "health", typed, tuple(Reading.__dataclass_fields__))
+
+
+def _reward_bench(typed: dict[str, Any]) -> Any:
+    from holdfast.evaluation.reward_bench import reward_bench
+
+    return _of_reward(reward_bench, "reward-bench", typed)
+
+
+def _of_reward(
+    function: Any, flag_name: str, typed: dict[str, Any], more: tuple[str, ...] = ()
+) -> Any:
+    """A look at a reward, by the flags that were typed; one that it does not read is refused."""
+    import inspect
+
+    known = {*inspect.signature(function).parameters, *more, "model"}
     for name in typed:
         if name not in known:
             raise OptionError(
-                f"--{name.replace('_', '-')} is not read with --health",
-                hint="leave it out, or evaluate a policy without --health",
+                f"--{name.replace('_', '-')} is not read with --{flag_name}",
+                hint=f"leave it out, or evaluate a policy without --{flag_name}",
             )
-    return health(typed.pop("model"), **typed)
+    return function(typed.pop("model"), **typed)
 
 
 def new_model(name: str) -> Any:
