@@ -7,6 +7,7 @@ import pytest
 from scipy.special import expit
 
 from holdfast.checkup.estimators.flip_rate import (
+    DOUBTS,
     binned,
     by_models,
     design_effect,
@@ -187,3 +188,21 @@ def test_upsets_among_names_in_circles_are_no_proof_of_flips():
     rows = [{"winner": winner, "loser": loser} for winner, loser in sorted(beats)] * 100
     found = by_models(comparisons(rows))
     assert found.rate.low == 0.0 and found.rate.high <= found.bound
+
+
+def test_a_fit_at_the_edge_of_the_grid_of_doubts_is_no_estimate():
+    """Labels that follow t over the length of the difference: every larger doubt fits better."""
+    rng = np.random.default_rng(0)
+    n = 6000
+    size_N = rng.lognormal(0, 2, n)
+    x_N = np.abs(rng.normal(size=n)) * 4
+    agrees_N = (rng.random(n) < expit(x_N)) ^ (rng.random(n) < 0.2)
+    t_N = np.where(agrees_N, 1, -1) * x_N * np.sqrt(size_N)
+    found = flip_rate(t_N, np.arange(n), size_N=size_N)
+    assert found.doubt == DOUBTS[-1] and found.rate.width < 0.1 and not found.identified
+    inner = flip_rate(
+        np.where(agrees_N, 1, -1) * x_N * np.sqrt(1 + size_N / size_N.mean()),
+        np.arange(n),
+        size_N=size_N,
+    )
+    assert inner.doubt < DOUBTS[-1] and inner.identified and inner.rate.holds(0.2)

@@ -8,7 +8,15 @@ from scipy.special import expit
 
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.estimators.flip_rate import by_models
-from holdfast.checkup.findings.label_noise import COUNT, MODEL, RATERS, label_noise
+from holdfast.checkup.findings.contradictions import contradictions
+from holdfast.checkup.findings.label_noise import (
+    CLEAREST,
+    COUNT,
+    MODEL,
+    RATERS,
+    REPEATED,
+    label_noise,
+)
 from holdfast.checkup.request import CheckRequest
 from holdfast.checkup.result import Severity
 from holdfast.types import Row, Where
@@ -143,3 +151,75 @@ def test_raters_who_never_disagree_are_a_green_light():
     ]
     found = label_noise(Comparisons.of(rows), CheckRequest())
     assert found.severity is Severity.OK and found.estimate.high < 0.02
+
+
+# ------------------------------------------------------------ close calls, opinions, both ways
+
+
+def judged(n, wrong, strength=None, raters=3, named=True):
+    """n pairs judged by raters who are wrong with chance wrong(margin), margins uniform."""
+    rng, rows = np.random.default_rng(0), []
+    for i in range(n):
+        margin = rng.random()
+        for k in range(raters):
+            win, lose = (f"a {i}", f"b {i}")
+            if rng.random() < wrong(margin):
+                win, lose = lose, win
+            rows.append(
+                Row(
+                    Where("made", len(rows) + 1),
+                    f"q{i}",
+                    win,
+                    lose,
+                    rater=f"r{k}" if named else None,
+                    strength=None if strength is None else strength(margin),
+                )
+            )
+    return Comparisons.of(rows)
+
+
+def test_close_calls_are_no_flips_where_strength_says_how_close():
+    def close(margin):
+        return 0.5 * (1 - margin) ** 2
+
+    blind = label_noise(judged(400, close), CheckRequest())
+    assert blind.severity is Severity.PROBLEM or blind.severity is Severity.WARNING
+    seen = label_noise(judged(400, close, strength=lambda margin: 5 * margin), CheckRequest())
+    assert seen.severity is Severity.OK and "mostly on close calls" in seen.says
+    assert seen.estimate.high < 0.05 < seen.numbers["routes"][RATERS]["low"]
+
+
+def test_flips_that_do_not_depend_on_strength_are_still_flips():
+    found = label_noise(judged(400, lambda _: 0.15, strength=lambda m: 5 * m), CheckRequest())
+    assert CLEAREST not in found.numbers["routes"]
+    assert found.estimate.low < 0.15 < found.estimate.high
+
+
+def test_opinions_are_no_noise():
+    rng, rows = np.random.default_rng(0), []
+    for person in range(60):
+        for a, b in ((0, 1), (0, 2), (1, 2)):
+            win, lose = (a, b) if rng.random() < 0.6 else (b, a)
+            sides = (f"film {win}", f"film {lose}")
+            rows.append(Row(Where("made", len(rows) + 1), "Which?", *sides, rater=f"p{person}"))
+    found = label_noise(Comparisons.of(rows), CheckRequest())
+    assert found.severity is Severity.NOT_APPLICABLE and not found.remedy
+    assert found.numbers["flip_rate"] is None and "60 people answered 1 prompt" in found.says
+    assert contradictions(Comparisons.of(rows), CheckRequest()).severity is Severity.OK
+    few = [row for row in rows if row.rater in ("p0", "p1", "p2")] * 8
+    assert label_noise(Comparisons.of(few), CheckRequest()).numbers.get("opinions") is None
+
+
+def test_pairs_that_stand_both_ways_are_a_problem_and_no_rate():
+    once = judged(60, lambda _: 0.0, raters=1, named=False).rows
+    rows = [r for row in once for r in (row, Row(row.where, row.prompt, row.rejected, row.chosen))]
+    found = label_noise(Comparisons.of(rows), CheckRequest())
+    assert found.severity is Severity.PROBLEM and found.numbers["flip_rate"] is None
+    assert "60 pairs are labeled against themselves" in found.says
+
+
+def test_verdicts_repeated_without_a_rater_are_used_and_copies_prove_nothing():
+    found = label_noise(judged(300, lambda _: 0.2, named=False), CheckRequest())
+    assert found.estimate.low < 0.2 < found.estimate.high and REPEATED in found.numbers["routes"]
+    copies = label_noise(judged(300, lambda _: 0.0, named=False), CheckRequest())
+    assert copies.severity is not Severity.OK or REPEATED not in copies.numbers["routes"]

@@ -14,6 +14,7 @@ from holdfast.stats.arrays import Floats, Ints
 from holdfast.text.codes import Coded
 
 FEW = 10  # prompts below which pairs are what was drawn
+MANY_PEOPLE, PEOPLE_PER_PROMPT = 20, 5  # raters from which verdicts are opinions
 SEES_MANY = 4  # prompts a rater, on the average, from which a rater's prompts are a sample
 
 
@@ -31,6 +32,18 @@ class SharedVerdicts(NamedTuple):
     block_V: Ints
     forward_V: Floats  # +1 or -1: the side of the pair
     raters: tuple[str, ...]
+
+    def at(self, place_W: Ints) -> SharedVerdicts:
+        """Some of the verdicts, whole pairs of them."""
+        return SharedVerdicts(
+            self.row_V[place_W],
+            np.unique(self.pair_V[place_W], return_inverse=True)[1],
+            self.rater_V[place_W],
+            self.item_V[place_W],
+            self.block_V[place_W],
+            self.forward_V[place_W],
+            self.raters,
+        )
 
     @property
     def size_V(self) -> Ints:
@@ -90,6 +103,30 @@ def shared_verdicts(data: Comparisons, *, without: Ints | None = None) -> Shared
         forward_V,
         tuple(str(data.rater.names[r]) for r in whose),
     )
+
+
+def repeated_verdicts(data: Comparisons) -> SharedVerdicts:
+    """The verdicts on pairs that stand in several rows, each row by a rater of its own: where no
+    raters are given.
+    """
+    code_N = data.pair.code_N
+    row_V = np.flatnonzero(np.bincount(code_N)[code_N] >= 2)
+    pair_V = np.unique(code_N[row_V], return_inverse=True)[1]
+    return SharedVerdicts(
+        row_V,
+        pair_V,
+        np.arange(len(row_V)),
+        pair_V,
+        _blocks(data)[row_V],
+        np.where(data.forward_N[row_V], 1.0, -1.0),
+        tuple(str(row) for row in row_V.tolist()),
+    )
+
+
+def are_opinions(data: Comparisons) -> bool:
+    """Many people on few prompts: nobody need be wrong where they differ."""
+    people, prompts = len(data.rater.names), len(data.prompt.names)
+    return people >= MANY_PEOPLE and people >= PEOPLE_PER_PROMPT * prompts
 
 
 def _blocks(data: Comparisons) -> Ints:

@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, stats
 
-from holdfast.checkup.estimators.agreement import SharedVerdicts
+from holdfast.checkup.comparisons import Comparisons
+from holdfast.checkup.estimators.agreement import SharedVerdicts, shared_verdicts
 from holdfast.stats.arrays import Floats, Ints
 
 MOST = 300  # raters, those with most verdicts, that are held against each other
 ENOUGH = 30  # pairs that two raters must share, and that two others must have judged, too
-DISTANCE = 4.0  # standard errors beyond independence
+DISTANCE = 2.0  # standard errors beyond independence
 PART = 1 / 3  # of the disagreement of independent raters that copies may still show
 ALIKE = 0.03  # more disagreement than this beyond that of two raters: another one is not of them
 RESAMPLES = 200
@@ -137,3 +138,23 @@ def counted_once(copies: Sequence[Copies], raters: Sequence[str]) -> Ints:
     _, part_R = sparse.csgraph.connected_components(graph, directed=False)
     first = np.unique(part_R, return_index=True)[1]
     return np.setdiff1d(np.arange(len(raters)), first)
+
+
+def independent_verdicts(
+    data: Comparisons, *, seed: int = 0
+) -> tuple[SharedVerdicts, list[Copies]]:
+    """The verdicts on pairs that several raters judged, raters who are one counted once, and who
+    those are. Shared by the findings.
+    """
+
+    def make() -> tuple[SharedVerdicts, list[Copies]]:
+        found = shared_verdicts(data)
+        copies = copied_raters(found, seed=seed)
+        if not copies:
+            return found, copies
+        gone = {found.raters[r] for r in counted_once(copies, found.raters)}
+        codes = np.flatnonzero([str(name) in gone for name in data.rater.names])
+        return shared_verdicts(data, without=codes), copies
+
+    made: tuple[SharedVerdicts, list[Copies]] = data.once(("verdicts", seed), make)
+    return made

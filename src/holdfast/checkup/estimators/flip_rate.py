@@ -53,7 +53,7 @@ FLIPS = np.linspace(0.0, 0.49, 99)
 # its neighbors belong to it
 SHARP = 3
 SCALES = np.concatenate([[0.0], np.geomspace(0.05, 20, 60)])  # of G, in units of the spread of t
-DOUBTS = (0.0, 0.5, 1.0, 2.0, 5.0)  # b
+DOUBTS = (0.0, 0.5, 1.0, 2.0, 5.0, 20.0, 100.0)  # b
 CLEAREST = (0.02, 0.05, 0.1, 0.2)  # shares of rows, by |t|, whose disagreement bounds f from above
 NARROW = 0.2  # the widest interval that still says something
 NEARLY_COINS = 0.42  # upper end from which on weak features and noisy labels are one
@@ -89,8 +89,14 @@ class FlipRate:
 
     @property
     def identified(self) -> bool:
-        """Narrow, and clear of one half."""
-        return self.rate.width <= NARROW and self.rate.ends[1] <= NEARLY_COINS
+        """Narrow, clear of one half, and at no edge of the grid of doubts: beyond it may lie a
+        better fit, with another rate.
+        """
+        return (
+            self.rate.width <= NARROW
+            and self.rate.ends[1] <= NEARLY_COINS
+            and self.doubt < DOUBTS[-1]
+        )
 
     def sided(self, z: Floats) -> Floats:
         """G(z): the chance that the label took the model's side before it was flipped."""

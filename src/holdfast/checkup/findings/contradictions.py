@@ -8,12 +8,14 @@ import altair as alt
 import numpy as np
 
 from holdfast.checkup.comparisons import Comparisons
+from holdfast.checkup.estimators.agreement import are_opinions
 from holdfast.checkup.present.wording import count, percent, span
 from holdfast.checkup.request import CheckRequest
 from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.report import Chart, Table
 from holdfast.stats.intervals import mean_interval
 
+OPINIONS = " Many people answered few prompts: these are opinions, which may differ."
 SOME, MANY = 0.02, 0.25  # shares of pairs of answers judged more than once
 
 
@@ -46,6 +48,9 @@ def contradictions(data: Comparisons, request: CheckRequest) -> Finding:
     own = _own(data)
     low = share.low if share.low is not None else 0.0
     severity = Severity.PROBLEM if low > MANY else Severity.WARNING if low > SOME else Severity.OK
+    opinions = are_opinions(data)
+    if opinions:
+        severity = Severity.OK  # people of different tastes, none of them wrong
     if data.named and severity is Severity.PROBLEM:
         severity = Severity.WARNING  # games end both ways without anyone being wrong
     worst = again_P[np.argsort(-np.minimum(k_P, n_P - k_P) - 0.5 * disagree_P)][:10]
@@ -77,7 +82,8 @@ def contradictions(data: Comparisons, request: CheckRequest) -> Finding:
         f"{count(len(again_P), what, many)} {'was' if len(again_P) == 1 else 'were'} "
         f"judged more than once; {percent(share)} of them are "
         f"labeled both ways{span(share)}. Two verdicts on one pair disagree in "
-        f"{percent(disagree)} of cases.{said_own}{said_whole}",
+        f"{percent(disagree)} of cases.{said_own}{said_whole}"
+        f"{OPINIONS if opinions else ''}",
         share,
         of,
         remedy=(

@@ -18,6 +18,7 @@ from holdfast.checkup.estimators.features import leading_ND, standardized, surfa
 from holdfast.checkup.estimators.inversion import Labels, Places, agreeing, right, whitened
 from holdfast.checkup.estimators.relevance import relevance_ND
 from holdfast.checkup.estimators.scan_statistic import scan
+from holdfast.checkup.estimators.strengths import numbers_of, strength_of, vote_shares
 from holdfast.checkup.present.wording import count, percent, span
 from holdfast.checkup.request import CheckRequest
 from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
@@ -32,10 +33,6 @@ DIRECTIONS = 256  # of words, or of names
 SURE = 0.005  # chance of a false alarm of the scan, and of all named places together
 SHOWN = 20  # named places
 POINTS = 60  # of the picture
-FEWEST_BOTH, NEARLY_ALL = (
-    10,
-    0.9,
-)  # pairs labeled both ways, and the share of them, that tell a vote share from other strengths
 LEVELS = 12  # values of a score; of more, this many bins
 SCORES = (
     ("score_chosen", "score_rejected"),
@@ -231,33 +228,11 @@ def _columns(data: Comparisons) -> Mapping[str, Coded]:
 
 def _score_columns(data: Comparisons) -> dict[str, Floats]:
     pair = _score_pair(data)
-    values = {name: _numbers([row.extra.get(name) for row in data.rows]) for name in (pair or ())}
-    strength = _numbers([row.strength for row in data.rows])
-    if not np.isfinite(strength).any() or _vote_shares(data, strength):
+    values = {name: numbers_of([row.extra.get(name) for row in data.rows]) for name in (pair or ())}
+    strength = strength_of(data)
+    if not np.isfinite(strength).any() or vote_shares(data, strength):
         return values
     return {**values, "strength": np.abs(strength)}
-
-
-def _vote_shares(data: Comparisons, strength_N: Floats) -> bool:
-    """Whether `strength` says how large a share of its pair's votes a row's side got: the rows with
-    the least are then the minority.
-
-    They run against the majority by definition and are not inverted. Told by the pairs that
-    are labeled both ways: nearly always both sides' strengths are at most one in sum (less where
-    votes were ties), and the side with more rows has the larger one.
-    """
-    known = (strength_N >= 0) & (strength_N <= 1)
-    if not known.all():
-        return False
-    sides = 2 * data.pair.code_N + data.forward_N
-    rows_P2 = np.bincount(sides, minlength=2 * len(data.pair.names)).reshape(-1, 2)
-    share_P2 = np.bincount(sides, weights=strength_N, minlength=2 * len(data.pair.names)).reshape(
-        -1, 2
-    ) / np.maximum(1, rows_P2)
-    both = (rows_P2 > 0).all(axis=1)
-    more_P, larger_P = np.diff(rows_P2[both])[:, 0], np.diff(share_P2[both])[:, 0]
-    as_votes = (share_P2[both].sum(axis=1) <= 1 + 1e-6) & ((more_P == 0) | (more_P * larger_P > 0))
-    return len(as_votes) >= FEWEST_BOTH and float(as_votes.mean()) >= NEARLY_ALL
 
 
 def _score_pair(data: Comparisons) -> tuple[str, str] | None:
@@ -269,17 +244,6 @@ def _score_pair(data: Comparisons) -> tuple[str, str] | None:
         ),
         None,
     )
-
-
-def _numbers(values: list[Any]) -> Floats:
-    def one(value: Any) -> float:
-        try:
-            return float(value)
-        except (TypeError, ValueError, OverflowError):
-            return np.nan
-
-    out = np.array([one(value) for value in values])
-    return np.where(np.isfinite(out), out, np.nan)
 
 
 def _binned(values_N: Floats) -> Coded:
@@ -326,10 +290,10 @@ def _by_columns(data: Comparisons, labels: Labels) -> list[Place]:
 def _against_scores(data: Comparisons) -> dict[str, Any] | None:
     """How the labels go with the scores of the rows themselves."""
     pair = _score_pair(data)
-    strength_N = _numbers([row.strength for row in data.rows])
+    strength_N = strength_of(data)
     if pair is not None:
         gap_N = np.subtract(
-            *(_numbers([row.extra.get(name) for row in data.rows]) for name in pair)
+            *(numbers_of([row.extra.get(name) for row in data.rows]) for name in pair)
         )
         what = f"{pair[0]} - {pair[1]}"
     elif np.isfinite(strength_N).any():

@@ -9,14 +9,21 @@ import numpy as np
 from scipy.special import expit
 
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.estimators.agreement import shared_verdicts
+from holdfast.checkup.estimators.agreement import (
+    SharedVerdicts,
+    are_opinions,
+    repeated_verdicts,
+)
+from holdfast.checkup.estimators.copies import independent_verdicts
 from holdfast.checkup.estimators.flip_rate import (
+    NEARLY_COINS,
     FlipRate,
     by_models,
     flips_from_agreement,
     posterior_wrong,
 )
-from holdfast.checkup.present.wording import percent, span
+from holdfast.checkup.estimators.strengths import strength_of, vote_shares
+from holdfast.checkup.present.wording import count, percent, span
 from holdfast.checkup.request import CheckRequest
 from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
 from holdfast.report import Chart, Table
@@ -33,8 +40,13 @@ ENOUGH_ROWS = 50  # rows from which a preference model is asked
 SHOWN = 25
 CURVE = 16  # points of the picture
 
-RATERS, MODEL, COUNT = (
+CLEAR = 0.2  # share of the verdicts of several raters, those of the largest `strength`
+SAME = 0.45  # agreement below which two verdicts on a pair differ more than random ones would
+
+RATERS, REPEATED, CLEAREST, MODEL, COUNT = (
     "raters who judged the same pair",
+    "rows that repeat a pair",
+    "raters of the same pair, where `strength` is largest",
     "a preference model, where it is sure",
     "confident learning",
 )
@@ -42,6 +54,14 @@ WHAT = {
     RATERS: (
         "A flip is a verdict against what its raters would settle on. Pairs on which people "
         "truly differ count as flips, too."
+    ),
+    REPEATED: (
+        "A flip is a row against what the rows of its pair would settle on. Rows that are copies "
+        "of each other hide flips: read it as a floor."
+    ),
+    CLEAREST: (
+        "A flip is a verdict against what its raters would settle on, in the fifth of verdicts "
+        "whose `strength` is largest: close calls are no flips."
     ),
     MODEL: (
         "A flip is disagreement that is left where the case is clear. Pairs that are close, "
@@ -70,31 +90,43 @@ def label_noise(data: Comparisons, request: CheckRequest) -> Finding:
     Without raters the model decides where its interval is narrow; else f is not identified, and
     only an upper bound is said.
     """
+    if are_opinions(data):
+        return _opinions(data, request)
     routes: dict[str, Estimate] = {}
-    by_raters = agreement(data, request)
-    if by_raters.value is not None:
-        routes[RATERS] = by_raters
+    said, _ = independent_verdicts(data, seed=request.seed)
+    by_rater = len(said.row_V) >= ENOUGH_REPEATED
+    if not by_rater and not data.named:
+        said = repeated_verdicts(data)
+    by_raters = agreement(said, request)
+    # rows that never contradict each other may be copies
+    if by_raters.value is not None and (by_rater or by_raters.value > 0):
+        routes[RATERS if by_rater else REPEATED] = by_raters
+    if by_rater and (clearest := in_clear_cases(data, said, request)).value is not None:
+        routes[CLEAREST] = clearest
     found = None
     if len(data) >= ENOUGH_ROWS:
         found = by_models(data, level=request.level, seed=request.seed)
         routes[MODEL] = found.rate
         routes[COUNT] = confident(data, found, request)
+    if _opposed(said):
+        return _both_ways(data, said, routes, request)
     best = _best(routes, found)
+    only_a_bound = data.named and best is routes.get(MODEL)
     return Finding(
         "Label noise",
-        _severity(best),
+        _severity_of(best, routes),
         _says(best, routes, found),
         best,
         "share of labels that are flipped",
         remedy="Have the rows listed under label noise judged again, most suspicious first."
-        if best.value
+        if _severity_of(best, routes) in (Severity.WARNING, Severity.PROBLEM)
         else "",
         cannot=CANNOT
         if best.value is None
-        else " ".join(WHAT[name] for name in (RATERS, MODEL) if name in routes),
+        else " ".join(WHAT[name] for name in (RATERS, REPEATED, CLEAREST, MODEL) if name in routes),
         numbers={
-            "flip_rate": None if best.value is None else best.to_dict(),
-            "identified": best.value is not None,
+            "flip_rate": None if best.value is None or only_a_bound else best.to_dict(),
+            "identified": best.value is not None and not only_a_bound,
             "routes": {name: estimate.to_dict() for name, estimate in routes.items()},
             "agree": _agree(routes),
             "model": None if found is None else found.to_dict(),
@@ -108,11 +140,10 @@ def label_noise(data: Comparisons, request: CheckRequest) -> Finding:
 # ------------------------------------------------------------ routes
 
 
-def agreement(data: Comparisons, request: CheckRequest) -> Estimate:
-    """f from pairs that several raters judged; nothing where there are fewer than `ENOUGH_REPEATED`
-    such verdicts.
+def agreement(said: SharedVerdicts, request: CheckRequest) -> Estimate:
+    """f from pairs that were judged several times; nothing where there are fewer than
+    `ENOUGH_REPEATED` such verdicts.
     """
-    said = shared_verdicts(data)
     if len(said.row_V) < ENOUGH_REPEATED:
         return NOTHING
     draws = (
@@ -133,6 +164,29 @@ def agreement(data: Comparisons, request: CheckRequest) -> Estimate:
     return Estimate(
         flips_from_agreement(by[0].value), low, high, by[0].n, by[0].clusters, how, request.level
     )
+
+
+def in_clear_cases(data: Comparisons, said: SharedVerdicts, request: CheckRequest) -> Estimate:
+    """f where `strength` says that the call was not close; nothing unless agreement surely grows
+    with it, or where it is a share of the same votes.
+    """
+    strength_N = np.abs(strength_of(data))
+    if not np.isfinite(strength_N[said.row_V]).all() or vote_shares(data, strength_N):
+        return NOTHING
+    size_V = np.bincount(said.pair_V)[said.pair_V]
+    strength_V = np.bincount(said.pair_V, weights=strength_N[said.row_V])[said.pair_V] / size_V
+    large_V = strength_V > np.median(strength_V)
+    if min(large_V.sum(), (~large_V).sum()) < ENOUGH_REPEATED:
+        return NOTHING
+    clusters = said.item_V.tolist()
+    sign_V = np.where(large_V, 1 / large_V.mean(), -1 / (~large_V).mean())
+    grows = mean_interval(
+        sign_V * said.agreement_V, clusters, level=0.99, seed=request.seed, resamples=400
+    )
+    if grows.low is None or grows.low <= 0:
+        return NOTHING
+    clear = np.flatnonzero(strength_V >= np.quantile(strength_V, 1 - CLEAR))
+    return agreement(said.at(clear), request)
 
 
 def confident(data: Comparisons, found: FlipRate, request: CheckRequest) -> Estimate:
@@ -167,11 +221,88 @@ def _agree(routes: Mapping[str, Estimate]) -> bool | None:
     return routes[RATERS].overlaps(routes[MODEL]) if RATERS in routes and MODEL in routes else None
 
 
+def _opposed(said: SharedVerdicts) -> bool:
+    """Whether verdicts on one pair differ more often than random labels would."""
+    if len(said.row_V) < ENOUGH_REPEATED:
+        return False
+    clusters = said.item_V.tolist()
+    agree = mean_interval(said.agreement_V, clusters, seed=0, resamples=400)
+    return bool((agree.high if agree.high is not None else agree.value or 0.0) < SAME)
+
+
+def _both_ways(
+    data: Comparisons, said: SharedVerdicts, routes: Mapping[str, Estimate], request: CheckRequest
+) -> Finding:
+    """Where verdicts on a pair oppose each other more than chance would: no rate of flips says
+    this, and no method takes one of a half.
+    """
+    agree = mean_interval(
+        said.agreement_V, said.item_V.tolist(), level=request.level, seed=request.seed
+    )
+    pairs = int(said.pair_V.max()) + 1
+    return Finding(
+        "Label noise",
+        Severity.PROBLEM,
+        f"Two labels of one pair agree in {percent(agree)} of cases{span(agree)}, where random "
+        f"ones would in 50%: {count(pairs, 'pair is', 'pairs are')} labeled against itself. Which "
+        "side is right these rows do not say."
+        if pairs == 1
+        else f"Two labels of one pair agree in {percent(agree)} of cases{span(agree)}, where "
+        f"random ones would in 50%: {pairs:,} pairs are labeled against themselves, and which "
+        "side is right these rows do not say.",
+        agree,
+        "agreement of two labels of one pair",
+        remedy="Find out how both labels of a pair came into the file, and keep the right one.",
+        numbers={
+            "flip_rate": None,
+            "identified": False,
+            "routes": {name: estimate.to_dict() for name, estimate in routes.items()},
+            "agree": None,
+            "model": None,
+        },
+    )
+
+
+def _opinions(data: Comparisons, request: CheckRequest) -> Finding:
+    """Many people on few prompts: what they differ on may be taste, which is no noise."""
+    said, _ = independent_verdicts(data, seed=request.seed)
+    agree = (
+        mean_interval(
+            said.agreement_V, said.rater_V.tolist(), level=request.level, seed=request.seed
+        )
+        if len(said.row_V) >= ENOUGH_REPEATED
+        else NOTHING
+    )
+    agrees = (
+        ""
+        if agree.value is None
+        else f" Two of them agree on a pair in {percent(agree)} of cases{span(agree)}."
+    )
+    return Finding(
+        "Label noise",
+        Severity.NOT_APPLICABLE,
+        f"{count(len(data.rater.names), 'person', 'people')} answered "
+        f"{count(len(data.prompt.names), 'prompt')}: these are opinions, which may differ without "
+        f"a label being wrong, so no share of flipped labels is given.{agrees}",
+        agree,
+        "agreement of two people on one pair",
+        numbers={
+            "flip_rate": None,
+            "identified": False,
+            "opinions": True,
+            "routes": {},
+            "agree": None,
+            "model": None,
+        },
+    )
+
+
 def _best(routes: Mapping[str, Estimate], found: FlipRate | None) -> Estimate:
     sure = found is not None and found.identified
-    if RATERS not in routes:
+    told = next((routes[name] for name in (CLEAREST, RATERS, REPEATED) if name in routes), None)
+    if told is None:
         return routes[MODEL] if sure else NOTHING
-    return routes[MODEL] if sure and _below(routes[MODEL], routes[RATERS]) else routes[RATERS]
+    return routes[MODEL] if sure and _below(routes[MODEL], told) else told
 
 
 def _below(one: Estimate, other: Estimate) -> bool:
@@ -179,6 +310,13 @@ def _below(one: Estimate, other: Estimate) -> bool:
 
 
 # ------------------------------------------------------------ what is said and shown
+
+
+def _severity_of(best: Estimate, routes: Mapping[str, Estimate]) -> Severity:
+    """Of rows that repeat a pair some may be copies, so few contradictions clear nothing."""
+    severity = _severity(best)
+    floor = severity is Severity.OK and best is routes.get(REPEATED)
+    return Severity.INCONCLUSIVE if floor else severity
 
 
 def _severity(best: Estimate) -> Severity:
@@ -191,23 +329,23 @@ def _severity(best: Estimate) -> Severity:
 
 def _says(best: Estimate, routes: Mapping[str, Estimate], found: FlipRate | None) -> str:
     if best.low is not None and best.high is not None:
-        differ = (
-            ""
-            if RATERS not in routes
-            else "Raters of one pair go against what they would settle on in "
-            f"{percent(routes[RATERS])} of verdicts{span(routes[RATERS])}"
-        )
-        if RATERS in routes and best is routes[MODEL]:
+        differ = _differ(routes)
+        if differ and best is routes.get(MODEL):
             return (
                 f"{differ}, mostly on close pairs: where the case is clear, "
                 f"{percent(best.low, 0)} to {percent(best.high, 0)} are wrong."
+            )
+        if best is routes.get(CLEAREST):
+            return (
+                f"{differ}, mostly on close calls: of the {best.n:,} verdicts whose `strength` is "
+                f"largest, {percent(best)}{span(best)}."
             )
         if best.low <= SOME and best.high > FEW:
             return (
                 f"Whether labels are flipped is open: between {percent(best.low, 0)} and "
                 f"{percent(best.high, 0)} of them may be."
             )
-        if RATERS in routes:
+        if differ:
             return f"{differ}."
         rate = (
             f"About {percent(best)} of the labels{span(best)}"
@@ -217,12 +355,26 @@ def _says(best: Estimate, routes: Mapping[str, Estimate], found: FlipRate | None
         return f"{rate} are flipped, judged by the disagreement left in clear cases."
     if found is None:
         return "There are too few comparisons to say how many labels are flipped."
-    ceiling = (
-        f": at most {percent(min(found.rate.ends[1], found.bound), 0)}, and perhaps none"
-        if min(found.rate.ends[1], found.bound) < 0.45
-        else ""
+    most = min(found.rate.ends[1], found.bound)
+    return (
+        "How many labels are flipped cannot be told from these rows"
+        f"{f': at most {percent(most, 0)}' if most < NEARLY_COINS else ''}"
+        f"{', perhaps none' if most < NEARLY_COINS and found.rate.ends[0] == 0 else ''}."
     )
-    return f"How many labels are flipped cannot be told from these rows{ceiling}."
+
+
+def _differ(routes: Mapping[str, Estimate]) -> str:
+    if RATERS in routes:
+        return (
+            "Raters of one pair go against what they would settle on in "
+            f"{percent(routes[RATERS])} of verdicts{span(routes[RATERS])}"
+        )
+    if REPEATED in routes:
+        return (
+            "Rows that repeat a pair go against what they would settle on in "
+            f"{percent(routes[REPEATED])} of cases{span(routes[REPEATED])}"
+        )
+    return ""
 
 
 def _table(routes: Mapping[str, Estimate]) -> Table:

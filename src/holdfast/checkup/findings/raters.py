@@ -14,9 +14,8 @@ from holdfast.checkup.estimators.agreement import (
     SharedVerdicts,
     exchangeable,
     item,
-    shared_verdicts,
 )
-from holdfast.checkup.estimators.copies import Copies, copied_raters, counted_once
+from holdfast.checkup.estimators.copies import Copies, independent_verdicts
 from holdfast.checkup.estimators.flip_rate import by_models, design_effect
 from holdfast.checkup.estimators.rater_habits import Place, one_place, self_preferences
 from holdfast.checkup.estimators.reliability import (
@@ -68,7 +67,7 @@ def raters(data: Comparisons, request: CheckRequest) -> Finding:
             numbers={"raters": 1, "differ": None},
         )
         return _with_habits(data, alone, [], [], request)
-    found, copies = independent_verdicts(data, request)
+    found, copies = independent_verdicts(data, seed=request.seed)
     places = one_place(data)
     named = {place.rater for place in places}
     finding = (
@@ -77,26 +76,6 @@ def raters(data: Comparisons, request: CheckRequest) -> Finding:
         else _by_model(data, request)
     )
     return _with_habits(data, finding, copies, places, request)
-
-
-def independent_verdicts(
-    data: Comparisons, request: CheckRequest
-) -> tuple[SharedVerdicts, list[Copies]]:
-    """The verdicts on pairs that several raters judged, raters who are one counted once, and who
-    those are.
-    """
-
-    def make() -> tuple[SharedVerdicts, list[Copies]]:
-        found = shared_verdicts(data)
-        copies = copied_raters(found, seed=request.seed) if len(found.row_V) >= ENOUGH else []
-        if not copies:
-            return found, copies
-        gone = {found.raters[r] for r in counted_once(copies, found.raters)}
-        codes = np.flatnonzero([str(name) in gone for name in data.rater.names])
-        return shared_verdicts(data, without=codes), copies
-
-    made: tuple[SharedVerdicts, list[Copies]] = data.once(("verdicts", request.seed), make)
-    return made
 
 
 def _with_habits(
