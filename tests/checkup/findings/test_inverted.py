@@ -165,3 +165,53 @@ def test_names_are_scored_too():
         rows.append({"winner": f"p{one if better else two}", "loser": f"p{two if better else one}"})
     (place,) = drawable(inverted(comparisons(rows), QUIET)).numbers["places"]
     assert abs(place["first"] - 300) < 25 and abs(place["last"] - 449) < 25
+
+
+# ------------------------------------------------------------ the smaller party, uneven noise
+
+
+def test_the_smaller_party_is_the_suspect():
+    """One source of two is inverted: each contradicts the other, and the larger is not blamed."""
+    rows = tasteful(800, turned=lambda i: i % 5 == 0, source=lambda i: "ab"[i % 5 == 0])
+    found = inverted(comparisons(rows), QUIET)
+    assert [place["what"] for place in found.numbers["places"]] == ["source b"], found.says
+    assert "source a" not in found.says
+    stretch = inverted(comparisons(tasteful(800, turned=lambda i: i >= 160)), QUIET)
+    assert all(place["rows"] <= 400 for place in stretch.numbers["places"]), stretch.says
+
+
+def test_random_labels_at_the_end_are_located():
+    rng = np.random.default_rng(5)
+    rows = tasteful(1200, turned=lambda i: i >= 1000 and rng.random() < 0.5)
+    found = drawable(inverted(comparisons(rows), QUIET))
+    assert found.severity is Severity.WARNING and not found.numbers["places"]
+    (place,) = found.numbers["noisier"]
+    assert abs(place["first"] - 1000) < 60 and place["last"] == 1199 and place["random"] > 0.6
+    assert "Labels are noisier in some places" in found.says
+
+
+def test_a_noisy_source_is_named_and_even_noise_is_not():
+    rng = np.random.default_rng(6)
+    rows = tasteful(
+        1200,
+        turned=lambda i: i % 5 == 2 and rng.random() < 0.5,
+        source=lambda i: f"site {i % 5}",
+    )
+    found = inverted(comparisons(rows), QUIET)
+    assert [place["what"] for place in found.numbers["noisier"]] == ["source site 2"]
+    even = [tasteful(600, seed, source=lambda i: f"site {i % 5}") for seed in range(10, 16)]
+    assert not any(inverted(comparisons(r), QUIET).numbers["noisier"] for r in even)
+
+
+def test_a_stretch_of_close_calls_is_not_noisy():
+    """Answers that do not differ in what matters: the model is not sure, and is right as often as
+    where it is as little sure.
+    """
+    rows = tasteful(1200, seed=3)
+    for row in rows[1000:]:
+        row["chosen"] = row["chosen"].replace(" gold", "")
+        row["rejected"] = row["rejected"].replace(" gold", "")
+    for row in rows[:1000:4]:  # as little sure, elsewhere, too
+        row["chosen"] = row["chosen"].replace(" gold", "")
+        row["rejected"] = row["rejected"].replace(" gold", "")
+    assert not inverted(comparisons(rows), QUIET).numbers["noisier"]

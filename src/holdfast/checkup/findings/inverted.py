@@ -5,7 +5,7 @@ labels that were inverted.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import altair as alt
@@ -14,11 +14,22 @@ from scipy import sparse
 from scipy.stats import norm
 
 from holdfast.checkup.comparisons import Comparisons
-from holdfast.checkup.estimators.features import leading_ND, standardized, surface_ND
+from holdfast.checkup.estimators.features import (
+    leading_ND,
+    preference_model,
+    standardized,
+    surface_ND,
+)
 from holdfast.checkup.estimators.inversion import Labels, Places, agreeing, right, whitened
 from holdfast.checkup.estimators.relevance import relevance_ND
 from holdfast.checkup.estimators.scan_statistic import scan
 from holdfast.checkup.estimators.strengths import numbers_of, strength_of, vote_shares
+from holdfast.checkup.estimators.uneven import (
+    DROP,
+    Noisier,
+    noisier_stretch,
+    noisier_values,
+)
 from holdfast.checkup.present.wording import count, percent, span
 from holdfast.checkup.request import CheckRequest
 from holdfast.checkup.result import Example, Finding, FindingSpec, Severity
@@ -33,6 +44,7 @@ DIRECTIONS = 256  # of words, or of names
 SURE = 0.005  # chance of a false alarm of the scan, and of all named places together
 SHOWN = 20  # named places
 POINTS = 60  # of the picture
+COVERED = 0.8  # share of the smaller party that was found, from which the larger is cleared
 LEVELS = 12  # values of a score; of more, this many bins
 SCORES = (
     ("score_chosen", "score_rejected"),
@@ -57,6 +69,11 @@ class Place:
     p: float
     first: int = -1  # of a stretch: places among the comparisons
     last: int = -1
+    row_E: Ints = field(default_factory=lambda: np.zeros(0, np.int64), repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        named = ("what", "rows", "agree", "elsewhere", "p", "first", "last", "turned")
+        return {name: getattr(self, name) for name in named}
 
     @property
     def turned(self) -> float:
@@ -110,6 +127,8 @@ def inverted(data: Comparisons, request: CheckRequest) -> Finding:
     ]
     named = _by_columns(data, labels)
     found += [place for place in named if place.p < SURE]
+    found = _smaller_party(data, found, labels)
+    noisier = _noisier(data, found, request)
     would = stretches.would
     flagged, said_scores = _scores_say(scores)
     against_N = np.zeros(len(data), bool)
@@ -119,7 +138,10 @@ def inverted(data: Comparisons, request: CheckRequest) -> Finding:
     severity = (
         Severity.PROBLEM
         if found
-        else flagged or (Severity.INCONCLUSIVE if would is None else Severity.OK)
+        else flagged
+        or (
+            Severity.WARNING if noisier else Severity.INCONCLUSIVE if would is None else Severity.OK
+        )
     )
     s_N = labels.judged(against_N)
     worst = (
@@ -140,6 +162,7 @@ def inverted(data: Comparisons, request: CheckRequest) -> Finding:
                         would,
                         "prompt" if len(data.prompt.names) > 1 else "comparison",
                     ),
+                    _says_noisier(noisier),
                     said_scores,
                 ],
             )
@@ -147,17 +170,19 @@ def inverted(data: Comparisons, request: CheckRequest) -> Finding:
         agree,
         of,
         remedy=(
-            "Look at these rows: turn their labels around if they were read wrongly, or set "
-            "them aside."
+            "Look at these rows: swap their labels if they were read wrongly, or leave them out."
         )
-        if severity in (Severity.PROBLEM, Severity.WARNING)
+        if found or flagged
+        else "Have rows of the noisier places judged again, or leave those places out."
+        if noisier
         else "",
         cannot=_cannot(found, would),
         numbers={
             "agree": agree.to_dict(),
-            "places": [asdict(place) | {"turned": place.turned} for place in found],
+            "places": [place.to_dict() for place in found],
             "scan_p": stretches.p,
             "would_be_seen": would,
+            "noisier": [asdict(place) | {"random": place.random} for place in noisier],
             "rows_against": int(against_N.sum()),
             "scores": scores,
         },
@@ -213,7 +238,66 @@ def _place(
     inside_N[row_E] = True
     right_N = right(labels.judged(inside_N))
     elsewhere = float(right_N[~inside_N].mean()) if (~inside_N).any() else 0.5
-    return Place(what, len(row_E), float(right_N[inside_N].mean()), elsewhere, p, first, last)
+    return Place(
+        what, len(row_E), float(right_N[inside_N].mean()), elsewhere, p, first, last, row_E
+    )
+
+
+def _smaller_party(data: Comparisons, found: list[Place], labels: Labels) -> list[Place]:
+    """Of two parties that contradict each other the smaller is the suspect, unless the rows' own
+    scores say that the larger is wrong.
+
+    A place of more than half the rows is dropped where places that were found hold most of the
+    others, and gives way to the others where they do not.
+    """
+    n = len(data)
+    gap_N = _score_gap(data)
+    kept: list[Place] = []
+    for place in sorted(found, key=lambda place: place.rows):
+        accused = gap_N is not None and np.nanmean(gap_N[place.row_E] < 0) > 0.5
+        if 2 * place.rows <= n or accused:
+            kept.append(place)
+            continue
+        others = np.setdiff1d(np.arange(n), place.row_E)
+        named = np.unique(np.concatenate([other.row_E for other in kept])) if kept else others[:0]
+        if len(np.intersect1d(named, others)) < COVERED * len(others) and len(others):
+            kept.append(_place(f"all but {place.what}", others, labels, place.p))
+    order = {id(place): k for k, place in enumerate(found)}
+    return sorted(kept, key=lambda place: order.get(id(place), len(found)))
+
+
+def _noisier(data: Comparisons, found: list[Place], request: CheckRequest) -> list[Noisier]:
+    """Places that are noisier than the rest, and are not among those that run against it."""
+    if data.named:
+        return []
+    t_N = preference_model(data, seed=request.seed).logit_N
+    cluster_N = _clusters(data)
+    columns = {"rater": data.rater, "group": data.group, "source": data.source}
+    several = {name: column for name, column in columns.items() if len(column.names) > 1}
+    places = noisier_values(t_N, cluster_N, several)
+    stretch = noisier_stretch(t_N, cluster_N, seed=request.seed)
+    if stretch is not None:
+        first, last, p = stretch
+        inside = np.zeros(len(data), bool)
+        inside[first : last + 1] = True
+        right_N = t_N > 0
+        agree, elsewhere = float(right_N[inside].mean()), float(right_N[~inside].mean())
+        if elsewhere - agree >= DROP:
+            what = f"rows {_line(data, first)} to {_line(data, last)}"
+            rows = int(inside.sum())
+            places.insert(0, Noisier(what, rows, agree, elsewhere, p, first, last))
+    against = {place.what for place in found}
+    overlaps = [
+        place
+        for place in places
+        if place.first >= 0
+        and any(
+            len(np.intersect1d(other.row_E, np.arange(place.first, place.last + 1)))
+            > 0.5 * min(other.rows, place.rows)
+            for other in found
+        )
+    ]
+    return [place for place in places if place.what not in against and place not in overlaps]
 
 
 # ------------------------------------------------------------ named places
@@ -287,6 +371,15 @@ def _by_columns(data: Comparisons, labels: Labels) -> list[Place]:
     ]
 
 
+def _score_gap(data: Comparisons) -> Floats | None:
+    """Score of the chosen answer less that of the rejected one, where the rows have both."""
+    pair = _score_pair(data)
+    if pair is None:
+        return None
+    chosen, rejected = (numbers_of([row.extra.get(name) for row in data.rows]) for name in pair)
+    return np.asarray(chosen - rejected)
+
+
 def _against_scores(data: Comparisons) -> dict[str, Any] | None:
     """How the labels go with the scores of the rows themselves."""
     pair = _score_pair(data)
@@ -340,7 +433,8 @@ def _says(found: list[Place], agree: Estimate, would: int | None, one: str) -> s
     agrees = f"a cross-fitted model agrees with {percent(agree)} of labels{span(agree)}"
     if not found and would is not None:
         return (
-            "No stretch of the file, and no source, rater or group, clearly contradicts the rest. "
+            "No stretch of the file, and no source, rater or group, is seen to be inverted (labels "
+            "wrong here and there are another finding, label noise). "
             f"Had a stretch of {count(would, 'comparison')} been inverted, it would have been "
             f"found in at least four cases of five; {agrees}."
         )
@@ -359,6 +453,21 @@ def _says(found: list[Place], agree: Estimate, would: int | None, one: str) -> s
     return (
         "Labels contradict the rest of the file. A model fitted to the rows outside agrees in "
         f"{'; in '.join(parts)}{more}."
+    )
+
+
+def _says_noisier(noisier: list[Noisier]) -> str:
+    if not noisier:
+        return ""
+    parts = [
+        f"{place.what} ({count(place.rows, 'comparison')}): {percent(place.agree, 0)} there and "
+        f"{percent(place.elsewhere, 0)} elsewhere, as if {percent(place.random, 0)} were labeled "
+        "at random"
+        for place in noisier[:3]
+    ]
+    more = f"; and {len(noisier) - 3:,} more" if len(noisier) > 3 else ""
+    return (
+        f"Labels are noisier in some places than a model expects of them: {'; '.join(parts)}{more}."
     )
 
 
