@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: soak demo test fast slow-tests lint types docs bench-pairwise bench-check bench-games bench-families bench-generate bench-two-stage bench-optimizers bench-robust-mdp clean
+.PHONY: soak demo test fast slow-tests lint types docs bench-pairwise bench-reward bench-check bench-games bench-families bench-generate bench-two-stage bench-optimizers bench-robust-mdp clean
 
 demo: $(STAMP)
 	$(BIN)/holdfast demo --out demo
@@ -32,6 +32,9 @@ types: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m holdfast.pages docs/methods
 	$(BIN)/python -m holdfast.data.formats_page docs/reference/data-formats.md
+
+bench-reward: $(STAMP)
+	$(BIN)/python benchmarks/reward.py
 
 bench-pairwise: $(STAMP)
 	$(BIN)/python benchmarks/pairwise.py

@@ -26,7 +26,12 @@ LISTED = [
         for line in lines
     ),
 ]
-IMPORT_NAMES = {"sklearn": "scikit-learn", "vl_convert": "vl-convert-python", "yaml": "pyyaml"}
+IMPORT_NAMES = {
+    "ot": "pot",
+    "sklearn": "scikit-learn",
+    "vl_convert": "vl-convert-python",
+    "yaml": "pyyaml",
+}
 ELSEWHERE = {"pyspiel"}  # a benchmark's, imported where it is at hand
 
 

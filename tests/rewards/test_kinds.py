@@ -140,9 +140,10 @@ def test_every_kind_is_whole(name: str):
         start = method.card.at_reference(**settings)
         assert cost(parts[0], parts[0], parts[2]).tolist() == pytest.approx([start] * 4)
     if method.scalar:
-        ahead = torch.full((4, 1), 0.3, dtype=torch.float64)
-        assert (cost(ahead, -ahead, parts[2]) < cost(-ahead, ahead, parts[2])).all()
-        assert (method.score(ahead, -ahead, None, **settings) > 0).all()
+        ahead, behind = torch.zeros(2, 4, width, dtype=torch.float64)
+        ahead[:, 0], behind[:, 0] = 0.3, -0.3
+        assert (cost(ahead, behind, parts[2]) < cost(behind, ahead, parts[2])).all()
+        assert (method.score(ahead, behind, None, **settings) > 0).all()
     if not method.card.stop_gradient:
         assert torch.autograd.gradcheck(lambda *p: cost(*p).sum(), parts)
 

@@ -6,6 +6,7 @@ from holdfast.lookup import named
 from holdfast.rewards.active_passive import METHOD as ACTIVE_PASSIVE
 from holdfast.rewards.aldr import METHOD as ALDR
 from holdfast.rewards.bradley_terry import METHOD as BRADLEY_TERRY
+from holdfast.rewards.gaussian_reward import METHOD as GAUSSIAN
 from holdfast.rewards.gce import METHOD as GCE
 from holdfast.rewards.general_preference import METHOD as GENERAL_PREFERENCE
 from holdfast.rewards.hinge import METHOD as HINGE
@@ -32,6 +33,7 @@ REWARDS: dict[str, RewardMethod] = {
         ACTIVE_PASSIVE,
         JENSEN_SHANNON,
         HINGE,
+        GAUSSIAN,
     )
 }
 

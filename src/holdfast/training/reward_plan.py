@@ -61,6 +61,11 @@ def plan_of(
             "members_by, shared_layers and pool are read with several members alone",
             hint="add members=4",
         )
+    if members > 1 and by in ("lora", "heads") and method.name == "gaussian_reward":
+        raise OptionError(
+            "members of gaussian_reward have two outputs each and are trained apart",
+            hint="members_by='bootstrap'",
+        )
     if members > 1 and not method.scalar:
         raise OptionError(
             f"{method.name} has no one number an answer that members could be pooled by",
