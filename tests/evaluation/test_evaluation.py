@@ -17,6 +17,7 @@ from holdfast.data import Dataset, read
 from holdfast.errors import ModelError, NeedError, OptionError, RunError
 from holdfast.evaluation.evaluation import evaluate
 from holdfast.evaluation.rows import NO_GROUP
+from holdfast.evaluation.show import drawn_how
 from holdfast.lab.worlds import text as world
 from holdfast.models.small import small_model
 from holdfast.training.policy import train
@@ -159,7 +160,7 @@ def test_json_and_table_hold_it_all(whole, tmp_path):
     for words in (
         "implicit reward",
         "rao-blackwellized",
-        "win rate against reference",
+        "win rate against the reference",
         "cut off at 8 tokens",
         "By group",
         "stern",
@@ -336,6 +337,9 @@ def test_models_in_memory_and_an_opponent(folders, rows):
         "policy",
         "opponent",
     }
+    console = Console(record=True, width=150, file=io.StringIO())
+    console.print(found.table())
+    assert "win rate against the opponent" in console.export_text()
     assert found.all.win_rate["win_rate"]["value"] == pytest.approx(0.5)
     assert found.all.win_rate["order_changed"]["value"] == 1.0 and found.all.win_rate[
         "first_place_bonus"
@@ -462,6 +466,15 @@ def test_a_run_brings_its_own_beta_and_what_it_asks_of_a_pair(folders, rows, tmp
     assert (
         plain.all.difficulty["idealized_own"] == plain.all.difficulty["idealized"]["0.3"]
     )  # dpo's own is the closed form
+
+
+def test_how_answers_were_drawn_is_said_whole():
+    plain = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "best_of": 1}
+    assert drawn_how(plain) == "temperature 1"
+    cut = plain | {"top_k": 40, "top_p": 0.95, "best_of": 4, "select": "a.py:f"}
+    assert drawn_how(cut) == (
+        "temperature 1, top_k 40, top_p 0.95; the policy's are the best of 4 under a.py:f"
+    )
 
 
 def test_best_of_several_answers_is_chosen_by_one_and_judged_by_another(folders, rows):

@@ -14,7 +14,9 @@ from holdfast.evaluation.show import (
     RANKING,
     at_beta,
     difficulty_rows,
+    drawn_how,
     number,
+    opponent_of,
     percent,
 )
 from holdfast.report import Chart, Details, Page, Section, Table, Tile
@@ -83,7 +85,7 @@ def lead(evaluation: Evaluation) -> str:
         )
         said.append(
             f"Under {part.win_rate['under']} its answers win {percent(win)} against the "
-            f"{_opponent(evaluation)}: {ruling}."
+            f"{opponent_of(evaluation.settings)}: {ruling}."
         )
     return " ".join(said) or "There is nothing to rank and no prompt to answer."
 
@@ -94,10 +96,6 @@ def _against_nothing(estimate: Mapping[str, Any], more: str, less: str, same: st
     return more if estimate["low"] > 0 else less
 
 
-def _opponent(evaluation: Evaluation) -> str:
-    return "opponent" if evaluation.settings["opponent"] == "against" else "reference"
-
-
 def _tiles(evaluation: Evaluation) -> list[Tile]:
     part = evaluation.all
     tiles = [_tile("Ranking accuracy, policy", part.ranking["policy"], 100, "%")]
@@ -106,7 +104,10 @@ def _tiles(evaluation: Evaluation) -> list[Tile]:
     if "win_rate" in part.win_rate:
         tiles.append(
             _tile(
-                f"Win rate against the {_opponent(evaluation)}", part.win_rate["win_rate"], 100, "%"
+                f"Win rate against the {opponent_of(evaluation.settings)}",
+                part.win_rate["win_rate"],
+                100,
+                "%",
             )
         )
     if part.kl:
@@ -313,7 +314,7 @@ def _written(evaluation: Evaluation) -> Section:
             rows.append([label, number(match[key])])
     text = (
         f"{part.prompts_answered:,} prompts, {settings['samples']} answers each, "
-        f"temperature {settings['temperature']:g}. The divergence "
+        f"{drawn_how(settings)}. The divergence "
         "is in nats an answer, from the policy's own samples at temperature 1, by three "
         "estimators of the same number; the first varies "
         "least."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -173,11 +174,27 @@ def _difficulty(evaluation: Evaluation) -> Table:
     return table
 
 
+def drawn_how(settings: Mapping[str, Any]) -> str:
+    """How the answers were drawn, and chosen if they were, as one says it."""
+    said = f"temperature {settings['temperature']:g}"
+    for name, whole in (("top_k", 0), ("top_p", 1.0), ("min_p", 0.0)):
+        if settings.get(name, whole) != whole:
+            said += f", {name} {settings[name]:g}"
+    if settings["best_of"] > 1:
+        said += f"; the policy's are the best of {settings['best_of']} under {settings['select']}"
+    return said
+
+
+def opponent_of(settings: Mapping[str, Any]) -> str:
+    """Whom the policy's answers are compared with: another opponent, or the reference."""
+    return "opponent" if settings["opponent"] == "against" else "reference"
+
+
 def _written(evaluation: Evaluation) -> Table:
     part, settings = evaluation.all, evaluation.settings
     title = (
         f"Answers written to {part.prompts_answered:,} prompts, {settings['samples']} each, "
-        f"temperature {settings['temperature']:g}"
+        f"{drawn_how(settings)}"
     )
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in ("", "mean", "interval"):
@@ -193,10 +210,10 @@ def _written(evaluation: Evaluation) -> Table:
             f"cut off at {settings['max_new_tokens']} tokens, {who}",
             *_cells(block["cut_off"], 100, 1, "%"),
         )
-    match, opponent = part.win_rate, settings["opponent"]
+    match, opponent = part.win_rate, opponent_of(settings)
     if "win_rate" in match:
         table.add_row(
-            f"win rate against {opponent}, under {match['under']}",
+            f"win rate against the {opponent}, under {match['under']}",
             *_cells(match["win_rate"], 100, 1, "%"),
         )
     for name, label in {

@@ -10,7 +10,11 @@ from torch import Tensor
 
 from holdfast.scorers.rope import forget_lengths
 
-# What rounding may change the log-probability of a sampled token by, in nats.
+# What rounding may change the log-probability of a sampled token by, in nats. Measured in bfloat16
+# on SmolLM2-135M (16 answers, 792 tokens): the shared way differs from a plain forward by at most
+# 0.42, and that forward from its own float32 by at most 0.34, so this is rounding. What must not
+# pass is larger: one position too far changes some token of every answer by at least 3.3, a wrong
+# token of the prompt by 5.9. What changes less than 0.75 is found in float32 alone.
 TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-6, torch.bfloat16: 0.75, torch.float16: 0.1}
 
 
