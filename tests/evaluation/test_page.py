@@ -62,6 +62,8 @@ def evaluation(gain=(0.1, 0.05, 0.15), win=(0.6, 0.55, 0.65), **changes):
         "samples": 1,
         "max_new_tokens": 8,
         "temperature": 1.0,
+        "best_of": 4,
+        "select": HOSTILE,
         "opponent": "reference",
     }
     texts = [
