@@ -4,6 +4,7 @@ their agreement.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -48,8 +49,66 @@ def trial(seed: int, *, flips: tuple[float, ...], per_pair: int = 3, n: int = 30
     )
 
 
+def close_calls(seed: int, *, flip: float, n: int = 500) -> Trial:
+    """Three raters a pair, wrong in half of the closest calls and in none of the clearest, and then
+    flipped at a rate; `strength` says how close the call was.
+    """
+    rng = np.random.default_rng([seed, 6])
+    rows = []
+    for i in range(n):
+        margin = rng.random()
+        for rater in range(3):
+            wrong = (rng.random() < 0.5 * (1 - margin) ** 2) != (rng.random() < flip)
+            win, lose = (f"b {i}", f"a {i}") if wrong else (f"a {i}", f"b {i}")
+            where = Where("made", len(rows) + 1)
+            rows.append(
+                Row(where, f"question {i}", win, lose, rater=f"r{rater}", strength=5 * margin)
+            )
+    return judged(label_noise(Comparisons.of(rows), CheckRequest(seed=seed)), flip)
+
+
+def without_raters(seed: int, *, flip: float, n: int = 300) -> Trial:
+    """Three rows a pair, of which none says who judged it."""
+    data = judged_pairs(seed, n=n, flips=(flip,) * 3, per_pair=3)
+    rows = [replace(row, rater=None) for row in data.rows]
+    return judged(label_noise(Comparisons.of(rows), CheckRequest(seed=seed)), flip)
+
+
+def opinions(seed: int, *, people: int = 100, films: int = 5) -> Trial:
+    """People of one taste rank films: nothing is flipped."""
+    rng = np.random.default_rng([seed, 7])
+    rows = []
+    for k in range(people):
+        worth = -0.4 * np.arange(films) + rng.gumbel(size=films)
+        for a in range(films):
+            for b in range(a):
+                win, lose = (a, b) if worth[a] > worth[b] else (b, a)
+                sides = (f"film {win}", f"film {lose}")
+                rows.append(Row(Where("made", len(rows) + 1), "Which?", *sides, rater=f"p{k}"))
+    return judged(label_noise(Comparisons.of(rows), CheckRequest(seed=seed)), None)
+
+
 UNLIKE = (0.02,) * 4 + (0.1, 0.1, 0.4, 0.45)
 CASES = [
+    *(
+        Case(
+            "label_noise",
+            "500 pairs by 3 raters, close calls by `strength`",
+            f"{rate:.0%}",
+            partial(close_calls, flip=rate),
+        )
+        for rate in (0.0, 0.1)
+    ),
+    *(
+        Case(
+            "label_noise",
+            "300 pairs in 3 rows each, no raters given",
+            f"{rate:.0%}",
+            partial(without_raters, flip=rate),
+        )
+        for rate in (0.0, 0.1, 0.3)
+    ),
+    Case("label_noise", "100 people of one taste rank 5 films", "none", opinions),
     *(
         Case(
             "label_noise",
