@@ -70,6 +70,7 @@ def test_a_sound_reward_has_no_fault():
         (lambda p, a: [-x for x in sound(p, a)], "agreement", "problem"),
         (lambda p, a: [-x for x in sound(p, a)], "monotonicity", "problem"),
         (lambda p, a: [1.0] * len(a), "constant", "problem"),
+        (lambda p, a: sound(["no prompt"] * len(a), a), "monotonicity", "warning"),
         (lambda p, a: [len(x.split()) for x in a], "length", "problem"),
         (lambda p, a: [s - np.mean(sound(p, a)) for s in sound(p, a)], "batch size", "problem"),
         (
@@ -99,6 +100,7 @@ def test_a_sound_reward_has_no_fault():
         "inverted",
         "inverted, probe",
         "constant",
+        "blind to the prompt",
         "length",
         "batch",
         "case",

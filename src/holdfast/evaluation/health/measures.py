@@ -25,6 +25,7 @@ Score = Callable[[Sequence[Text], Sequence[str]], Floats]
 
 INVARIANT = 1e-3  # sd; more is no rounding
 SHIFTED = 0.25  # sd by which a harmless edit may move scores on average
+OTHER = "the answer to another prompt"
 TURNED = 0.10  # share of verdicts that a harmless edit may turn
 
 
@@ -95,11 +96,11 @@ def monotonicity(data: Scored, score: Score, seed: int) -> Finding:
     rng.shuffle(order)
     other = {i: order[(order.index(i) + 1) % n] for i in range(n)}
     worse: dict[str, list[str]] = {
-        "the answer to another prompt": [data.chosen[other[i]] for i in range(n)],
+        OTHER: [data.chosen[other[i]] for i in range(n)],
         "its words in random order": [_shuffled(text, rng) for text in data.chosen],
         "no answer": [""] * n,
     }
-    numbers, bad, said = {}, [], []
+    numbers, bad, said, blind = {}, [], [], False
     for name, answers in worse.items():
         at = [i for i in range(n) if answers[i] != data.chosen[i]]
         if not at:
@@ -111,12 +112,17 @@ def monotonicity(data: Scored, score: Score, seed: int) -> Finding:
         said.append(f"{name} in {share(found)}")
         if found.high is not None and found.high < 0.5:
             bad.append(name)
+        elif name == OTHER and found.low is not None and found.low <= 0.5:
+            blind = True
     says = f"prefers the chosen answer to: {'; '.join(said)}"
     if len(bad) >= 2:
         cure = "known-worse answers score higher: the sign is inverted; negate the reward"
         return Finding("monotonicity", "problem", says, cure, numbers)
     if bad:
         cure = f"{bad[0]} scores higher than a real answer: a policy will find that"
+        return Finding("monotonicity", "warning", says, cure, numbers)
+    if blind:
+        cure = "it may not read the prompt: check the order of its arguments and its template"
         return Finding("monotonicity", "warning", says, cure, numbers)
     return Finding("monotonicity", "ok", says, "", numbers)
 
@@ -205,7 +211,7 @@ def by_part(data: Scored, name: str, of: Callable[[Row], str | None]) -> Finding
         parts[part] = mean_interval(data.right_N[at], [data.clusters[i] for i in at])
     title = f"agreement by {name}"
     if len(parts) < 2:
-        return skipped(title, f"the rows have {len(parts)} values of `{name}`")
+        return skipped(title, f"needs two values of `{name}`; the rows have {len(parts)}")
     whole = mean_interval(data.right_N, data.clusters)
     low = [
         part
