@@ -144,6 +144,15 @@ def test_what_is_no_reward_or_no_data_is_refused():
         health(sound, data=rows(3))
 
 
+def test_rows_that_cannot_be_used_are_skipped_where_asked(tmp_path: Path):
+    bad = [*rows(), {"prompt": "p", "chosen": "a", "rejected": ""}]
+    with pytest.raises(DataError):
+        health(sound, data=bad)
+    card = health(sound, data=bad, quarantine=str(tmp_path / "quarantine.jsonl"))
+    assert card.data["pairs"] == 60 and card.notes[0].startswith("skipped 1")
+    assert (tmp_path / "quarantine.jsonl").is_file()
+
+
 def test_expected_best_is_the_mean_over_all_subsets():
     """(0.1, 0.2, 0.5, 0.9): of two 0.6, the mean of six pairs' maxima; of one the mean; of four
     0.9.

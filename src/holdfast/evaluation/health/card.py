@@ -132,7 +132,8 @@ def health(
         OptionError, ModelError: the reward is none.
     """
     place = device_for(device)
-    read = Reading.of(reading, "evaluate").rows(data)
+    how = Reading.of(reading, "evaluate")
+    read = how.rows(data, how.quarantine_file())
     rows = [
         row
         for row in read.rows
@@ -161,7 +162,8 @@ def health(
     if classifier is not None:
         found += token_findings(scored, classifier)
     found.append(_ensemble(reward, scored, place))
-    notes = [f"{lost:,} of {len(rows):,} comparisons have no score and are left out"] * bool(lost)
+    notes = [f"skipped {count:,}: {why}" for why, count in read.report.skipped.items()]
+    notes += [f"{lost:,} of {len(rows):,} comparisons have no score and are left out"] * bool(lost)
     if against is None:
         found.append(skipped("drift", "no policy was given: --against MODEL"))
         found.append(skipped("best of n", "no policy was given: --against MODEL"))
