@@ -37,6 +37,7 @@ EXTRA_OF = {
     "games": "games",
     "pluralism": "games",
     "rewards": "games",
+    "diffusion": "diffusion",
 }
 
 

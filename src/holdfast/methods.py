@@ -19,6 +19,7 @@ from holdfast.lookup import named
 from holdfast.preference.beta_dpo import METHOD as BETA_DPO
 from holdfast.preference.cdpo import METHOD as CDPO
 from holdfast.preference.cpo import METHOD as CPO
+from holdfast.preference.diffusion_dpo import METHOD as DIFFUSION_DPO
 from holdfast.preference.dpo import METHOD as DPO
 from holdfast.preference.dr_dpo import METHOD as DR_DPO
 from holdfast.preference.gpo import METHOD as GPO
@@ -36,9 +37,11 @@ from holdfast.preference.rationale_dpo import METHOD as RATIONALE_DPO
 from holdfast.preference.rationale_logistic import METHOD as RATIONALE_LOGISTIC
 from holdfast.preference.rdpo import METHOD as RDPO
 from holdfast.preference.rpo import METHOD as RPO
+from holdfast.preference.self_npo import METHOD as SELF_NPO
 from holdfast.preference.sft import METHOD as SFT
 from holdfast.preference.simpo import METHOD as SIMPO
 from holdfast.preference.slic import METHOD as SLIC
+from holdfast.preference.smpo import METHOD as SMPO
 from holdfast.preference.sparsepo import METHOD as SPARSEPO
 from holdfast.preference.sparsepo_independent import METHOD as SPARSEPO_INDEPENDENT
 from holdfast.preference.spo import METHOD as SPO
@@ -105,6 +108,11 @@ GROUPS: dict[str, dict[str, Method]] = {
     },
     "Single answers": {
         "kto": KTO,
+    },
+    "Diffusion models": {
+        "diffusion_dpo": DIFFUSION_DPO,
+        "smpo": SMPO,
+        "self_npo": SELF_NPO,
     },
 }
 METHODS: dict[str, Method] = {

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from holdfast.data import hub
 from holdfast.data.files import READERS, records, suffix
@@ -30,10 +30,19 @@ class Opened:
     by_column: str | None = None  # the rows to keep, by the value of their `split` column
 
 
+@runtime_checkable
+class Opens(Protocol):
+    """A source that makes its own records: rows with images, whose bytes are named on the way."""
+
+    def opened(self, split: str | None) -> Opened: ...
+
+
 def open_source(source: Any, split: str | None) -> Opened:
     """The records of a source. Raises DataError for one that cannot be read, or holds several
     splits where none was asked for.
     """
+    if isinstance(source, Opens):
+        return source.opened(split)
     if isinstance(source, str | os.PathLike):
         return _place(os.fspath(source), split)
     if (

@@ -14,6 +14,7 @@ from holdfast.models.members import members_of
 
 # `task` in a run's record
 POLICY, REWARD_MODEL, REWARD_ENSEMBLE = "policy", "reward_model", "reward_ensemble"
+DIFFUSION = "diffusion"
 
 
 def load_members(folder: str | os.PathLike[str]) -> nn.ModuleList:
@@ -21,8 +22,16 @@ def load_members(folder: str | os.PathLike[str]) -> nn.ModuleList:
     return nn.ModuleList(load_judge(place) for place in members_of(folder) or ())
 
 
+def load_diffusion(source: Any, **_: Any) -> Any:
+    """A pipeline of diffusers; imported where there is one."""
+    from holdfast.scorers.diffusion.pipeline import load_pipeline
+
+    return load_pipeline(source)
+
+
 LOADERS: Mapping[str, Callable[..., Any]] = {
     POLICY: load_policy,
     REWARD_MODEL: load_judge,
     REWARD_ENSEMBLE: load_members,
+    DIFFUSION: load_diffusion,
 }

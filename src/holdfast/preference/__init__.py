@@ -5,6 +5,7 @@ holdfast.preference.rdpo(pairs, flip_rate=0.2)`.
 from holdfast.preference.beta_dpo import beta_dpo
 from holdfast.preference.cdpo import cdpo
 from holdfast.preference.cpo import cpo
+from holdfast.preference.diffusion_dpo import diffusion_dpo
 from holdfast.preference.dpo import dpo
 from holdfast.preference.dr_dpo import dr_dpo
 from holdfast.preference.gpo import gpo
@@ -22,9 +23,11 @@ from holdfast.preference.rationale_dpo import rationale_dpo
 from holdfast.preference.rationale_logistic import rationale_logistic
 from holdfast.preference.rdpo import rdpo
 from holdfast.preference.rpo import rpo
+from holdfast.preference.self_npo import self_npo
 from holdfast.preference.sft import sft
 from holdfast.preference.simpo import simpo
 from holdfast.preference.slic import slic
+from holdfast.preference.smpo import smpo
 from holdfast.preference.sparsepo import sparsepo
 from holdfast.preference.sparsepo_independent import sparsepo_independent
 from holdfast.preference.spo import spo
@@ -36,6 +39,7 @@ __all__ = [
     "beta_dpo",
     "cdpo",
     "cpo",
+    "diffusion_dpo",
     "dpo",
     "dr_dpo",
     "gpo",
@@ -57,9 +61,11 @@ __all__ = [
     "rationale_logistic",
     "rdpo",
     "rpo",
+    "self_npo",
     "sft",
     "simpo",
     "slic",
+    "smpo",
     "sparsepo",
     "sparsepo_independent",
     "spo",

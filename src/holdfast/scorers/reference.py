@@ -34,12 +34,18 @@ def model_hash(model: nn.Module) -> str:
     config = getattr(model, "config", None)
     if config is not None:
         volatile = {"_name_or_path", "transformers_version", "use_cache", "architectures", "dtype"}
-        settings = {k: v for k, v in config.to_dict().items() if k not in volatile}
+        volatile |= {"_diffusers_version"}
+        settings = {k: v for k, v in _settings(config).items() if k not in volatile}
         digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    """Of `transformers`, or of `diffusers`, whose configs are mappings."""
+    return dict(config) if isinstance(config, Mapping) else config.to_dict()
 
 
 def items_hash(items: Sequence[Tokenized]) -> str:

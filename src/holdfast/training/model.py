@@ -41,7 +41,7 @@ def with_adapter(policy: nn.Module, options: Options, task: str) -> nn.Module:
         lora_alpha=options.lora_alpha or 2 * options.lora_rank,
         lora_dropout=options.lora_dropout,
         target_modules=targets,
-        task_type=task,
+        task_type=task or None,
     )
     try:
         return get_peft_model(policy, config)

@@ -130,6 +130,25 @@ class Options(Reading):
         str | None, "folder of reference log-probabilities; inside the run's folder unless given"
     ] = None
     trust_remote_code: Annotated[bool, "run code that comes with the model"] = False
+    resolution: Annotated[
+        int | None,
+        "of diffusion models: images are scaled and cropped to so many pixels a side; "
+        "without it all must be of one size",
+    ] = None
+    latents: Annotated[
+        Literal["auto", "noise", "inversion"],
+        "of diffusion models: noise is drawn, or found by inverting each image with the model; "
+        "auto is inversion for smpo and noise for others",
+    ] = "auto"
+    inversion_steps: Annotated[
+        int, "of diffusion models: timesteps that an image is inverted through"
+    ] = 5
+    solver_steps: Annotated[
+        int, "of self_npo: solver steps, of 25 from noise, before the estimate"
+    ] = 5
+    solver_start: Annotated[
+        Literal["noise", "data"], "of self_npo: start from noise, or from the row's noised image"
+    ] = "noise"
 
     def budget(self, device: str) -> int:
         """Tokens scored at once by one process."""
@@ -195,7 +214,14 @@ RANGES: Mapping[
     "save_every": (0, math.inf, False),
     "keep_checkpoints": (1, math.inf, False),
     "log_every": (1, math.inf, False),
+    "resolution": (1, math.inf, False),
+    "inversion_steps": (1, 1000, False),
+    "solver_steps": (1, 25, False),
 }
+
+# Read where a diffusion model is trained, and nowhere else.
+OF_DIFFUSION = ("resolution", "latents", "inversion_steps", "solver_steps", "solver_start")
+
 
 # These may differ between a run and its continuation: they change what is held, shown or kept, not
 # what is computed.

@@ -8,32 +8,36 @@ With `resume=True` it goes on after a crash, or a Ctrl-C.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from holdfast.card import Average, Method, Reduction
-from holdfast.errors import ModelError
+from holdfast.errors import ModelError, OptionError, shown
+from holdfast.extras import require
 from holdfast.files import path_of
 from holdfast.inputs.base import TokenValue
-from holdfast.methods import get
+from holdfast.methods import GROUPS, get
 from holdfast.models.load import load_policy
 from holdfast.models.protocols import ModelSource, TokenizerSource
 from holdfast.models.trained import POLICY as NAME
 from holdfast.reductions import with_average
+from holdfast.scorers.diffusion.pipeline import is_pipeline
 from holdfast.scorers.live import InMemoryReference, LiveScorer
 from holdfast.scorers.padded import causal_model
 from holdfast.scorers.text import TextScorer
 from holdfast.training.execute import carry_out
 from holdfast.training.metrics import batch_metrics
 from holdfast.training.objective import BatchResult
-from holdfast.training.options import Options, split_options
+from holdfast.training.options import OF_DIFFUSION, Options, split_options
 from holdfast.training.request import RunRequest
 from holdfast.training.run.folder import Run
 from holdfast.training.run.model_card import model_card
 from holdfast.training.run.record import recorded_call
+from holdfast.training.task import Task
 from holdfast.training.text_task import TextTask
+from holdfast.visible import listed
 
 if TYPE_CHECKING:
     from holdfast.report import Page
@@ -164,8 +168,9 @@ def train(
         "reduction": reduction,
         "average": average.name if isinstance(average, Average) else average,
     }
+    task, data, eval_data = _task(method, model, data, eval_data, options_and_settings)
     request = RunRequest(
-        POLICY,
+        task,
         method,
         settings,
         options,
@@ -179,3 +184,33 @@ def train(
         reduction=reduction,
     )
     return carry_out(request, resume=resume)
+
+
+def _task(
+    method: Method, model: Any, data: Any, eval_data: Any, given: Mapping[str, Any]
+) -> tuple[Task[Any], Any, Any]:
+    """What is trained, as the model tells, and its rows: text, or images where the model is a
+    pipeline of diffusers.
+
+    Raises:
+        ModelError: a method of diffusion models, and a model that is none.
+        OptionError: an option of diffusion models, and a model that is none.
+    """
+    if is_pipeline(model):
+        require("diffusion")
+        # with diffusers, only where it is asked for
+        from holdfast.training.diffusion import task_of
+
+        return task_of(data, eval_data)
+    if method.name in GROUPS["Diffusion models"]:
+        raise ModelError(
+            f"{method.name} trains a pipeline of diffusers, and {shown(str(model))} is none",
+            hint="a folder with model_index.json, as pipeline.save_pretrained writes it",
+        )
+    unread = [name for name in OF_DIFFUSION if name in given]
+    if unread:
+        raise OptionError(
+            f"{listed(unread)}: read where a diffusion model is trained, and this is none",
+            hint=f"leave {unread[0]} out",
+        )
+    return POLICY, data, eval_data

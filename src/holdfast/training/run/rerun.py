@@ -9,7 +9,7 @@ from typing import Any
 
 from holdfast.errors import RunError, shown
 from holdfast.models.run_record import read_record
-from holdfast.models.trained import POLICY, REWARD_ENSEMBLE, REWARD_MODEL
+from holdfast.models.trained import DIFFUSION, POLICY, REWARD_ENSEMBLE, REWARD_MODEL
 from holdfast.training.policy import train
 from holdfast.training.reward_model import train_reward
 from holdfast.training.run.folder import Run
@@ -18,6 +18,7 @@ from holdfast.training.selfplay.selfplay import selfplay
 
 FUNCTIONS: Mapping[tuple[str, str], Callable[..., Run]] = {  # (task, source) of a record
     (POLICY, "dataset"): train,
+    (DIFFUSION, "dataset"): train,
     (REWARD_MODEL, "dataset"): train_reward,
     (REWARD_ENSEMBLE, "dataset"): train_reward,
     (REWARD_ENSEMBLE, "members"): train_reward,
