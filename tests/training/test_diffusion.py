@@ -56,7 +56,9 @@ def test_a_run_trains_and_its_model_is_a_pipeline(tmp_path, pipeline, rows):
     first, *_, last = [line for line in run.metrics if "loss" in line]
     assert first["loss"] == pytest.approx(np.log(2)) and last["loss"] < 0.67
     assert last["denoising_error/rejected"] > 0
-    images = Run(run.out).load()(["light"] * 2, num_inference_steps=3)
+    pipe, tokenizer = Run(run.out).load()
+    assert tokenizer is None
+    images = pipe(["light"] * 2, num_inference_steps=3)
     assert images.shape == (2, 1, 8, 8) and bool(torch.isfinite(images).all())
     again = rerun(run.out, out=tmp_path / "again")
     for name, x in weights(run).items():

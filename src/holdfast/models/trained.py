@@ -15,6 +15,7 @@ from holdfast.models.members import members_of
 # `task` in a run's record
 POLICY, REWARD_MODEL, REWARD_ENSEMBLE = "policy", "reward_model", "reward_ensemble"
 DIFFUSION = "diffusion"
+TOKENIZED = (POLICY, REWARD_MODEL, REWARD_ENSEMBLE)  # with a tokenizer of their own beside them
 
 
 def load_members(folder: str | os.PathLike[str]) -> nn.ModuleList:

@@ -11,7 +11,7 @@ from holdfast.errors import RunError, shown
 from holdfast.models.load import load_tokenizer
 from holdfast.models.members import members_of
 from holdfast.models.run_record import read_record
-from holdfast.models.trained import LOADERS
+from holdfast.models.trained import LOADERS, TOKENIZED
 
 METRICS, REPORT = "metrics.jsonl", "report.html"
 
@@ -58,7 +58,9 @@ class Run:
         return self.out / "model"
 
     def load(self) -> tuple[Any, Any]:
-        """(model, tokenizer), on CPU in float32: a policy, or the classifier of a reward model."""
+        """(model, tokenizer), on CPU in float32: a policy, or the classifier of a reward model. Of a
+        diffusion model the whole pipeline, and None.
+        """
         if not self.model_path.is_dir():
             raise RunError(
                 f"{self.out} has no model: the run is {self.status}",
@@ -71,5 +73,7 @@ class Run:
                 hint=f"load {self.model_path} as its task does",
             )
         load = LOADERS[task]
+        if task not in TOKENIZED:
+            return load(self.model_path), None
         places = members_of(self.model_path) or [self.model_path]
         return load(self.model_path), load_tokenizer(places[0])
