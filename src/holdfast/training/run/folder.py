@@ -58,8 +58,9 @@ class Run:
         return self.out / "model"
 
     def load(self) -> tuple[Any, Any]:
-        """(model, tokenizer), on CPU in float32: a policy, or the classifier of a reward model. Of a
-        diffusion model the whole pipeline, and None.
+        """(model, tokenizer), on CPU in float32: a policy, or the classifier of a reward model.
+
+        Of a diffusion model the whole pipeline, and None.
         """
         if not self.model_path.is_dir():
             raise RunError(
