@@ -59,7 +59,7 @@ METHOD = AnswerMethod(
             "AAAI 2026",
         ),
         equation="mean of sqrt(d^2 + huber^2) - huber, d = f_ref(x_t, t) - f_theta(x_s, s)",
-        tokens="mean",
+        tokens="apart",
         departures=departures_of(self_npo),
         not_to_confuse_with=(
             "Diffusion-NPO, whose negative model is trained on preferences with labels swapped"
