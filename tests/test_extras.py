@@ -30,6 +30,7 @@ IMPORT_NAMES = {
     "ot": "pot",
     "sklearn": "scikit-learn",
     "vl_convert": "vl-convert-python",
+    "PIL": "pillow",
     "yaml": "pyyaml",
 }
 ELSEWHERE = {"pyspiel"}  # a benchmark's, imported where it is at hand
