@@ -271,3 +271,16 @@ def test_a_judge_that_prefers_its_own_answers(turned, other, better, partial):
     assert judge["judge"] == "a" and judge["partial"] is partial
     assert judge["own"]["value"] == pytest.approx(better + (1 - better) * turned, abs=0.08)
     assert ("takes its own" in found.says) is partial
+
+
+def test_people_of_two_opinions_are_not_unreliable():
+    """Forty people judge disjoint pairs of one question; ten of them like the other side."""
+    rng, rows = np.random.default_rng(0), []
+    for i in range(60):
+        for person in range(40):
+            first = (person < 10) == (rng.random() < 0.1)
+            win, lose = (f"a {i}", f"b {i}") if first else (f"b {i}", f"a {i}")
+            rows.append(Row(Where("made", len(rows) + 1), "Which?", win, lose, rater=f"p{person}"))
+    found = raters(Comparisons.of(rows), CheckRequest())
+    assert found.severity is Severity.INCONCLUSIVE and not found.remedy
+    assert found.numbers["p"] < 0.02 and "nobody is unreliable" in found.says

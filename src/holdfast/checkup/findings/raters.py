@@ -12,6 +12,7 @@ import numpy as np
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.estimators.agreement import (
     SharedVerdicts,
+    are_opinions,
     exchangeable,
     item,
 )
@@ -223,6 +224,17 @@ def _by_votes(
         numbers,
         named,
     )
+    if are_opinions(data) and finding.severity in (Severity.WARNING, Severity.PROBLEM):
+        return replace(
+            finding,
+            severity=Severity.INCONCLUSIVE,
+            says=f"{said} The {count(len(found.raters), 'person', 'people')} differ beyond chance "
+            "in how often they share the others' opinion. On "
+            f"{count(len(data.prompt.names), 'prompt')} that may be taste: nobody is unreliable "
+            "for it.",
+            remedy="",
+            numbers={**finding.numbers, "differ": None, "stand_out": []},
+        )
     blocks = np.unique(np.stack([found.rater_V, found.block_V]), axis=1).shape[1]
     if finding.severity is Severity.OK and blocks == len(found.raters):
         return replace(
