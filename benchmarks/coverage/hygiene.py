@@ -10,9 +10,9 @@ from coverage._made import coins, prose, rows_of, turn
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.findings.contradictions import contradictions
 from holdfast.checkup.findings.duplicates import duplicates
-from holdfast.checkup.findings.empty_answers import empty_answers
 from holdfast.checkup.findings.leaks import leaks
 from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.table import EMPTY_ANSWERS
 
 
 def repeated(seed: int, *, rate: float, n: int = 400) -> Trial:
@@ -36,7 +36,7 @@ def silent(seed: int, *, rate: float, n: int = 400) -> Trial:
             row["chosen" if rng.random() < 0.5 else "rejected"] = str(
                 rng.choice(["N/A", "...", "<nooutput>", "None"])
             )
-    return judged(empty_answers(rows_of(rows), CheckRequest(seed=seed)), rate)
+    return judged(EMPTY_ANSWERS.run(rows_of(rows), CheckRequest(seed=seed)), rate)
 
 
 def both_ways(seed: int, *, flip: float, n: int = 200) -> Trial:

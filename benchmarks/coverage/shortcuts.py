@@ -10,10 +10,10 @@ from scipy.special import expit
 from coverage._made import coins, matches, prose, ranking, rows_of, turn
 from coverage.case import Case, Trial, judged
 from holdfast.checkup.findings.answer_models import answer_models
-from holdfast.checkup.findings.length_bias import length_bias
 from holdfast.checkup.findings.position_bias import position_bias
 from holdfast.checkup.findings.separability import separability
 from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.table import LENGTH_BIAS
 from holdfast.stats.intervals import Estimate
 
 
@@ -29,7 +29,7 @@ def by_length(seed: int, *, slope: float, n: int = 600) -> Trial:
         ):
             turn(row)
     # the slope of the mixture is nearer 0 than the mean taste: its truth is that of very many rows
-    found = length_bias(rows_of(rows), CheckRequest(seed=seed))
+    found = LENGTH_BIAS.run(rows_of(rows), CheckRequest(seed=seed))
     return judged(found, _marginal(slope) if slope else 0.0, Estimate(**found.numbers["slope"]))
 
 

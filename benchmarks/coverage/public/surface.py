@@ -15,10 +15,9 @@ from coverage.public import here, rows
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.findings.answer_models import answer_models
 from holdfast.checkup.findings.contradictions import contradictions
-from holdfast.checkup.findings.empty_answers import empty_answers
-from holdfast.checkup.findings.length_bias import length_bias
 from holdfast.checkup.findings.separability import separability
 from holdfast.checkup.request import CheckRequest
+from holdfast.checkup.table import EMPTY_ANSWERS, LENGTH_BIAS
 from holdfast.inputs.swap import swapped_row
 from holdfast.stats.intervals import Estimate
 from holdfast.text.plain import plain_text
@@ -40,7 +39,7 @@ def drawn(rng: np.random.Generator, n: int) -> list[Row]:
 def silent(seed: int, *, rate: float) -> Trial:
     rng = np.random.default_rng(seed)
     said = [replace(row, chosen="N/A") if rng.random() < rate else row for row in drawn(rng, 400)]
-    return judged(empty_answers(Comparisons.of(said), CheckRequest(seed=seed)), rate)
+    return judged(EMPTY_ANSWERS.run(Comparisons.of(said), CheckRequest(seed=seed)), rate)
 
 
 def both_ways(seed: int, *, flip: float) -> Trial:
@@ -64,7 +63,7 @@ def by_length(seed: int, *, slope: float) -> Trial:
     for row in drawn(rng, 600):
         gap = np.log1p(len(plain_text(row.chosen))) - np.log1p(len(plain_text(row.rejected)))
         made.append(row if rng.random() < expit(slope * gap) else swapped_row(row))
-    found = length_bias(Comparisons.of(made), CheckRequest(seed=seed))
+    found = LENGTH_BIAS.run(Comparisons.of(made), CheckRequest(seed=seed))
     return judged(found, slope, Estimate(**found.numbers["slope"]))
 
 

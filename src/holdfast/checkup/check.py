@@ -18,7 +18,7 @@ from holdfast.checkup.advice import Advice, advise
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.present.wording import count
 from holdfast.checkup.request import CheckRequest
-from holdfast.checkup.result import Finding, FindingSpec, Severity
+from holdfast.checkup.result import AnyFinding, Finding, Severity
 from holdfast.checkup.table import FINDINGS
 from holdfast.data import ReadReport, Sample
 from holdfast.data.conservation import Loss
@@ -105,7 +105,7 @@ def plain(finding: Finding, data: Comparisons) -> dict[str, Any]:
 
 
 def run_findings(
-    data: Comparisons, request: CheckRequest, specs: Iterable[FindingSpec] = FINDINGS
+    data: Comparisons, request: CheckRequest, specs: Iterable[AnyFinding] = FINDINGS
 ) -> tuple[dict[str, Finding], dict[str, float]]:
     """Every finding and its seconds. A finding that fails says so in its own place, and the others
     go on.
@@ -132,7 +132,7 @@ def run_findings(
     return findings, seconds
 
 
-def run_safely(spec: FindingSpec, data: Comparisons, request: CheckRequest) -> Finding:
+def run_safely(spec: AnyFinding, data: Comparisons, request: CheckRequest) -> Finding:
     try:
         finding = spec.run(data, request)
         return finding if spec.whole else of_sample(finding, data)

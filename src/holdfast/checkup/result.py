@@ -1,17 +1,16 @@
 """What a check-up says of one thing: a number with its interval, a plain sentence, the rows that
 show it best, and a picture.
 
-One finding is one file, `checkup/findings/NAME.py`: a function `NAME(data, request) -> Finding`,
-and below it `FINDING = FindingSpec(question, NAME)`. The table of them is `checkup/table.py`. What
-a finding found is in `numbers`, in JSON's own types: advice reads that, and nothing else does.
+How a finding is written stands in `checkup/findings/__init__.py`; the table of all findings is
+`checkup/table.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from holdfast.checkup.comparisons import Comparisons
 from holdfast.checkup.request import CheckRequest
@@ -62,6 +61,7 @@ class Finding:
             if nothing is to be done there
         cannot: what these data cannot tell, and what would; empty if nothing is left open
         numbers: everything found, in JSON's own types
+        result: the typed estimate that all of it was made from; None of a finding that has none yet
         charts: pictures, best first
         tables: numbers to read
         examples: the rows that show it best, best first
@@ -79,11 +79,85 @@ class Finding:
     charts: Sequence[Chart] = ()
     tables: Sequence[Table] = ()
     examples: Sequence[Example] = ()
+    result: Result | None = None
+
+
+class Result(Protocol):
+    """A typed estimate: a frozen dataclass of `Estimate`s and counts."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything found, in JSON's own types; keys are snake_case."""
+        ...
+
+
+R = TypeVar("R", bound=Result)
+
+
+@dataclass(frozen=True)
+class NotApplicable:
+    """What an estimate is where there is nothing to look at, and why, in a sentence."""
+
+    says: str
+
+
+class AnyFinding(Protocol):
+    """What the table holds: a `TypedFinding`, or a `FindingSpec` that is still one function."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def question(self) -> str: ...
+
+    @property
+    def whole(self) -> bool: ...
+
+    @property
+    def run(self) -> Callable[[Comparisons, CheckRequest], Finding]: ...
+
+
+@dataclass(frozen=True)
+class TypedFinding(Generic[R]):
+    """A finding in its three parts: estimate, severity, presentation.
+
+    Attributes:
+        question: in plain words, ends in a question mark
+        title: a few words: "Label noise"
+        estimate: numbers with intervals; no sentences and no charts. Its name is the finding's
+        severity: by the thresholds of `checkup/severity.py`
+        present: the sentence, charts and rows, from the estimate and its severity
+        whole: as of `FindingSpec`
+    """
+
+    question: str
+    title: str
+    estimate: Callable[[Comparisons, CheckRequest], R | NotApplicable]
+    severity: Callable[[R], Severity]
+    present: Callable[[R, Severity, Comparisons, CheckRequest], Finding]
+    whole: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.estimate.__name__
+
+    def run(self, data: Comparisons, request: CheckRequest) -> Finding:
+        """All three; title, severity, result and numbers are filled in here, once for all."""
+        result = self.estimate(data, request)
+        if isinstance(result, NotApplicable):
+            return Finding(self.title, Severity.NOT_APPLICABLE, result.says)
+        severity = self.severity(result)
+        return replace(
+            self.present(result, severity, data, request),
+            title=self.title,
+            severity=severity,
+            numbers=result.to_dict(),
+            result=result,
+        )
 
 
 @dataclass(frozen=True)
 class FindingSpec:
-    """A question, and who answers it."""
+    """A question, and the one function that answers it."""
 
     question: str  # in plain words, ends in a question mark
     run: Callable[[Comparisons, CheckRequest], Finding]

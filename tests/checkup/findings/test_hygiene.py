@@ -10,12 +10,11 @@ import pytest
 from holdfast.checkup.findings.answer_models import answer_models
 from holdfast.checkup.findings.contradictions import contradictions
 from holdfast.checkup.findings.duplicates import duplicates, repeats
-from holdfast.checkup.findings.empty_answers import empty_answers
 from holdfast.checkup.findings.leaks import leaks
-from holdfast.checkup.findings.length_bias import length_bias
 from holdfast.checkup.findings.overview import language_of, overview
 from holdfast.checkup.findings.position_bias import position_bias
 from holdfast.checkup.result import Severity
+from holdfast.checkup.table import EMPTY_ANSWERS, LENGTH_BIAS
 from holdfast.data import Sample
 from holdfast.text import minhash as near
 from holdfast.text.minhash import ALIKE, Index, bare, similar
@@ -33,9 +32,9 @@ LONG = (
         overview,
         contradictions,
         duplicates,
-        empty_answers,
+        EMPTY_ANSWERS.run,
         leaks,
-        length_bias,
+        LENGTH_BIAS.run,
         position_bias,
         answer_models,
     ],
@@ -223,7 +222,9 @@ def test_answers_that_say_nothing(tmp_path):
         {**pair, "chosen": LONG + " now", "rejected": LONG},
         *[pair] * 3,
     ]
-    found = drawable(empty_answers(comparisons(rows, quarantine=tmp_path / "aside.jsonl"), QUIET))
+    found = drawable(
+        EMPTY_ANSWERS.run(comparisons(rows, quarantine=tmp_path / "aside.jsonl"), QUIET)
+    )
     counts = [
         found.numbers[kind]
         for kind in ("skipped", "same", "placeholder", "letterless", "marks", "nearly")
@@ -233,15 +234,15 @@ def test_answers_that_say_nothing(tmp_path):
         "5 comparisons have an answer that says nothing" in found.says
         and "In 1 comparison the two are nearly the same." in found.says
     )
-    nearly = empty_answers(comparisons([*plain_rows(50), rows[6]]), QUIET)
+    nearly = EMPTY_ANSWERS.run(comparisons([*plain_rows(50), rows[6]]), QUIET)
     assert nearly.severity is Severity.OK and not nearly.remedy and "They stay" in nearly.cannot
     operators = [
         {"prompt": f"sum {i}", "chosen": "return a + b", "rejected": "return a - b"}
         for i in range(50)
     ]
-    code = empty_answers(comparisons(operators), QUIET)
+    code = EMPTY_ANSWERS.run(comparisons(operators), QUIET)
     assert code.severity is Severity.OK and not code.remedy and code.numbers["marks"] == 50
-    assert empty_answers(comparisons(plain_rows(50)), QUIET).severity is Severity.OK
+    assert EMPTY_ANSWERS.run(comparisons(plain_rows(50)), QUIET).severity is Severity.OK
 
 
 def test_contents_count_everything(tmp_path):

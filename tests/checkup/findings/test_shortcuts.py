@@ -9,9 +9,11 @@ import pytest
 from scipy.special import expit
 
 from holdfast.checkup.findings.answer_models import answer_models
-from holdfast.checkup.findings.length_bias import length_bias, slope_of, slope_says
+from holdfast.checkup.findings.length_bias import slope_of
 from holdfast.checkup.findings.position_bias import first_bonus, position_bias
+from holdfast.checkup.present.length_bias import slope_says
 from holdfast.checkup.result import Severity
+from holdfast.checkup.table import LENGTH_BIAS
 from tests.checkup.rows import QUIET, comparisons, drawable, plain_rows, sentence
 
 
@@ -37,12 +39,12 @@ def by_length(n, slope, seed=0):
 
 
 def test_a_planted_slope_is_recovered():
-    found = drawable(length_bias(comparisons(by_length(1500, 1.5)), QUIET))
+    found = drawable(LENGTH_BIAS.run(comparisons(by_length(1500, 1.5)), QUIET))
     slope = found.numbers["slope"]
     assert slope["low"] < 1.5 < slope["high"] and slope["high"] - slope["low"] < 0.5
     assert found.severity in (Severity.WARNING, Severity.PROBLEM) and found.estimate.value > 0.65
     assert sum(bin["pairs"] for bin in found.numbers["bins"]) == 1500 - found.numbers["equal"]
-    assert length_bias(comparisons(by_length(800, 0.0)), QUIET).severity is Severity.OK
+    assert LENGTH_BIAS.run(comparisons(by_length(800, 0.0)), QUIET).severity is Severity.OK
 
 
 def test_the_slope_equals_a_library_s_and_knows_no_direction():
@@ -76,7 +78,7 @@ def test_length_that_decides_everything_has_no_interval():
         {"prompt": f"p{i}", "chosen": "a" * (20 + i), "rejected": "b" * (5 + i % 3)}
         for i in range(40)
     ]
-    found = drawable(length_bias(comparisons(decided), QUIET))
+    found = drawable(LENGTH_BIAS.run(comparisons(decided), QUIET))
     assert found.severity is Severity.PROBLEM
     assert found.says.endswith("Length all but decides who wins, so no finite slope fits.")
     assert found.numbers["slope"]["value"] is None
@@ -247,7 +249,7 @@ def test_where_length_decides_every_row_no_factor_is_quoted():
     rows = [
         {"prompt": f"p{i}", "chosen": "a" * (20 + i % 7), "rejected": "b" * 5} for i in range(60)
     ]
-    found = drawable(length_bias(comparisons(rows), QUIET))
+    found = drawable(LENGTH_BIAS.run(comparisons(rows), QUIET))
     assert "no finite slope fits" in found.says and "e+" not in found.says
     assert found.estimate.value == 1.0
 
@@ -264,7 +266,7 @@ def test_lengths_that_nobody_would_notice_raise_nothing():
             | ({} if longer else {"rejected": text[:-1] + str(int(rng.integers(10)))})
         )
     data = comparisons([row for row in rows if row["chosen"] != row["rejected"]])
-    found = length_bias(data, QUIET)
+    found = LENGTH_BIAS.run(data, QUIET)
     assert found.severity is Severity.OK, found.says
     assert found.numbers["noticeable"] == 0 and "0 pairs differ by 5% or more" in found.says
 
@@ -275,6 +277,6 @@ def test_two_prompts_are_no_evidence_of_a_liking_for_length():
         {"prompt": f"question {i % 2}", "chosen": sentence(rng, 20, 30), "rejected": sentence(rng)}
         for i in range(200)
     ]
-    assert length_bias(comparisons(rows), QUIET).severity is Severity.OK
+    assert LENGTH_BIAS.run(comparisons(rows), QUIET).severity is Severity.OK
     spread = [{**row, "prompt": f"question {i}"} for i, row in enumerate(rows)]
-    assert length_bias(comparisons(spread), QUIET).severity is Severity.PROBLEM
+    assert LENGTH_BIAS.run(comparisons(spread), QUIET).severity is Severity.PROBLEM
