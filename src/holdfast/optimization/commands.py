@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 GROUPS: dict[str, str] = {
     "two-stage": "holdfast.optimization.two_stage.commands",
     "robust-mdp": "holdfast.optimization.robust_mdp.commands",
+    "pareto": "holdfast.optimization.pareto.commands",
 }
 
 

@@ -74,8 +74,8 @@ def test_the_side_impact_by_hand():
     "x", [[200.0, 25.0, 15.0, 10.0, 14.0, 0.7], [274.0, 32.0, 25.0, 11.7, 14.0, 0.75]]
 )
 def test_the_ship_by_hand(x):
-    """The light ship's weight and the violation. The second ship carries 50,000 to 500,000 t, within
-    the deadweight limit.
+    """The light ship's weight and the violation. The second ship carries 50,000 to 500,000 t,
+    within the deadweight limit.
     """
     length, beam, depth, draft, speed, block = x
     displacement = 1.025 * length * beam * draft * block

@@ -118,7 +118,7 @@ def side_impact(x_ND: Floats) -> Floats:
     weight = 1.98 + 4.9 * x1 + 6.67 * x2 + 6.98 * x3 + 4.01 * x4 + 1.78 * x5 + 1e-5 * x6 + 2.73 * x7
     force = 4.72 - 0.5 * x4 - 0.19 * x2 * x3
     pillar = 10.58 - 0.674 * x1 * x2 - 0.67275 * x2
-    door = 16.45 - 0.489 * x3 * x7 - 0.843 * x5 * x6
+    panel = 16.45 - 0.489 * x3 * x7 - 0.843 * x5 * x6
     abdomen = 1.16 - 0.3717 * x2 * x4 - 0.0092928 * x3
     upper = 0.261 - 0.0159 * x1 * x2 - 0.06486 * x1 - 0.019 * x2 * x7 + 0.0144 * x3 * x5
     upper += 0.0154464 * x6
@@ -138,9 +138,9 @@ def side_impact(x_ND: Floats) -> Floats:
         32 - rib3,
         4 - force,
         9.9 - pillar,
-        15.7 - door,
+        15.7 - panel,
     )
-    return np.stack([weight, force, (pillar + door) / 2, broken], 1)
+    return np.stack([weight, force, (pillar + panel) / 2, broken], 1)
 
 
 def conceptual_ship(x_ND: Floats) -> Floats:
