@@ -27,7 +27,7 @@ from transformers.models.llama.modeling_llama import LlamaMLP
 from holdfast.card import Card, PairMethod, Paper
 from holdfast.errors import DataError, ModelError, NeedError, OptionError, RunError
 from holdfast.inputs import reference
-from holdfast.methods import METHODS
+from holdfast.methods import GROUPS, METHODS
 from holdfast.models.load import load_policy
 from holdfast.reductions import mean
 from holdfast.scorers.text import TextScorer
@@ -156,7 +156,10 @@ def test_a_record_is_enough_to_do_it_again(tmp_path: Path, setting: dict[str, An
     )
 
 
-@pytest.mark.parametrize("name", METHODS)
+# those of diffusion models train pipelines: test_diffusion.py
+@pytest.mark.parametrize(
+    "name", [name for name in METHODS if name not in GROUPS["Diffusion models"]]
+)
 def test_every_method_trains(
     name: str, tmp_path: Path, setting: dict[str, Any], pair_rows: list[dict[str, Any]]
 ) -> None:

@@ -132,13 +132,11 @@ class Options(Reading):
     trust_remote_code: Annotated[bool, "run code that comes with the model"] = False
     resolution: Annotated[
         int | None,
-        "of diffusion models: images are scaled and cropped to so many pixels a side; "
-        "without it all must be of one size",
+        "of diffusion models: scale and crop images to so many pixels a side; else one size",
     ] = None
     latents: Annotated[
         Literal["auto", "noise", "inversion"],
-        "of diffusion models: noise is drawn, or found by inverting each image with the model; "
-        "auto is inversion for smpo and noise for others",
+        "of diffusion models: draw noise, or find it by inverting images; auto inverts for smpo",
     ] = "auto"
     inversion_steps: Annotated[
         int, "of diffusion models: timesteps that an image is inverted through"
