@@ -226,9 +226,9 @@ def _check(noisy: Checked, clean: Checked, truth: float, rate: float) -> Section
         ),
     )
     others = (
-        f" Other lights: {', '.join(noisy.flagged)}."
+        f" Other warnings and problems: {', '.join(noisy.flagged)}."
         if noisy.flagged
-        else " No other light is raised."
+        else " Nothing else was flagged."
     )
     advice = (
         f"{noisy.advice[:1].upper()}{noisy.advice[1:]}.{others} The trainings below do not "
